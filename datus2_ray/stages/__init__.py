@@ -1,0 +1,1 @@
+"""The steps of a run, a file each: what each reads, what it writes, and how Ray spreads it."""
