@@ -1,0 +1,140 @@
+"""A run folder: where each table lies, what a stage's fingerprint is, and how a stage counts as done.
+
+::
+
+    RUN/config.json events.jsonl summary.json metrics.json
+    RUN/images/part-000000.parquet … _COMMIT.json        (every stage folder has a _COMMIT.json, written last)
+    RUN/segments/ clusters/ masks/initial/ refine/ masks/refined/ baseline/ quarantine/ report/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from datus2_ray import storage
+from datus2_ray.errors import StorageError
+
+COMMIT = "_COMMIT.json"
+BEGUN = "_BEGUN.json"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a finished stage says of itself.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Hash of everything that decides the stage's result.
+    rows_in, rows_out, rows_quarantined : int
+        Images that came in, went out, and were refused.
+    parts : dict of str to int
+        Names of the stage's table files and the rows in each.
+    facts : dict
+        Counts that later stages and the report need.
+    """
+
+    fingerprint: str
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    parts: dict[str, int]
+    facts: dict[str, Any]
+
+
+def fingerprint(stage: str, version: int, identity: dict[str, Any], inputs: list[str]) -> str:
+    """Hash what decides a stage's result: its code's version, its settings and its inputs' fingerprints."""
+    text = json.dumps([stage, version, identity, inputs], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def part_name(index: int) -> str:
+    """Name the file of a part."""
+    return f"part-{index:06d}.parquet"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run.
+
+    Parameters
+    ----------
+    uri : str
+        Local path or ``s3://`` URI.
+    """
+
+    uri: str
+
+    def path(self, *parts: str) -> str:
+        """Give the URI of something in the folder."""
+        return storage.join(self.uri, *parts)
+
+    def commit_of(self, stage: str) -> Commit | None:
+        """Give a finished stage's commit, or None while it is not finished."""
+        uri = self.path(stage, COMMIT)
+        if not storage.exists(uri):
+            return None
+        return Commit(**storage.read_json(uri))
+
+    def require(self, stage: str) -> Commit:
+        """Give the commit of a stage that the caller has just seen finished.
+
+        Raises
+        ------
+        StorageError
+            The stage is not finished.
+        """
+        commit = self.commit_of(stage)
+        if commit is None:
+            raise StorageError(f"{self.path(stage)} is not finished; run the same `datus2 run` again")
+        return commit
+
+    def is_done(self, stage: str, stage_fingerprint: str) -> bool:
+        """Tell whether the stage is finished for exactly this fingerprint."""
+        commit = self.commit_of(stage)
+        return commit is not None and commit.fingerprint == stage_fingerprint
+
+    def begin(self, stage: str, stage_fingerprint: str) -> set[str]:
+        """Prepare a stage's folder and give the names of the parts that an interrupted attempt left finished.
+
+        Output that was made under another fingerprint is removed first, so that old and new never mix.
+        """
+        begun = self.path(stage, BEGUN)
+        same = storage.exists(begun) and storage.read_json(begun)["fingerprint"] == stage_fingerprint
+        if not same:
+            storage.remove_folder(self.path(stage))
+            storage.write_json(begun, {"fingerprint": stage_fingerprint})
+        names = (entry.path for entry in storage.list_files(self.path(stage)))
+        return {name for name in names if name.startswith("part-") and name.endswith(".parquet")}
+
+    def finish(self, stage: str, commit: Commit) -> None:
+        """Write the commit: from now on the stage's output counts."""
+        storage.write_json(self.path(stage, COMMIT), asdict(commit))
+
+
+class EventLog:
+    """``events.jsonl``: a line for everything that a run did, with its time.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._uri = folder.path("events.jsonl")
+        self._lines = storage.read_bytes(self._uri).decode().splitlines() if storage.exists(self._uri) else []
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append an event."""
+        self._lines.append(json.dumps({"time": round(time.time(), 3), "event": event, **fields}))
+        # An object store cannot append, so the whole log is put again; it has a few lines a stage.
+        storage.write_bytes(self._uri, ("\n".join(self._lines) + "\n").encode())
+
+    def read(self) -> list[dict[str, Any]]:
+        """Give all events so far, oldest first."""
+        return [json.loads(line) for line in self._lines]

@@ -1,0 +1,111 @@
+"""The Arrow schema of every table in a run folder, a sentence a column; no table holds times, hosts or paths.
+
+Every table lies in the same parts (``part-000000.parquet`` …), cut at ingest in the order of the image ids: part *i* of
+each table speaks of the images of part *i* of ``images/``. Vectors are Arrow fixed-size lists and pictures are encoded
+bytes, so that pyarrow, DuckDB or pandas can read a run without Ray.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def _schema(columns: list[tuple[str, pa.DataType, str]]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in columns])
+
+
+IMAGES = _schema(
+    [
+        ("image_id", pa.string(), "Relative path of the image in its source, without extension; unique in a run."),
+        ("image", pa.binary(), "The encoded image, byte for byte as in the source."),
+        ("height", pa.int32(), "Rows of the image after EXIF rotation, in pixels."),
+        ("width", pa.int32(), "Columns of the image after EXIF rotation, in pixels."),
+        ("mask", pa.binary(), "Ground truth as 8-bit PNG of class ids, 255 = ignored; null where there is none."),
+    ]
+)
+
+QUARANTINE = _schema(
+    [
+        ("image_id", pa.string(), "The image that could not be used."),
+        ("stage", pa.string(), "The step that refused it."),
+        ("kind", pa.string(), "A short, stable name of the fault."),
+        ("message", pa.string(), "What is wrong, in one line."),
+    ]
+)
+
+
+def segments(descriptor_dim: int, token_dim: int) -> pa.Schema:
+    """Give the schema of ``segments/``: one row an image.
+
+    Parameters
+    ----------
+    descriptor_dim : int
+        Length of a segment's descriptor.
+    token_dim : int
+        Length of a patch token.
+    """
+    return _schema(
+        [
+            ("image_id", pa.string(), "The image."),
+            ("height", pa.int32(), "Rows of the image, in pixels."),
+            ("width", pa.int32(), "Columns of the image, in pixels."),
+            ("grid_height", pa.int32(), "Rows of the patch grid."),
+            ("grid_width", pa.int32(), "Columns of the patch grid."),
+            ("patch_map", pa.list_(pa.int16()), "Segment of every patch in raster order, -1 = noise."),
+            ("sizes", pa.list_(pa.int32()), "Patches of every valid segment."),
+            (
+                "boxes",
+                pa.list_(pa.list_(pa.int16(), 4)),
+                "Top, left, bottom, right in patches, end exclusive.",
+            ),
+            ("descriptors", pa.list_(pa.list_(pa.float32(), descriptor_dim)), "Descriptor of every valid segment."),
+            ("communities", pa.int32(), "Communities that Louvain found, before they were split into components."),
+            ("modularity", pa.float64(), "Modularity of that partition."),
+            (
+                "tokens",
+                pa.list_(pa.list_(pa.float16(), token_dim)),
+                "Final-norm patch tokens (baseline); or null.",
+            ),
+        ]
+    )
+
+
+CENTROIDS = _schema(
+    [
+        ("cluster", pa.int32(), "Number of the cluster, 0 … K-1."),
+        ("centroid", pa.list_(pa.float64()), "Its centroid, in the space of the (projected) descriptors."),
+        ("segments", pa.int64(), "Segments assigned to it."),
+    ]
+)
+
+HISTORY = _schema(
+    [
+        ("restart", pa.int32(), "Number of the restart."),
+        ("iteration", pa.int32(), "Number of the iteration within it, from 1."),
+        ("inertia", pa.float64(), "Weighted sum of squared distances (1 - cosine where spherical) before the update."),
+        ("shift", pa.float64(), "Squared distance by which the centroids moved, summed."),
+    ]
+)
+
+MASKS = _schema(
+    [
+        ("image_id", pa.string(), "The image."),
+        (
+            "mask",
+            pa.binary(),
+            "PNG of cluster ids at the image's size: 8-bit, noise 255, or 16-bit, noise 65535.",
+        ),
+    ]
+)
+
+INITIAL_MASKS = pa.schema(
+    [
+        *MASKS,
+        *_schema(
+            [
+                ("segment_clusters", pa.list_(pa.int32()), "Cluster of every valid segment."),
+                ("segment_distances", pa.list_(pa.float32()), "Distance of its descriptor to that cluster's centroid."),
+            ]
+        ),
+    ]
+)

@@ -1,0 +1,212 @@
+"""One streaming Ray Data execution over the parts of a stage: every part in, every part out, each written once.
+
+A part is the unit of work: a fixed slice of the sorted image ids (cut at ingest), one block from read to write, one
+file of every table. A file's name says its part and it is put in place atomically, so a retried task writes the same
+bytes again and an interrupted stage goes on with the parts that are not there yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+from ray.data.exceptions import ExecutionTimeoutError
+
+from datus2_ray import schemas, storage
+from datus2_ray.context import RunContext
+from datus2_ray.errors import DatusError
+from datus2_ray.progress import Progress
+from datus2_ray.run_folder import Commit
+
+#: Columns by which a row that could not be used carries its fault to the end of the stage.
+FAULT_COLUMNS = ("fault_kind", "fault_message")
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """What the writer of one part says of it."""
+
+    part: str
+    rows: int
+    faults: int
+    facts: dict[str, float]
+
+
+def configure_ray_data(no_progress_seconds: int) -> None:
+    """Set Ray Data's context for this process: no bars, one block a part, and no silent hang."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.target_max_block_size = None  # a part stays one block however large its pictures are
+    context.execution_no_progress_timeout_s = no_progress_seconds
+    context.actor_init_retry_on_errors = False
+
+
+def stream_parts(
+    parts: Collection[str],
+    build: Callable[[ray.data.Dataset], ray.data.Dataset],
+    write: Callable[[pa.Table], pa.Table],
+) -> Iterator[PartSummary]:
+    """Send parts through a chain of Ray Data operators and give a summary as each one is written.
+
+    Parameters
+    ----------
+    parts : collection of str
+        Names of the parts.
+    build : callable
+        Adds the stage's operators to a data set of one-row blocks with the column ``part``. Every operator keeps a
+        block whole (``batch_size=None``) and the column ``part``.
+    write : callable
+        Takes a finished block, writes it, and gives one row made by :func:`summary_row`.
+
+    Raises
+    ------
+    DatusError
+        Nothing moved for the time set in the Ray Data context.
+    """
+    items = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
+    written = build(items).map_batches(write, batch_size=None, batch_format="pyarrow", num_cpus=1)
+    try:
+        for row in written.iter_rows():
+            facts = {item["name"]: item["value"] for item in row["facts"]}
+            yield PartSummary(row["part"], row["rows"], row["faults"], facts)
+    except ExecutionTimeoutError as error:
+        stalled = "; ".join(line.strip(" -") for line in str(error).splitlines() if line.startswith("  - "))
+        raise DatusError(
+            f"nothing moved for {items.context.execution_no_progress_timeout_s:.0f} s ({stalled}); "
+            "the cluster may lack free CPUs or GPUs, or one part takes longer: give fewer actors, or raise "
+            "--set no_progress_seconds=N"
+        ) from error
+
+
+def summary_row(part: str, rows: int, faults: int, **facts: float) -> pa.Table:
+    """Make the one-row table by which a writer reports a part."""
+    kind = pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))
+    pairs = [{"name": name, "value": float(value)} for name, value in sorted(facts.items())]
+    columns = {"part": [part], "rows": [rows], "faults": [faults], "facts": pa.array([pairs], kind)}
+    return pa.table(columns)
+
+
+def split_faults(block: pa.Table, stage: str) -> tuple[pa.Table, pa.Table]:
+    """Part a block into the rows that are well, without fault columns, and quarantine rows for the others."""
+    well = pc.is_null(block["fault_kind"])
+    bad = block.filter(pc.invert(well))
+    quarantine = pa.table(
+        {
+            "image_id": bad["image_id"],
+            "stage": pa.array([stage] * len(bad), pa.string()),
+            "kind": bad["fault_kind"],
+            "message": bad["fault_message"],
+        },
+        schema=schemas.QUARANTINE,
+    )
+    return block.filter(well).drop_columns(list(FAULT_COLUMNS)), quarantine
+
+
+@dataclass(frozen=True)
+class PartWriter:
+    """Writes a finished block to its part's file, and its faults beside it in ``faults/``.
+
+    Parameters
+    ----------
+    folder : str
+        URI of the stage's folder.
+    stage : str
+        Name of the stage.
+    """
+
+    folder: str
+    stage: str
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Write one part; the faults go first, so that a part's file means that all of it is there."""
+        part = block["part"][0].as_py()
+        table = block.drop_columns(["part"])
+        faults = 0
+        if "fault_kind" in table.column_names:
+            table, quarantine = split_faults(table, self.stage)
+            faults = len(quarantine)
+            if faults:
+                storage.write_table(storage.join(self.folder, "faults", part), quarantine)
+        storage.write_table(storage.join(self.folder, part), table)
+        return summary_row(part, len(table), faults)
+
+
+def run_stage(
+    context: RunContext,
+    stage: str,
+    folder: str,
+    fingerprint: str,
+    parts: Mapping[str, int],
+    build: Callable[[ray.data.Dataset], ray.data.Dataset],
+) -> Commit:
+    """Run a stage that turns every part into a part: resume it, watch it, check that no image is lost, commit it.
+
+    Parameters
+    ----------
+    context : RunContext
+        The run.
+    stage, folder : str
+        Name of the stage, and of its folder in the run folder.
+    fingerprint : str
+        Hash of what its result depends on.
+    parts : mapping of str to int
+        Names of the parts and how many images come in with each.
+    build : callable
+        Adds the stage's operators, see :func:`stream_parts`.
+
+    Raises
+    ------
+    DatusError
+        More images than ``max_error_rate`` cannot be used, or rows were lost.
+    """
+    progress = Progress(stage, sum(parts.values()))
+    done = context.folder.commit_of(folder)
+    if done is not None and done.fingerprint == fingerprint:
+        progress.skip(f"{done.rows_out:,} images, done before")
+        return done
+    finished = context.folder.begin(folder, fingerprint)
+    uri = context.folder.path(folder)
+    context.events.write("begin", stage=stage, images=progress.total, parts_done_before=len(finished))
+    rows, faults = {}, {}
+    for part in sorted(finished & set(parts)):
+        rows[part], faults[part] = storage.count_rows(storage.join(uri, part)), _count_faults(uri, part)
+        progress.advance(rows[part] + faults[part], faults[part])
+    todo = [part for part in parts if part not in finished]
+    for summary in stream_parts(todo, build, PartWriter(uri, stage)) if todo else ():
+        rows[summary.part], faults[summary.part] = summary.rows, summary.faults
+        progress.advance(summary.rows + summary.faults, summary.faults)
+        _check_error_rate(context, stage, uri, progress)
+    lost = [part for part in parts if rows.get(part, 0) + faults.get(part, 0) != parts[part]]
+    if lost:
+        raise DatusError(f"{stage}: rows were lost in {', '.join(lost[:3])} of {uri}; please report this as a bug")
+    _collect_faults(context, stage, uri, [part for part in faults if faults[part]])
+    commit = Commit(
+        fingerprint, progress.total, sum(rows.values()), sum(faults.values()), dict(sorted(rows.items())), {}
+    )
+    context.folder.finish(folder, commit)
+    context.events.write("end", stage=stage, images=commit.rows_out, errors=progress.errors, seconds=progress.finish())
+    return commit
+
+
+def _count_faults(uri: str, part: str) -> int:
+    faults = storage.join(uri, "faults", part)
+    return storage.count_rows(faults) if storage.exists(faults) else 0
+
+
+def _check_error_rate(context: RunContext, stage: str, uri: str, progress: Progress) -> None:
+    allowed = context.config.max_error_rate
+    if progress.errors > allowed * progress.total:
+        raise DatusError(
+            f"{stage}: {progress.errors} of {progress.total} images cannot be used, more than --max-error-rate "
+            f"{allowed:g} allows; {uri}/faults says which and why"
+        )
+
+
+def _collect_faults(context: RunContext, stage: str, uri: str, parts: list[str]) -> None:
+    tables = [storage.read_table(storage.join(uri, "faults", part)) for part in sorted(parts)]
+    merged = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
+    storage.write_table(context.folder.path("quarantine", f"{stage}.parquet"), merged)

@@ -1,0 +1,160 @@
+"""Where bytes lie: local paths and ``s3://`` URIs behind ``pyarrow.fs``, the one place that knows the difference."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from datus2_ray.errors import StorageError
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file below a folder: its relative posix path, its size in bytes and when it was last changed."""
+
+    path: str
+    size: int
+    modified_ns: int
+
+
+@lru_cache(maxsize=64)
+def _remote(root: str) -> pafs.FileSystem:
+    return pafs.FileSystem.from_uri(root)[0]
+
+
+def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Give the file system of a URI and the path within it.
+
+    Parameters
+    ----------
+    uri : str
+        A local path or ``s3://bucket/key``; credentials and endpoint come from the usual AWS environment.
+    """
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+    scheme, rest = uri.split("://", 1)
+    try:
+        return _remote(f"{scheme}://{rest.split('/', 1)[0]}"), rest.rstrip("/")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise StorageError(f"cannot reach {uri}: {_first_line(error)}; check address and credentials") from error
+
+
+def join(uri: str, *parts: str) -> str:
+    """Join a URI and path parts with single slashes."""
+    return posixpath.join(uri, *parts)
+
+
+def list_files(uri: str) -> list[FileEntry]:
+    """List every file below a folder, sorted by relative path, without hidden ones (a part that starts with a dot).
+
+    Raises
+    ------
+    StorageError
+        The folder does not exist or cannot be read.
+    """
+    filesystem, root = resolve(uri)
+    info = _checked(filesystem.get_file_info, root, uri)
+    if info.type != pafs.FileType.Directory:
+        found = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
+        raise StorageError(f"{uri} {found}; give a folder of images, a data-set root or a run folder")
+    listed = _checked(filesystem.get_file_info, pafs.FileSelector(root, recursive=True), uri)
+    entries = []
+    for item in listed:
+        relative = item.path[len(root) :].lstrip("/")
+        if item.type == pafs.FileType.File and not any(part.startswith(".") for part in relative.split("/")):
+            entries.append(FileEntry(relative, item.size or 0, item.mtime_ns or 0))
+    return sorted(entries, key=lambda entry: entry.path)
+
+
+def exists(uri: str) -> bool:
+    """Tell whether a file or folder is there."""
+    filesystem, path = resolve(uri)
+    return bool(_checked(filesystem.get_file_info, path, uri).type != pafs.FileType.NotFound)
+
+
+def read_bytes(uri: str) -> bytes:
+    """Read a whole file; a missing or unreadable one is a :class:`StorageError` that names it."""
+    filesystem, path = resolve(uri)
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read())
+    except OSError as error:
+        raise StorageError(f"cannot read {uri}: {_first_line(error)}") from error
+
+
+def write_bytes(uri: str, data: bytes | memoryview) -> None:
+    """Write a whole file so that a reader sees either the old one or the new one, never a part.
+
+    A local file is written beside its place and renamed; an object store's put is atomic by itself.
+    """
+    filesystem, path = resolve(uri)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
+    target = f"{path}.{uuid.uuid4().hex[:8]}.tmp" if local else path
+    try:
+        if local:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with filesystem.open_output_stream(target) as stream:
+            stream.write(data)
+        if local:
+            Path(target).replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {uri}: {_first_line(error)}; check the folder's rights and space") from error
+
+
+def remove_folder(uri: str) -> None:
+    """Remove a folder and everything in it; one that is not there is no error."""
+    filesystem, path = resolve(uri)
+    if _checked(filesystem.get_file_info, path, uri).type == pafs.FileType.Directory:
+        _checked(filesystem.delete_dir, path, uri)
+
+
+def read_json(uri: str) -> Any:
+    """Read a JSON file."""
+    return json.loads(read_bytes(uri))
+
+
+def write_json(uri: str, value: Any) -> None:
+    """Write a JSON file, indented, atomically."""
+    write_bytes(uri, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
+    """Read one Parquet file, or only some of its columns."""
+    filesystem, path = resolve(uri)
+    try:
+        return pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StorageError(f"cannot read the table {uri}: {_first_line(error)}") from error
+
+
+def count_rows(uri: str) -> int:
+    """Count the rows of a Parquet file from its footer."""
+    filesystem, path = resolve(uri)
+    return int(pq.read_metadata(path, filesystem=filesystem).num_rows)
+
+
+def write_table(uri: str, table: pa.Table) -> None:
+    """Write one Parquet file atomically (zstd; the image bytes within are compressed already)."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(uri, memoryview(sink.getvalue()))
+
+
+def _checked(call: Any, argument: Any, uri: str) -> Any:
+    try:
+        return call(argument)
+    except OSError as error:
+        raise StorageError(f"cannot read {uri}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
