@@ -1,0 +1,130 @@
+"""The sums that a shard answers with: moments before the first iteration, sums per cluster in each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from datus2_ray.core.assignment import Metric, chunks, metric_rows, nearest
+from datus2_ray.core.shards import Shard, own_rows
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What is known of rows before the first iteration: numbers of rows, float64 sums, and rows that are not finite.
+
+    ``usable`` counts the rows that can be a centroid: all, or for ``spherical`` those that are not zero. ``first_bad``
+    is the smallest global number of a row with NaN or infinity, -1 where there is none (``bad`` is 0).
+    """
+
+    rows: int
+    usable: int
+    bad: int
+    first_bad: int
+    weight: float
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    def __add__(self, later: Moments) -> Moments:
+        """Combine with the moments of later rows."""
+        return Moments(
+            self.rows + later.rows,
+            self.usable + later.usable,
+            self.bad + later.bad,
+            self.first_bad if self.bad else later.first_bad,
+            self.weight + later.weight,
+            self.sums + later.sums,
+            self.squares + later.squares,
+        )
+
+
+def moments(shard: Shard, metric: Metric) -> Moments:
+    """Count a shard's rows and sum them and their squares, weighted, in float64 and in fixed chunks.
+
+    Parameters
+    ----------
+    shard : Shard
+    metric : {"euclidean", "spherical"}
+
+    Returns
+    -------
+    Moments
+        Rows that are not finite are counted and left out of the sums.
+    """
+    dimensions = shard.x.shape[1]
+    total = Moments(0, 0, 0, -1, 0.0, np.zeros(dimensions), np.zeros(dimensions))
+    for chunk in chunks(len(shard.x)):
+        finite = np.logical_and.reduce(np.isfinite(shard.x[chunk]), axis=1)
+        rows, weights = metric_rows(shard.x[chunk][finite], metric), shard.weights[chunk][finite]
+        usable = len(rows) if metric == "euclidean" else int(rows.any(axis=1).sum())
+        bad = np.flatnonzero(~finite)
+        first_bad = shard.first_row + chunk.start + int(bad[0]) if bad.size else -1
+        weighted = rows * weights[:, None]
+        total += Moments(
+            len(finite),
+            usable,
+            bad.size,
+            first_bad,
+            float(weights.sum()),
+            weighted.sum(axis=0),
+            (weighted * rows).sum(axis=0),
+        )
+    return total
+
+
+@dataclass(frozen=True)
+class PartialSums:
+    """What a shard adds to new centroids: weighted sums [K, d], weights [K], row counts [K], inertia."""
+
+    sums: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    inertia: float
+
+    def __add__(self, other: PartialSums) -> PartialSums:
+        """Combine with the sums of other rows."""
+        return PartialSums(
+            self.sums + other.sums,
+            self.weights + other.weights,
+            self.counts + other.counts,
+            self.inertia + other.inertia,
+        )
+
+
+def partial_sums(
+    shard: Shard, centroids: NDArray[np.float64], metric: Metric, rows: NDArray[np.int64] | None = None
+) -> PartialSums:
+    """Assign a shard's rows to their nearest centroids and sum them per cluster, in float64 and in fixed chunks.
+
+    Parameters
+    ----------
+    shard : Shard
+    centroids : float64 [K, d]
+        Unit rows for ``spherical``.
+    metric : {"euclidean", "spherical"}
+    rows : int64 [m], optional
+        Global numbers of the rows to use, in this order (those of other shards are passed over); all by default.
+
+    Returns
+    -------
+    PartialSums
+    """
+    own = None if rows is None else own_rows(shard, rows)
+    clusters = len(centroids)
+    total = PartialSums(np.zeros(centroids.shape), np.zeros(clusters), np.zeros(clusters, np.int64), 0.0)
+    for chunk in chunks(len(shard.x) if own is None else len(own)):
+        at = chunk if own is None else own[chunk]
+        x, weights = metric_rows(shard.x[at], metric), shard.weights[at]
+        labels, distances = nearest(x, centroids, metric)
+        # A sparse product adds row after row, so its rounding does not depend on the number of threads.
+        membership = scipy.sparse.csc_array((weights, labels, np.arange(len(x) + 1)), shape=(clusters, len(x)))
+        total += PartialSums(
+            membership @ x,
+            np.bincount(labels, weights, clusters).astype(np.float64),
+            np.bincount(labels, minlength=clusters),
+            float((weights * distances).sum()),
+        )
+    return total
