@@ -78,12 +78,28 @@ CENTROIDS = _schema(
     ]
 )
 
+TOKEN_CENTROIDS = _schema(
+    [
+        ("cluster", pa.int32(), "Number of the cluster of the token-k-means baseline."),
+        ("centroid", pa.list_(pa.float64()), "Its centroid, of length 1."),
+        ("tokens", pa.int64(), "Patch tokens assigned to it in the fit."),
+    ]
+)
+
 HISTORY = _schema(
     [
-        ("restart", pa.int32(), "Number of the restart."),
-        ("iteration", pa.int32(), "Number of the iteration within it, from 1."),
+        ("iteration", pa.int32(), "Number of the iteration of the best restart, from 1."),
         ("inertia", pa.float64(), "Weighted sum of squared distances (1 - cosine where spherical) before the update."),
         ("shift", pa.float64(), "Squared distance by which the centroids moved, summed."),
+        ("relocated", pa.int32(), "Empty clusters that were moved."),
+    ]
+)
+
+PCA = _schema(
+    [
+        ("mean", pa.list_(pa.float64()), "Mean of the descriptors, the same in every row."),
+        ("component", pa.list_(pa.float64()), "A direction, largest variance first."),
+        ("explained", pa.float64(), "Its share of the total variance."),
     ]
 )
 

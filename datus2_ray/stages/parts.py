@@ -7,11 +7,13 @@ bytes again and an interrupted stage goes on with the parts that are not there y
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 
@@ -19,20 +21,11 @@ from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError
 from datus2_ray.progress import Progress
+from datus2_ray.resources import Pool
 from datus2_ray.run_folder import Commit
 
 #: Columns by which a row that could not be used carries its fault to the end of the stage.
 FAULT_COLUMNS = ("fault_kind", "fault_message")
-
-
-@dataclass(frozen=True)
-class PartSummary:
-    """What the writer of one part says of it."""
-
-    part: str
-    rows: int
-    faults: int
-    facts: dict[str, float]
 
 
 def configure_ray_data(no_progress_seconds: int) -> None:
@@ -42,52 +35,82 @@ def configure_ray_data(no_progress_seconds: int) -> None:
     context.print_on_execution_start = False
     context.target_max_block_size = None  # a part stays one block however large its pictures are
     context.execution_no_progress_timeout_s = no_progress_seconds
-    context.actor_init_retry_on_errors = False
 
 
-def stream_parts(
-    parts: Collection[str],
-    build: Callable[[ray.data.Dataset], ray.data.Dataset],
-    write: Callable[[pa.Table], pa.Table],
-) -> Iterator[PartSummary]:
-    """Send parts through a chain of Ray Data operators and give a summary as each one is written.
+def map_parts(
+    dataset: ray.data.Dataset, operator: Callable[..., Any], pool: Pool | None = None, *arguments: Any
+) -> ray.data.Dataset:
+    """Add an operator that takes whole parts: a CPU task, or a pool of actors that each build the operator once.
 
     Parameters
     ----------
-    parts : collection of str
-        Names of the parts.
+    dataset : Dataset
+        A block a part.
+    operator : callable
+        Without `pool`: block → block. With it: the class of such callables.
+    pool : Pool, optional
+        Size and devices of the actor pool.
+    *arguments
+        What the class is built with in every actor: names and addresses, never weights.
+    """
+    if pool is None:
+        return dataset.map_batches(operator, batch_size=None, batch_format="pyarrow", num_cpus=1)
+    # The public map_batches refuses batch_size=None with GPUs, lest a block overflow one; here the actor itself cuts a
+    # part into forward passes, and must have the part alone: an image's result may depend on what shares its batch.
+    mapped: ray.data.Dataset = dataset.map_batches_internal(
+        operator,
+        fn_constructor_args=arguments,
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=pool.actors),
+        num_cpus=0,
+        num_gpus=pool.num_gpus or None,
+    )
+    return mapped
+
+
+def stream_parts(
+    items: Sequence[Mapping[str, Any]],
+    build: Callable[[ray.data.Dataset], ray.data.Dataset],
+) -> Iterator[dict[str, Any]]:
+    """Send parts through a chain of Ray Data operators and give the rows of the last one as each part is finished.
+
+    Parameters
+    ----------
+    items : sequence of mapping
+        A part each: its name under ``part``, and what else the first operator needs to know.
     build : callable
-        Adds the stage's operators to a data set of one-row blocks with the column ``part``. Every operator keeps a
-        block whole (``batch_size=None``) and the column ``part``.
-    write : callable
-        Takes a finished block, writes it, and gives one row made by :func:`summary_row`.
+        Adds the stage's operators (:func:`map_parts`); each keeps a block whole and keeps its column ``part``. The
+        last one leaves few and small rows: they all come here.
 
     Raises
     ------
     DatusError
-        Nothing moved for the time set in the Ray Data context.
+        Nothing moved for the time set in the Ray Data context, or an operator failed.
     """
-    items = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
-    written = build(items).map_batches(write, batch_size=None, batch_format="pyarrow", num_cpus=1)
+    source = ray.data.from_items([dict(item) for item in items], override_num_blocks=len(items))
     try:
-        for row in written.iter_rows():
-            facts = {item["name"]: item["value"] for item in row["facts"]}
-            yield PartSummary(row["part"], row["rows"], row["faults"], facts)
+        yield from build(source).iter_rows()
     except ExecutionTimeoutError as error:
         stalled = "; ".join(line.strip(" -") for line in str(error).splitlines() if line.startswith("  - "))
         raise DatusError(
-            f"nothing moved for {items.context.execution_no_progress_timeout_s:.0f} s ({stalled}); "
-            "the cluster may lack free CPUs or GPUs, or one part takes longer: give fewer actors, or raise "
-            "--set no_progress_seconds=N"
+            f"nothing moved for {source.context.execution_no_progress_timeout_s:.0f} s ({stalled}); the cluster may "
+            "lack free CPUs or GPUs, or one part takes longer: give fewer actors, or --set no_progress_seconds=N"
         ) from error
+    except ray.exceptions.RayError as error:
+        raise cause_of(error) from error
 
 
-def summary_row(part: str, rows: int, faults: int, **facts: float) -> pa.Table:
-    """Make the one-row table by which a writer reports a part."""
-    kind = pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))
-    pairs = [{"name": name, "value": float(value)} for name, value in sorted(facts.items())]
-    columns = {"part": [part], "rows": [rows], "faults": [faults], "facts": pa.array([pairs], kind)}
-    return pa.table(columns)
+def cause_of(error: ray.exceptions.RayError) -> Exception:
+    """Give the error that a user should read: our own where a worker raised it, else the last line of Ray's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DatusError):
+            return DatusError(str(cause).splitlines()[-1] if isinstance(cause, ray.exceptions.RayError) else str(cause))
+        inner = getattr(cause, "cause", None)
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return DatusError(f"a worker failed: {lines[-1].strip() if lines else type(error).__name__}")
 
 
 def split_faults(block: pa.Table, stage: str) -> tuple[pa.Table, pa.Table]:
@@ -132,7 +155,7 @@ class PartWriter:
             if faults:
                 storage.write_table(storage.join(self.folder, "faults", part), quarantine)
         storage.write_table(storage.join(self.folder, part), table)
-        return summary_row(part, len(table), faults)
+        return pa.table({"part": [part], "rows": [len(table)], "faults": [faults]})
 
 
 def run_stage(
@@ -142,6 +165,8 @@ def run_stage(
     fingerprint: str,
     parts: Mapping[str, int],
     build: Callable[[ray.data.Dataset], ray.data.Dataset],
+    payload: Callable[[str], Mapping[str, Any]] = lambda part: {},
+    facts: Mapping[str, Any] | None = None,
 ) -> Commit:
     """Run a stage that turns every part into a part: resume it, watch it, check that no image is lost, commit it.
 
@@ -157,6 +182,10 @@ def run_stage(
         Names of the parts and how many images come in with each.
     build : callable
         Adds the stage's operators, see :func:`stream_parts`.
+    payload : callable
+        Gives what the first operator needs to know of a part beside its name.
+    facts : mapping, optional
+        What the commit notes for later stages and the report.
 
     Raises
     ------
@@ -175,10 +204,11 @@ def run_stage(
     for part in sorted(finished & set(parts)):
         rows[part], faults[part] = storage.count_rows(storage.join(uri, part)), _count_faults(uri, part)
         progress.advance(rows[part] + faults[part], faults[part])
-    todo = [part for part in parts if part not in finished]
-    for summary in stream_parts(todo, build, PartWriter(uri, stage)) if todo else ():
-        rows[summary.part], faults[summary.part] = summary.rows, summary.faults
-        progress.advance(summary.rows + summary.faults, summary.faults)
+    todo = [{"part": part, **payload(part)} for part in parts if part not in finished]
+    writer = PartWriter(uri, stage)
+    for done_part in stream_parts(todo, lambda source: map_parts(build(source), writer)) if todo else ():
+        rows[done_part["part"]], faults[done_part["part"]] = done_part["rows"], done_part["faults"]
+        progress.advance(done_part["rows"] + done_part["faults"], done_part["faults"])
         _check_error_rate(context, stage, uri, progress)
     lost = [part for part in parts if rows.get(part, 0) + faults.get(part, 0) != parts[part]]
     if lost:

@@ -1,0 +1,5 @@
+"""``python -m datus2_ray``."""
+
+from datus2_ray.cli import main
+
+main()

@@ -1,0 +1,112 @@
+"""The command line: commands and nothing else."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+
+from datus2_ray import config as configuration
+from datus2_ray.errors import DatusError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Segments and classes in images without a single label: DatUS² on Ray.",
+)
+
+Source = Annotated[str, typer.Argument(help="Folder of images or data-set root; a local path or s3:// URI.")]
+Out = Annotated[str, typer.Option("--out", help="Run folder; a local path or s3:// URI.")]
+Config = Annotated[str | None, typer.Option("--config", help="YAML file of settings.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value; may be given again.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
+
+
+def _help(field: str) -> str:
+    return str(configuration.RunConfig.model_fields[field].description)
+
+
+@app.command()
+def run(
+    source: Source,
+    out: Out,
+    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
+    split: Annotated[str | None, typer.Option(help=_help("split"))] = None,
+    preset: Annotated[str, typer.Option(help="Preset that the settings start from: paper or demo.")] = "paper",
+    backbone: Annotated[str | None, typer.Option(help=_help("backbone"))] = None,
+    clusters: Annotated[int | None, typer.Option(help=_help("clusters"))] = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
+    limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
+    max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    no_refine: Annotated[bool, typer.Option("--no-refine", help="Stop at the initial masks.")] = False,
+    save_png: Annotated[bool, typer.Option("--save-png", help=_help("save_png"))] = False,
+    debug: Debug = False,
+) -> None:
+    """Find segments and classes in the images of SOURCE; write masks, scores and a report to the run folder."""
+    flags: dict[str, Any] = {
+        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "clusters": clusters,
+        "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
+        "refine": {"enabled": False} if no_refine else None,
+    }  # fmt: skip
+    settings = configuration.load(flags, preset=preset, config_file=config, assignments=tuple(assignments or ()))
+
+    from datus2_ray.pipeline import run as run_pipeline
+    from datus2_ray.report.terminal import print_summary
+
+    print_summary(run_pipeline(settings), settings.out)
+
+
+@app.command()
+def demo(
+    out: Out = "demo",
+    images: Annotated[int, typer.Option(min=2, help="Scenes to render.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help=_help("seed"))] = 0,
+    debug: Debug = False,
+) -> None:
+    """Render scenes with exact masks and run every step on them: nothing to download."""
+    from pathlib import Path
+
+    from datus2_ray.datasets.demo import write_demo
+
+    folder = Path(out) / "images"
+    write_demo(folder, images, seed)
+    run(source=str(folder), out=str(Path(out) / "run"), dataset="demo", preset="demo", seed=seed, debug=debug)
+
+
+@app.command()
+def evaluate(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")], debug: Debug = False) -> None:
+    """Print the scores of a finished run."""
+    from datus2_ray import storage
+    from datus2_ray.report.terminal import print_summary
+
+    print_summary(storage.read_json(storage.join(out, "summary.json")), out)
+
+
+@app.command()
+def report(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")], debug: Debug = False) -> None:
+    """Write the report of a finished run again."""
+    from datus2_ray.report.html import write_report
+    from datus2_ray.run_folder import RunFolder
+
+    typer.echo(write_report(RunFolder(out)))
+
+
+def main() -> None:
+    """Run the command line; an error is one line and an exit code, a trace only with ``--debug``."""
+    try:
+        app(standalone_mode=True)
+    except DatusError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, UsageError):
+            print("see `datus2 run --help`", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None

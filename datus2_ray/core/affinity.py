@@ -1,0 +1,73 @@
+"""The affinity graph over the patches of one image, made on the device and carried as packed bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Value of each bit in a byte, first bit highest, as ``numpy.unpackbits`` reads it.
+_BIT_VALUES = (128, 64, 32, 16, 8, 4, 2, 1)
+
+
+def binary_affinity(features: Tensor) -> Tensor:
+    """Connect every two patches whose features have a positive dot product.
+
+    The paper's graph (DatUS², step 3): ``A = K Kᵀ`` of the unnormalised features, an edge where ``A > 0``; dense,
+    unweighted, self-loops kept, no spatial term.
+
+    Parameters
+    ----------
+    features : Tensor
+        Patch features of one image, float, shape (N, D).
+
+    Returns
+    -------
+    Tensor
+        Symmetric adjacency, bool, shape (N, N), on the device of `features`.
+
+    Notes
+    -----
+    A matrix product may round ``A_ij`` and ``A_ji`` differently. The upper triangle decides for both, so that the graph
+    is undirected by construction: scikit-network would silently take an asymmetric one for directed.
+    """
+    features = features.float()
+    upper = torch.triu(features @ features.T) > 0
+    return upper | upper.T
+
+
+def pack(adjacency: Tensor) -> Tensor:
+    """Pack the rows of a boolean adjacency into bits: 784 patches take 77 KB instead of 2.4 MB as float32.
+
+    Parameters
+    ----------
+    adjacency : Tensor
+        Bool, shape (N, N).
+
+    Returns
+    -------
+    Tensor
+        uint8, shape (N, ceil(N / 8)), rows padded with zeros, the layout of ``numpy.packbits(axis=1)``.
+    """
+    n = adjacency.shape[1]
+    padded = torch.nn.functional.pad(adjacency.to(torch.uint8), (0, -n % 8))
+    values = torch.tensor(_BIT_VALUES, dtype=torch.uint8, device=adjacency.device)
+    return (padded.reshape(adjacency.shape[0], -1, 8) * values).sum(dim=2, dtype=torch.uint8)
+
+
+def unpack(packed: np.ndarray, n: int) -> np.ndarray:
+    """Undo :func:`pack`.
+
+    Parameters
+    ----------
+    packed : ndarray
+        uint8, shape (N, ceil(N / 8)).
+    n : int
+        Number of patches N.
+
+    Returns
+    -------
+    ndarray
+        Bool, shape (N, N).
+    """
+    return np.unpackbits(packed, axis=1, count=n).view(bool)

@@ -1,0 +1,103 @@
+"""A run: the steps in their order, each given what the one before it committed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from datus2_ray import datasets, storage
+from datus2_ray.config import RunConfig
+from datus2_ray.context import RunContext
+from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, parse_spec
+from datus2_ray.ray_session import start_ray
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Find segments and classes in the images of a source, write their masks, score them, and report.
+
+    Every step whose settings and input are unchanged is taken from the run folder; an interrupted one goes on.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Source, run folder and settings.
+
+    Returns
+    -------
+    dict
+        What ``summary.json`` holds: counts, seconds a step, and the scores where there is ground truth.
+
+    Raises
+    ------
+    DatusError
+        Something that the message explains in one line.
+    """
+    datasets.find(config.dataset)
+    backbone = parse_spec(config.backbone or DEFAULT_BACKBONE)
+    context = RunContext.open(config)
+    storage.write_json(context.folder.path("config.json"), config.model_dump(mode="json"))
+    start_ray(config.no_progress_seconds)
+
+    # Imported here: torch and Ray Data take seconds, and a wrong flag should be answered at once.
+    from datus2_ray.report.html import write_report
+    from datus2_ray.stages.baseline import baseline
+    from datus2_ray.stages.cluster import cluster
+    from datus2_ray.stages.discover import discover
+    from datus2_ray.stages.evaluate import count_classes, evaluate
+    from datus2_ray.stages.export import export_png
+    from datus2_ray.stages.ingest import ingest
+    from datus2_ray.stages.label import label
+    from datus2_ray.stages.predict import predict
+    from datus2_ray.stages.refine import refine
+
+    context.events.write("run", source=config.source, preset=config.preset, seed=config.seed)
+    images = ingest(context)
+    names = list(datasets.find(config.dataset).class_names or ())
+    labelled = images.facts["labelled"] > 0
+    if labelled and not names:
+        names = [f"class {number}" for number in range(count_classes(context, images))]
+    clusters = config.clusters or len(names)
+    score_tokens = labelled and config.evaluate.token_kmeans
+    segments = discover(context, images, keep_tokens=score_tokens)
+    centroids = cluster(context, segments, clusters)
+    initial = label(context, segments, centroids)
+    refined = None
+    refinement = refine(context, clusters, initial.fingerprint) if config.refine.enabled else None
+    if refinement is not None and "skipped" not in refinement.facts:
+        refined = predict(context, images, refinement)
+    metrics = None
+    if labelled:
+        if score_tokens:
+            baseline(context, segments, clusters)
+        metrics = evaluate(context, names, clusters, initial, refined)
+    if config.save_png:
+        export_png(context, clusters, initial, refined)
+    summary = {
+        "images": images.rows_out,
+        "quarantined": count_quarantined(context),
+        "segments": centroids.facts["segments"],
+        "clusters": clusters,
+        "backbone": {"name": backbone.label, "trained": not backbone.untrained},
+        "refinement": refinement.facts if refinement else {"skipped": "switched off (--no-refine)"},
+        "seconds": stage_seconds(context),
+        "versions": {name: version(name) for name in ("datus2-ray", "ray", "torch", "timm", "numpy")},
+        "machine": {"system": platform.platform(), "processors": os.cpu_count()},
+        "metrics": metrics,
+    }
+    storage.write_json(context.folder.path("summary.json"), summary)
+    write_report(context.folder)
+    return summary
+
+
+def count_quarantined(context: RunContext) -> int:
+    """Count the images that some step of the run could not use."""
+    folder = context.folder.path("quarantine")
+    files = [entry.path for entry in storage.list_files(folder)]
+    return sum(storage.count_rows(storage.join(folder, file)) for file in files if file.endswith(".parquet"))
+
+
+def stage_seconds(context: RunContext) -> dict[str, float]:
+    """Give the seconds that each step took when it last did its work, from the event log."""
+    return {event["stage"]: round(event["seconds"], 2) for event in context.events.read() if event["event"] == "end"}

@@ -1,0 +1,56 @@
+"""The table of scores that a run prints at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+#: Sets of masks in the order in which they are shown.
+TITLES = {"initial": "initial masks", "refined": "refined masks", "token_kmeans": "token k-means (baseline)"}
+
+
+def print_summary(summary: dict[str, Any], out: str) -> None:
+    """Print what a run did, its scores where there is ground truth, and where the rest lies.
+
+    Parameters
+    ----------
+    summary : dict
+        What ``summary.json`` holds.
+    out : str
+        The run folder.
+    """
+    console = Console(highlight=False)
+    quarantined = f", {summary['quarantined']} in quarantine" if summary["quarantined"] else ""
+    counts = (
+        f"{summary['images']:,} images{quarantined}, {summary['segments']:,} segments, {summary['clusters']} clusters"
+    )
+    console.print(counts)
+    if not summary["backbone"]["trained"]:
+        console.print(f"backbone {summary['backbone']['name']} is UNTRAINED: its masks show the steps, not the quality")
+    if "skipped" in summary["refinement"]:
+        console.print(f"refinement skipped: {summary['refinement']['skipped']}")
+    if summary["metrics"]:
+        console.print(score_table(summary["metrics"]))
+    console.print(f"report: {out}/report/index.html", soft_wrap=True)
+
+
+def score_table(metrics: dict[str, Any]) -> Table:
+    """Make the table of scores, in percent."""
+    table = Table(title=f"{metrics['images']:,} labelled images, K = {metrics['clusters']}, seed {metrics['seed']}")
+    table.add_column("masks")
+    for column in ("mIoU 1:1", "acc. 1:1", "F1 1:1", "mIoU n:1", "mIoU DatUS²", "coverage", "NMI", "ARI"):
+        table.add_column(column, justify="right")
+    for name, title in TITLES.items():
+        if name in metrics:
+            scores = metrics[name]
+            one, many, datus2 = scores["one_to_one"], scores["many_to_one"], scores["datus2"]
+            values = (one["miou"], one["pixel_accuracy"], one["mean_f1"], many["miou"], datus2["miou"])
+            cells = [_percent(v) for v in (*values, datus2["coverage"], scores["nmi"], scores["ari"])]
+            table.add_row(title, *cells)
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"

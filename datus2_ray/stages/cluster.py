@@ -1,0 +1,156 @@
+"""Cluster: segment descriptors → ``clusters/``: centroids by k-means over Ray actors, its curve, its PCA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from datus2_ray import schemas, storage
+from datus2_ray.context import RunContext
+from datus2_ray.core.kmeans import KMeansResult, Metric, kmeans
+from datus2_ray.core.pca import PCA, fit_pca
+from datus2_ray.errors import DatusError
+from datus2_ray.progress import Progress
+from datus2_ray.run_folder import Commit, RunFolder, fingerprint
+from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What is needed to assign a descriptor: centroids (float64, K x d), their metric, and the projection before it."""
+
+    centroids: np.ndarray
+    metric: Metric
+    pca: PCA | None
+
+
+def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
+    """Group the segments of the whole set into K clusters.
+
+    Parameters
+    ----------
+    context : RunContext
+        The run.
+    segments : Commit
+        What discover committed.
+    clusters : int
+        K.
+
+    Returns
+    -------
+    Commit
+        Of ``clusters/``; its facts hold K, the number of segments and the inertia.
+
+    Raises
+    ------
+    UsageError
+        K is below 2 or above the number of segments.
+    DatusError
+        No image has a valid segment, or a descriptor is not finite.
+    """
+    config = context.config.cluster
+    identity = {**config.identity(), "clusters": clusters, "seed": context.config.seed}
+    stamp = fingerprint("cluster", VERSION, identity, [segments.fingerprint])
+    done = context.folder.commit_of("clusters")
+    if done is not None and done.fingerprint == stamp:
+        Progress("cluster", 0).skip(f"{done.facts['segments']:,} segments, done before")
+        return done
+    context.folder.begin("clusters", stamp)
+    context.events.write("begin", stage="cluster")
+    folder = context.folder.path("segments")
+    counts = count_vectors(folder, "descriptors", sorted(segments.parts))
+    total = sum(counts.values())
+    if total == 0:
+        raise DatusError("no image has a segment of more than tau patches; lower --set discover.tau=N")
+    progress = Progress("cluster", total, "segments")
+    table = VectorTable(folder, "descriptors", "sizes" if config.weights == "area" else None)
+    result, pca = fit(table, counts, clusters, context)
+    write_clusters(context.folder.path("clusters"), result, pca)
+    facts = {
+        "clusters": clusters,
+        "segments": total,
+        "inertia": result.inertia,
+        "iterations": result.iterations,
+        "converged": result.converged,
+        "restart": result.restart,
+        "restart_inertias": list(result.restart_inertias),
+        "metric": config.metric,
+    }
+    commit = Commit(stamp, segments.rows_out, segments.rows_out, 0, {}, facts)
+    context.folder.finish("clusters", commit)
+    progress.advance(total)
+    seconds = progress.finish(f"{clusters} clusters, {result.iterations} iterations")
+    context.events.write("end", stage="cluster", segments=total, errors=0, seconds=seconds)
+    return commit
+
+
+def fit(
+    table: VectorTable, counts: dict[str, int], clusters: int, context: RunContext
+) -> tuple[KMeansResult, PCA | None]:
+    """Run k-means, after PCA where asked, over actors that hold the table's vectors."""
+    config = context.config.cluster
+    workers = config.workers or default_workers()
+    shards = RayShards(table, counts, config.shard_rows, workers)
+    pca = None
+    if config.pca is not None:
+        pca = fit_pca(shards, config.pca)
+        shards.close()
+        shards = RayShards(table, counts, config.shard_rows, workers, pca)
+    result = kmeans(
+        shards,
+        clusters,
+        metric=config.metric,
+        algorithm=config.algorithm,
+        start=config.start,
+        restarts=config.restarts,
+        seed=context.config.seed,
+        sample_size=config.start_sample,
+        max_iterations=config.max_iterations,
+        tolerance=config.tolerance,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        noun="segments",
+    )
+    shards.close()
+    return result, pca
+
+
+def default_workers() -> int:
+    """Give the number of holders where the user does not say: one a CPU."""
+    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return max(1, int(cluster.get("CPU", 1)))
+
+
+def write_clusters(folder: str, result: KMeansResult, pca: PCA | None) -> None:
+    """Write centroids, curve and projection as tables."""
+    centroids = {
+        "cluster": np.arange(len(result.centroids), dtype=np.int32),
+        "centroid": list(result.centroids),
+        "segments": result.sizes,
+    }
+    storage.write_table(storage.join(folder, "centroids.parquet"), pa.table(centroids, schema=schemas.CENTROIDS))
+    curve = [
+        {"iteration": i + 1, "inertia": item.inertia, "shift": item.shift, "relocated": item.relocated}
+        for i, item in enumerate(result.history)
+    ]
+    storage.write_table(storage.join(folder, "history.parquet"), pa.Table.from_pylist(curve, schema=schemas.HISTORY))
+    if pca is not None:
+        rows = {"mean": [pca.mean] * len(pca.components), "component": list(pca.components), "explained": pca.explained}
+        storage.write_table(storage.join(folder, "pca.parquet"), pa.table(rows, schema=schemas.PCA))
+
+
+def read_clusters(folder: RunFolder) -> Clusters:
+    """Read what :func:`write_clusters` wrote."""
+    facts = folder.require("clusters").facts
+    table = storage.read_table(folder.path("clusters", "centroids.parquet"))
+    pca = None
+    if storage.exists(folder.path("clusters", "pca.parquet")):
+        rows = storage.read_table(folder.path("clusters", "pca.parquet"))
+        components = np.array(rows["component"].to_pylist())
+        pca = PCA(np.array(rows["mean"][0].as_py()), components, rows["explained"].to_numpy())
+    return Clusters(np.array(table["centroid"].to_pylist()), facts["metric"], pca)

@@ -1,0 +1,69 @@
+"""Describe: a second forward pass over the blacked-out crop of every segment, batched across the images of a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from datus2_ray.columns import list_arrays, list_column
+from datus2_ray.config import DiscoverConfig
+from datus2_ray.core.backbone import Tap, load_backbone
+from datus2_ray.core.cnn import load_cnn
+from datus2_ray.core.descriptors import CROP_SIZE, crops, l2_normalise
+from datus2_ray.resources import limit_threads
+from datus2_ray.stages.read import pixels_of, scatter
+
+
+class DescribeCrops:
+    """Actor that holds the extractor: the ViT again (its CLS token) or a CNN.
+
+    Parameters
+    ----------
+    backbone : str
+        Name or file of the backbone.
+    config : DiscoverConfig
+        Which descriptor, how many crops a pass, in which arithmetic.
+    device : str
+        ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, backbone: str, config: DiscoverConfig, device: str) -> None:
+        limit_threads(device)
+        self._device = device
+        self._batch_size = config.crop_batch_size
+        self._size = config.input_size
+        self.dim, self._extract = _extractor(backbone, config, device)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Take the column ``pixels`` away and add ``descriptors``."""
+        pixels, rows = pixels_of(block, self._size)
+        boxes = list_arrays(block["boxes"])
+        maps = list_arrays(block["patch_map"])
+        cut: list[Tensor] = []
+        for image, row in zip(pixels, rows, strict=True):
+            grid = (block["grid_height"][row].as_py(), block["grid_width"][row].as_py())
+            patch_map = torch.from_numpy(np.array(maps[row])).reshape(grid).to(self._device)
+            cut.append(crops(torch.from_numpy(image).to(self._device), patch_map, np.asarray(boxes[row])))
+        vectors = self._describe(torch.cat(cut)) if cut else np.empty((0, self.dim), dtype=np.float32)
+        ends = np.cumsum([len(crop) for crop in cut]).tolist()
+        descriptors = [vectors[end - len(crop) : end] for end, crop in zip(ends, cut, strict=True)]
+        column = list_column(scatter(descriptors, rows, len(block)), pa.list_(pa.float32(), self.dim))
+        return block.drop_columns(["pixels"]).append_column("descriptors", column)
+
+    def _describe(self, cut: Tensor) -> np.ndarray:
+        slices = [cut[start : start + self._batch_size] for start in range(0, len(cut), self._batch_size)]
+        batches = [self._extract(batch).float().cpu().numpy() for batch in slices]
+        return l2_normalise(np.concatenate(batches)) if batches else np.empty((0, self.dim), dtype=np.float32)
+
+
+def _extractor(backbone: str, config: DiscoverConfig, device: str) -> tuple[int, Callable[[Tensor], Tensor]]:
+    if config.descriptor == "cnn":
+        cnn = load_cnn(str(config.cnn), device=device)
+        return cnn.dim, cnn.embed
+    vit = load_backbone(backbone, input_size=CROP_SIZE, device=device, dtype=config.dtype)
+    tap = Tap("cls")
+    return vit.dim, lambda pixels: vit.extract(pixels, [tap])[tap]

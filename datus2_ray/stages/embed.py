@@ -1,0 +1,62 @@
+"""Embed: one forward pass an image; out come the affinity graph as packed bits and, where wanted, the patch tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from datus2_ray.columns import list_column
+from datus2_ray.config import DiscoverConfig
+from datus2_ray.core import affinity
+from datus2_ray.core.backbone import Tap, load_backbone
+from datus2_ray.resources import limit_threads
+from datus2_ray.stages.read import pixels_of, scatter
+
+
+class EmbedImages:
+    """Actor that holds the backbone.
+
+    Parameters
+    ----------
+    backbone : str
+        Name or file of the backbone; weights are loaded here, never sent.
+    config : DiscoverConfig
+        Which features, how many images a pass, in which arithmetic.
+    device : str
+        ``cpu`` or ``cuda``.
+    keep_tokens : bool
+        Whether the final-norm patch tokens go on as well.
+    """
+
+    def __init__(self, backbone: str, config: DiscoverConfig, device: str, keep_tokens: bool) -> None:
+        limit_threads(device)
+        self._backbone = load_backbone(backbone, input_size=config.input_size, device=device, dtype=config.dtype)
+        self._feature = Tap(config.feature, config.block)
+        self._token = Tap("token") if keep_tokens else None
+        self._batch_size = config.batch_size
+        self._size = config.input_size
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Replace nothing and add the columns ``grid_height``, ``grid_width``, ``graph`` and ``tokens``."""
+        pixels, rows = pixels_of(block, self._size)
+        graphs: list[bytes] = []
+        tokens: list[np.ndarray | None] = []
+        for start in range(0, len(rows), self._batch_size):
+            self._embed(pixels[start : start + self._batch_size], graphs, tokens)
+        height, width = self._backbone.grid(self._size, self._size)
+        count = len(block)
+        tokens = tokens or [None] * len(rows)
+        token_type = pa.list_(pa.float16(), self._backbone.dim)
+        block = block.append_column("grid_height", pa.array([height] * count, pa.int32()))
+        block = block.append_column("grid_width", pa.array([width] * count, pa.int32()))
+        block = block.append_column("graph", pa.array(scatter(graphs, rows, count), pa.binary()))
+        return block.append_column("tokens", list_column(scatter(tokens, rows, count), token_type))
+
+    def _embed(self, pixels: np.ndarray, graphs: list[bytes], tokens: list[np.ndarray | None]) -> None:
+        taps = [self._feature] if self._token is None else [self._feature, self._token]
+        features = self._backbone.extract(torch.from_numpy(pixels), taps)
+        # One product an image: a batched one may sum in another order for another batch.
+        graphs += [affinity.pack(affinity.binary_affinity(f)).cpu().numpy().tobytes() for f in features[self._feature]]
+        if self._token is not None:
+            tokens += list(features[self._token].to(torch.float16).cpu().numpy())

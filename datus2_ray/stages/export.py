@@ -1,0 +1,65 @@
+"""Export: masks as palette PNG files that any viewer shows in colour, one beside the other as the images were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from datus2_ray import storage
+from datus2_ray.context import RunContext
+from datus2_ray.core.masks import NOISE_8, decode_labels, encode_palette_png, palette
+from datus2_ray.progress import Progress
+from datus2_ray.run_folder import Commit
+from datus2_ray.stages.parts import map_parts, stream_parts
+
+
+def export_png(context: RunContext, clusters: int, initial: Commit, refined: Commit | None) -> None:
+    """Write every mask of the run as a PNG file below ``png/initial`` and ``png/refined``.
+
+    Parameters
+    ----------
+    context : RunContext
+        The run.
+    clusters : int
+        K: up to 254 the files carry a palette; above, they are the 16-bit PNG of the table.
+    initial, refined : Commit
+        Of the masks; `refined` is None where the run has none.
+    """
+    for name, commit in (("initial", initial), ("refined", refined)):
+        if commit is None:
+            continue
+        writer = WritePng(context.folder.path("masks", name), context.folder.path("png", name), clusters)
+        progress = Progress(f"png/{name}", commit.rows_out)
+        items = [{"part": part} for part in commit.parts]
+        for row in stream_parts(items, lambda source, writer=writer: map_parts(source, writer)):  # type: ignore[misc]
+            progress.advance(row["files"])
+        progress.finish()
+
+
+@dataclass(frozen=True)
+class WritePng:
+    """CPU task: writes the masks of one part as files.
+
+    Parameters
+    ----------
+    masks, folder : str
+        URIs of the masks' table and of the folder for the files.
+    clusters : int
+        K.
+    """
+
+    masks: str
+    folder: str
+    clusters: int
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Write one part's files; an image id may hold slashes and then makes folders, but never leaves the folder."""
+        table = storage.read_table(storage.join(self.masks, block["part"][0].as_py()), ["image_id", "mask"])
+        for row in table.to_pylist():
+            data = row["mask"]
+            if self.clusters < NOISE_8:
+                data = encode_palette_png(np.asarray(decode_labels(data), dtype=np.uint8), palette(self.clusters))
+            storage.write_bytes(storage.join(self.folder, f"{row['image_id']}.png"), data)
+        return pa.table({"files": [len(table)]})

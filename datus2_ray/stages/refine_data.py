@@ -1,0 +1,200 @@
+"""The training data of the refinement: which image goes where, and the endless, repeatable streams of batches.
+
+Nothing here depends on the order in which Ray happens to finish tasks: an image's share is decided by a hash of its id,
+the order of an epoch by a seed, and the stream keeps the order of the parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+import torch
+from torch import Tensor
+
+from datus2_ray import storage
+from datus2_ray.core import images, masks
+
+#: Bytes of decoded images among which a worker shuffles.
+SHUFFLE_BYTES = 2**27
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Deals the images out into shares of equal size: one a worker to train on, one a worker to hold out.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    bounds : tuple of int
+        Ascending hashes at which the next share begins; shares 0 … W-1 are trained on, W … 2W-1 are held out.
+    """
+
+    seed: int
+    bounds: tuple[int, ...]
+
+    def share(self, image_id: str) -> int:
+        """Give the share of an image."""
+        return bisect_right(self.bounds, hash_id(self.seed, image_id))
+
+
+def split_images(image_ids: Collection[str], seed: int, workers: int, held_out: int) -> Split:
+    """Cut the images, in the order of their hashes, into equal shares.
+
+    Parameters
+    ----------
+    image_ids : collection of str
+        All images that have a mask.
+    seed : int
+        The run's seed.
+    workers : int
+        Training workers W.
+    held_out : int
+        Images that are held out, the last ones in that order.
+    """
+    hashes = sorted(hash_id(seed, image_id) for image_id in image_ids)
+    train = len(hashes) - held_out
+    cuts = [train * rank // workers for rank in range(1, workers + 1)]
+    cuts += [train + held_out * rank // workers for rank in range(1, workers)]
+    return Split(seed, tuple(hashes[cut] if cut < len(hashes) else 2**64 for cut in cuts))
+
+
+def hash_id(seed: int, image_id: str) -> int:
+    """Hash an image id, differently for every seed, to 64 bits."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}\0{image_id}".encode(), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True)
+class ReadPairs:
+    """CPU task: turns a block that names a part into that part's images and initial masks of one share.
+
+    Parameters
+    ----------
+    images, masks : str
+        URIs of ``images/`` and ``masks/initial/``.
+    split : Split
+        Which image belongs where.
+    share : int
+        The wanted share.
+    size : int
+        Side of the square that both are resized to, in pixels: bicubic and nearest.
+    """
+
+    images: str
+    masks: str
+    split: Split
+    share: int
+    size: int
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Read one part; the columns are ``image`` (uint8 RGB) and ``mask`` (uint8, or int32), as bytes."""
+        part = block["part"][0].as_py()
+        ids = storage.read_table(storage.join(self.masks, part), ["image_id"])["image_id"].to_pylist()
+        wanted = [image_id for image_id in ids if self.split.share(image_id) == self.share]
+        rows = self._pairs(part, wanted) if wanted else []
+        return pa.table({"image": [image for image, _ in rows], "mask": [mask for _, mask in rows]}, schema=_PAIRS)
+
+    def _pairs(self, part: str, wanted: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        encoded = _by_id(storage.join(self.images, part), "image")
+        labelled = _by_id(storage.join(self.masks, part), "mask")
+        return [self._pair(encoded[image_id], labelled[image_id]) for image_id in wanted]
+
+    def _pair(self, image: bytes, mask: bytes) -> tuple[bytes, bytes]:
+        pixels = images.resize(images.decode(image), self.size, self.size)
+        labels = masks.upsample_nearest(masks.decode_labels(mask), self.size, self.size)
+        # torch computes little with uint16.
+        return pixels.tobytes(), labels.astype(np.uint8 if labels.dtype == np.uint8 else np.int32).tobytes()
+
+
+_PAIRS = pa.schema([("image", pa.binary()), ("mask", pa.binary())])
+
+
+def _by_id(uri: str, column: str) -> dict[str, bytes]:
+    table = storage.read_table(uri, ["image_id", column])
+    return dict(zip(table["image_id"].to_pylist(), table[column].to_pylist(), strict=True))
+
+
+def stream_pairs(parts: Sequence[str], read: ReadPairs) -> Iterator[Pair]:
+    """Read the pairs of a share with Ray Data, in the order of the parts.
+
+    Yields
+    ------
+    image : ndarray of uint8, shape [3, size, size]
+    mask : ndarray of uint8 or int32, shape [size, size]
+    """
+    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
+    dataset.context.execution_options.preserve_order = True
+    # Ray Data's guard would take a slow training for a stalled reading; the driver watches the steps instead.
+    dataset.context.execution_no_progress_timeout_s = -1
+    # Half a CPU, so that there is room for reading wherever there is room for training.
+    pairs = dataset.map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+    size = read.size
+    block: pa.Table
+    for block in pairs.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2):
+        for image, mask in zip(block["image"].to_pylist(), block["mask"].to_pylist(), strict=True):
+            pixels = np.frombuffer(image, np.uint8).reshape(size, size, 3).transpose(2, 0, 1)
+            labels = np.frombuffer(mask, np.uint8 if len(mask) == size * size else np.int32).reshape(size, size)
+            yield pixels, labels
+
+
+def training_batches(
+    parts: Sequence[str], read: ReadPairs, batch_size: int, key: tuple[int, ...]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give batches without end: pass after pass over a share, each in another order that depends on the key alone.
+
+    A batch that a pass leaves incomplete is filled from the next, so that every worker has as many batches as it
+    asks for, all full.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        Names of the parts.
+    read : ReadPairs
+        How they are read, and of which share.
+    batch_size : int
+        Pairs a batch.
+    key : tuple of int
+        Seed, rank, epoch.
+
+    Yields
+    ------
+    images : Tensor of uint8, shape [batch_size, 3, size, size]
+    masks : Tensor of uint8 or int32, shape [batch_size, size, size]
+    """
+    batch: list[Pair] = []
+    for number in count():
+        rng = np.random.default_rng([*key, number])
+        order = [parts[i] for i in rng.permutation(len(parts))]
+        for pair in shuffled(stream_pairs(order, read), max(batch_size, SHUFFLE_BYTES // (4 * read.size**2)), rng):
+            batch.append(pair)
+            if len(batch) == batch_size:
+                yield stack(batch)
+                batch = []
+
+
+def shuffled(pairs: Iterator[Pair], buffer: int, rng: np.random.Generator) -> Iterator[Pair]:
+    """Shuffle a stream within a buffer of so many pairs: a full random order where all of them fit."""
+    kept: list[Pair] = []
+    for pair in pairs:
+        kept.append(pair)
+        if len(kept) > buffer:
+            i = int(rng.integers(len(kept)))
+            kept[i], kept[-1] = kept[-1], kept[i]
+            yield kept.pop()
+    for i in rng.permutation(len(kept)):
+        yield kept[i]
+
+
+def stack(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Make a batch of pairs."""
+    image, mask = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    return torch.from_numpy(image), torch.from_numpy(mask)

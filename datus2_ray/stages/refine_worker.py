@@ -1,0 +1,229 @@
+"""What every worker of the refinement does: the training loop, its checkpoints, and how it goes on from one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed
+from torch import Tensor
+
+from datus2_ray import storage
+from datus2_ray.core.augmentation import augment
+from datus2_ray.core.segmenter import Segmenter, from_bytes, pixel_cross_entropy, to_bytes
+from datus2_ray.stages.parts import configure_ray_data
+from datus2_ray.stages.refine_data import ReadPairs, Split, stack, stream_pairs, training_batches
+
+#: Files of a checkpoint: what predicting needs, and what going on with the training needs beside it.
+MODEL = "model.safetensors"
+TRAINING = "training.pt"
+
+#: Power of the falling learning rate (Chen et al., arXiv 1706.05587, section 4.1).
+POWER = 0.9
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that decides a training; the same for every worker.
+
+    Parameters
+    ----------
+    images, masks, start : str
+        URIs of ``images/``, ``masks/initial/`` and the segmenter to start from.
+    parts : tuple of str
+        Names of the parts.
+    split : Split
+        Which image belongs to which worker, and which are held out.
+    seed : int
+        The run's seed.
+    size : int
+        Side of the square images, in pixels.
+    workers, threads : int
+        Training workers, and torch threads each of them may use on a CPU.
+    batch_size : int
+        Images a worker takes in a step.
+    steps, epoch_steps : int
+        Optimiser steps in all, and those between two checkpoints.
+    learning_rate, weight_decay : float
+        Of AdamW; the learning rate is the highest one.
+    """
+
+    images: str
+    masks: str
+    start: str
+    parts: tuple[str, ...]
+    split: Split
+    seed: int
+    size: int
+    workers: int
+    threads: int
+    batch_size: int
+    steps: int
+    epoch_steps: int
+    learning_rate: float
+    weight_decay: float
+
+    def read(self, share: int) -> ReadPairs:
+        """Say how a share is read."""
+        return ReadPairs(self.images, self.masks, self.split, share, self.size)
+
+
+def train(config: dict[str, Any]) -> dict[str, list[float]]:
+    """Train a segmenter on the initial masks, as one of the workers of a ``TorchTrainer``.
+
+    Parameters
+    ----------
+    config : dict
+        ``training``: :class:`Training`; ``watcher``: actor handle or None, told of every step.
+
+    Returns
+    -------
+    dict
+        The history, a list a column, one entry a step: ``step``, ``epoch``, ``train_loss`` (mean over the workers),
+        ``learning_rate``, ``held_out_loss`` (after an epoch's last step, NaN elsewhere).
+    """
+    training: Training = config["training"]
+    rank = ray.train.get_context().get_world_rank()
+    configure_ray_data(no_progress_seconds=-1)
+    device = ray.train.torch.get_device()
+    _prepare_torch(training, device)
+
+    segmenter = from_bytes(storage.read_bytes(training.start))
+    model = ray.train.torch.prepare_model(segmenter)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    first_epoch, history = _resume(segmenter, optimiser)
+    tell = _teller(config["watcher"], rank)
+    tell(first_epoch * training.epoch_steps)
+    held_out = _held_out_batches(training, rank)
+
+    for epoch in range(first_epoch, -(-training.steps // training.epoch_steps)):
+        key = (training.seed, rank, epoch)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))  # for dropout
+        generator = torch.Generator().manual_seed(torch.initial_seed() + 1)
+        steps = range(epoch * training.epoch_steps, min((epoch + 1) * training.epoch_steps, training.steps))
+        batches = training_batches(training.parts, training.read(rank), training.batch_size, key)
+        losses = []
+        model.train()
+        for step in steps:
+            images, masks = (tensor.to(device) for tensor in next(batches))
+            images, masks = augment(images, masks, generator)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(training, step)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss, pixels = pixel_cross_entropy(model(images), masks)
+            loss = loss / pixels.clamp(min=1)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+            tell(step + 1)
+        batches.close()
+        train_losses = (_sum_over_workers(torch.stack(losses).double()) / training.workers).tolist()
+        held_out_loss = _validate(segmenter, held_out, device, train_losses[-1])
+        tell(steps.stop)
+        for step, train_loss in zip(steps, train_losses, strict=True):
+            last = step == steps[-1]
+            row = (step + 1, epoch, train_loss, learning_rate(training, step), held_out_loss if last else float("nan"))
+            for name, value in zip(_HISTORY, row, strict=True):
+                history[name].append(value)
+        _checkpoint(rank, epoch, segmenter, optimiser, history)
+    return history
+
+
+_HISTORY = ("step", "epoch", "train_loss", "learning_rate", "held_out_loss")
+
+
+def learning_rate(training: Training, step: int) -> float:
+    """Give a step's learning rate: a linear rise over the first twentieth, a polynomial fall over all steps."""
+    rise = min(1.0, (step + 1) / max(1, training.steps // 20))
+    return training.learning_rate * rise * (1.0 - step / training.steps) ** POWER
+
+
+def checkpoint_name(epoch: int) -> str:
+    """Name the folder of an epoch's checkpoint; the same in every run, unlike Ray's own, which holds the time."""
+    return f"epoch-{epoch:04d}"
+
+
+def _prepare_torch(training: Training, device: torch.device) -> None:
+    if device.type == "cuda":
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        torch.backends.cudnn.deterministic = True
+        return
+    here = max(1, (os.cpu_count() or 1) // ray.train.get_context().get_local_world_size())
+    # Ray starts a worker that reserves half a CPU with one OpenMP thread.
+    torch.set_num_threads(min(training.threads, here))
+
+
+def _teller(watcher: Any, rank: int) -> Any:
+    """Give a function that reports a step; steps are taken by all workers together, so one of them reports."""
+    if watcher is None or rank:
+        return lambda step: None
+    return lambda step: watcher.tick.remote(step)
+
+
+def _resume(segmenter: Segmenter, optimiser: torch.optim.Optimizer) -> tuple[int, dict[str, list[float]]]:
+    """Take up the last checkpoint, where there is one, and give the next epoch and the history so far."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return 0, {name: [] for name in _HISTORY}
+    with checkpoint.as_directory() as folder:
+        segmenter.load_state_dict(from_bytes(Path(folder, MODEL).read_bytes()).state_dict())
+        state = torch.load(Path(folder, TRAINING), map_location="cpu", weights_only=True)
+    optimiser.load_state_dict(state["optimiser"])
+    return state["epoch"] + 1, state["history"]
+
+
+def _checkpoint(
+    rank: int, epoch: int, segmenter: Segmenter, optimiser: torch.optim.Optimizer, history: dict[str, list[float]]
+) -> None:
+    metrics = {"epoch": epoch, "step": history["step"][-1], "held_out_loss": history["held_out_loss"][-1]}
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
+        if rank == 0:
+            Path(folder, MODEL).write_bytes(to_bytes(segmenter))
+            state = {"optimiser": optimiser.state_dict(), "epoch": epoch, "history": history}
+            torch.save(state, Path(folder, TRAINING))
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=checkpoint_name(epoch))
+
+
+def _held_out_batches(training: Training, rank: int) -> list[tuple[Tensor, Tensor]]:
+    pairs = list(stream_pairs(training.parts, training.read(training.workers + rank)))
+    starts = range(0, len(pairs), training.batch_size)
+    return [stack(pairs[start : start + training.batch_size]) for start in starts]
+
+
+def _validate(
+    segmenter: Segmenter, batches: Sequence[tuple[Tensor, Tensor]], device: torch.device, train_loss: float
+) -> float:
+    """Give the mean loss over the held-out pixels of all workers; the training loss where they are noise alone."""
+    if torch.distributed.is_initialized():
+        # The checkpoint holds the first worker's running means, so these are what all validate with.
+        for buffer in segmenter.buffers():
+            torch.distributed.broadcast(buffer, 0)
+    segmenter.eval()
+    total = torch.zeros(2, dtype=torch.float64, device=device)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        for images, masks in batches:
+            loss, pixels = pixel_cross_entropy(segmenter(images.to(device)), masks.to(device))
+            total += torch.stack([loss.double(), pixels.double()])
+    loss_sum, pixel_sum = _sum_over_workers(total).tolist()
+    mean = loss_sum / pixel_sum if pixel_sum else train_loss
+    # Ray's own record of the checkpoints is JSON, which has neither NaN nor infinity.
+    return mean if np.isfinite(mean) else sys.float_info.max
+
+
+def _sum_over_workers(values: Tensor) -> Tensor:
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+    return values

@@ -1,0 +1,73 @@
+"""Segment: the affinity graph of an image → Louvain communities → valid segments on its patch grid."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from datus2_ray.columns import list_arrays, list_column
+from datus2_ray.config import DiscoverConfig
+from datus2_ray.core import affinity
+from datus2_ray.core.descriptors import mean_tokens
+from datus2_ray.core.louvain import Partition, louvain
+from datus2_ray.core.segments import Segments, find_segments
+from datus2_ray.stages.read import scatter
+
+
+@dataclass(frozen=True)
+class FindSegments:
+    """CPU task: takes the column ``graph`` away and adds those that describe the segments.
+
+    Parameters
+    ----------
+    config : DiscoverConfig
+        Which Louvain, its resolution, tau, and whether the descriptors are made here from the tokens.
+    seed : int
+        The run's seed; each image's own comes from it and the image id, never from the order of arrival.
+    """
+
+    config: DiscoverConfig
+    seed: int
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Find the segments of one part."""
+        rows = [row for row, well in enumerate(block["graph"].is_valid().to_pylist()) if well]
+        grid = list(zip(block["grid_height"].to_pylist(), block["grid_width"].to_pylist(), strict=True))
+        graphs = block["graph"].combine_chunks()
+        found: list[tuple[Partition, Segments]] = []
+        for row in rows:
+            image_id = block["image_id"][row].as_py()
+            found.append(self._find(graphs[row].as_buffer(), *grid[row], image_seed(self.seed, image_id)))
+        count = len(block)
+        maps = [segments.patch_map.ravel() for _, segments in found]
+        columns = {
+            "patch_map": list_column(scatter(maps, rows, count), pa.int16()),
+            "sizes": list_column(scatter([s.sizes for _, s in found], rows, count), pa.int32()),
+            "boxes": list_column(scatter([s.boxes for _, s in found], rows, count), pa.list_(pa.int16(), 4)),
+            "communities": pa.array(scatter([p.communities for p, _ in found], rows, count), pa.int32()),
+            "modularity": pa.array(scatter([p.modularity for p, _ in found], rows, count), pa.float64()),
+        }
+        if self.config.descriptor == "tokens":
+            tokens = list_arrays(block["tokens"])
+            pairs = zip(rows, found, strict=True)
+            means = [mean_tokens(np.asarray(tokens[row]), s.patch_map, len(s.sizes)) for row, (_, s) in pairs]
+            dim = block.schema.field("tokens").type.value_type.list_size
+            columns["descriptors"] = list_column(scatter(means, rows, count), pa.list_(pa.float32(), dim))
+            block = block.drop_columns(["pixels"])
+        for name, column in columns.items():
+            block = block.append_column(name, column)
+        return block.drop_columns(["graph"])
+
+    def _find(self, graph: pa.Buffer, height: int, width: int, seed: int) -> tuple[Partition, Segments]:
+        patches = height * width
+        adjacency = affinity.unpack(np.frombuffer(graph, dtype=np.uint8).reshape(patches, -1), patches)
+        partition = louvain(adjacency, library=self.config.louvain, resolution=self.config.resolution, seed=seed)
+        return partition, find_segments(partition.labels.reshape(height, width), self.config.tau)
+
+
+def image_seed(seed: int, image_id: str) -> int:
+    """Derive an image's seed from the run's: the same whoever works on it, and whenever."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{image_id}".encode()).digest()[:4], "big")
