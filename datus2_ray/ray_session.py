@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 def start_ray(no_progress_seconds: int) -> None:
@@ -28,7 +31,21 @@ def start_ray(no_progress_seconds: int) -> None:
 
     if not ray.is_initialized():
         local = "RAY_ADDRESS" not in os.environ
-        ray.init(include_dashboard=False if local else None, log_to_driver=False, logging_level=logging.ERROR)
+        with _without_core_messages():
+            ray.init(include_dashboard=False if local else None, log_to_driver=False, logging_level=logging.ERROR)
     for name in ("ray", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     configure_ray_data(no_progress_seconds)
+
+
+@contextmanager
+def _without_core_messages() -> Iterator[None]:
+    """Hold back what Ray's C++ core writes to the standard error while it starts; failures are raised in Python."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

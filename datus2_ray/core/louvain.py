@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from datus2_ray.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -43,7 +45,7 @@ def louvain(
         Which implementation. The first is the paper's (Dugue's modularity, tolerance 1e-3, no shuffling) and takes no
         random choice; the others shuffle the nodes by `seed`.
     resolution : float
-        Higher values give more and smaller communities, for every library.
+        Higher values give more and smaller communities.
     seed : int
         Seed of the libraries that need one.
 
@@ -51,6 +53,11 @@ def louvain(
     -------
     Partition
         Labels and modularity. A graph without an edge has a community a node and modularity 0.
+
+    Raises
+    ------
+    UsageError
+        python-louvain is asked for another resolution than 1.
 
     References
     ----------
@@ -101,9 +108,11 @@ def _python_louvain(graph: sp.csr_matrix, resolution: float, seed: int) -> np.nd
     import community
     import networkx as nx
 
-    # Its resolution is Lambiotte's time, the inverse of what the other two call so.
-    nodes = nx.from_scipy_sparse_array(graph)
-    labels = community.best_partition(nodes, resolution=1.0 / resolution, random_state=seed)
+    if resolution != 1.0:
+        # Version 0.16 moves nodes by one meaning of resolution and stops by its inverse: at 0.3 it finds more
+        # communities than at 1.6.
+        raise UsageError("python-louvain is only right at resolution 1; choose scikit-network or networkx for others")
+    labels = community.best_partition(nx.from_scipy_sparse_array(graph), random_state=seed)
     return np.array([labels[node] for node in range(graph.shape[0])])
 
 

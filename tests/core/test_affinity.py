@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datus2_ray.core.affinity import binary_affinity, pack, unpack
+
+
+@given(n=st.integers(1, 70), d=st.integers(1, 9), seed=st.integers(0, 99))
+def test_affinity_is_the_sign_of_every_dot_product(n: int, d: int, seed: int) -> None:
+    # Small integers: every product is exact, so the naive loop must agree to the last edge.
+    features = np.random.default_rng(seed).integers(-3, 4, (n, d)).astype(np.float32)
+    naive = np.array([[float(np.dot(a, b)) > 0 for b in features] for a in features])
+    np.testing.assert_array_equal(binary_affinity(torch.from_numpy(features)).numpy(), naive)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 196, 784])
+def test_packed_bits_are_those_of_numpy_and_come_back(n: int) -> None:
+    adjacency = np.random.default_rng(n).random((n, n)) < 0.4
+    packed = pack(torch.from_numpy(adjacency)).numpy()
+    np.testing.assert_array_equal(packed, np.packbits(adjacency, axis=1))
+    np.testing.assert_array_equal(unpack(packed, n), adjacency)
+
+
+def test_graph_is_symmetric_where_rounding_is_not() -> None:
+    features = torch.randn(500, 37, generator=torch.Generator().manual_seed(0)) * 1e-3
+    adjacency = binary_affinity(features)
+    assert torch.equal(adjacency, adjacency.T)
+    assert adjacency.diagonal().all()
