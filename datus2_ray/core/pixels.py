@@ -1,0 +1,39 @@
+"""From uint8 pixels to what a network was trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Normalisation:
+    """Scale pixels to 0..1, subtract the mean, divide by the deviation: bitwise what torchvision's transforms do.
+
+    Parameters
+    ----------
+    mean, std : tuple of float
+        RGB statistics for pixels in 0..1.
+    device : torch.device
+        Where the arithmetic is done, so that images travel as uint8.
+    """
+
+    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device) -> None:
+        self.mean, self.std, self.device = mean, std, device
+        self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(std, device=device).view(3, 1, 1)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Normalise a batch.
+
+        Parameters
+        ----------
+        pixels : Tensor
+            uint8 RGB, shape (B, H, W, 3), on any device.
+
+        Returns
+        -------
+        Tensor
+            float32, shape (B, 3, H, W), on the device.
+        """
+        scaled = pixels.to(self.device).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        return scaled.div_(255).sub_(self._mean).div_(self._std)

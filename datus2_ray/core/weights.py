@@ -1,0 +1,191 @@
+"""Weights files of self-supervised models: read them without running their code, and load them whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy._core.multiarray import scalar as numpy_scalar
+from timm.models import eva, vision_transformer
+from torch import Tensor, nn
+
+from datus2_ray.errors import BackboneError
+
+StateDict = dict[str, Tensor]
+
+# Outermost first. The teacher, an average of the students, is the model that DINO and iBOT publish and evaluate.
+WRAPPERS = ("teacher", "student", "state_dict_ema", "model_ema", "state_dict", "model", "module")
+
+# What data-parallel training, torch.compile and the multi-crop wrapper of DINO put before a name.
+PREFIXES = re.compile(r"^(?:_orig_mod\.|module\.|backbone\.)+")
+
+# The query encoder of a contrastive checkpoint; the key encoder and the queue serve its training only.
+QUERY_ENCODER = "encoder_q."
+
+# Classifiers, projection heads and decoders belong to a training task, not to the backbone.
+HEADS = ("head.", "head_dist.", "fc.", "pre_logits.", "dino_head.", "ibot_head.", "decoder_", "masked_embed")
+
+# Full DINO checkpoints hold the command line and, in the optimiser, learning rates that are NumPy scalars. These types
+# only store what they are given, so reading them runs no code of the file.
+HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    np.dtype,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.int64)),
+    (numpy_scalar, "numpy.core.multiarray.scalar"),
+    (numpy_scalar, "numpy._core.multiarray.scalar"),
+]
+
+
+def read_weights(file: Path) -> StateDict:
+    """Read a weights file into a flat state dict of the backbone alone.
+
+    Plain and wrapped (``state_dict``, ``model``, ``teacher``, ``student``) checkpoints of PyTorch and safetensors;
+    prefixes (``module.``, ``backbone.``, ``encoder_q.``) are taken off, heads are dropped, and the chunked block names
+    of DINOv2's training (``blocks.0.3.``) become plain ones (``blocks.3.``).
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The weights; safetensors if it is so called, otherwise a file of ``torch.save``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        On the CPU, in the file's own types and, but for the above, under its own names.
+
+    Raises
+    ------
+    BackboneError
+        If the file cannot be read, holds Python objects other than plain data, or holds no tensors.
+    """
+    checkpoint = _read(file)
+    while isinstance(checkpoint, Mapping):
+        inner = next((checkpoint[key] for key in WRAPPERS if isinstance(checkpoint.get(key), Mapping)), None)
+        if inner is None:
+            break
+        checkpoint = inner
+    entries = checkpoint.items() if isinstance(checkpoint, Mapping) else ()
+    state = {PREFIXES.sub("", str(key)): value for key, value in entries if isinstance(value, Tensor)}
+    query = {key.removeprefix(QUERY_ENCODER): value for key, value in state.items() if key.startswith(QUERY_ENCODER)}
+    state = {
+        re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", key): value
+        for key, value in (query or state).items()
+        if not key.startswith(HEADS)
+    }
+    if not state:
+        raise BackboneError(f"{file.name} holds no weights; give a file with a state dict")
+    return state
+
+
+def fit_weights(model: nn.Module, state: StateDict, label: str) -> None:
+    """Load a state dict into a timm model, all of it or nothing.
+
+    timm's own converters translate the names and tensors of DINOv2, DINOv3, EVA and their kin, and interpolate the
+    position embeddings to the model's grid.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A timm ``VisionTransformer``, ``Eva`` or ``ResNet`` without a classifier, changed in place.
+    state : dict of str to Tensor
+        From :func:`read_weights`; left as it is.
+    label : str
+        The file's name, for the error.
+
+    Raises
+    ------
+    BackboneError
+        If a key is missing, unexpected, or of another shape; the model is then as it was.
+    """
+    expected = model.state_dict()
+    try:
+        converted = _convert(model, state)
+    except (RuntimeError, KeyError, ValueError):  # a converter met a shape it cannot handle: compare the raw tensors
+        converted = dict(state)
+    for key in expected:
+        if key.endswith("num_batches_tracked"):  # a count that old files lack and that inference does not read
+            converted.setdefault(key, torch.zeros((), dtype=torch.long))
+    missing = [key for key in expected if key not in converted]
+    unexpected = [key for key in converted if key not in expected]
+    reshaped = [
+        f"{key}: file {_shape(converted[key])}, model {_shape(expected[key])}"
+        for key in expected
+        if key in converted and converted[key].shape != expected[key].shape
+    ]
+    if missing or unexpected or reshaped:
+        raise BackboneError(
+            f"{label} does not fit its architecture, nothing was loaded: {_first(missing)} missing, "
+            f"{_first(unexpected)} unexpected, {_first(reshaped)} of another shape; "
+            f"name its architecture as FILE::TIMM_NAME or in a JSON beside it"
+        )
+    model.load_state_dict(converted, strict=True)
+
+
+def _read(file: Path) -> Any:
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file, device="cpu")
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused is None:
+            raise BackboneError(f"{file.name} is not a weights file, or is damaged; download it again") from error
+        raise BackboneError(
+            f"{file.name} was refused: it holds the Python object {refused[1]}, and to load that could run code; "
+            f"where you trust it, save its state dict alone, best as safetensors"
+        ) from error
+    except Exception as error:  # bytes that are no pickle can raise anything in PyTorch's unpickler
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BackboneError(f"{file.name} cannot be read as weights ({reason}); download it again") from error
+
+
+def _convert(model: nn.Module, state: StateDict) -> StateDict:
+    state = dict(state)
+    if isinstance(model, eva.Eva):
+        lost = _biases_without_a_place(model, state)
+        kept = {key: value for key, value in state.items() if not (key.endswith("qkv.bias") and _is_unbiased(model))}
+        converted = eva.checkpoint_filter_fn(kept, model) | lost
+    elif isinstance(model, vision_transformer.VisionTransformer):
+        if "register_tokens" in state:
+            state.setdefault("mask_token", torch.empty(0))  # by which timm knows DINOv2; it drops it
+        converted = vision_transformer.checkpoint_filter_fn(state, model, adapt_layer_scale=True)
+    else:
+        return state
+    patches = "patch_embed.proj.weight"
+    if patches in state and state[patches].ndim == 4:
+        converted[patches] = state[
+            patches
+        ]  # timm would resize the filters of another patch size: that is another model
+    return dict(converted)
+
+
+def _is_unbiased(model: Any) -> bool:
+    attention = model.blocks[0].attn
+    return getattr(attention, "q_bias", None) is None and attention.qkv is not None and attention.qkv.bias is None
+
+
+def _biases_without_a_place(model: nn.Module, state: StateDict) -> StateDict:
+    """Find the biases that timm would leave out of a DINOv3 model built without them; only zeros change nothing."""
+    biases = {key: value for key, value in state.items() if key.endswith("qkv.bias") and _is_unbiased(model)}
+    # The key's third is masked in DINOv3's own code, whatever it holds.
+    return {key: bias for key, bias in biases.items() if any(bias.chunk(3)[part].any() for part in (0, 2))}
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(side) for side in tensor.shape) or "scalar"
+
+
+def _first(keys: Iterable[str], most: int = 4) -> str:
+    listed = list(keys)
+    shown = ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+    return f"{len(listed)} ({shown})" if listed else "0"
