@@ -1,10 +1,228 @@
-"""Refine: images + initial masks → DeepLabV3, trained by Ray Train's ``TorchTrainer``; the best one is kept."""
+"""Refine: images + initial masks → DeepLabV3, trained by Ray Train; the one with the lowest held-out loss is kept."""
 
 from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pyarrow as pa
+import ray
+from ray.train import ScalingConfig
+
+from datus2_ray import storage
+from datus2_ray.config import RefineConfig
+from datus2_ray.context import RunContext
+from datus2_ray.core import encoder_start
+from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, to_bytes
+from datus2_ray.errors import DatusError, UsageError
+from datus2_ray.progress import Progress
+from datus2_ray.run_folder import Commit, fingerprint
+from datus2_ray.stages.refine_data import split_images
+from datus2_ray.stages.refine_run import MODEL, Training, run_training
 
 VERSION = 1
 
 HISTORY = "history.parquet"
 
-#: How often a worker may die before the refinement gives up; each time it goes on from the last checkpoint.
-MOST_FAILURES = 3
+HISTORY_SCHEMA = pa.schema(
+    [
+        pa.field("step", pa.int32(), metadata={"description": "Optimiser steps done, from 1."}),
+        pa.field("epoch", pa.int32(), metadata={"description": "Number of the epoch, from 0."}),
+        pa.field("train_loss", pa.float64(), metadata={"description": "Cross entropy of the step's batches, in nats."}),
+        pa.field("learning_rate", pa.float64(), metadata={"description": "AdamW's learning rate in that step."}),
+        pa.field(
+            "held_out_loss",
+            pa.float64(),
+            metadata={"description": "Cross entropy of the held-out images after an epoch's last step, else null."},
+        ),
+    ]
+)
+
+
+def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit:
+    """Train a segmenter on the initial masks.
+
+    Parameters
+    ----------
+    context : RunContext
+        The run; its images and initial masks are finished.
+    clusters : int
+        Number of clusters K.
+    input_fingerprint : str
+        Fingerprint of the initial masks.
+
+    Returns
+    -------
+    Commit
+        Of ``refine/``, which holds ``model.safetensors`` and ``history.parquet``. Its facts say what was trained, and
+        which checkpoint is kept; or, under ``skipped``, why nothing was trained.
+
+    Raises
+    ------
+    UsageError
+        Settings that do not fit each other or the cluster.
+    BackboneError
+        The encoder's weights cannot be had or do not fit.
+    DatusError
+        The training failed, stalled or diverged.
+    """
+    config, folder = context.config.refine, context.folder
+    identity = {
+        **config.identity(),
+        "clusters": clusters,
+        "seed": context.config.seed,
+        "start": encoder_start.fingerprint(config.encoder_start),
+    }
+    stamp = fingerprint("refine", VERSION, identity, [input_fingerprint])
+    progress = Progress("refine", config.steps, "steps")
+    done = folder.commit_of("refine")
+    if done is not None and done.fingerprint == stamp:
+        progress.skip(f"{done.facts.get('skipped') or str(done.facts['steps']) + ' steps'}, done before")
+        return done
+    folder.begin("refine", stamp)
+    masks = folder.require("masks/initial")
+    if masks.rows_out < config.min_images:
+        reason = f"{masks.rows_out} images with masks, under refine.min_images = {config.min_images}"
+        progress.skip(f"skipped: {reason}")
+        return _finish(context, stamp, masks.rows_out, {"skipped": reason})
+
+    training, scaling, spec = plan_training(context, clusters, masks)
+    name = f"{stamp[:16]}-{spec.encoder}-{training.workers}"
+    start, supervised = _write_start(folder.path("refine", name), spec, config, context.config.seed)
+    context.events.write("begin", stage="refine", steps=config.steps, workers=training.workers)
+    trained = run_training(
+        replace(training, start=start),
+        scaling,
+        folder.path("refine"),
+        name,
+        context.config.no_progress_seconds,
+        lambda step: progress.advance(max(0, step - progress.done)),
+    )
+    if trained.held_out_loss == sys.float_info.max:
+        raise DatusError(
+            f"refine: the loss is not a number any more; lower refine.learning_rate {config.learning_rate}"
+        )
+    storage.write_bytes(
+        folder.path("refine", MODEL), storage.read_bytes(folder.path("refine", name, trained.checkpoint, MODEL))
+    )
+    # Not a number between epochs, where nothing was held against the loss: null.
+    columns = {name: pa.array(values, from_pandas=True) for name, values in trained.history.items()}
+    storage.write_table(folder.path("refine", HISTORY), pa.table(columns).cast(HISTORY_SCHEMA))
+    facts = {
+        "encoder": spec.encoder,
+        "encoder_start": encoder_start.label(config.encoder_start),
+        "supervised": supervised,
+        "output_stride": spec.output_stride,
+        "size": spec.size,
+        "clusters": clusters,
+        "workers": training.workers,
+        "batch_size": training.batch_size * training.workers,
+        "steps": config.steps,
+        "epochs": -(-config.steps // training.epoch_steps),
+        "best_epoch": trained.epoch,
+        "best_step": trained.step,
+        "best_loss": trained.held_out_loss,
+        "checkpoint": MODEL,
+    }
+    commit = _finish(context, stamp, masks.rows_out, facts)
+    # Optimiser states of three times the model's size, of use to nobody now.
+    storage.remove_folder(folder.path("refine", name))
+    context.events.write("end", stage="refine", steps=config.steps, seconds=progress.finish())
+    return commit
+
+
+def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Training, ScalingConfig, SegmenterSpec]:
+    """Decide what is trained, on which images, and with how many workers of the cluster.
+
+    Raises
+    ------
+    UsageError
+        Settings that do not fit each other or the cluster.
+    """
+    config = context.config.refine
+    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus, gpus = int(cluster.get("CPU", 0)), int(cluster.get("GPU", 0))
+    spec = SegmenterSpec(
+        encoder=config.encoder or ("resnet50" if gpus else "resnet18"),
+        output_stride=config.output_stride,
+        classes=clusters,
+        size=config.size,
+    )
+    if config.size % config.output_stride:
+        raise UsageError(f"refine.size = {config.size} must be a multiple of refine.output_stride")
+    workers = plan_workers(config, masks.rows_out, cpus, gpus)
+    batch_size = config.batch_size // workers
+    images = masks.rows_out
+    # One pass over the images, but 10 to 20 epochs in all: a checkpoint is neither far away nor all that is done.
+    one_pass = int(images * (1 - config.held_out)) // (batch_size * workers)
+    epoch_steps = min(max(one_pass, -(-config.steps // 20)), -(-config.steps // 10))
+    # Validation takes a third of a step's time an image; beyond this bound it would rival the training.
+    held_out = max(1, min(round(images * config.held_out), epoch_steps * batch_size * workers // 2))
+    parts = sorted(masks.parts)
+    ids = [i for part in parts for i in _image_ids(context.folder.path("masks/initial", part))]
+    training = Training(
+        images=absolute(context.folder.path("images")),
+        masks=absolute(context.folder.path("masks/initial")),
+        start="",
+        parts=tuple(parts),
+        split=split_images(ids, context.config.seed, workers, held_out),
+        seed=context.config.seed,
+        size=config.size,
+        workers=workers,
+        threads=max(1, cpus // workers),
+        batch_size=batch_size,
+        steps=config.steps,
+        epoch_steps=epoch_steps,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
+    # Half of the CPUs at most: workers that take all of them starve the tasks that read their images.
+    reserved = int(min(0.5, cpus / 2 / workers) * 1000) / 1000
+    resources = {"CPU": reserved, "GPU": 1} if gpus else {"CPU": reserved}
+    return training, ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources), spec
+
+
+def plan_workers(config: RefineConfig, images: int, cpus: int, gpus: int) -> int:
+    """Give the number of training workers: one a GPU, else up to two; each with at least two images a step.
+
+    Raises
+    ------
+    UsageError
+        The number that the user set does not fit the batch size, the cluster or the number of images.
+    """
+    most = min(config.batch_size // 2, max(1, images // 4))
+    if config.workers is None:
+        return min(gpus or min(2, cpus), most)
+    if config.workers > most:
+        raise UsageError(
+            f"refine.workers = {config.workers} is too many for refine.batch_size = {config.batch_size} and {images} "
+            f"images: each takes at least 2 images a step; set at most {most}"
+        )
+    if gpus and config.workers > gpus:
+        raise UsageError(f"refine.workers = {config.workers}, but the cluster has {gpus} GPUs; set at most {gpus}")
+    return config.workers
+
+
+def absolute(uri: str) -> str:
+    """Make a local path independent of the working directory, which on a worker is another one."""
+    return uri if "://" in uri else str(storage.resolve(uri)[1])
+
+
+def _write_start(folder: str, spec: SegmenterSpec, config: RefineConfig, seed: int) -> tuple[str, bool]:
+    """Write the segmenter that all workers start from, here, where a fault in its weights is seen at once."""
+    segmenter = build_segmenter(spec, seed)
+    supervised = encoder_start.start_encoder(segmenter, config.encoder_start)
+    uri = absolute(storage.join(folder, "start.safetensors"))
+    storage.write_bytes(uri, to_bytes(segmenter))
+    return uri, supervised
+
+
+def _image_ids(uri: str) -> list[str]:
+    ids: list[str] = storage.read_table(uri, ["image_id"])["image_id"].to_pylist()
+    return ids
+
+
+def _finish(context: RunContext, stamp: str, images: int, facts: dict[str, object]) -> Commit:
+    commit = Commit(stamp, images, images, 0, {}, facts)
+    context.folder.finish("refine", commit)
+    return commit

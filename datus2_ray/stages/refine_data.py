@@ -1,22 +1,21 @@
 """The training data of the refinement: which image goes where, and the endless, repeatable streams of batches.
 
 Nothing here depends on the order in which Ray happens to finish tasks: an image's share is decided by a hash of its id,
-the order of an epoch by a seed, and the stream keeps the order of the parts.
+the order of an epoch by a seed, and the stream keeps the order of the parts. Nor is torch imported, which would cost
+every process that only decodes images half a gigabyte and some seconds.
 """
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 import pyarrow as pa
 import ray.data
-import torch
-from torch import Tensor
 
 from datus2_ray import storage
 from datus2_ray.core import images, masks
@@ -146,9 +145,7 @@ def stream_pairs(parts: Sequence[str], read: ReadPairs) -> Iterator[Pair]:
             yield pixels, labels
 
 
-def training_batches(
-    parts: Sequence[str], read: ReadPairs, batch_size: int, key: tuple[int, ...]
-) -> Iterator[tuple[Tensor, Tensor]]:
+def training_batches(parts: Sequence[str], read: ReadPairs, batch_size: int, key: tuple[int, ...]) -> Generator[Pair]:
     """Give batches without end: pass after pass over a share, each in another order that depends on the key alone.
 
     A batch that a pass leaves incomplete is filled from the next, so that every worker has as many batches as it
@@ -167,8 +164,8 @@ def training_batches(
 
     Yields
     ------
-    images : Tensor of uint8, shape [batch_size, 3, size, size]
-    masks : Tensor of uint8 or int32, shape [batch_size, size, size]
+    images : ndarray of uint8, shape [batch_size, 3, size, size]
+    masks : ndarray of uint8 or int32, shape [batch_size, size, size]
     """
     batch: list[Pair] = []
     for number in count():
@@ -194,7 +191,7 @@ def shuffled(pairs: Iterator[Pair], buffer: int, rng: np.random.Generator) -> It
         yield kept[i]
 
 
-def stack(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+def stack(pairs: Sequence[Pair]) -> Pair:
     """Make a batch of pairs."""
-    image, mask = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-    return torch.from_numpy(image), torch.from_numpy(mask)
+    image, mask = zip(*pairs, strict=True)
+    return np.stack(image), np.stack(mask)

@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,60 +20,14 @@ from datus2_ray import storage
 from datus2_ray.core.augmentation import augment
 from datus2_ray.core.segmenter import Segmenter, from_bytes, pixel_cross_entropy, to_bytes
 from datus2_ray.stages.parts import configure_ray_data
-from datus2_ray.stages.refine_data import ReadPairs, Split, stack, stream_pairs, training_batches
+from datus2_ray.stages.refine_data import Pair, stack, stream_pairs, training_batches
+from datus2_ray.stages.refine_run import MODEL, Training
 
-#: Files of a checkpoint: what predicting needs, and what going on with the training needs beside it.
-MODEL = "model.safetensors"
+#: File of a checkpoint beside the model: what going on with the training needs.
 TRAINING = "training.pt"
 
 #: Power of the falling learning rate (Chen et al., arXiv 1706.05587, section 4.1).
 POWER = 0.9
-
-
-@dataclass(frozen=True)
-class Training:
-    """Everything that decides a training; the same for every worker.
-
-    Parameters
-    ----------
-    images, masks, start : str
-        URIs of ``images/``, ``masks/initial/`` and the segmenter to start from.
-    parts : tuple of str
-        Names of the parts.
-    split : Split
-        Which image belongs to which worker, and which are held out.
-    seed : int
-        The run's seed.
-    size : int
-        Side of the square images, in pixels.
-    workers, threads : int
-        Training workers, and torch threads each of them may use on a CPU.
-    batch_size : int
-        Images a worker takes in a step.
-    steps, epoch_steps : int
-        Optimiser steps in all, and those between two checkpoints.
-    learning_rate, weight_decay : float
-        Of AdamW; the learning rate is the highest one.
-    """
-
-    images: str
-    masks: str
-    start: str
-    parts: tuple[str, ...]
-    split: Split
-    seed: int
-    size: int
-    workers: int
-    threads: int
-    batch_size: int
-    steps: int
-    epoch_steps: int
-    learning_rate: float
-    weight_decay: float
-
-    def read(self, share: int) -> ReadPairs:
-        """Say how a share is read."""
-        return ReadPairs(self.images, self.masks, self.split, share, self.size)
 
 
 def train(config: dict[str, Any]) -> dict[str, list[float]]:
@@ -114,7 +67,7 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
         losses = []
         model.train()
         for step in steps:
-            images, masks = (tensor.to(device) for tensor in next(batches))
+            images, masks = _to_device(next(batches), device)
             images, masks = augment(images, masks, generator)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(training, step)
@@ -122,7 +75,7 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
                 loss, pixels = pixel_cross_entropy(model(images), masks)
             loss = loss / pixels.clamp(min=1)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             losses.append(loss.detach())
             tell(step + 1)
@@ -145,7 +98,8 @@ _HISTORY = ("step", "epoch", "train_loss", "learning_rate", "held_out_loss")
 def learning_rate(training: Training, step: int) -> float:
     """Give a step's learning rate: a linear rise over the first twentieth, a polynomial fall over all steps."""
     rise = min(1.0, (step + 1) / max(1, training.steps // 20))
-    return training.learning_rate * rise * (1.0 - step / training.steps) ** POWER
+    fall: float = (1.0 - step / training.steps) ** POWER
+    return training.learning_rate * rise * fall
 
 
 def checkpoint_name(epoch: int) -> str:
@@ -197,15 +151,18 @@ def _checkpoint(
         ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=checkpoint_name(epoch))
 
 
-def _held_out_batches(training: Training, rank: int) -> list[tuple[Tensor, Tensor]]:
+def _to_device(batch: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
+    images, masks = (torch.from_numpy(array).to(device) for array in batch)
+    return images, masks
+
+
+def _held_out_batches(training: Training, rank: int) -> list[Pair]:
     pairs = list(stream_pairs(training.parts, training.read(training.workers + rank)))
     starts = range(0, len(pairs), training.batch_size)
     return [stack(pairs[start : start + training.batch_size]) for start in starts]
 
 
-def _validate(
-    segmenter: Segmenter, batches: Sequence[tuple[Tensor, Tensor]], device: torch.device, train_loss: float
-) -> float:
+def _validate(segmenter: Segmenter, batches: Sequence[Pair], device: torch.device, train_loss: float) -> float:
     """Give the mean loss over the held-out pixels of all workers; the training loss where they are noise alone."""
     if torch.distributed.is_initialized():
         # The checkpoint holds the first worker's running means, so these are what all validate with.
@@ -214,8 +171,9 @@ def _validate(
     segmenter.eval()
     total = torch.zeros(2, dtype=torch.float64, device=device)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        for images, masks in batches:
-            loss, pixels = pixel_cross_entropy(segmenter(images.to(device)), masks.to(device))
+        for batch in batches:
+            images, masks = _to_device(batch, device)
+            loss, pixels = pixel_cross_entropy(segmenter(images), masks)
             total += torch.stack([loss.double(), pixels.double()])
     loss_sum, pixel_sum = _sum_over_workers(total).tolist()
     mean = loss_sum / pixel_sum if pixel_sum else train_loss

@@ -1,0 +1,45 @@
+"""What every actor of the prediction does: pixels in, the most likely cluster of every pixel out."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import torch
+
+from datus2_ray import storage
+from datus2_ray.core.segmenter import from_bytes, predict_labels
+from datus2_ray.resources import limit_threads
+from datus2_ray.stages.read import pixels_of, scatter
+
+#: Images a forward pass. Fixed: what shares a batch may change the last bit, so that a part is always cut alike.
+BATCH_SIZE = 8
+
+
+class SegmentImages:
+    """Actor that holds the segmenter.
+
+    Parameters
+    ----------
+    segmenter : str
+        URI of its file; weights are loaded here, never sent.
+    device : str
+        ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, segmenter: str, device: str) -> None:
+        limit_threads(device)
+        self._device = device
+        self._segmenter = from_bytes(storage.read_bytes(segmenter)).to(device).eval()
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Replace ``pixels`` by ``labels``: the cluster of every pixel at the image's own size, as raw bytes."""
+        pixels, rows = pixels_of(block, self._segmenter.spec.size)
+        heights, widths = block["height"].to_pylist(), block["width"].to_pylist()
+        labels: list[bytes] = []
+        with torch.inference_mode():
+            for start in range(0, len(rows), BATCH_SIZE):
+                images = torch.from_numpy(pixels[start : start + BATCH_SIZE]).permute(0, 3, 1, 2)
+                logits = self._segmenter(images.to(self._device))
+                for one, row in zip(logits, rows[start : start + BATCH_SIZE], strict=True):
+                    labels.append(predict_labels(one, heights[row], widths[row]).tobytes())
+        column = pa.array(scatter(labels, rows, len(block)), pa.large_binary())
+        return block.drop_columns(["pixels"]).append_column("labels", column)

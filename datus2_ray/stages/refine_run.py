@@ -1,0 +1,228 @@
+"""One training under Ray Train: started, watched step by step, ended when it stalls, resumed after an interruption."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.train.torch
+from ray.exceptions import RayError
+from ray.train import ScalingConfig, TrainingFailedError
+from ray.train.torch import TorchConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from datus2_ray import storage
+from datus2_ray.errors import DatusError
+from datus2_ray.stages.parts import cause_of
+from datus2_ray.stages.refine_data import ReadPairs, Split
+
+#: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.
+MOST_FAILURES = 3
+
+#: Seconds between two looks at how far the training is.
+POLL_SECONDS = 0.5
+
+
+#: File of a segmenter, in a checkpoint and where the best one is kept.
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that decides a training; the same for every worker.
+
+    Parameters
+    ----------
+    images, masks, start : str
+        URIs of ``images/``, ``masks/initial/`` and the segmenter to start from.
+    parts : tuple of str
+        Names of the parts.
+    split : Split
+        Which image belongs to which worker, and which are held out.
+    seed : int
+        The run's seed.
+    size : int
+        Side of the square images, in pixels.
+    workers, threads : int
+        Training workers, and torch threads each of them may use on a CPU.
+    batch_size : int
+        Images a worker takes in a step.
+    steps, epoch_steps : int
+        Optimiser steps in all, and those between two checkpoints.
+    learning_rate, weight_decay : float
+        Of AdamW; the learning rate is the highest one.
+    """
+
+    images: str
+    masks: str
+    start: str
+    parts: tuple[str, ...]
+    split: Split
+    seed: int
+    size: int
+    workers: int
+    threads: int
+    batch_size: int
+    steps: int
+    epoch_steps: int
+    learning_rate: float
+    weight_decay: float
+
+    def read(self, share: int) -> ReadPairs:
+        """Say how a share is read."""
+        return ReadPairs(self.images, self.masks, self.split, share, self.size)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is left of a training.
+
+    Parameters
+    ----------
+    checkpoint : str
+        Name of the best checkpoint's folder in the run's folder: that with the lowest held-out loss.
+    epoch, step : int
+        When it was made.
+    held_out_loss : float
+        Its held-out loss.
+    history : dict of str to list of float
+        As :func:`datus2_ray.stages.refine_worker.train` gives it.
+    """
+
+    checkpoint: str
+    epoch: int
+    step: int
+    held_out_loss: float
+    history: dict[str, list[float]]
+
+
+class TrainingRun:
+    """Actor that runs one training and knows how far it is.
+
+    It owns Ray Train's controller: where it is killed, the controller and all workers end with it. It also keeps
+    Ray Train from taking over the interrupt key of the user's process.
+    """
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._moves = 0
+
+    def tick(self, step: int) -> None:
+        """Note that so many steps are done; also that something else moved, with the same step again."""
+        self._step = step
+        self._moves += 1
+
+    def status(self) -> tuple[int, int]:
+        """Give how often something moved, and the steps done."""
+        return self._moves, self._step
+
+    def fit(self, training: Training, scaling: ScalingConfig, folder: str, name: str, patience: int) -> Trained:
+        """Train, or go on with a training of this name in this folder."""
+        os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_SECONDS)  # a checkpoint counts from the next check
+        os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(patience)
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        filesystem, path = storage.resolve(folder)
+        api: Any = ray.train  # whose type hints are those of its old version
+        trainer = api.torch.TorchTrainer(
+            _train,
+            train_loop_config={"training": training, "watcher": ray.get_runtime_context().current_actor},
+            torch_config=TorchConfig(timeout_s=patience),
+            scaling_config=scaling,
+            run_config=api.RunConfig(
+                name=name,
+                storage_path=path,
+                storage_filesystem=filesystem,
+                failure_config=api.FailureConfig(max_failures=MOST_FAILURES, controller_failure_limit=MOST_FAILURES),
+                checkpoint_config=api.CheckpointConfig(
+                    num_to_keep=1, checkpoint_score_attribute="held_out_loss", checkpoint_score_order="min"
+                ),
+                logging_config=api.LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        try:
+            result = trainer.fit()
+        except TrainingFailedError as error:
+            raise DatusError(f"refine: {first_line(error)}") from error
+        kept = [
+            Trained(checkpoint.path.rsplit("/", 1)[-1], **metrics, history=result.return_value)
+            for checkpoint, metrics in result.best_checkpoints
+        ]
+        # The latest is kept beside the best.
+        return min(kept, key=lambda one: (one.held_out_loss, one.epoch))
+
+
+def _train(config: dict[str, Any]) -> Any:
+    # Imported by the workers alone: this actor has no need of the models.
+    from datus2_ray.stages.refine_worker import train
+
+    return train(config)
+
+
+def first_line(error: TrainingFailedError) -> str:
+    """Say in one line why a training failed: what the first failed worker, else the controller, raised."""
+    failures = getattr(error, "worker_failures", {})
+    cause = failures[min(failures)] if failures else getattr(error, "controller_failure", error)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[-1] if lines else ''}"
+
+
+def run_training(
+    training: Training,
+    scaling: ScalingConfig,
+    folder: str,
+    name: str,
+    patience: int,
+    show: Callable[[int], Any],
+) -> Trained:
+    """Run a training to its end.
+
+    Parameters
+    ----------
+    training : Training
+        What to train.
+    scaling : ScalingConfig
+        On how many workers, with which resources.
+    folder, name : str
+        URI of the folder in which the training's own folder lies, and its name: the same name goes on from its last
+        checkpoint.
+    patience : int
+        Seconds without a step after which the training is ended.
+    show : callable
+        Told the steps done, now and then.
+
+    Raises
+    ------
+    DatusError
+        It failed, or took no step for so long.
+    """
+    # Beside the driver, which is no spot instance; Ray Train puts its controller there as well.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor: Any = ray.remote(TrainingRun).options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote()
+    running = actor.fit.remote(training, scaling, folder, name, patience)
+    try:
+        return _watch(actor, running, training.steps, patience, show)
+    except RayError as error:
+        raise cause_of(error) from error
+    finally:
+        ray.kill(actor)
+
+
+def _watch(actor: Any, running: Any, steps: int, patience: int, show: Callable[[int], Any]) -> Trained:
+    seen, still_for = -1, 0.0
+    while not ray.wait([running], timeout=POLL_SECONDS)[0]:
+        moves, step = ray.get(actor.status.remote())
+        still_for = 0.0 if moves != seen else still_for + POLL_SECONDS
+        seen = moves
+        show(step)
+        if still_for >= patience:
+            raise DatusError(
+                f"refine: no optimiser step for {patience} s (step {step} of {steps}); the cluster may lack free CPUs "
+                "or GPUs, or a step takes longer: give fewer workers (--set refine.workers=N), smaller images "
+                "(refine.size), or --set no_progress_seconds=N"
+            )
+    trained: Trained = ray.get(running)
+    show(steps)
+    return trained
