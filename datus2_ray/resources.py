@@ -32,7 +32,7 @@ class Pool:
     num_gpus: float
 
 
-def plan_pool(actors: int | None, pools: int) -> Pool:
+def plan_pool(actors: int | None, pools: int, parts: int) -> Pool:
     """Size one of several equal pools that a stage runs side by side.
 
     On a CPU an actor reserves no CPU at all: fixed pools that take every CPU starve the tasks that feed them, and Ray
@@ -44,6 +44,8 @@ def plan_pool(actors: int | None, pools: int) -> Pool:
         Actors in the pool, where the user says so; default one a GPU, else one a CPU as far as memory allows.
     pools : int
         Pools of the stage that share the devices.
+    parts : int
+        Parts of the stage; more actors than that would never see one.
 
     Raises
     ------
@@ -55,12 +57,12 @@ def plan_pool(actors: int | None, pools: int) -> Pool:
     if cpus < 1:
         raise DatusError("the cluster has no CPU for tasks; start Ray with --num-cpus of at least 1")
     if gpus:
-        actors = actors or gpus
+        actors = min(actors or gpus, parts)
         share = min(1.0, gpus / (actors * pools))
         # Ray takes fractions below one or whole numbers; rounding down keeps all pools placeable.
         return Pool(actors, "cuda", int(share * 100) / 100)
     fit = max(1, int(cluster.get("memory", 0)) // (ACTOR_MEMORY * pools))
-    return Pool(actors or min(cpus, fit), "cpu", 0.0)
+    return Pool(min(actors or min(cpus, fit), parts), "cpu", 0.0)
 
 
 def limit_threads(device: str) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 # Set before anything imports Ray: its own default turns token authentication on and writes a token to the home folder.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+from datus2_ray.config import load
+from datus2_ray.context import RunContext
+from datus2_ray.datasets.demo import write_demo
+from datus2_ray.stages.parts import configure_ray_data
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +35,28 @@ def ray_session() -> Iterator[None]:
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def open_run(tmp_path: Path, ray_session: None) -> Callable[..., RunContext]:
+    """Give a function that opens a run of some source with a small, quick backbone and any settings."""
+
+    def open_run(source: Path, *assignments: str, name: str = "run", **flags: Any) -> RunContext:
+        flags = {
+            "backbone": "untrained:vit_tiny_patch16_224",
+            **flags,
+            "source": str(source),
+            "out": str(tmp_path / name),
+        }
+        configure_ray_data(no_progress_seconds=120)
+        return RunContext.open(load(flags, assignments=assignments))
+
+    return open_run
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Render a small labelled set once: 24 scenes, 6 classes."""
+    folder = tmp_path_factory.mktemp("scenes")
+    write_demo(folder, 24, seed=0)
+    return folder

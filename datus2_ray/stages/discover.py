@@ -55,7 +55,7 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
 
     def build(parts: ray.data.Dataset) -> ray.data.Dataset:
         crops = config.descriptor != "tokens"
-        pool = plan_pool(config.actors, pools=2 if crops else 1)
+        pool = plan_pool(config.actors, pools=2 if crops else 1, parts=len(images.parts))
         tokens = keep_tokens or not crops
         read = ReadImages(context.folder.path("images"), config.input_size)
         parts = map_parts(parts, read)

@@ -23,6 +23,7 @@ from datus2_ray.errors import DatusError
 from datus2_ray.progress import Progress
 from datus2_ray.resources import Pool
 from datus2_ray.run_folder import Commit
+from datus2_ray.stages.failure import cause_of
 
 #: Columns by which a row that could not be used carries its fault to the end of the stage.
 FAULT_COLUMNS = ("fault_kind", "fault_message")
@@ -99,18 +100,6 @@ def stream_parts(
         ) from error
     except ray.exceptions.RayError as error:
         raise cause_of(error) from error
-
-
-def cause_of(error: ray.exceptions.RayError) -> Exception:
-    """Give the error that a user should read: our own where a worker raised it, else the last line of Ray's."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, DatusError):
-            return DatusError(str(cause).splitlines()[-1] if isinstance(cause, ray.exceptions.RayError) else str(cause))
-        inner = getattr(cause, "cause", None)
-        cause = inner if isinstance(inner, BaseException) else cause.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return DatusError(f"a worker failed: {lines[-1].strip() if lines else type(error).__name__}")
 
 
 def split_faults(block: pa.Table, stage: str) -> tuple[pa.Table, pa.Table]:

@@ -21,7 +21,8 @@ from datus2_ray.columns import list_arrays
 from datus2_ray.core.pca import PCA
 from datus2_ray.core.row_hash import row_uniform
 from datus2_ray.core.shards import Shard
-from datus2_ray.stages.parts import cause_of, map_parts, stream_parts
+from datus2_ray.stages.failure import cause_of
+from datus2_ray.stages.parts import map_parts, stream_parts
 
 P = ParamSpec("P")
 T = TypeVar("T")

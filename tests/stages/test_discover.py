@@ -1,0 +1,170 @@
+"""The paper preset against an independent, naive reading of the method, and against itself on other machinery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+import torch
+from PIL import Image
+from sknetwork.clustering import Louvain
+
+from datus2_ray import storage
+from datus2_ray.columns import list_arrays
+from datus2_ray.context import RunContext
+from datus2_ray.core.backbone import DEFAULT_BACKBONE, load_backbone
+from datus2_ray.stages.cluster import cluster
+from datus2_ray.stages.discover import discover
+from datus2_ray.stages.ingest import ingest
+from datus2_ray.stages.label import label
+
+
+def table(context: RunContext, name: str) -> pa.Table:
+    parts = sorted(context.folder.require(name).parts)
+    tables = [storage.read_table(context.folder.path(name, part)) for part in parts]
+    return pa.concat_tables(tables).combine_chunks()
+
+
+class NaiveReading:
+    """Steps 1-6 of the method as they read: an image at a time, loops, Pillow, nothing of the package but weights."""
+
+    def __init__(self, model: torch.nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        self.model, self.patch = model, model.patch_embed.patch_size[0]
+        self.mean, self.std = np.array(mean, dtype=np.float32), np.array(std, dtype=np.float32)
+
+    def tensor(self, image: Image.Image) -> torch.Tensor:
+        pixels = (np.asarray(image).astype(np.float32) / 255 - self.mean) / self.std
+        return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
+
+    def keys(self, image: Image.Image) -> np.ndarray:
+        with torch.inference_mode():
+            model = self.model
+            x = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(self.tensor(image)))))
+            for block in model.blocks[:-1]:
+                x = block(x)
+            last = model.blocks[-1]
+            dim = x.shape[-1]
+            weight, bias = last.attn.qkv.weight[dim : 2 * dim], last.attn.qkv.bias[dim : 2 * dim]
+            return (last.norm1(x) @ weight.T + bias)[0, 1:].numpy()
+
+    def segments(self, image: Image.Image, tau: int = 5) -> tuple[np.ndarray, list[int]]:
+        keys = self.keys(image)
+        n, side = len(keys), 224 // self.patch
+        affinity = keys @ keys.T
+        adjacency = np.array([[affinity[i, j] > 0 for j in range(n)] for i in range(n)])
+        communities = Louvain().fit_predict(sp.csr_matrix(adjacency)).reshape(side, side)
+        result = np.full((side, side), -1)
+        seen = np.zeros((side, side), dtype=bool)
+        sizes = []
+        for start in np.ndindex(side, side):
+            if seen[start]:
+                continue
+            seen[start], members, queue = True, [], [start]
+            while queue:
+                y, x = queue.pop()
+                members.append((y, x))
+                for b in np.ndindex(3, 3):
+                    near = (y + b[0] - 1, x + b[1] - 1)
+                    if (
+                        min(near) >= 0
+                        and max(near) < side
+                        and not seen[near]
+                        and communities[near] == communities[y, x]
+                    ):
+                        seen[near] = True
+                        queue.append(near)
+            if len(members) > tau:
+                for member in members:
+                    result[member] = len(sizes)
+                sizes.append(len(members))
+        return result, sizes
+
+    def cls(self, image: Image.Image, inside: np.ndarray) -> np.ndarray:
+        rows, columns = np.nonzero(inside)
+        p = self.patch
+        pixels = np.asarray(image) * np.kron(inside, np.ones((p, p), dtype=np.uint8))[..., None]
+        box = (columns.min() * p, rows.min() * p, (columns.max() + 1) * p, (rows.max() + 1) * p)
+        crop = Image.fromarray(pixels).crop(box)
+        short = min(crop.size)
+        crop = crop.resize([256 if s == short else int(256 * s / short) for s in crop.size], Image.Resampling.BICUBIC)
+        left, top = round((crop.width - 224) / 2), round((crop.height - 224) / 2)
+        with torch.inference_mode():
+            token = self.model.forward_features(self.tensor(crop.crop((left, top, left + 224, top + 224))))[
+                0, 0
+            ].numpy()
+        return token / np.linalg.norm(token)
+
+
+@pytest.fixture(scope="module")
+def real_images(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("real")
+    chosen = sorted((real_data / "camvid/val/images").iterdir())[:60:15]
+    chosen += sorted((real_data / "suim/train_val/images").iterdir())[:1200:300]
+    for path in chosen:
+        (folder / path.name).symlink_to(path.resolve())
+    return folder
+
+
+@pytest.mark.slow
+def test_paper_preset_equals_a_naive_reading(real_images: Path, open_run: Callable[..., RunContext]) -> None:
+    context = open_run(real_images, backbone=DEFAULT_BACKBONE, clusters=4)
+    discover(context, ingest(context), keep_tokens=False)
+    rows = table(context, "segments")
+    backbone = load_backbone(DEFAULT_BACKBONE)
+    naive = NaiveReading(backbone.model, backbone.mean, backbone.std)
+    maps, descriptors = list_arrays(rows["patch_map"]), list_arrays(rows["descriptors"])
+    assert len(rows) == 8
+    for i, image_id in enumerate(rows["image_id"].to_pylist()):
+        path = next(real_images.glob(f"{image_id}.*"))
+        image = Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
+        expected, sizes = naive.segments(image)
+        np.testing.assert_array_equal(maps[i].reshape(expected.shape), expected)
+        assert rows["sizes"][i].as_py() == sizes
+        for segment, descriptor in enumerate(descriptors[i]):
+            assert np.linalg.norm(descriptor) == pytest.approx(1, abs=1e-5)
+            # The crop's pixels differ by at most two levels from Pillow's, see test_descriptors.
+            assert float(descriptor @ naive.cls(image, expected == segment)) > 0.9995
+
+
+def test_any_number_of_workers_and_parts_gives_the_same_bits(scenes: Path, open_run: Callable[..., RunContext]) -> None:
+    runs = [
+        open_run(scenes, "discover.actors=1", "cluster.workers=1", name="a", dataset="demo"),
+        open_run(
+            scenes,
+            "ingest.images_per_part=5", "discover.actors=3", "discover.batch_size=3", "discover.crop_batch_size=7",
+            "cluster.workers=2", name="b", dataset="demo",
+        ),
+    ]  # fmt: skip
+    for context in runs:
+        segments = discover(context, ingest(context), keep_tokens=True)
+        label(context, segments, cluster(context, segments, 6))
+    for name in ("images", "segments", "masks/initial"):
+        assert table(runs[0], name).equals(table(runs[1], name)), name
+    centroids = [storage.read_table(context.folder.path("clusters/centroids.parquet")) for context in runs]
+    assert centroids[0].equals(centroids[1])
+
+
+@pytest.mark.parametrize("descriptor", ["tokens", "cnn"])
+def test_other_descriptors(scenes: Path, open_run: Callable[..., RunContext], descriptor: str) -> None:
+    settings = [f"discover.descriptor={descriptor}", "discover.cnn=untrained:resnet18"]
+    context = open_run(scenes, *settings, dataset="demo", limit=4)
+    discover(context, ingest(context), keep_tokens=True)
+    rows = table(context, "segments")
+    maps, tokens = list_arrays(rows["patch_map"]), list_arrays(rows["tokens"])
+    for i, found in enumerate(list_arrays(rows["descriptors"])):
+        assert found.shape == (len(rows["sizes"][i]), 192 if descriptor == "tokens" else 512)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+        if descriptor == "tokens":
+            means = np.array([tokens[i][maps[i] == s].astype(float).mean(axis=0) for s in range(len(found))])
+            np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_seed_of_an_image_comes_from_its_id() -> None:
+    from datus2_ray.stages.segment import image_seed
+
+    assert image_seed(0, "a") == image_seed(0, "a")
+    assert len({image_seed(s, i) for s in range(3) for i in ("a", "b", "a/b")}) == 9
