@@ -1,0 +1,109 @@
+"""The layout that most data sets share: a folder of images beside a folder of masks, one pair of folders a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datus2_ray.datasets.layout import (
+    MASK_SUFFIXES,
+    Sample,
+    assign_ids,
+    describe,
+    find_mask,
+    image_files,
+    index_masks,
+)
+from datus2_ray.errors import UsageError
+
+__all__ = ["LabelledFolders"]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFolders:
+    """A :class:`~datus2_ray.datasets.layout.DatasetLayout` that a few folder names describe.
+
+    Parameters
+    ----------
+    name, title : str
+        What the user types, and what the report says.
+    splits : tuple of str
+        The splits of the data set; none where the source always is one pair of folders.
+    class_names : tuple of str or None
+        None where the classes are found in the masks.
+    palette : ndarray of uint8, shape [C, 3], or None
+        The data set's own colours.
+    split_folders : tuple of (str, str)
+        Images and masks folder of a split, ``{split}`` standing for its name; the first pair that fits counts.
+    folders : (str, str)
+        Images and masks folder where the source is one split's own folder.
+    read_mask : callable
+        What :meth:`decode_mask` calls.
+    """
+
+    name: str
+    title: str
+    splits: tuple[str, ...]
+    class_names: tuple[str, ...] | None
+    palette: NDArray[np.uint8] | None
+    split_folders: tuple[tuple[str, str], ...]
+    folders: tuple[str, str]
+    read_mask: Callable[[bytes, int, int], NDArray[np.uint8]]
+
+    def samples(self, files: Sequence[str], split: str | None) -> list[Sample]:
+        """Find the samples in a listing of the source; see ``DatasetLayout.samples``."""
+        if split is not None and split not in self.splits:
+            known = f"its splits are {', '.join(self.splits)}" if self.splits else "it has no splits, leave --split out"
+            raise UsageError(f"{self.name} has no split {split!r}; {known}")
+        found = {name: pair for name in self.splits if (pair := self._folders_of(name, files))}
+        if not found:
+            if not _fits(files, *self.folders):
+                raise UsageError(f"{self.name}: expected {self._expected()}; found {describe(files)}")
+            if split is not None:
+                raise UsageError(f"{self.name}: the source is one split's own folder; leave --split out")
+            return self._samples(files, {"": self.folders})
+        if split is None:
+            return self._samples(files, {f"{name}/": pair for name, pair in found.items()})
+        if split not in found:
+            raise UsageError(f"{self.name}: the source has no split {split!r}, only {', '.join(found)}")
+        return self._samples(files, {"": found[split]})
+
+    def decode_mask(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+        """Decode a mask to class ids; see ``DatasetLayout.decode_mask``."""
+        return self.read_mask(data, height, width)
+
+    def _folders_of(self, split: str, files: Sequence[str]) -> tuple[str, str] | None:
+        pairs = ((images.format(split=split), masks.format(split=split)) for images, masks in self.split_folders)
+        return next((pair for pair in pairs if _fits(files, *pair)), None)
+
+    def _samples(self, files: Sequence[str], pairs: dict[str, tuple[str, str]]) -> list[Sample]:
+        """Pair images and masks of folders; each id starts with its pair's key."""
+        names: list[str] = []
+        paths: list[tuple[str, str | None]] = []
+        for prefix, (images, masks) in pairs.items():
+            index = index_masks(files, masks)
+            below = [path[len(images) + 1 :] for path in image_files(files) if path.startswith(f"{images}/")]
+            matched = [find_mask(index, name) for name in below]
+            if index and not any(matched):
+                raise UsageError(
+                    f"{self.name}: no mask in {masks}/ is named like an image in {images}/; "
+                    f"{below[0]} wants the same name with {', '.join(MASK_SUFFIXES)}"
+                )
+            names += [prefix + name for name in below]
+            paths += [(f"{images}/{name}", mask) for name, mask in zip(below, matched, strict=True)]
+        samples = [Sample(i, *pair) for i, pair in zip(assign_ids(names), paths, strict=True)]
+        return sorted(samples, key=lambda sample: sample.image_id)
+
+    def _expected(self) -> str:
+        forms = [f"{images}/ with {masks}/" for images, masks in (*self.split_folders, self.folders)]
+        splits = f" (split: {', '.join(self.splits)})" if self.splits else ""
+        return f"images and masks in {' or '.join(forms)}{splits}"
+
+
+def _fits(files: Sequence[str], images: str, masks: str) -> bool:
+    """Tell whether images are there, and masks too unless the folder's very name says that it holds images."""
+    has_images = any(path.startswith(f"{images}/") for path in image_files(files))
+    return has_images and (images.rpartition("/")[2] == "images" or bool(index_masks(files, masks)))
