@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
-from datus2_ray.core.assignment import FloatArray, chunks
+from datus2_ray.core.assignment import BLAS, FloatArray, chunks
 from datus2_ray.core.shard_sums import moments
 from datus2_ray.core.shards import Shard, Shards, combined
 from datus2_ray.errors import UsageError
@@ -65,7 +64,7 @@ def scatter(shard: Shard, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     total = np.zeros((len(mean), len(mean)))
     # One thread, because the rounding of a product depends on their number.
-    with threadpool_limits(1, "blas"):
+    with BLAS.limit(limits=1):
         for chunk in chunks(len(shard.x)):
             centred = shard.x[chunk].astype(np.float64) - mean
             total += (centred * shard.weights[chunk, None]).T @ centred
@@ -101,7 +100,7 @@ def fit_pca(shards: Shards, components: int) -> PCA:
         raise UsageError(f"PCA to {components} components: choose from 1 to {most} for these {known.rows} rows")
     mean = known.sums / known.weight
     total = combined(shards.ask(scatter, mean))
-    with threadpool_limits(1, "blas"):
+    with BLAS.limit(limits=1):
         variances, vectors = np.linalg.eigh(total)
     directions = vectors.T[::-1][:components]
     strongest = np.abs(directions).argmax(axis=1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
@@ -54,6 +54,7 @@ def test_an_exact_tie_between_different_centroids_goes_to_the_lowest_index():
     assert assign(x, np.array([[-1.0, 0.0], [1.0, 0.0]]))[0].tolist() == [0, 0]
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 130),
     st.integers(1, 9),

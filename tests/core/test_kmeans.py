@@ -169,7 +169,7 @@ def test_the_best_restart_is_kept_and_the_first_of_equals(digits):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "spherical"])
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(2, 8), st.integers(2, 40), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_inertia_never_rises_and_labels_are_nearest(metric, clusters, extra, dimensions, seed):
     rng = np.random.default_rng(seed)
@@ -185,6 +185,7 @@ def test_inertia_never_rises_and_labels_are_nearest(metric, clusters, extra, dim
     assert (result.sizes == np.bincount(labels, minlength=clusters)).all()
 
 
+@settings(deadline=None)
 @given(st.permutations(range(5)))
 def test_permuted_starts_give_permuted_centroids(order):
     x = np.random.default_rng(0).standard_normal((200, 3))
@@ -239,3 +240,10 @@ def test_rows_that_are_not_finite_are_counted_and_the_first_is_named(digits, val
     x[1200, 3] = x[700, 5] = x[1700, :] = value
     with pytest.raises(DatusError, match=r"3 of 1797 segments have NaN or infinity .* the first is number 700 "):
         kmeans(shards_of(x, 4), 10, noun="segments")
+
+
+@pytest.mark.parametrize("start", ["k-means++", "k-means||", "random"])
+def test_a_shard_without_rows_changes_nothing(digits, start):
+    expected = kmeans(LocalShards([digits[:500], digits[500:]]), 6, start=start)
+    result = kmeans(LocalShards([digits[:500], digits[:0], digits[500:], digits[:0]]), 6, start=start)
+    assert (result.centroids == expected.centroids).all()

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datus2_ray.core.partition_scores import adjusted_rand_index, normalized_mutual_information
@@ -17,6 +17,7 @@ def pixels_of(table):
     return np.repeat(rows.ravel(), table.ravel()), np.repeat(columns.ravel(), table.ravel())
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_nmi_and_ari_equal_those_of_scikit_learn(rows, columns, seed):
     rng = np.random.default_rng(seed)

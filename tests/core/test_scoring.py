@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -47,6 +47,7 @@ def check_against_scikit_learn(scores, true, mapped, classes, present):
     np.testing.assert_allclose([v for v in scores["per_class_iou"] if v is not None], iou[present])
 
 
+@settings(deadline=None)
 @given(maps())
 def test_the_confusion_matrix_is_that_of_scikit_learn(case):
     truth, predicted, classes, clusters = case
@@ -63,6 +64,7 @@ def test_the_confusion_matrix_is_that_of_scikit_learn(case):
         assert not confusion.any()
 
 
+@settings(deadline=None)
 @given(maps(), st.integers(0, 9))
 def test_matrices_of_parts_add_up_to_the_matrix_of_the_whole(case, cut):
     truth, predicted, classes, clusters = case
@@ -71,6 +73,7 @@ def test_matrices_of_parts_add_up_to_the_matrix_of_the_whole(case, cut):
     assert (whole == above + confusion_matrix(truth[cut:], predicted[cut:], classes, clusters)).all()
 
 
+@settings(deadline=None)
 @given(maps())
 def test_sixteen_bit_maps_count_the_same(case):
     truth, predicted, classes, clusters = case
@@ -117,6 +120,7 @@ def test_the_matching_is_the_best_of_all(classes, clusters, seed):
     assert score(confusion)["one_to_one"]["pixel_accuracy"] == best / confusion.sum()
 
 
+@settings(deadline=None)
 @given(maps())
 def test_scores_equal_those_of_scikit_learn_on_the_mapped_pixels(case):
     truth, predicted, classes, clusters = case
@@ -139,6 +143,7 @@ def test_scores_equal_those_of_scikit_learn_on_the_mapped_pixels(case):
     assert scores["ari"] == pytest.approx(sklearn.metrics.adjusted_rand_score(true, cluster), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(maps())
 def test_the_datus2_rule_equals_scikit_learn_on_the_pixels_that_it_keeps(case):
     truth, predicted, classes, clusters = case
@@ -226,6 +231,7 @@ def test_the_keys_are_those_of_metrics_json_and_the_values_survive_json():
     assert json.loads(json.dumps(scores)) == scores
 
 
+@settings(deadline=None)
 @given(maps(), st.randoms())
 def test_the_numbers_of_clusters_do_not_matter(case, random):
     truth, predicted, classes, clusters = case
