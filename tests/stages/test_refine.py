@@ -1,0 +1,410 @@
+"""The refinement: who trains on what, that the same is learned twice, and that what is interrupted goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+import ray
+import ray.train
+import ray.train.torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from datus2_ray import schemas, storage
+from datus2_ray.config import RefineConfig
+from datus2_ray.context import RunContext
+from datus2_ray.core.masks import encode_labels
+from datus2_ray.core.segmenter import from_bytes
+from datus2_ray.errors import DatusError, StorageError, UsageError
+from datus2_ray.progress import Progress
+from datus2_ray.run_folder import Commit, part_name
+from datus2_ray.stages import refine_worker
+from datus2_ray.stages.refine import _write_start as write_start
+from datus2_ray.stages.refine import plan_training, plan_workers, refine
+from datus2_ray.stages.refine_data import ReadPairs, shuffled, split_images, stream_pairs, training_batches
+from datus2_ray.stages.refine_run import MODEL, Trained, Training, first_line, run_training
+
+SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
+
+
+def make_images(count: int, side: int = 72) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Draw sky over ground with a box in it, and the labels of that, a twentieth of them noise."""
+    made = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        labels = np.zeros((side, side), np.uint8)
+        labels[int(rng.integers(side // 4, 3 * side // 4)) :] = 1
+        top, left = rng.integers(0, side // 2, 2)
+        labels[top : top + side // 3, left : left + side // 3] = 2
+        colours = np.array([[60, 90, 220], [90, 200, 60], [220, 60, 60]], np.float64)
+        pixels = np.clip(colours[labels] + rng.normal(0, 25, (side, side, 3)), 0, 255).astype(np.uint8)
+        labels[rng.random((side, side)) < 0.05] = 255
+        made.append((f"image-{number:03d}", pixels, labels))
+    return made
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_run(context: RunContext, count: int, part_rows: int = 8) -> RunContext:
+    """Write the images and initial masks of a run, as if ingest, discover, cluster and label had been there."""
+    made = make_images(count)
+    parts = {}
+    for index, start in enumerate(range(0, count, part_rows)):
+        rows = made[start : start + part_rows]
+        name = part_name(index)
+        parts[name] = len(rows)
+        side = len(rows[0][2])
+        images = [
+            {"image_id": i, "image": png(pixels), "height": side, "width": side, "mask": None} for i, pixels, _ in rows
+        ]
+        masks = [
+            {"image_id": i, "mask": encode_labels(labels), "segment_clusters": [], "segment_distances": []}
+            for i, _, labels in rows
+        ]
+        storage.write_table(context.folder.path("images", name), pa.Table.from_pylist(images, schemas.IMAGES))
+        masks_uri = context.folder.path("masks/initial", name)
+        storage.write_table(masks_uri, pa.Table.from_pylist(masks, schemas.INITIAL_MASKS))
+    for stage in ("images", "masks/initial"):
+        context.folder.finish(stage, Commit(f"made {stage}", count, count, 0, parts, {}))
+    return context
+
+
+@pytest.fixture
+def made_run(open_run: Callable[..., RunContext], tmp_path: Path) -> Callable[..., RunContext]:
+    def made_run(count: int, *assignments: str, name: str = "run") -> RunContext:
+        return write_run(open_run(tmp_path, *SMALL, *assignments, name=name), count)
+
+    return made_run
+
+
+def plan(context: RunContext, workers: int) -> Training:
+    masks = context.folder.require("masks/initial")
+    config = context.config.model_copy(update={"refine": context.config.refine.model_copy(update={"workers": workers})})
+    training, _, spec = plan_training(RunContext(config, context.folder, context.events), 3, masks)
+    start, _ = write_start(context.folder.path("refine", "test"), spec, context.config.refine, seed=0)
+    return Training(**{**vars(training), "start": start, "threads": 1})
+
+
+# Who trains on what
+
+
+@given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 3), st.data())
+def test_every_image_is_in_one_share_and_the_shares_are_of_equal_size(count, workers, seed, data):
+    held_out = data.draw(st.integers(1, count))
+    ids = [f"{number}/a" for number in range(count)]
+    split = split_images(ids, seed, workers, held_out)
+    assert split == split_images(ids[::-1], seed, workers, held_out)
+    shares = Counter(split.share(image_id) for image_id in ids)
+    assert set(shares) <= set(range(2 * workers))
+    train = [shares[rank] for rank in range(workers)]
+    held = [shares[workers + rank] for rank in range(workers)]
+    assert sum(held) == held_out
+    assert max(train) - min(train) <= 1
+    assert max(held) - min(held) <= 1
+
+
+def test_another_seed_deals_the_images_out_differently():
+    ids = [str(number) for number in range(40)]
+    first, second = (split_images(ids, seed, 2, 4) for seed in (0, 1))
+    assert [first.share(i) for i in ids] != [second.share(i) for i in ids]
+
+
+@given(st.integers(0, 40), st.integers(1, 50), st.integers(0, 9))
+def test_shuffling_loses_nothing_and_is_repeatable(count, buffer, seed):
+    pairs = [(np.array(number), np.array(-number)) for number in range(count)]
+    first, second = ([int(a) for a, _ in shuffled(iter(pairs), buffer, np.random.default_rng(seed))] for _ in range(2))
+    assert first == second
+    assert sorted(first) == list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("settings", "images", "cpus", "gpus", "expected"),
+    [
+        ({}, 100, 8, 0, 2),
+        ({}, 100, 1, 0, 1),
+        ({}, 100, 8, 4, 4),
+        ({}, 100, 64, 8, 4),  # eight workers would train on one image each
+        ({"batch_size": 2}, 100, 8, 0, 1),
+        ({"batch_size": 64}, 12, 64, 8, 3),
+        ({"workers": 3}, 100, 2, 0, 3),
+    ],
+)
+def test_every_worker_trains_on_two_images_or_more(settings, images, cpus, gpus, expected):
+    assert plan_workers(RefineConfig(**settings), images, cpus, gpus) == expected
+
+
+@pytest.mark.parametrize(("workers", "gpus", "reason"), [(5, 0, "at least 2 images"), (3, 2, "2 GPUs")])
+def test_more_workers_than_can_be_are_refused(workers, gpus, reason):
+    with pytest.raises(UsageError, match=reason):
+        plan_workers(RefineConfig(workers=workers), 100, 8, gpus)
+
+
+def test_epochs_follow_the_images_within_bounds(made_run):
+    assert plan(made_run(44, "refine.steps=100", name="a"), 1).epoch_steps == 9  # 39 images by fours
+    assert plan(made_run(44, "refine.steps=400", name="b"), 1).epoch_steps == 20
+    assert plan(made_run(44, "refine.steps=10", name="c"), 1).epoch_steps == 1
+
+
+def test_the_learning_rate_rises_and_falls(made_run):
+    training = plan(made_run(24, "refine.steps=100"), 1)
+    rates = [refine_worker.learning_rate(training, step) for step in range(100)]
+    assert rates[0] < rates[4]
+    assert max(rates) == pytest.approx(1e-3, rel=0.05)
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert 0 < rates[-1] < 3e-5
+
+
+# What they read
+
+
+def test_pairs_are_joined_by_id_and_resized_alike(made_run):
+    context = made_run(8)
+    uri = context.folder.path("masks/initial", part_name(0))
+    storage.write_table(uri, storage.read_table(uri).slice(1))  # the first image went into quarantine later
+    ids = [f"image-{number:03d}" for number in range(1, 8)]
+    split = split_images(ids, 0, 1, 2)
+    folders = (context.folder.path("images"), context.folder.path("masks/initial"))
+    by_id = {i: (pixels, labels) for i, pixels, labels in make_images(8)}
+    for share in (0, 1):
+        read = ReadPairs(*folders, split, share, 36)
+        block = read(pa.table({"part": [part_name(0)]}))
+        wanted = [i for i in ids if split.share(i) == share]
+        assert len(block) == len(wanted)
+        for image_id, row in zip(wanted, block.to_pylist(), strict=True):
+            pixels, labels = by_id[image_id]
+            expected = np.asarray(Image.fromarray(pixels).resize((36, 36), Image.Resampling.BICUBIC))
+            assert row["image"] == expected.tobytes()
+            assert row["mask"] == labels[1::2, 1::2].tobytes()
+
+
+def test_wide_masks_stay_wide(made_run):
+    context = made_run(2)
+    wide = np.full((72, 72), 300, np.uint16)
+    wide[0] = 65535
+    masks = [
+        {"image_id": f"image-{i:03d}", "mask": encode_labels(wide), "segment_clusters": [], "segment_distances": []}
+        for i in range(2)
+    ]
+    table = pa.Table.from_pylist(masks, schemas.INITIAL_MASKS)
+    storage.write_table(context.folder.path("masks/initial", part_name(0)), table)
+    split = split_images([row["image_id"] for row in masks], 0, 1, 1)
+    read = ReadPairs(context.folder.path("images"), context.folder.path("masks/initial"), split, 0, 72)
+    ((_, labels),) = stream_pairs([part_name(0)], read)
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, wide)
+
+
+def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
+    context = made_run(24)
+    training = plan(context, 1)
+
+    def take(key: tuple[int, ...], count: int, parts: Iterator[str] | None = None) -> list[bytes]:
+        batches = training_batches(list(parts or training.parts), training.read(0), 4, key)
+        taken = [image.tobytes() for _ in range(count) for image in next(batches)[0]]
+        batches.close()
+        return taken
+
+    share = 24 - 2  # two are held out
+    first = take((0, 0, 0), 11)  # two passes: 44 images
+    assert Counter(first[:share]) == Counter(first[share:])
+    assert len(set(first)) == share
+    assert first[:share] != first[share:]
+    assert take((0, 0, 0), 11) == first
+    assert take((0, 0, 1), 11) != first
+    held_out = {image.tobytes() for image, _ in stream_pairs(training.parts, training.read(1))}
+    assert len(held_out) == 2
+    assert not held_out & set(first)
+
+
+# What they learn
+
+
+def train_here(training: Training) -> dict[str, list[float]]:
+    """Train in this process, by Ray Train's local mode."""
+    trainer = ray.train.torch.TorchTrainer(
+        lambda config: refine_worker.train(config),
+        train_loop_config={"training": training, "watcher": None},
+        scaling_config=ray.train.ScalingConfig(num_workers=0),
+    )
+    return trainer.fit().return_value
+
+
+@pytest.fixture
+def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """Give a function that makes local mode keep its checkpoints in a folder of some name."""
+
+    def keep(name: str) -> Path:
+        def report(metrics: dict[str, Any], checkpoint: Any, checkpoint_dir_name: str) -> None:
+            shutil.copytree(checkpoint.path, tmp_path / name / checkpoint_dir_name)
+
+        monkeypatch.setattr(ray.train, "report", report)
+        return tmp_path / name
+
+    return keep
+
+
+def test_training_is_repeatable_and_goes_on_from_a_checkpoint_as_if_never_stopped(
+    made_run, kept_checkpoints, monkeypatch
+):
+    training = plan(made_run(24), 1)
+    folders = [kept_checkpoints("first")]
+    history = train_here(training)
+    folders.append(kept_checkpoints("second"))
+    again = train_here(training)
+    folders.append(kept_checkpoints("resumed"))
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: ray.train.Checkpoint(str(folders[0] / "epoch-0002")))
+    resumed = train_here(training)
+
+    assert history["step"] == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_equal(again, history)
+    np.testing.assert_equal(resumed, history)
+    models = [(folder / "epoch-0005" / MODEL).read_bytes() for folder in folders]
+    assert models[0] == models[1] == models[2]
+    assert not (folders[2] / "epoch-0002").exists()
+    assert models[0] != (folders[0] / "epoch-0004" / MODEL).read_bytes()
+
+
+def test_the_held_out_loss_is_that_of_the_checkpoint(made_run, kept_checkpoints):
+    import torch
+    from torch.nn import functional
+
+    training = plan(made_run(24, "refine.steps=2"), 1)
+    folder = kept_checkpoints("kept")
+    history = train_here(training)
+    segmenter = from_bytes((folder / "epoch-0001" / MODEL).read_bytes()).eval()
+    losses = []
+    with torch.inference_mode():
+        for image, labels in stream_pairs(training.parts, training.read(1)):
+            logits = segmenter(torch.from_numpy(image.copy())[None])[0]
+            well = torch.from_numpy(labels != 255)
+            target = torch.from_numpy(labels.astype(np.int64))[well]
+            losses.append(functional.cross_entropy(logits[:, well].T, target, reduction="none"))
+    assert history["held_out_loss"][-1] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+
+
+# The step
+
+
+def test_too_few_images_skip_the_step_with_a_reason(made_run, capsys):
+    context = made_run(12)
+    commit = refine(context, 3, "f")
+    assert commit.facts == {"skipped": "12 images with masks, under refine.min_images = 20"}
+    assert "12 images with masks" in capsys.readouterr().err
+    assert refine(context, 3, "f") == commit
+    assert not Path(context.folder.path("refine", MODEL)).exists()
+
+
+def test_a_size_that_the_stride_does_not_divide_is_refused(made_run):
+    with pytest.raises(UsageError, match=r"refine\.size = 72"):
+        refine(made_run(24, "refine.size=72"), 3, "f")
+
+
+def test_a_training_that_diverged_keeps_nothing(made_run, monkeypatch):
+    diverged = Trained("epoch-0000", 0, 1, 1.7976931348623157e308, {})
+    monkeypatch.setattr("datus2_ray.stages.refine.run_training", lambda *arguments: diverged)
+    context = made_run(24)
+    with pytest.raises(DatusError, match=r"lower refine\.learning_rate"):
+        refine(context, 3, "f")
+    assert context.folder.commit_of("refine") is None
+
+
+def test_a_training_that_cannot_start_ends_with_the_reason(made_run):
+    context = made_run(24)
+    impossible = ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1000})
+    start = time.monotonic()
+    with pytest.raises(DatusError, match=r"no optimiser step for 5 s \(step 0 of 6\)"):
+        run_training(plan(context, 1), impossible, context.folder.path("refine"), "name", 5, lambda step: None)
+    assert time.monotonic() - start < 60
+
+
+def test_a_fault_of_a_worker_is_told_in_one_line():
+    error = ray.train.v2.api.exceptions.WorkerGroupError(
+        "a\nlong\ntrace", {1: StorageError("cannot read x"), 0: OSError()}
+    )
+    assert first_line(error) == "OSError: "
+    error = ray.train.v2.api.exceptions.ControllerError(ValueError("two\nlines"))
+    assert first_line(error) == "ValueError: lines"
+
+
+def training_processes() -> list[psutil.Process]:
+    """Give the training workers of this process's own Ray, and of no other on the machine."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(made_run, monkeypatch):
+    """Everything at once, as each start of two workers costs half a minute on a small machine."""
+    steps = ("refine.steps=8", "refine.workers=2")
+    quiet = made_run(48, *steps, name="quiet")
+    commit = refine(quiet, 3, "f")
+    assert commit.facts["workers"] == 2
+    assert commit.facts["epochs"] == 8
+    table = storage.read_table(quiet.folder.path("refine/history.parquet"))
+    assert table["step"].to_pylist() == list(range(1, 9))
+    assert commit.facts["best_loss"] == min(table["held_out_loss"].to_pylist())
+    assert {file.path for file in storage.list_files(quiet.folder.path("refine"))} == {
+        "_BEGUN.json",
+        "_COMMIT.json",
+        "history.parquet",
+        MODEL,
+    }
+
+    # First the user interrupts the command after three steps: everything ends, and the last checkpoint stays.
+    disturbed = made_run(48, *steps, name="disturbed")
+
+    def interrupt(progress: Progress, done: int, *arguments: Any) -> None:
+        progress.done += done
+        if progress.done >= 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            refine(disturbed, 3, "f")
+    wait_for(lambda: not training_processes())
+    (folder,) = Path(disturbed.folder.path("refine")).glob("*-resnet18-2")
+    done_before = {checkpoint.name for checkpoint in folder.glob("epoch-*")}
+    assert done_before
+
+    # Then, in the second run of the same command, a worker dies as soon as there is a new checkpoint.
+    result: list[Commit] = []
+    second = threading.Thread(target=lambda: result.append(refine(disturbed, 3, "f")))
+    second.start()
+    wait_for(lambda: {checkpoint.name for checkpoint in folder.glob("epoch-*")} - done_before != set())
+    training_processes()[-1].kill()
+    second.join()
+    assert result[0].facts == commit.facts
+    assert not folder.exists()
+    for file in (MODEL, "history.parquet"):
+        assert storage.read_bytes(disturbed.folder.path("refine", file)) == storage.read_bytes(
+            quiet.folder.path("refine", file)
+        )
