@@ -95,7 +95,7 @@ def predict_images(
     from datus2_ray.stages.predict_worker import SegmentImages
 
     def build(blocks: ray.data.Dataset) -> ray.data.Dataset:
-        pool = plan_pool(None, pools=1)
+        pool = plan_pool(None, pools=1, parts=len(parts))
         blocks = map_parts(blocks, ReadChosen(ReadImages(context.folder.path("images"), size), chosen))
         blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device)
         return map_parts(blocks, encode_masks)
