@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from datus2_ray import storage
 from datus2_ray.errors import UsageError
@@ -114,7 +114,7 @@ class RunConfig(StageConfig):
     split: str | None = Field(None, description="Split of the data set; default all of them.")
     preset: str = Field("paper", description="Name of the preset that the settings started from.")
     backbone: str | None = Field(None, description="timm name, file, or untrained:NAME; default the packaged ViT.")
-    clusters: int | None = Field(None, description="Number of clusters K; default the data set's number of classes.")
+    clusters: int | None = Field(None, ge=2, description="Number of clusters K; default the data set's number of classes.")
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
     limit: int | None = Field(None, ge=1, description="Only the first N image ids in sorted order.")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="The run ends when more than this share is unusable.")
@@ -125,6 +125,12 @@ class RunConfig(StageConfig):
     cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="Cluster.")
     refine: RefineConfig = Field(default_factory=RefineConfig, description="Refine.")
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="Evaluate.")
+
+    @field_validator("source", "out")
+    @classmethod
+    def _absolute(cls, uri: str) -> str:
+        # A worker has another working directory than the driver.
+        return storage.absolute(uri)
 
 
 def preset_names() -> list[str]:
@@ -183,7 +189,10 @@ def _parse_assignment(assignment: str) -> dict[str, Any]:
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {assignment!r} is not of the form stage.key=value, for example discover.tau=3")
-    value: Any = yaml.safe_load(text)
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {assignment!r}: the value is not YAML; put quotes around it") from error
     for name in reversed(key.strip().split(".")):
         value = {name: value}
     return dict(value)

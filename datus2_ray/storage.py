@@ -40,12 +40,17 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
         A local path or ``s3://bucket/key``; credentials and endpoint come from the usual AWS environment.
     """
     if "://" not in uri:
-        return pafs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+        return pafs.LocalFileSystem(), absolute(uri)
     scheme, rest = uri.split("://", 1)
     try:
         return _remote(f"{scheme}://{rest.split('/', 1)[0]}"), rest.rstrip("/")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise StorageError(f"cannot reach {uri}: {_first_line(error)}; check address and credentials") from error
+
+
+def absolute(uri: str) -> str:
+    """Make a local path independent of the working directory, which on a worker is another one; a URI stays."""
+    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
 
 
 def join(uri: str, *parts: str) -> str:

@@ -12,10 +12,17 @@ import pytest
 # Set before anything imports Ray: its own default turns token authentication on and writes a token to the home folder.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
+from hypothesis import settings
+
 from datus2_ray.config import load
 from datus2_ray.context import RunContext
 from datus2_ray.datasets.demo import write_demo
 from datus2_ray.stages.parts import configure_ray_data
+
+
+# A time limit a case would fail on a busy machine, which is not what these tests are about.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from datus2_ray import storage
 from datus2_ray.columns import list_arrays
 from datus2_ray.context import RunContext
 from datus2_ray.core.kmeans import assign
-from datus2_ray.core.masks import decode_labels, upsample_nearest
+from datus2_ray.core.masks import NOISE_8, decode_labels, upsample_nearest
 from datus2_ray.core.scoring import confusion_matrix, score
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit
@@ -139,7 +139,7 @@ def count_classes(context: RunContext, images: Commit) -> int:
     def largest(block: pa.Table) -> pa.Table:
         table = storage.read_table(storage.join(folder, block["part"][0].as_py()), ["mask"])
         ids = [decode_labels(mask) for mask in table["mask"].to_pylist() if mask is not None]
-        return pa.table({"largest": [max((int(i[i < 255].max(initial=-1)) for i in ids), default=-1)]})
+        return pa.table({"largest": [max((int(i[i < NOISE_8].max(initial=0)) for i in ids), default=0)]})
 
     rows = stream_parts([{"part": part} for part in images.parts], lambda source: map_parts(source, largest))
     return 1 + max(int(row["largest"]) for row in rows)

@@ -38,16 +38,17 @@ def ingest(context: RunContext) -> Commit:
     Raises
     ------
     DatusError
-        The source holds no image, or none that can be used.
+        No image of the source can be used.
     UsageError
-        The source does not have the layout of its data set.
+        The source does not have the layout of its data set, or holds no images at all.
     """
     config = context.config
     layout = datasets.find(config.dataset)
     files = {entry.path: entry for entry in storage.list_files(config.source)}
-    samples = layout.samples(list(files), config.split)[: config.limit]
-    if not samples:
-        raise DatusError(f"{config.source} holds no images; give a folder with .jpg, .png, .bmp, .tif or .webp files")
+    try:
+        samples = layout.samples(list(files), config.split)[: config.limit]
+    except UsageError as error:
+        raise UsageError(f"{config.source}: {error}") from error
     if config.clusters is None and layout.class_names is None and all(sample.mask is None for sample in samples):
         raise UsageError(f"{config.source} has no classes to count, so K must be given: --clusters K, for example 10")
     content = hashlib.sha256()

@@ -193,6 +193,7 @@ def run_stage(
     for part in sorted(finished & set(parts)):
         rows[part], faults[part] = storage.count_rows(storage.join(uri, part)), _count_faults(uri, part)
         progress.advance(rows[part] + faults[part], faults[part])
+    _check_error_rate(context, stage, uri, progress)
     todo = [{"part": part, **payload(part)} for part in parts if part not in finished]
     writer = PartWriter(uri, stage)
     for done_part in stream_parts(todo, lambda source: map_parts(build(source), writer)) if todo else ():
@@ -203,9 +204,8 @@ def run_stage(
     if lost:
         raise DatusError(f"{stage}: rows were lost in {', '.join(lost[:3])} of {uri}; please report this as a bug")
     _collect_faults(context, stage, uri, [part for part in faults if faults[part]])
-    commit = Commit(
-        fingerprint, progress.total, sum(rows.values()), sum(faults.values()), dict(sorted(rows.items())), {}
-    )
+    counted = dict(sorted(rows.items()))
+    commit = Commit(fingerprint, progress.total, sum(rows.values()), sum(faults.values()), counted, dict(facts or {}))
     context.folder.finish(folder, commit)
     context.events.write("end", stage=stage, images=commit.rows_out, errors=progress.errors, seconds=progress.finish())
     return commit

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray import storage
 from datus2_ray.errors import DatusError
-from datus2_ray.stages.parts import cause_of
+from datus2_ray.stages.failure import cause_of
 from datus2_ray.stages.refine_data import ReadPairs, Split
 
 #: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.

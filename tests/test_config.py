@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datus2_ray.config import RunConfig, StageConfig, load, preset_names
+from datus2_ray.errors import UsageError
+
+FLAGS = {"source": "in", "out": "out"}
+
+
+def test_later_settings_win(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("seed: 1\nclusters: 9\ndiscover: {tau: 2, resolution: 2.0}\n")
+    config = load(
+        {**FLAGS, "clusters": 3}, preset="demo", config_file=str(file), assignments=("discover.tau=7", "seed=5")
+    )
+    assert (config.preset, config.refine.steps) == ("demo", 100)  # from the preset
+    assert config.discover.resolution == 2.0  # from the file
+    assert (config.discover.tau, config.seed) == (7, 5)  # from --set
+    assert config.clusters == 3  # from a flag
+
+
+def test_paper_is_the_default_and_says_what_the_method_says() -> None:
+    config = load(FLAGS)
+    discover = config.discover
+    assert (discover.feature, discover.block, discover.tau, discover.resolution) == ("key", -1, 5, 1.0)
+    assert (discover.descriptor, discover.louvain, discover.input_size) == ("cls", "scikit-network", 224)
+    assert (config.cluster.algorithm, config.cluster.start) == ("lloyd", "k-means++")
+    assert config.refine.steps <= 400
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"assignments": ("discover.tua=3",)}, "unknown setting discover.tua; there are input_size,"),
+        ({"assignments": ("discovr.tau=3",)}, "unknown setting discovr; there are source, out,"),
+        ({"assignments": ("discover.tau",)}, "not of the form stage.key=value"),
+        ({"assignments": ("discover.tau=-1",)}, "setting discover.tau = -1: input should be greater than"),
+        ({"assignments": ("discover.feature=keys",)}, "setting discover.feature = 'keys'"),
+        ({"assignments": ("discover=3",)}, "setting discover = 3"),
+        ({"assignments": ("discover.tau=[",)}, "the value is not YAML"),
+        ({"preset": "papre"}, "unknown preset 'papre'; there are demo, paper"),
+        ({"config_file": "/nowhere.yaml"}, "cannot read /nowhere.yaml"),
+    ],
+)
+def test_wrong_settings_are_named_in_one_line(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the message is what counts, the class differs
+        load(FLAGS, **settings)  # type: ignore[arg-type]
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_holds_no_settings(tmp_path: Path) -> None:
+    file = tmp_path / "list.yaml"
+    file.write_text("- 1\n")
+    with pytest.raises(UsageError, match="must hold settings"):
+        load(FLAGS, config_file=str(file))
+
+
+@given(st.integers(1, 64), st.integers(1, 64))
+def test_what_changes_speed_only_stays_out_of_the_identity(batch: int, actors: int) -> None:
+    settings = (f"discover.batch_size={batch}", f"discover.actors={actors}", f"cluster.workers={actors}")
+    config = load(FLAGS, assignments=settings)
+    assert config.discover.identity() == load(FLAGS).discover.identity()
+    assert config.cluster.identity() == load(FLAGS).cluster.identity()
+    assert load(FLAGS, assignments=("discover.tau=6",)).discover.identity() != config.discover.identity()
+
+
+def test_every_field_has_a_line_of_help_and_every_preset_loads() -> None:
+    models = [RunConfig, *StageConfig.__subclasses__()]
+    assert len(models) >= 6
+    for model in models:
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+    assert preset_names() == ["demo", "paper"]
+    for preset in preset_names():
+        assert load(FLAGS, preset=preset).preset == preset
