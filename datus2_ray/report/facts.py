@@ -1,0 +1,172 @@
+"""What was run, on what, and what came of it, as lines of the report: a name, a value, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from datus2_ray import datasets, schemas, storage
+from datus2_ray.report.survey import Survey
+from datus2_ray.run_folder import EventLog, RunFolder
+
+DESCRIPTORS = {
+    "cls": "class token of the segment's crop, everything else in it black",
+    "tokens": "mean of the segment's patch tokens",
+    "cnn": "CNN features of the segment's crop",
+}
+
+#: Refused images that the report names one by one.
+MOST_REFUSED = 50
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line of the report; `note` explains it."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def title_of(config: Mapping[str, Any]) -> str:
+    """Name what the run is about: its data set and split, or its folder."""
+    layout = datasets.find(config["dataset"])
+    if layout.name == "folder":
+        return str(config["source"]).rstrip("/").rpartition("/")[2] or str(config["source"])
+    return f"{layout.title}, {config['split']}" if config["split"] else layout.title
+
+
+def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Fact]:
+    """Say what was run, from its source to the machine.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run.
+    config, summary : mapping
+        What ``config.json`` and ``summary.json`` hold.
+    """
+    discover, cluster = config["discover"], config["cluster"]
+    layout = datasets.find(config["dataset"])
+    limit = f"the first {config['limit']:,} image ids" if config["limit"] else ""
+    projection = f", after PCA to {cluster['pca']} dimensions" if cluster["pca"] else ""
+    restarts = f"{cluster['restarts']} restart{'s' if cluster['restarts'] > 1 else ''}"
+    facts = [
+        Fact("Source", config["source"], limit),
+        Fact("Data set", layout.title, f"split {config['split']}" if config["split"] else "all that the source holds"),
+        Fact("Preset", config["preset"], "the settings that the run started from; all of them are listed below"),
+        Fact(
+            "Backbone",
+            summary["backbone"]["name"] + ("" if summary["backbone"]["trained"] else " (untrained)"),
+            f"sees {discover['input_size']} × {discover['input_size']} pixels; its {discover['feature']} vectors of "
+            f"{'the last block' if discover['block'] == -1 else 'block ' + str(discover['block'])} span the graph",
+        ),
+        Fact(
+            "Segments",
+            f"Louvain ({discover['louvain']}), τ = {discover['tau']}",
+            f"communities at resolution {discover['resolution']:g}, split into connected parts; a part of at most "
+            f"{discover['tau']} patches is noise",
+        ),
+        Fact("Descriptor", discover["descriptor"], DESCRIPTORS[discover["descriptor"]]),
+        Fact(
+            "Clusters",
+            f"K = {summary['clusters']}",
+            f"{cluster['metric']} k-means ({cluster['algorithm']}), {cluster['start']} start, {restarts}{projection}",
+        ),
+        Fact("Seed", str(config["seed"]), "decides every random choice"),
+        Fact("Refinement", *describe_refinement(summary["refinement"])),
+        Fact("Versions", ", ".join(f"{name} {version}" for name, version in summary["versions"].items())),
+        Fact("Machine", ", ".join(_machine(summary["machine"]))),
+    ]
+    events = EventLog(folder).read()
+    if events:
+        finished = datetime.fromtimestamp(events[-1]["time"], UTC)
+        facts.append(Fact("Finished", f"{finished:%Y-%m-%d %H:%M} UTC"))
+    return facts
+
+
+def _machine(machine: Mapping[str, Any]) -> list[str]:
+    # The system's name speaks for itself; a number needs its noun.
+    return [str(value) if name == "system" else f"{value} {name}" for name, value in machine.items()]
+
+
+def describe_refinement(refinement: Mapping[str, Any]) -> tuple[str, str]:
+    """Say how the masks were refined, or why they were not, and what that means.
+
+    Parameters
+    ----------
+    refinement : mapping
+        What refine committed, or the reason under ``skipped``.
+    """
+    if "skipped" in refinement:
+        return f"skipped: {refinement['skipped']}", "the initial masks are the run's result"
+    start = refinement["encoder_start"]
+    weights = f"weights from {start}" if start != "random" else "random weights"
+    if refinement["supervised"]:
+        weights += " (supervised)"
+    kept = f"; step {refinement['best_step']:,} is kept" if "best_step" in refinement else ""
+    size, stride = refinement["size"], refinement["output_stride"]
+    return (
+        f"DeepLabV3, {refinement['encoder']} from {weights}, {refinement['steps']:,} steps{kept}",
+        f"trained on the initial masks alone: {refinement['batch_size']} images of {size} × {size} pixels a step, "
+        f"output stride {stride}; kept is the checkpoint with the lowest loss on held-out images, no label takes part",
+    )
+
+
+def warnings_of(summary: Mapping[str, Any]) -> list[Fact]:
+    """Give what a reader must know before a number is believed."""
+    warnings = []
+    if not summary["backbone"]["trained"]:
+        text = "Its weights are random: the masks and scores below show that every step works, not what it can reach."
+        warnings.append(Fact("Untrained backbone", text))
+    if summary["refinement"].get("supervised"):
+        text = (
+            f"The encoder of the refinement started from {summary['refinement']['encoder_start']} weights, which were "
+            "trained with labels: the refined masks are not unsupervised."
+        )
+        warnings.append(Fact("Supervised weights", text))
+    return warnings
+
+
+def count_facts(summary: Mapping[str, Any], survey: Survey) -> list[Fact]:
+    """Give the numbers at the top of the report."""
+    mean = survey.segments / survey.images if survey.images else 0.0
+    without = f"; {survey.empty_images:,} images have none" if survey.empty_images else ""
+    share = "–" if survey.noise_share is None else f"{100 * survey.noise_share:.1f} %"
+    return [
+        Fact("images", f"{summary['images']:,}", "read and used"),
+        Fact("in quarantine", f"{summary['quarantined']:,}", "refused, each with its reason"),
+        Fact("segments", f"{survey.segments:,}", "connected parts of images, found without labels"),
+        Fact("segments / image", f"{mean:.1f}", f"from {survey.fewest} to {survey.most}{without}"),
+        Fact("noise", share, "patches in segments too small to count"),
+        Fact("clusters", f"{summary['clusters']:,}", "groups of alike segments: the classes found"),
+    ]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Images that one step refused for one kind of fault."""
+
+    stage: str
+    kind: str
+    count: int
+    examples: list[tuple[str, str]]
+
+
+def read_quarantine(folder: RunFolder) -> list[Refusal]:
+    """Count the refused images by step and kind of fault, most first, with the first few of each."""
+    uri = folder.path("quarantine")
+    files = [entry.path for entry in storage.list_files(uri) if entry.path.endswith(".parquet")]
+    tables = [storage.read_table(storage.join(uri, file)) for file in files]
+    rows = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
+    groups: dict[tuple[str, str], Refusal] = {}
+    for row in rows.sort_by("image_id").to_pylist():
+        key = row["stage"], row["kind"]
+        before = groups.get(key, Refusal(*key, 0, []))
+        examples = [*before.examples, (row["image_id"], row["message"])][:MOST_REFUSED]
+        groups[key] = Refusal(*key, before.count + 1, examples)
+    return sorted(groups.values(), key=lambda group: (-group.count, group.stage, group.kind))

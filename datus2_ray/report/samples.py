@@ -1,0 +1,149 @@
+"""What the report shows of a run in pictures: some images in every step, and the typical segments of every cluster."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datus2_ray import storage
+from datus2_ray.core.images import decode
+from datus2_ray.core.masks import decode_labels, upsample_nearest
+from datus2_ray.report.colours import Colours, paint_labels
+from datus2_ray.report.pictures import PICTURE_SIDE, Picture, crop_segment, drawing, fit, photo, show_segments
+from datus2_ray.report.typical import TypicalSegment
+from datus2_ray.run_folder import RunFolder
+
+SAMPLES = 12
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image and its pictures, from the image itself to the ground truth."""
+
+    image_id: str
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class MaskColours:
+    """The colours of the masks that a run has: None for those that it has not."""
+
+    initial: Colours
+    refined: Colours | None
+    truth: Colours | None
+
+
+def choose_rows(parts: dict[str, int], count: int) -> dict[str, list[int]]:
+    """Choose images that are evenly spread over the sorted ids: nobody picked the good ones.
+
+    Parameters
+    ----------
+    parts : dict of str to int
+        Names of a table's parts and their rows.
+    count : int
+        How many rows to choose, at most.
+
+    Returns
+    -------
+    dict of str to list of int
+        Rows of every part of which some are chosen.
+    """
+    total = sum(parts.values())
+    count = min(count, total)
+    wanted = [(2 * i + 1) * total // (2 * count) for i in range(count)]
+    chosen: dict[str, list[int]] = defaultdict(list)
+    start = 0
+    for part in sorted(parts):
+        chosen[part] += [row - start for row in wanted if start <= row < start + parts[part]]
+        start += parts[part]
+    return {part: rows for part, rows in chosen.items() if rows}
+
+
+def draw_samples(folder: RunFolder, colours: MaskColours) -> list[Sample]:
+    """Draw images of a run in every step.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run.
+    colours : MaskColours
+        Which masks it has, and their colours.
+    """
+    samples = []
+    for part, rows in choose_rows(folder.require("masks/initial").parts, SAMPLES).items():
+        initial = storage.read_table(folder.path("masks/initial", part), ["image_id", "mask"]).take(rows)
+        ids = initial["image_id"].to_pylist()
+        images = _rows_of(folder, "images", part, ids, ["image", "mask"])
+        segments = _patch_maps(folder, part, ids)
+        refined = _rows_of(folder, "masks/refined", part, ids, ["mask"]) if colours.refined else {}
+        for image_id, mask in zip(ids, initial["mask"].to_pylist(), strict=True):
+            pixels = fit(decode(images[image_id]["image"]), PICTURE_SIDE)
+            pictures = [
+                photo(pixels, "image", f"Image {image_id}"),
+                photo(show_segments(pixels, segments[image_id]), "segments", f"Segments of {image_id}"),
+                _draw_mask(mask, pixels, colours.initial, "initial mask", image_id),
+            ]
+            if colours.refined is not None and image_id in refined:
+                pictures.append(
+                    _draw_mask(refined[image_id]["mask"], pixels, colours.refined, "refined mask", image_id)
+                )
+            if colours.truth is not None and images[image_id]["mask"] is not None:
+                truth = _draw_mask(images[image_id]["mask"], pixels, colours.truth, "ground truth", image_id, "void")
+                pictures.append(truth)
+            samples.append(Sample(image_id, pictures))
+    return samples
+
+
+def draw_crops(folder: RunFolder, segments: Iterable[TypicalSegment]) -> dict[TypicalSegment, Picture]:
+    """Draw segments, each cut out of its image; every part is read once, and one at a time.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run.
+    segments : iterable of TypicalSegment
+        Which ones.
+    """
+    by_part: dict[str, dict[str, list[TypicalSegment]]] = defaultdict(lambda: defaultdict(list))
+    for segment in segments:
+        by_part[segment.part][segment.image_id].append(segment)
+    crops: dict[TypicalSegment, Picture] = {}
+    for part, by_image in sorted(by_part.items()):
+        images = _rows_of(folder, "images", part, list(by_image), ["image"])
+        maps = _patch_maps(folder, part, list(by_image))
+        for image_id, wanted in by_image.items():
+            pixels = decode(images[image_id]["image"])
+            for segment in wanted:
+                crop = crop_segment(pixels, maps[image_id], segment.segment)
+                alt = f"Segment {segment.segment} of {image_id}, {segment.distance:.3g} from the centroid"
+                crops[segment] = photo(crop, f"{segment.distance:.2g}", alt)
+    return crops
+
+
+def _draw_mask(
+    data: bytes, pixels: np.ndarray, colours: Colours, caption: str, image_id: str, rest: Any = "noise"
+) -> Picture:
+    labels = upsample_nearest(decode_labels(data), *pixels.shape[:2])
+    alt = f"{caption[0].upper()}{caption[1:]} of {image_id}"
+    return drawing(paint_labels(labels, colours, rest), caption, alt)
+
+
+def _rows_of(folder: RunFolder, stage: str, part: str, ids: list[str], columns: list[str]) -> dict[str, dict[str, Any]]:
+    """Read some images' rows of a part of a table."""
+    table = storage.read_table(folder.path(stage, part), ["image_id", *columns])
+    chosen = table.filter(pc.is_in(table["image_id"], value_set=pa.array(ids, pa.string())))
+    return {row["image_id"]: row for row in chosen.to_pylist()}
+
+
+def _patch_maps(folder: RunFolder, part: str, ids: list[str]) -> dict[str, np.ndarray]:
+    rows = _rows_of(folder, "segments", part, ids, ["grid_height", "grid_width", "patch_map"])
+    return {
+        image_id: np.array(row["patch_map"], dtype=np.int16).reshape(row["grid_height"], row["grid_width"])
+        for image_id, row in rows.items()
+    }
