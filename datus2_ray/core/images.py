@@ -174,11 +174,16 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def _stretch(values: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.uint8]:
+def _stretch(numbers: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.uint8]:
     """Bring numbers without a fixed range to 0..255; what is not finite becomes 0."""
+    values = numbers.astype(np.float32)
     finite = np.isfinite(values)
-    least, greatest = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
+    least = values.min(where=finite, initial=np.inf)
+    greatest = values.max(where=finite, initial=-np.inf)
     if least >= 0.0 and greatest <= 1.0:
-        least, greatest = 0.0, 1.0
-    scaled = (np.where(finite, values, least).astype(np.float64) - least) * (255.0 / max(greatest - least, 1e-12))
-    return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+        least, greatest = np.float32(0.0), np.float32(1.0)
+    values[~finite] = least
+    # Halves first: the whole span may be more than float32 can hold.
+    values = (values / 2 - least / 2) * (np.float32(255.0) / max(greatest / 2 - least / 2, np.float32(1e-30)))
+    stretched: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 255.0)).astype(np.uint8)
+    return stretched

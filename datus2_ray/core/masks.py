@@ -29,6 +29,9 @@ __all__ = [
 NOISE_8 = 255
 NOISE_16 = 65535
 
+# Colours one after the other are at least so far apart in CIELAB, however many there are: such labels often touch.
+_NEXT_APART = 40.0
+
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
@@ -126,7 +129,7 @@ def encode_palette_png(labels: NDArray[np.uint8], colours: NDArray[np.uint8]) ->
         A PNG file; :func:`decode_labels` gives the labels back.
     """
     table = np.zeros((256, 3), np.uint8)
-    table[: len(colours)] = colours[:NOISE_8]
+    table[: min(len(colours), NOISE_8)] = colours[:NOISE_8]
     image = Image.fromarray(labels)
     image.putpalette(table.tobytes())
     return _png(image)
@@ -163,9 +166,11 @@ def _farthest_colours(n: int) -> NDArray[np.uint8]:
     taken = _cielab(np.array([[0.0, 0.0, 0.0], [255.0, 255.0, 255.0]]))
     distance = np.min(((lab[:, None] - taken) ** 2).sum(-1), axis=1)
     chosen = np.empty(n, np.int64)
+    to_last = np.full(len(lab), np.inf)
     for i in range(n):
-        chosen[i] = distance.argmax()
-        distance = np.minimum(distance, ((lab - lab[chosen[i]]) ** 2).sum(-1))
+        chosen[i] = np.where(to_last > _NEXT_APART**2, distance, 0.0).argmax()
+        to_last = ((lab - lab[chosen[i]]) ** 2).sum(-1)
+        distance = np.minimum(distance, to_last)
     return candidates[chosen].astype(np.uint8)
 
 

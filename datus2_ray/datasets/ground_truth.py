@@ -44,7 +44,7 @@ def class_ids(data: bytes, height: int, width: int, classes: int | None = None) 
     if classes is not None:
         return np.where(ids < classes, ids, IGNORED).astype(np.uint8)
     if ids.max() > IGNORED:
-        raise ImageError("mask_format", f"class ids go up to 254 and 255 is ignored, found {ids.max()}")
+        raise ImageError("mask_format", f"mask: class ids go up to 254 and 255 is ignored, found {ids.max()}")
     return ids.astype(np.uint8)
 
 

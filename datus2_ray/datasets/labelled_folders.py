@@ -58,42 +58,43 @@ class LabelledFolders:
         if split is not None and split not in self.splits:
             known = f"its splits are {', '.join(self.splits)}" if self.splits else "it has no splits, leave --split out"
             raise UsageError(f"{self.name} has no split {split!r}; {known}")
-        found = {name: pair for name in self.splits if (pair := self._folders_of(name, files))}
+        images = image_files(files)
+        found = {name: pair for name in self.splits if (pair := self._folders_of(name, images, files))}
         if not found:
-            if not _fits(files, *self.folders):
+            if not _fits(images, files, *self.folders):
                 raise UsageError(f"{self.name}: expected {self._expected()}; found {describe(files)}")
             if split is not None:
                 raise UsageError(f"{self.name}: the source is one split's own folder; leave --split out")
-            return self._samples(files, {"": self.folders})
+            return self._samples(images, files, {"": self.folders})
         if split is None:
-            return self._samples(files, {f"{name}/": pair for name, pair in found.items()})
+            return self._samples(images, files, {f"{name}/": pair for name, pair in found.items()})
         if split not in found:
             raise UsageError(f"{self.name}: the source has no split {split!r}, only {', '.join(found)}")
-        return self._samples(files, {"": found[split]})
+        return self._samples(images, files, {"": found[split]})
 
     def decode_mask(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
         """Decode a mask to class ids; see ``DatasetLayout.decode_mask``."""
         return self.read_mask(data, height, width)
 
-    def _folders_of(self, split: str, files: Sequence[str]) -> tuple[str, str] | None:
-        pairs = ((images.format(split=split), masks.format(split=split)) for images, masks in self.split_folders)
-        return next((pair for pair in pairs if _fits(files, *pair)), None)
+    def _folders_of(self, split: str, images: Sequence[str], files: Sequence[str]) -> tuple[str, str] | None:
+        pairs = ((first.format(split=split), second.format(split=split)) for first, second in self.split_folders)
+        return next((pair for pair in pairs if _fits(images, files, *pair)), None)
 
-    def _samples(self, files: Sequence[str], pairs: dict[str, tuple[str, str]]) -> list[Sample]:
+    def _samples(self, images: Sequence[str], files: Sequence[str], pairs: dict[str, tuple[str, str]]) -> list[Sample]:
         """Pair images and masks of folders; each id starts with its pair's key."""
         names: list[str] = []
         paths: list[tuple[str, str | None]] = []
-        for prefix, (images, masks) in pairs.items():
-            index = index_masks(files, masks)
-            below = [path[len(images) + 1 :] for path in image_files(files) if path.startswith(f"{images}/")]
-            matched = [find_mask(index, name) for name in below]
-            if index and not any(matched):
+        for prefix, (image_folder, mask_folder) in pairs.items():
+            masks = index_masks(files, mask_folder)
+            below = [path[len(image_folder) + 1 :] for path in images if path.startswith(f"{image_folder}/")]
+            matched = [find_mask(masks, name) for name in below]
+            if masks and not any(matched):
                 raise UsageError(
-                    f"{self.name}: no mask in {masks}/ is named like an image in {images}/; "
+                    f"{self.name}: no mask in {mask_folder}/ is named like an image in {image_folder}/; "
                     f"{below[0]} wants the same name with {', '.join(MASK_SUFFIXES)}"
                 )
             names += [prefix + name for name in below]
-            paths += [(f"{images}/{name}", mask) for name, mask in zip(below, matched, strict=True)]
+            paths += [(f"{image_folder}/{name}", mask) for name, mask in zip(below, matched, strict=True)]
         samples = [Sample(i, *pair) for i, pair in zip(assign_ids(names), paths, strict=True)]
         return sorted(samples, key=lambda sample: sample.image_id)
 
@@ -103,7 +104,7 @@ class LabelledFolders:
         return f"images and masks in {' or '.join(forms)}{splits}"
 
 
-def _fits(files: Sequence[str], images: str, masks: str) -> bool:
+def _fits(images: Sequence[str], files: Sequence[str], image_folder: str, mask_folder: str) -> bool:
     """Tell whether images are there, and masks too unless the folder's very name says that it holds images."""
-    has_images = any(path.startswith(f"{images}/") for path in image_files(files))
-    return has_images and (images.rpartition("/")[2] == "images" or bool(index_masks(files, masks)))
+    has_images = any(path.startswith(f"{image_folder}/") for path in images)
+    return has_images and (image_folder.rpartition("/")[2] == "images" or bool(index_masks(files, mask_folder)))

@@ -31,6 +31,10 @@ __all__ = [
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 
+_UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\ud800-\udfff]")
+# Such a character, or a part that is empty or made of one or two dots.
+_UNSAFE = re.compile(rf"{_UNSAFE_CHARACTER.pattern}|(?:^|/)\.{{0,2}}(?:/|$)")
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -157,11 +161,14 @@ def _suffix(path: str) -> str:
 
 
 def _is_hidden(path: str) -> bool:
+    # Millions of paths come through here, and nearly all of them have no dot in front.
+    if not path.startswith(".") and "/." not in path and "__MACOSX" not in path:
+        return False
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
 
 
 def _quote(path: str) -> str:
-    parts = [
-        re.sub(r"[%\\\x00-\x1f\x7f\ud800-\udfff]", lambda match: f"%{ord(match[0]):02X}", p) for p in path.split("/")
-    ]
+    if not _UNSAFE.search(path):
+        return path
+    parts = [_UNSAFE_CHARACTER.sub(lambda match: f"%{ord(match[0]):02X}", part) for part in path.split("/")]
     return "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)

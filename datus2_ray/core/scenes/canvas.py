@@ -77,7 +77,8 @@ class Canvas:
         self.rng, self.height, self.width = rng, height, width
         self.horizon, self.eye, self.light = horizon, eye, light
         self.pixels = np.zeros((height, width, 3), np.float32)
-        self.labels = np.zeros((height, width), np.uint8)
+        # 255 until something is painted; a finished scene has none left.
+        self.labels = np.full((height, width), 255, np.uint8)
 
     def metre(self, base: float) -> float:
         """Give the pixels a metre for a thing that stands at row ``base``."""
