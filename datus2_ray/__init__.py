@@ -1,3 +1,8 @@
 """DatUS²: segments and classes in images without a single label, as a batch system on Ray."""
 
+from datus2_ray.config import RunConfig
+from datus2_ray.pipeline import run
+from datus2_ray.prediction import predict
+
 __version__ = "0.1.0"
+__all__ = ["RunConfig", "predict", "run"]

@@ -79,6 +79,22 @@ def demo(
 
 
 @app.command()
+def predict(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    source: Annotated[str, typer.Argument(metavar="NEW_IMAGES", help="Folder of images that the run never saw.")],
+    out: Annotated[str, typer.Option("--out", help="Folder for the masks.")],
+    limit: Annotated[int | None, typer.Option(min=1, help=_help("limit"))] = None,
+    max_error_rate: Annotated[float, typer.Option(min=0, max=1, help=_help("max_error_rate"))] = 0.05,
+    debug: Debug = False,
+) -> None:
+    """Label new images with the clusters of a finished run, without ground truth."""
+    from datus2_ray.prediction import predict as predict_images
+
+    pictures = predict_images(run_folder, source, out, limit=limit, max_error_rate=max_error_rate)
+    typer.echo(f"masks: {pictures}")
+
+
+@app.command()
 def evaluate(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")], debug: Debug = False) -> None:
     """Print the scores of a finished run."""
     from datus2_ray import storage

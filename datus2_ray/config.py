@@ -114,7 +114,7 @@ class RunConfig(StageConfig):
     split: str | None = Field(None, description="Split of the data set; default all of them.")
     preset: str = Field("paper", description="Name of the preset that the settings started from.")
     backbone: str | None = Field(None, description="timm name, file, or untrained:NAME; default the packaged ViT.")
-    clusters: int | None = Field(None, ge=2, description="Number of clusters K; default the data set's number of classes.")
+    clusters: int | None = Field(None, ge=2, description="Number of clusters K; default the data set's classes.")
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
     limit: int | None = Field(None, ge=1, description="Only the first N image ids in sorted order.")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="The run ends when more than this share is unusable.")

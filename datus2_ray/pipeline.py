@@ -10,7 +10,6 @@ from typing import Any
 from datus2_ray import datasets, storage
 from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
-from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, parse_spec
 from datus2_ray.ray_session import start_ray
 
 
@@ -34,13 +33,15 @@ def run(config: RunConfig) -> dict[str, Any]:
     DatusError
         Something that the message explains in one line.
     """
+    # Imported here and below: timm, torch and Ray Data take seconds, and a wrong flag should be answered at once.
+    from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, parse_spec
+
     datasets.find(config.dataset)
     backbone = parse_spec(config.backbone or DEFAULT_BACKBONE)
     context = RunContext.open(config)
     storage.write_json(context.folder.path("config.json"), config.model_dump(mode="json"))
     start_ray(config.no_progress_seconds)
 
-    # Imported here: torch and Ray Data take seconds, and a wrong flag should be answered at once.
     from datus2_ray.report.html import write_report
     from datus2_ray.stages.baseline import baseline
     from datus2_ray.stages.cluster import cluster
@@ -62,18 +63,18 @@ def run(config: RunConfig) -> dict[str, Any]:
     score_tokens = labelled and config.evaluate.token_kmeans
     segments = discover(context, images, keep_tokens=score_tokens)
     centroids = cluster(context, segments, clusters)
-    initial = label(context, segments, centroids)
-    refined = None
+    initial = label(context, segments, context.folder)
+    masks = {"initial": initial}
     refinement = refine(context, clusters, initial.fingerprint) if config.refine.enabled else None
     if refinement is not None and "skipped" not in refinement.facts:
-        refined = predict(context, images, refinement)
+        masks["refined"] = predict(context, images, refinement)
     metrics = None
     if labelled:
         if score_tokens:
             baseline(context, segments, clusters)
-        metrics = evaluate(context, names, clusters, initial, refined)
+        metrics = evaluate(context, names, clusters, masks)
     if config.save_png:
-        export_png(context, clusters, initial, refined)
+        export_png(context, clusters, masks)
     summary = {
         "images": images.rows_out,
         "quarantined": count_quarantined(context),

@@ -19,7 +19,6 @@ from datus2_ray.context import RunContext
 from datus2_ray.datasets.demo import write_demo
 from datus2_ray.stages.parts import configure_ray_data
 
-
 # A time limit a case would fail on a busy machine, which is not what these tests are about.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

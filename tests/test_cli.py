@@ -84,7 +84,11 @@ def test_debug_shows_the_trace(
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [(("--clusters", "60"), "K = 60 is larger than the"), ((), "--clusters K"), (("--clusters", "1"), "setting clusters = 1")],
+    [
+        (("--clusters", "60"), "K = 60 is larger than the"),
+        ((), "--clusters K"),
+        (("--clusters", "1"), "setting clusters = 1"),
+    ],
 )
 def test_one_small_image_ends_in_one_line_that_says_why(
     ray_session: None,

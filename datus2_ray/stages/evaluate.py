@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,7 @@ from datus2_ray.stages.label import paint
 from datus2_ray.stages.parts import map_parts, stream_parts
 
 
-def evaluate(
-    context: RunContext, class_names: list[str], clusters: int, initial: Commit, refined: Commit | None
-) -> dict[str, Any]:
+def evaluate(context: RunContext, class_names: list[str], clusters: int, masks: Mapping[str, Commit]) -> dict[str, Any]:
     """Score the masks of every image that has ground truth, and the baseline where it was fitted.
 
     Parameters
@@ -34,8 +33,8 @@ def evaluate(
         Names of the classes, in the order of their ids.
     clusters : int
         K.
-    initial, refined : Commit
-        Of the masks; `refined` is None where the run has none.
+    masks : mapping of str to Commit
+        Name (``initial``, ``refined``) and commit of each set of masks; all are in the same parts.
 
     Returns
     -------
@@ -43,16 +42,15 @@ def evaluate(
         What ``metrics.json`` holds.
     """
     folder = context.folder
-    tables = {"initial": folder.path("masks/initial")}
-    if refined is not None:
-        tables["refined"] = folder.path("masks/refined")
+    tables = {name: folder.path("masks", name) for name in masks}
     tokens = read_baseline(folder) if context.config.evaluate.token_kmeans else None
     scorer = ScorePart(folder.path("images"), folder.path("segments"), tables, tokens, len(class_names), clusters)
-    progress = Progress("evaluate", sum(initial.parts.values()))
+    parts = masks["initial"].parts
+    progress = Progress("evaluate", sum(parts.values()))
     context.events.write("begin", stage="evaluate")
     totals: dict[str, np.ndarray] = {}
     scored = 0
-    for row in stream_parts([{"part": part} for part in initial.parts], lambda source: map_parts(source, scorer)):
+    for row in stream_parts([{"part": part} for part in parts], lambda source: map_parts(source, scorer)):
         for name in row["names"]:
             counts = np.array(row[name], dtype=np.int64).reshape(len(class_names), clusters + 1)
             totals[name] = totals.get(name, 0) + counts

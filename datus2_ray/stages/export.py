@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,8 @@ from datus2_ray.run_folder import Commit
 from datus2_ray.stages.parts import map_parts, stream_parts
 
 
-def export_png(context: RunContext, clusters: int, initial: Commit, refined: Commit | None) -> None:
-    """Write every mask of the run as a PNG file below ``png/initial`` and ``png/refined``.
+def export_png(context: RunContext, clusters: int, masks: Mapping[str, Commit]) -> None:
+    """Write every mask of the run as a PNG file below ``png/NAME``.
 
     Parameters
     ----------
@@ -24,12 +25,10 @@ def export_png(context: RunContext, clusters: int, initial: Commit, refined: Com
         The run.
     clusters : int
         K: up to 254 the files carry a palette; above, they are the 16-bit PNG of the table.
-    initial, refined : Commit
-        Of the masks; `refined` is None where the run has none.
+    masks : mapping of str to Commit
+        Name (``initial``, ``refined``) and commit of each set of masks.
     """
-    for name, commit in (("initial", initial), ("refined", refined)):
-        if commit is None:
-            continue
+    for name, commit in masks.items():
         writer = WritePng(context.folder.path("masks", name), context.folder.path("png", name), clusters)
         progress = Progress(f"png/{name}", commit.rows_out)
         items = [{"part": part} for part in commit.parts]

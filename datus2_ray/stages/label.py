@@ -13,32 +13,34 @@ from datus2_ray.columns import list_arrays
 from datus2_ray.context import RunContext
 from datus2_ray.core.kmeans import assign
 from datus2_ray.core.masks import NOISE_8, NOISE_16, encode_labels, upsample_nearest
-from datus2_ray.run_folder import Commit, fingerprint
+from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.cluster import Clusters, read_clusters
 from datus2_ray.stages.parts import map_parts, run_stage
 
 VERSION = 1
 
 
-def label(context: RunContext, segments: Commit, clusters: Commit) -> Commit:
+def label(context: RunContext, segments: Commit, model: RunFolder) -> Commit:
     """Write the initial masks.
 
     Parameters
     ----------
     context : RunContext
         The run.
-    segments, clusters : Commit
-        What discover and cluster committed.
+    segments : Commit
+        What discover committed.
+    model : RunFolder
+        The run whose centroids are used: this one, or another that did not see these images.
 
     Returns
     -------
     Commit
         Of ``masks/initial/``.
     """
-    stamp = fingerprint("label", VERSION, {}, [segments.fingerprint, clusters.fingerprint])
+    stamp = fingerprint("label", VERSION, {}, [segments.fingerprint, model.require("clusters").fingerprint])
 
     def build(parts: ray.data.Dataset) -> ray.data.Dataset:
-        return map_parts(parts, LabelSegments(context.folder.path("segments"), read_clusters(context.folder)))
+        return map_parts(parts, LabelSegments(context.folder.path("segments"), read_clusters(model)))
 
     return run_stage(context, "label", "masks/initial", stamp, segments.parts, build)
 

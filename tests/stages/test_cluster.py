@@ -113,7 +113,7 @@ def test_cluster_and_label(
     if settings != ("cluster.algorithm=minibatch",):
         inertias = [row["inertia"] for row in history]
         assert inertias == sorted(inertias, reverse=True)
-    masks = label(context, commit, done)
+    masks = label(context, commit, context.folder)
     rows = storage.read_table(context.folder.path("masks/initial", next(iter(masks.parts)))).to_pylist()
     found = read_clusters(context.folder)
     x = found.pca.transform(DIGITS) if found.pca else DIGITS.astype(np.float64)

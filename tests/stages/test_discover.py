@@ -141,7 +141,8 @@ def test_any_number_of_workers_and_parts_gives_the_same_bits(scenes: Path, open_
     ]  # fmt: skip
     for context in runs:
         segments = discover(context, ingest(context), keep_tokens=True)
-        label(context, segments, cluster(context, segments, 6))
+        cluster(context, segments, 6)
+        label(context, segments, context.folder)
     for name in ("images", "segments", "masks/initial"):
         assert table(runs[0], name).equals(table(runs[1], name)), name
     centroids = [storage.read_table(context.folder.path("clusters/centroids.parquet")) for context in runs]

@@ -30,7 +30,8 @@ def labelled(scenes: Path, open_run: Callable[..., RunContext]) -> tuple[RunCont
     context = open_run(scenes, "ingest.images_per_part=4", "discover.descriptor=tokens", dataset="demo", limit=10)
     images = ingest(context)
     segments = discover(context, images, keep_tokens=True)
-    return context, images, segments, label(context, segments, cluster(context, segments, CLUSTERS))
+    cluster(context, segments, CLUSTERS)
+    return context, images, segments, label(context, segments, context.folder)
 
 
 def test_metrics_are_those_of_all_pixels_at_once(
@@ -38,7 +39,7 @@ def test_metrics_are_those_of_all_pixels_at_once(
 ) -> None:
     context, _, segments, initial = labelled
     baseline(context, segments, CLUSTERS)
-    metrics = evaluate(context, CLASSES, CLUSTERS, initial, None)
+    metrics = evaluate(context, CLASSES, CLUSTERS, {"initial": initial})
     assert storage.read_json(context.folder.path("metrics.json")) == metrics
     assert (metrics["classes"], metrics["clusters"], metrics["images"]) == (CLASSES, CLUSTERS, 10)
     assert "refined" not in metrics
@@ -71,7 +72,7 @@ def test_classes_of_unnamed_masks_are_counted(labelled: tuple[RunContext, Commit
 
 def test_exported_files_show_the_masks_of_the_table(labelled: tuple[RunContext, Commit, Commit, Commit]) -> None:
     context, _, _, initial = labelled
-    export_png(context, CLUSTERS, initial, None)
+    export_png(context, CLUSTERS, {"initial": initial})
     for part in initial.parts:
         for row in storage.read_table(context.folder.path("masks/initial", part)).to_pylist():
             image = Image.open(context.folder.path("png/initial", f"{row['image_id']}.png"))

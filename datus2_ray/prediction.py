@@ -1,0 +1,67 @@
+"""Masks for images that a run never saw: its segmenter, or its centroids where it has none, on another source."""
+
+from __future__ import annotations
+
+from datus2_ray import storage
+from datus2_ray.config import RunConfig
+from datus2_ray.context import RunContext
+from datus2_ray.ray_session import start_ray
+from datus2_ray.run_folder import RunFolder
+
+
+def predict(run: str, source: str, out: str, *, limit: int | None = None, max_error_rate: float = 0.05) -> str:
+    """Label the images of a folder with the clusters of a finished run; no ground truth is needed.
+
+    Parameters
+    ----------
+    run : str
+        Folder of the finished run.
+    source : str
+        Folder of images.
+    out : str
+        Folder for the masks: ``images/`` and ``masks/`` as tables, ``png/`` as palette files.
+    limit : int, optional
+        Only the first N image ids in sorted order.
+    max_error_rate : float
+        The command ends when more than this share of the images cannot be used.
+
+    Returns
+    -------
+    str
+        Folder of the PNG files.
+
+    Raises
+    ------
+    StorageError
+        `run` is no finished run.
+    DatusError
+        An image set that cannot be used, as for a run.
+    """
+    model = RunFolder(storage.absolute(run))
+    clusters = model.require("clusters")
+    masks = model.require("masks/initial")
+    kept = RunConfig.model_validate(storage.read_json(model.path("config.json")))
+    number = clusters.facts["clusters"]
+    changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": number, "max_error_rate": max_error_rate}
+    settings = kept.model_dump() | changes | {"source": source, "out": out}
+    context = RunContext.open(RunConfig.model_validate(settings))
+    storage.write_json(context.folder.path("config.json"), context.config.model_dump(mode="json"))
+    start_ray(context.config.no_progress_seconds)
+
+    from datus2_ray.stages.discover import discover
+    from datus2_ray.stages.export import export_png
+    from datus2_ray.stages.ingest import ingest
+    from datus2_ray.stages.label import label
+    from datus2_ray.stages.predict import predict_images, segmenter_uri
+
+    images = ingest(context)
+    refinement = model.commit_of("refine")
+    if refinement is not None and "skipped" not in refinement.facts and kept.refine.enabled:
+        inputs = [images.fingerprint, masks.fingerprint, refinement.fingerprint]
+        size = int(refinement.facts["size"])
+        refined = predict_images(context, segmenter_uri(model, refinement), size, images.parts, inputs)
+        export_png(context, number, {"refined": refined})
+        return context.folder.path("png", "refined")
+    initial = label(context, discover(context, images, keep_tokens=False), model)
+    export_png(context, number, {"initial": initial})
+    return context.folder.path("png", "initial")
