@@ -14,6 +14,7 @@ __all__ = ["Facade", "Point"]
 Point = tuple[float, float, float]
 
 _FINE = 3  # polygons are drawn this much finer, then averaged
+_ROOM = rgb(0.10, 0.12, 0.15)
 _MARGIN = 1.0  # metres around, for eaves
 
 
@@ -43,27 +44,16 @@ class Facade:
             max(int((height + _MARGIN) * metre + 1), 1) * _FINE,
         )
         self.picture, self.cover = Image.new("RGB", self.size), Image.new("L", self.size)
+        # Colour factors of the front, the visible side and a slope that faces the viewer.
+        self.front_light = _lit(self.light, 0.0, 0.0, 1.0)
+        self.side_light = _lit(self.light, -0.95 if self.mirrored else 0.95, 0.0, 0.3)
+        self.roof_light = _lit(self.light, 0.0, 0.75, 0.65)
         self.colours, self.shape = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.cover)
-
-    @property
-    def front_light(self) -> Colour:
-        """Colour factors of the front."""
-        return _lit(self.light, 0.0, 0.0, 1.0)
-
-    @property
-    def side_light(self) -> Colour:
-        """Colour factors of the visible side."""
-        return _lit(self.light, -0.95 if self.mirrored else 0.95, 0.0, 0.3)
-
-    @property
-    def roof_light(self) -> Colour:
-        """Colour factors of a slope that faces the viewer."""
-        return _lit(self.light, 0.0, 0.75, 0.65)
 
     def fill(self, colour: Colour, *points: Point) -> None:
         """Fill a polygon."""
         corners = [self._project(*point) for point in points]
-        red, green, blue = (int(c) for c in np.clip(colour * 255, 0, 255))
+        red, green, blue = (min(max(int(c * 255), 0), 255) for c in colour.tolist())
         self.colours.polygon(corners, fill=(red, green, blue))
         self.shape.polygon(corners, fill=255)
 
@@ -78,8 +68,8 @@ class Facade:
 
     def glass(self) -> Colour:
         """Colour one pane: a dark room, or the sky in the glass."""
-        bright = self.rng.choice([0.08, 0.18, 0.35, 0.6], p=[0.4, 0.3, 0.2, 0.1])
-        return rgb(0.10, 0.12, 0.15) + self.light.haze * np.float32(bright)
+        bright = (0.08, 0.08, 0.08, 0.08, 0.18, 0.18, 0.18, 0.35, 0.35, 0.6)[self.rng.integers(10)]
+        return _ROOM + self.light.haze * np.float32(bright)
 
     def sprite(self) -> Sprite:
         """Average to pixels, weather the walls and darken their feet."""
