@@ -72,6 +72,7 @@ def write_report(folder: RunFolder) -> str:
         charts=[chart for chart in (kmeans_chart(folder), training_chart(folder, summary)) if chart],
         refinement=describe_refinement(summary["refinement"]),
         refined=colours.refined is not None,
+        striped=any(masks.striped.any() for masks in (colours.initial, colours.refined) if masks),
         seconds=sorted(summary["seconds"].items(), key=lambda item: -item[1]),
         quarantine=read_quarantine(folder),
         settings=json.dumps(config, indent=2, ensure_ascii=False),

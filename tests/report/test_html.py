@@ -177,6 +177,7 @@ def test_a_perfect_mask_looks_exactly_like_the_ground_truth(make_run, dataset):
     page = read(make_run(perfect=True, dataset=dataset, classes=classes, clusters=len(classes), images=4))
     pairs = list(zip(page.pictures["initial mask"], page.pictures["ground truth"], strict=True))
     assert len(pairs) == 4
+    assert "a cluster without a class" not in page.text
     for mask, truth in pairs:
         np.testing.assert_array_equal(pixels_of(mask), pixels_of(truth))
 
@@ -191,6 +192,7 @@ def test_a_matched_cluster_has_the_colour_of_its_class_in_picture_and_legend(mak
     page = read(run)
     swatches = {tag["style"] for tag in page.all("span") if tag.get("class") == "swatch"}
     assert {f"--colour: #{r:02x}{g:02x}{b:02x}" for r, g, b in colours.tolist()} <= swatches
+    assert "a cluster without a class" in page.text
     seen = 0
     for name, matching in matchings.items():
         for part in run.require("images").parts:
