@@ -112,6 +112,14 @@ def report(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")
     typer.echo(write_report(RunFolder(out)))
 
 
+@app.command()
+def settings() -> None:
+    """List every setting with its default, as a Markdown page."""
+    from datus2_ray.settings_page import settings_page
+
+    typer.echo(settings_page(), nl=False)
+
+
 def main() -> None:
     """Run the command line; an error is one line and an exit code, a trace only with ``--debug``."""
     try:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from datus2_ray.config import RunConfig, StageConfig, load, preset_names
 from datus2_ray.errors import UsageError
+from datus2_ray.settings_page import settings_page
 
 FLAGS = {"source": "in", "out": "out"}
 
@@ -68,6 +69,11 @@ def test_what_changes_speed_only_stays_out_of_the_identity(batch: int, actors: i
     assert config.discover.identity() == load(FLAGS).discover.identity()
     assert config.cluster.identity() == load(FLAGS).cluster.identity()
     assert load(FLAGS, assignments=("discover.tau=6",)).discover.identity() != config.discover.identity()
+
+
+def test_page_of_settings_is_up_to_date() -> None:
+    page = Path(__file__).parents[1] / "docs" / "settings.md"
+    assert page.read_text() == settings_page(), "run `datus2 settings > docs/settings.md`"
 
 
 def test_every_field_has_a_line_of_help_and_every_preset_loads() -> None:
