@@ -153,9 +153,9 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
     workers = plan_workers(config, masks.rows_out, cpus, gpus)
     batch_size = config.batch_size // workers
     images = masks.rows_out
-    # One pass over the images, but 10 to 20 epochs in all: a checkpoint is neither far away nor all that is done.
+    # One pass over the images, but 5 to 10 epochs in all: a checkpoint is neither far away nor most of the work.
     one_pass = int(images * (1 - config.held_out)) // (batch_size * workers)
-    epoch_steps = min(max(one_pass, -(-config.steps // 20)), -(-config.steps // 10))
+    epoch_steps = min(max(one_pass, -(-config.steps // 10)), -(-config.steps // 5))
     # Validation takes a third of a step's time an image; beyond this bound it would rival the training.
     held_out = max(1, min(round(images * config.held_out), epoch_steps * batch_size * workers // 2))
     parts = sorted(masks.parts)

@@ -21,7 +21,7 @@ from datus2_ray import storage
 from datus2_ray.core import images, masks
 
 #: Bytes of decoded images among which a worker shuffles.
-SHUFFLE_BYTES = 2**27
+SHUFFLE_BYTES = 2**26
 
 Pair = tuple[np.ndarray, np.ndarray]
 

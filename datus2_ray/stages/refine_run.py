@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.train.torch
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.train import ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -211,13 +213,14 @@ def run_training(
 
 
 def _watch(actor: Any, running: Any, steps: int, patience: int, show: Callable[[int], Any]) -> Trained:
-    seen, still_for = -1, 0.0
+    seen, step, since = -1, 0, time.monotonic()
     while not ray.wait([running], timeout=POLL_SECONDS)[0]:
-        moves, step = ray.get(actor.status.remote())
-        still_for = 0.0 if moves != seen else still_for + POLL_SECONDS
-        seen = moves
+        with contextlib.suppress(GetTimeoutError):  # not even this actor may have been able to start
+            moves, step = ray.get(actor.status.remote(), timeout=patience)
+            if moves != seen:
+                seen, since = moves, time.monotonic()
         show(step)
-        if still_for >= patience:
+        if time.monotonic() - since >= patience:
             raise DatusError(
                 f"refine: no optimiser step for {patience} s (step {step} of {steps}); the cluster may lack free CPUs "
                 "or GPUs, or a step takes longer: give fewer workers (--set refine.workers=N), smaller images "
