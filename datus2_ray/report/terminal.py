@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 #: Sets of masks in the order in which they are shown.
-TITLES = {"initial": "initial masks", "refined": "refined masks", "token_kmeans": "token k-means (baseline)"}
+TITLES = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
 
 
 def print_summary(summary: dict[str, Any], out: str) -> None:
@@ -38,9 +39,10 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
 
 def score_table(metrics: dict[str, Any]) -> Table:
     """Make the table of scores, in percent."""
-    table = Table(title=f"{metrics['images']:,} labelled images, K = {metrics['clusters']}, seed {metrics['seed']}")
-    table.add_column("masks")
-    for column in ("mIoU 1:1", "acc. 1:1", "F1 1:1", "mIoU n:1", "mIoU DatUS²", "coverage", "NMI", "ARI"):
+    title = f"{metrics['images']:,} labelled images, K = {metrics['clusters']}, seed {metrics['seed']}; in percent"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("masks", no_wrap=True)
+    for column in ("mIoU\n1:1", "acc.\n1:1", "F1\n1:1", "mIoU\nn:1", "mIoU\nDatUS²", "cover-\nage", "NMI", "ARI"):
         table.add_column(column, justify="right")
     for name, title in TITLES.items():
         if name in metrics:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from datus2_ray.core.scoring import score
+from datus2_ray.report.terminal import print_summary, score_table
+
+PERFECT, HALF = np.diag([10, 10, 10]), np.full((3, 3), 5)
+
+
+def metrics(**matrices: np.ndarray) -> dict[str, object]:
+    scores = {name: score(np.pad(matrix, ((0, 0), (0, 1))).astype(np.int64)) for name, matrix in matrices.items()}
+    return {"classes": ["a", "b", "c"], "clusters": 3, "seed": 0, "images": 4, **scores}
+
+
+def test_every_set_of_masks_has_a_row_that_fits_a_narrow_terminal() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(score_table(metrics(initial=PERFECT, token_kmeans=HALF)))
+    lines = console.export_text().splitlines()
+    rows = {line.split()[0]: line.split() for line in lines if line.strip()}
+    assert rows["initial"][1:] == ["100.0"] * 8
+    assert "token k-means" in "\n".join(lines)
+    assert "refined" not in rows
+    assert all("…" not in line for line in lines)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
+    trained: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = {
+        "images": 4, "quarantined": 2, "segments": 9, "clusters": 3, "metrics": None,
+        "backbone": {"name": "vit", "trained": trained}, "refinement": {"skipped": "too few images"},
+    }  # fmt: skip
+    print_summary(summary, "run")
+    text = capsys.readouterr().out
+    assert "4 images, 2 in quarantine, 9 segments, 3 clusters" in text
+    assert ("UNTRAINED" in text) is not trained
+    assert "refinement skipped: too few images" in text
+    assert "run/report/index.html" in text
