@@ -68,6 +68,9 @@ def run(config: RunConfig) -> dict[str, Any]:
     refinement = refine(context, clusters, initial.fingerprint) if config.refine.enabled else None
     if refinement is not None and "skipped" not in refinement.facts:
         masks["refined"] = predict(context, images, refinement)
+    # What an earlier run with other settings left, and this one does not make, must not pass for its result.
+    for name in ("metrics.json", "png", *(() if "refined" in masks else ("masks/refined",))):
+        storage.remove(context.folder.path(name))
     metrics = None
     if labelled:
         if score_tokens:

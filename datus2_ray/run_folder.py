@@ -106,7 +106,7 @@ class RunFolder:
         begun = self.path(stage, BEGUN)
         same = storage.exists(begun) and storage.read_json(begun)["fingerprint"] == stage_fingerprint
         if not same:
-            storage.remove_folder(self.path(stage))
+            storage.remove(self.path(stage))
             storage.write_json(begun, {"fingerprint": stage_fingerprint})
         names = (entry.path for entry in storage.list_files(self.path(stage)))
         return {name for name in names if name.startswith("part-") and name.endswith(".parquet")}

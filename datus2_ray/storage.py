@@ -115,11 +115,14 @@ def write_bytes(uri: str, data: bytes | memoryview) -> None:
         raise StorageError(f"cannot write {uri}: {_first_line(error)}; check the folder's rights and space") from error
 
 
-def remove_folder(uri: str) -> None:
-    """Remove a folder and everything in it; one that is not there is no error."""
+def remove(uri: str) -> None:
+    """Remove a file, or a folder and everything in it; what is not there is no error."""
     filesystem, path = resolve(uri)
-    if _checked(filesystem.get_file_info, path, uri).type == pafs.FileType.Directory:
+    kind = _checked(filesystem.get_file_info, path, uri).type
+    if kind == pafs.FileType.Directory:
         _checked(filesystem.delete_dir, path, uri)
+    elif kind == pafs.FileType.File:
+        _checked(filesystem.delete_file, path, uri)
 
 
 def read_json(uri: str) -> Any:

@@ -126,7 +126,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     }
     commit = _finish(context, stamp, masks.rows_out, facts)
     # Optimiser states of three times the model's size, of use to nobody now.
-    storage.remove_folder(folder.path("refine", name))
+    storage.remove(folder.path("refine", name))
     context.events.write("end", stage="refine", steps=config.steps, seconds=progress.finish())
     return commit
 

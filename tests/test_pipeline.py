@@ -1,0 +1,101 @@
+"""The whole chain, by its public face, on scenes with exact masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datus2_ray
+from datus2_ray import storage
+from datus2_ray.config import RunConfig, load
+
+SETTINGS = (
+    "ingest.images_per_part=10",
+    "refine.steps=4",
+    "refine.size=64",
+    "refine.batch_size=4",
+    "refine.workers=1",
+    "evaluate.token_restarts=1",
+)
+
+
+def settings(scenes: Path, out: Path, *more: str, **flags: Any) -> RunConfig:
+    flags = {"source": str(scenes), "out": str(out), "dataset": "demo", **flags}
+    return load({"backbone": "untrained:vit_tiny_patch16_224", **flags}, preset="demo", assignments=SETTINGS + more)
+
+
+def times(out: Path) -> dict[str, int]:
+    """When every table, checkpoint and commit of a run was last written."""
+    kept = (".parquet", ".safetensors", "_COMMIT.json")
+    return {str(f.relative_to(out)): f.stat().st_mtime_ns for f in out.rglob("*") if f.name.endswith(kept)}
+
+
+@pytest.mark.slow
+def test_the_chain_from_images_to_scores_and_back_again(ray_session: None, scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    summary = datus2_ray.run(settings(scenes, out, save_png=True))
+
+    metrics = storage.read_json(str(out / "metrics.json"))
+    assert metrics["classes"] == ["sky", "grass", "water", "building", "tree", "animal"]
+    assert (metrics["clusters"], metrics["images"], metrics["seed"]) == (6, 24, 0)
+    for name in ("initial", "refined", "token_kmeans"):
+        assert set(metrics[name]) == {"one_to_one", "many_to_one", "datus2", "nmi", "ari", "matching"}
+        assert 0 < metrics[name]["one_to_one"]["pixel_accuracy"] <= metrics[name]["many_to_one"]["pixel_accuracy"] <= 1
+    assert metrics["refined"]["datus2"]["coverage"] == 1
+    assert summary["metrics"] == metrics
+    assert not summary["backbone"]["trained"]
+    assert "untrained" in (out / "report" / "index.html").read_text().lower()
+    pictures = sorted((out / "png" / "refined").rglob("*.png"))
+    assert len(pictures) == 24
+    assert Image.open(pictures[0]).size == (320, 240)
+
+    # The same command again: no table is written, and the answer is the same.
+    before = times(out)
+    again = datus2_ray.run(settings(scenes, out))
+    assert times(out) == before
+    assert again["metrics"] == metrics
+
+    # Other clusters: what comes before them stays, what comes after them is new.
+    other = datus2_ray.run(settings(scenes, out, clusters=4))
+    after = times(out)
+    for name, when in before.items():
+        unchanged = name.startswith(("images/", "segments/")) or name == "quarantine/ingest.parquet"
+        assert not unchanged or after[name] == when, name
+    assert other["clusters"] == 4
+    assert len(other["metrics"]["initial"]["matching"]) == 4
+    assert other["metrics"]["initial"] != metrics["initial"]
+
+    # Images that the run never saw, of another size, without ground truth.
+    new = tmp_path / "new"
+    new.mkdir()
+    for i in range(3):
+        Image.open(sorted((scenes / "images").iterdir())[i]).resize((90, 70)).save(new / f"{i}.png")
+    folder = datus2_ray.predict(str(out), str(new), str(tmp_path / "masks"))
+    labels = [np.asarray(Image.open(f)) for f in sorted(Path(folder).iterdir())]
+    assert [x.shape for x in labels] == [(70, 90)] * 3
+    assert max(int(x.max()) for x in labels) < 4
+    assert not (tmp_path / "masks" / "metrics.json").exists()
+
+
+@pytest.mark.slow
+def test_a_plain_folder_without_refinement_has_masks_but_no_scores(
+    ray_session: None, scenes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    config = settings(scenes / "images", out, dataset="folder", clusters=3, limit=6, refine={"enabled": False})
+    summary = datus2_ray.run(config)
+    assert summary["metrics"] is None
+    assert not (out / "metrics.json").exists()
+    assert not (out / "masks" / "refined").exists()
+    assert (out / "report" / "index.html").exists()
+    folder = datus2_ray.predict(str(out), str(scenes / "images"), str(tmp_path / "masks"), limit=2)
+    # Without a segmenter the centroids label the new images; these two were seen, so the masks must be the run's own.
+    for file in Path(folder).iterdir():
+        assert Image.open(file).size == (320, 240)
+    own = storage.read_table(str(out / "masks/initial/part-000000.parquet"))["mask"].to_pylist()[:2]
+    new = storage.read_table(str(tmp_path / "masks/masks/initial/part-000000.parquet"))["mask"].to_pylist()
+    assert new == own
