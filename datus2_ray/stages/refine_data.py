@@ -15,6 +15,7 @@ from itertools import count
 
 import numpy as np
 import pyarrow as pa
+import ray
 import ray.data
 
 from datus2_ray import storage
@@ -134,8 +135,9 @@ def stream_pairs(parts: Sequence[str], read: ReadPairs) -> Iterator[Pair]:
     dataset.context.execution_options.preserve_order = True
     # Ray Data's guard would take a slow training for a stalled reading; the driver watches the steps instead.
     dataset.context.execution_no_progress_timeout_s = -1
-    # Half a CPU, so that there is room for reading wherever there is room for training.
-    pairs = dataset.map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+    # The workers take half of the CPUs at most; of a lone one the other half is left for reading.
+    cpus = min(1.0, ray.cluster_resources()["CPU"] / 2)  # type: ignore[no-untyped-call]
+    pairs = dataset.map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
     size = read.size
     block: pa.Table
     for block in pairs.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2):
