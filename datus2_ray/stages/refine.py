@@ -71,7 +71,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
         **config.identity(),
         "clusters": clusters,
         "seed": context.config.seed,
-        "start": encoder_start.fingerprint(config.encoder_start),
+        "encoder_start": encoder_start.fingerprint(config.encoder_start),
     }
     stamp = fingerprint("refine", VERSION, identity, [input_fingerprint])
     progress = Progress("refine", config.steps, "steps")
@@ -161,8 +161,8 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
     parts = sorted(masks.parts)
     ids = [i for part in parts for i in _image_ids(context.folder.path("masks/initial", part))]
     training = Training(
-        images=absolute(context.folder.path("images")),
-        masks=absolute(context.folder.path("masks/initial")),
+        images=context.folder.path("images"),
+        masks=context.folder.path("masks/initial"),
         start="",
         parts=tuple(parts),
         split=split_images(ids, context.config.seed, workers, held_out),
@@ -203,16 +203,11 @@ def plan_workers(config: RefineConfig, images: int, cpus: int, gpus: int) -> int
     return config.workers
 
 
-def absolute(uri: str) -> str:
-    """Make a local path independent of the working directory, which on a worker is another one."""
-    return uri if "://" in uri else str(storage.resolve(uri)[1])
-
-
 def _write_start(folder: str, spec: SegmenterSpec, config: RefineConfig, seed: int) -> tuple[str, bool]:
     """Write the segmenter that all workers start from, here, where a fault in its weights is seen at once."""
     segmenter = build_segmenter(spec, seed)
     supervised = encoder_start.start_encoder(segmenter, config.encoder_start)
-    uri = absolute(storage.join(folder, "start.safetensors"))
+    uri = storage.join(folder, "start.safetensors")
     storage.write_bytes(uri, to_bytes(segmenter))
     return uri, supervised
 
