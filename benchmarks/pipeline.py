@@ -94,7 +94,7 @@ def main() -> None:
         start_up = measure("warm", 2 * cpus, 1)[0]
         rows = []
         for repeat in range(arguments.repeats):
-            whole, images, crops = measure(f"run{repeat}", arguments.images, 32)
+            whole, images, crops = measure(f"run{repeat}", arguments.images, 16)
             bare = {
                 f"{cpus} processes x 1 thread": bare_loop(arguments.backbone, images, crops, cpus, 1),
                 f"1 process x {cpus} threads": bare_loop(arguments.backbone, images, crops, 1, cpus),

@@ -32,7 +32,7 @@ class StageConfig(BaseModel):
 class IngestConfig(StageConfig):
     """Ingest: source → ``images/``."""
 
-    images_per_part: int = Field(32, ge=1, description="Images in a part, the unit of work, of resume and of a file.")
+    images_per_part: int = Field(16, ge=1, description="Images in a part, the unit of work, of resume and of a file.")
 
 
 class DiscoverConfig(StageConfig):
