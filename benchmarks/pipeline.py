@@ -32,7 +32,7 @@ from datus2_ray.ray_session import start_ray
 def forward_passes(backbone: str, images: int, crops: int, threads: int, ready: object, go: object) -> None:
     """Run the passes of `images` images and `crops` crops, in batches of four as `discover` does."""
     torch.set_num_threads(threads)
-    model = load_backbone(backbone)
+    model = load_backbone(backbone, input_size=224)
     batch = torch.randint(0, 256, (4, model.input_size, model.input_size, 3), dtype=torch.uint8)
     model.extract(batch, [Tap("key")])
     ready.release()  # type: ignore[attr-defined]

@@ -73,9 +73,9 @@ def demo(
 
     from datus2_ray.datasets.demo import write_demo
 
-    folder = Path(out) / "images"
+    folder = Path(out) / f"scenes-{seed}"
     write_demo(folder, images, seed)
-    run(source=str(folder), out=str(Path(out) / "run"), dataset="demo", preset="demo", seed=seed, debug=debug)
+    run(source=str(folder), out=str(Path(out) / "run"), dataset="demo", preset="demo", seed=seed, limit=images)
 
 
 @app.command()
@@ -88,8 +88,11 @@ def predict(
     debug: Debug = False,
 ) -> None:
     """Label new images with the clusters of a finished run, without ground truth."""
+    from datus2_ray import storage
     from datus2_ray.prediction import predict as predict_images
+    from datus2_ray.report.terminal import print_warnings
 
+    print_warnings(storage.read_json(storage.join(run_folder, "summary.json")))
     pictures = predict_images(run_folder, source, out, limit=limit, max_error_rate=max_error_rate)
     typer.echo(f"masks: {pictures}")
 
@@ -124,13 +127,15 @@ def main() -> None:
     """Run the command line; an error is one line and an exit code, a trace only with ``--debug``."""
     try:
         app(standalone_mode=True)
-    except DatusError as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        if isinstance(error, UsageError):
-            print("see `datus2 run --help`", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        known = isinstance(error, DatusError)
+        text = str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())}; --debug shows where"
+        print(f"error: {text}", file=sys.stderr)
+        if isinstance(error, UsageError):
+            print("see `datus2 run --help`", file=sys.stderr)
+        raise SystemExit(error.exit_code if isinstance(error, DatusError) else 1) from None

@@ -6,6 +6,7 @@ Later wins: the model's defaults, the preset's YAML file, ``--config FILE``, ``-
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import yaml
@@ -27,6 +28,12 @@ class StageConfig(BaseModel):
         """Give the settings that decide the result, for the stage's fingerprint."""
         execution = {name for name, field in type(self).model_fields.items() if field.json_schema_extra == EXECUTION}
         return self.model_dump(mode="json", exclude=execution)
+
+
+def absolute_weights(spec: str | None) -> str | None:
+    """Make the file in a weights setting (``FILE`` or ``FILE::NAME``) absolute; a name stays as it is."""
+    file, separator, name = (spec or "").partition("::")
+    return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).is_file() else spec
 
 
 class IngestConfig(StageConfig):
@@ -56,6 +63,11 @@ class DiscoverConfig(StageConfig):
     actors: int | None = Field(
         None, ge=1, description="Actors in each pool; default one a GPU, else one a CPU.", json_schema_extra=EXECUTION
     )
+
+    @field_validator("cnn")
+    @classmethod
+    def _absolute_file(cls, spec: str | None) -> str | None:
+        return absolute_weights(spec)
 
 
 class ClusterConfig(StageConfig):
@@ -92,9 +104,14 @@ class RefineConfig(StageConfig):
     steps: int = Field(400, ge=1, description="Optimiser steps.")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's highest learning rate.")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay.")
-    held_out: float = Field(0.1, gt=0, lt=1, description="Share of images whose loss chooses the checkpoint.")
+    held_out: float = Field(0.1, gt=0, le=0.5, description="Share of images whose loss chooses the checkpoint.")
     min_images: int = Field(20, ge=2, description="Under so many images the step is skipped.")
     workers: int | None = Field(None, ge=1, description="Training workers; default one a GPU, else up to two.")
+
+    @field_validator("encoder_start")
+    @classmethod
+    def _absolute_file(cls, spec: str) -> str | None:
+        return absolute_weights(spec)
 
 
 class EvaluateConfig(StageConfig):
@@ -132,6 +149,11 @@ class RunConfig(StageConfig):
         # A worker has another working directory than the driver.
         return storage.absolute(uri)
 
+    @field_validator("backbone")
+    @classmethod
+    def _absolute_file(cls, spec: str | None) -> str | None:
+        return absolute_weights(spec)
+
 
 def preset_names() -> list[str]:
     """Give the names of the presets that the package ships."""
@@ -165,7 +187,7 @@ def load(
     text = (resources.files("datus2_ray") / "presets" / f"{preset}.yaml").read_text()
     settings: dict[str, Any] = {"preset": preset, **_mapping(text, f"preset {preset}")}
     if config_file is not None:
-        settings = _merge(settings, _mapping(storage.read_bytes(config_file).decode(), config_file))
+        settings = _merge(settings, _mapping(storage.read_bytes(config_file), config_file))
     for assignment in assignments:
         settings = _merge(settings, _parse_assignment(assignment))
     settings = _merge(settings, {name: value for name, value in flags.items() if value is not None})
@@ -175,13 +197,15 @@ def load(
         raise UsageError(_describe(error)) from error
 
 
-def _mapping(text: str, origin: str) -> dict[str, Any]:
+def _mapping(text: str | bytes, origin: str) -> dict[str, Any]:
     try:
         value = yaml.safe_load(text) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
         raise UsageError(f"{origin} must hold settings (key: value), not a {type(value).__name__}")
+    if "preset" in value:
+        raise UsageError(f"{origin}: a preset is chosen by --preset, not in a file of settings")
     return value
 
 
@@ -189,6 +213,8 @@ def _parse_assignment(assignment: str) -> dict[str, Any]:
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {assignment!r} is not of the form stage.key=value, for example discover.tau=3")
+    if key.strip() == "preset":
+        raise UsageError("a preset is chosen by --preset, not by --set")
     try:
         value: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:

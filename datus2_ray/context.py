@@ -28,6 +28,7 @@ class RunContext:
 
     @staticmethod
     def open(config: RunConfig) -> RunContext:
-        """Open the run folder that the settings name."""
+        """Open the run folder that the settings name; an error where it is not a run's to write to."""
         folder = RunFolder(config.out)
+        folder.claim(config.source)
         return RunContext(config, folder, EventLog(folder))

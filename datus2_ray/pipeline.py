@@ -12,6 +12,9 @@ from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
 from datus2_ray.ray_session import start_ray
 
+#: Written last, in this order: with them a folder is a finished run.
+FINISHED = ("summary.json", "config.json")
+
 
 def run(config: RunConfig) -> dict[str, Any]:
     """Find segments and classes in the images of a source, write their masks, score them, and report.
@@ -34,12 +37,15 @@ def run(config: RunConfig) -> dict[str, Any]:
         Something that the message explains in one line.
     """
     # Imported here and below: timm, torch and Ray Data take seconds, and a wrong flag should be answered at once.
-    from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, parse_spec
+    from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, describe_weights, parse_spec
 
     datasets.find(config.dataset)
     backbone = parse_spec(config.backbone or DEFAULT_BACKBONE)
+    cnn = parse_spec(config.discover.cnn) if config.discover.descriptor == "cnn" and config.discover.cnn else None
     context = RunContext.open(config)
-    storage.write_json(context.folder.path("config.json"), config.model_dump(mode="json"))
+    # While these are missing, the folder is no finished run: what is in it may be of two minds.
+    for name in FINISHED:
+        storage.remove(context.folder.path(name))
     start_ray(config.no_progress_seconds)
 
     from datus2_ray.report.html import write_report
@@ -69,7 +75,8 @@ def run(config: RunConfig) -> dict[str, Any]:
     if refinement is not None and "skipped" not in refinement.facts:
         masks["refined"] = predict(context, images, refinement)
     # What an earlier run with other settings left, and this one does not make, must not pass for its result.
-    for name in ("metrics.json", "png", *(() if "refined" in masks else ("masks/refined",))):
+    unrefined = () if "refined" in masks else ("masks/refined", "quarantine/predict.parquet")
+    for name in ("metrics.json", "png", *unrefined):
         storage.remove(context.folder.path(name))
     metrics = None
     if labelled:
@@ -83,13 +90,15 @@ def run(config: RunConfig) -> dict[str, Any]:
         "quarantined": count_quarantined(context),
         "segments": centroids.facts["segments"],
         "clusters": clusters,
-        "backbone": {"name": backbone.label, "trained": not backbone.untrained},
+        "backbone": describe_weights(backbone),
+        "cnn": describe_weights(cnn) if cnn else None,
         "refinement": refinement.facts if refinement else {"skipped": "switched off (--no-refine)"},
         "seconds": stage_seconds(context),
         "versions": {name: version(name) for name in ("datus2-ray", "ray", "torch", "timm", "numpy")},
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "metrics": metrics,
     }
+    storage.write_json(context.folder.path("config.json"), config.model_dump(mode="json"))
     storage.write_json(context.folder.path("summary.json"), summary)
     write_report(context.folder)
     return summary

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datus2_ray import storage
 from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
+from datus2_ray.errors import StorageError
+from datus2_ray.pipeline import FINISHED
 from datus2_ray.ray_session import start_ray
 from datus2_ray.run_folder import RunFolder
 
@@ -38,14 +40,18 @@ def predict(run: str, source: str, out: str, *, limit: int | None = None, max_er
         An image set that cannot be used, as for a run.
     """
     model = RunFolder(storage.absolute(run))
+    for name in FINISHED:
+        if not storage.exists(model.path(name)):
+            raise StorageError(f"{run} is no finished run, it has no {name}; run the same `datus2 run` again")
     clusters = model.require("clusters")
     masks = model.require("masks/initial")
     kept = RunConfig.model_validate(storage.read_json(model.path("config.json")))
     number = clusters.facts["clusters"]
     changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": number, "max_error_rate": max_error_rate}
     settings = kept.model_dump() | changes | {"source": source, "out": out}
-    context = RunContext.open(RunConfig.model_validate(settings))
-    storage.write_json(context.folder.path("config.json"), context.config.model_dump(mode="json"))
+    config = RunConfig.model_validate(settings)
+    RunFolder(config.out).keep_apart(model.uri)
+    context = RunContext.open(config)
     start_ray(context.config.no_progress_seconds)
 
     from datus2_ray.stages.discover import discover
@@ -54,7 +60,7 @@ def predict(run: str, source: str, out: str, *, limit: int | None = None, max_er
     from datus2_ray.stages.label import label
     from datus2_ray.stages.predict import predict_images, segmenter_uri
 
-    images = ingest(context)
+    images = ingest(context, labelled=False)
     refinement = model.commit_of("refine")
     if refinement is not None and "skipped" not in refinement.facts and kept.refine.enabled:
         inputs = [images.fingerprint, masks.fingerprint, refinement.fingerprint]

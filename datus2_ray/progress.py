@@ -56,8 +56,10 @@ class Progress:
         self._show(f"{self.stage:<9} {note}", end="\n")
 
     def _line(self, now: float, note: str) -> str:
+        if not self.done:
+            return f"{self.stage:<9} {self.total:,} {self.unit}, {note or 'starting'}"
         rate = self.done / (now - self._start) if now > self._start else 0.0
-        left = f"{(self.total - self.done) / rate:.0f} s left" if rate > 0 else "starting"
+        left = f"{(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
         parts = [
             f"{self.done:,}/{self.total:,} {self.unit}",
             f"{rate:.1f} {self.unit}/s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import ceil
 
 import ray
 
@@ -58,21 +59,24 @@ def plan_pool(actors: int | None, pools: int, parts: int) -> Pool:
         raise DatusError("the cluster has no CPU for tasks; start Ray with --num-cpus of at least 1")
     if gpus:
         actors = min(actors or gpus, parts)
-        share = min(1.0, gpus / (actors * pools))
-        # Ray takes fractions below one or whole numbers; rounding down keeps all pools placeable.
-        return Pool(actors, "cuda", int(share * 100) / 100)
+        # An actor lies on one GPU: as many must fit on each as there are actors to a GPU, rounded up.
+        return Pool(actors, "cuda", int(100 / ceil(actors * pools / gpus)) / 100)
     fit = max(1, int(cluster.get("memory", 0)) // (ACTOR_MEMORY * pools))
     return Pool(min(actors or min(cpus, fit), parts), "cpu", 0.0)
 
 
-def limit_threads(device: str) -> None:
-    """Give this process one torch thread where it computes on a CPU, whatever the machine has.
+def prepare_device(device: str) -> None:
+    """Make this process compute the same way on every machine with such a device.
 
-    One thread an actor and an actor a core is a third faster than one actor with many threads, and a fixed number of
-    threads is part of getting the same bits everywhere.
+    On a CPU it gets one torch thread: an actor a core is a third faster than one actor with many threads, and a fixed
+    number of threads is part of getting the same bits everywhere. On a GPU float32 means float32: PyTorch would let
+    convolutions round to ten bits.
     """
     import torch
 
     if device == "cpu":
         torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"
+    else:
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False

@@ -16,10 +16,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from datus2_ray import storage
-from datus2_ray.errors import StorageError
+from datus2_ray.errors import StorageError, UsageError
 
 COMMIT = "_COMMIT.json"
 BEGUN = "_BEGUN.json"
+
+#: Says that a folder is a run's: nothing is removed from one that lacks it.
+MARKER = "_DATUS2_RUN.json"
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,38 @@ class RunFolder:
         """Give the URI of something in the folder."""
         return storage.join(self.uri, *parts)
 
+    def keep_apart(self, other: str) -> None:
+        """See that this folder and another do not lie within each other.
+
+        Raises
+        ------
+        UsageError
+            They do.
+        """
+        out, read = f"{self.uri.rstrip('/')}/", f"{other.rstrip('/')}/"
+        if out.startswith(read) or read.startswith(out):
+            raise UsageError(f"--out {self.uri} and {other} lie within each other; give another folder for the results")
+
+    def claim(self, source: str) -> None:
+        """Make the folder a run's, or see that it is one already: a stage removes what lies in its place.
+
+        Parameters
+        ----------
+        source : str
+            URI of what the run reads.
+
+        Raises
+        ------
+        UsageError
+            The folder is, holds, or lies within the source, or has other people's files in it.
+        """
+        self.keep_apart(source)
+        if storage.exists(self.path(MARKER)):
+            return
+        if not storage.is_empty(self.uri):
+            raise UsageError(f"--out {self.uri} has files in it that are no run's; give a new or empty folder")
+        storage.write_json(self.path(MARKER), {"format": 1})
+
     def commit_of(self, stage: str) -> Commit | None:
         """Give a finished stage's commit, or None while it is not finished."""
         uri = self.path(stage, COMMIT)
@@ -93,11 +128,6 @@ class RunFolder:
             raise StorageError(f"{self.path(stage)} is not finished; run the same `datus2 run` again")
         return commit
 
-    def is_done(self, stage: str, stage_fingerprint: str) -> bool:
-        """Tell whether the stage is finished for exactly this fingerprint."""
-        commit = self.commit_of(stage)
-        return commit is not None and commit.fingerprint == stage_fingerprint
-
     def begin(self, stage: str, stage_fingerprint: str) -> set[str]:
         """Prepare a stage's folder and give the names of the parts that an interrupted attempt left finished.
 
@@ -106,6 +136,9 @@ class RunFolder:
         begun = self.path(stage, BEGUN)
         same = storage.exists(begun) and storage.read_json(begun)["fingerprint"] == stage_fingerprint
         if not same:
+            # In this order: a crash in between must not leave a commit, or a beginning, of tables that are gone.
+            for name in (COMMIT, BEGUN):
+                storage.remove(self.path(stage, name))
             storage.remove(self.path(stage))
             storage.write_json(begun, {"fingerprint": stage_fingerprint})
         names = (entry.path for entry in storage.list_files(self.path(stage)))

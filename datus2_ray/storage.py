@@ -74,10 +74,22 @@ def list_files(uri: str) -> list[FileEntry]:
     listed = _checked(filesystem.get_file_info, pafs.FileSelector(root, recursive=True), uri)
     entries = []
     for item in listed:
-        relative = item.path[len(root) :].lstrip("/")
+        try:
+            relative = item.path[len(root) :].lstrip("/")
+        except UnicodeDecodeError as error:
+            name = bytes(error.object).decode(errors="backslashreplace")
+            raise StorageError(f"{uri} has a file whose name is not UTF-8, {name}; rename it") from error
         if item.type == pafs.FileType.File and not any(part.startswith(".") for part in relative.split("/")):
             entries.append(FileEntry(relative, item.size or 0, item.mtime_ns or 0))
     return sorted(entries, key=lambda entry: entry.path)
+
+
+def is_empty(uri: str) -> bool:
+    """Tell whether a folder has nothing in it, or is not there."""
+    filesystem, root = resolve(uri)
+    if _checked(filesystem.get_file_info, root, uri).type != pafs.FileType.Directory:
+        return not exists(uri)
+    return not _checked(filesystem.get_file_info, pafs.FileSelector(root), uri)
 
 
 def exists(uri: str) -> bool:
@@ -103,7 +115,9 @@ def write_bytes(uri: str, data: bytes | memoryview) -> None:
     """
     filesystem, path = resolve(uri)
     local = isinstance(filesystem, pafs.LocalFileSystem)
-    target = f"{path}.{uuid.uuid4().hex[:8]}.tmp" if local else path
+    # Readers of a folder of tables pass over names that start with an underscore.
+    folder, name = posixpath.split(path)
+    target = f"{folder}/_{name}.{uuid.uuid4().hex[:8]}.tmp" if local else path
     try:
         if local:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +161,10 @@ def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
 def count_rows(uri: str) -> int:
     """Count the rows of a Parquet file from its footer."""
     filesystem, path = resolve(uri)
-    return int(pq.read_metadata(path, filesystem=filesystem).num_rows)
+    try:
+        return int(pq.read_metadata(path, filesystem=filesystem).num_rows)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StorageError(f"cannot read the table {uri}: {_first_line(error)}") from error
 
 
 def write_table(uri: str, table: pa.Table) -> None:

@@ -43,6 +43,7 @@ def test_paper_is_the_default_and_says_what_the_method_says() -> None:
         ({"assignments": ("discover.tau=-1",)}, "setting discover.tau = -1: input should be greater than"),
         ({"assignments": ("discover.feature=keys",)}, "setting discover.feature = 'keys'"),
         ({"assignments": ("discover=3",)}, "setting discover = 3"),
+        ({"assignments": ("preset=demo",)}, "a preset is chosen by --preset"),
         ({"assignments": ("discover.tau=[",)}, "the value is not YAML"),
         ({"preset": "papre"}, "unknown preset 'papre'; there are demo, paper"),
         ({"config_file": "/nowhere.yaml"}, "cannot read /nowhere.yaml"),
@@ -55,11 +56,24 @@ def test_wrong_settings_are_named_in_one_line(settings: dict[str, object], messa
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_holds_no_settings(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"- 1\n", "must hold settings"), (b"\xff\xfe\x00", "is not YAML"), (b"preset: demo", "is chosen by --preset")],
+)
+def test_a_file_that_holds_no_settings(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "list.yaml"
-    file.write_text("- 1\n")
-    with pytest.raises(UsageError, match="must hold settings"):
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
         load(FLAGS, config_file=str(file))
+
+
+def test_files_of_weights_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pth").write_bytes(b"")
+    config = load({**FLAGS, "backbone": "w.pth::vit_tiny_patch16_224"}, assignments=("refine.encoder_start=w.pth",))
+    assert config.backbone == f"{tmp_path}/w.pth::vit_tiny_patch16_224"
+    assert config.refine.encoder_start == f"{tmp_path}/w.pth"
+    assert load({**FLAGS, "backbone": "vit_tiny_patch16_224"}).backbone == "vit_tiny_patch16_224"
 
 
 @given(st.integers(1, 64), st.integers(1, 64))

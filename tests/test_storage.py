@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from datus2_ray import storage
-from datus2_ray.errors import StorageError
+from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.run_folder import Commit, EventLog, RunFolder, fingerprint
 
 
@@ -65,17 +65,49 @@ def test_a_stage_counts_only_when_committed(tmp_path: Path) -> None:
     folder = RunFolder(str(tmp_path))
     assert folder.begin("images", "f") == set()
     storage.write_bytes(folder.path("images", "part-000000.parquet"), b"")
-    assert not folder.is_done("images", "f")
+    assert folder.commit_of("images") is None
     with pytest.raises(StorageError, match="is not finished"):
         folder.require("images")
     commit = Commit("f", 2, 1, 1, {"part-000000.parquet": 1}, {"k": [1]})
     folder.finish("images", commit)
     assert folder.require("images") == commit
-    assert folder.is_done("images", "f")
-    assert not folder.is_done("images", "g")
     assert folder.begin("images", "f") == {"part-000000.parquet"}
     assert folder.begin("images", "g") == set()
     assert folder.commit_of("images") is None
+
+
+def test_a_run_never_writes_into_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    source, photos = tmp_path / "source", tmp_path / "photos"
+    for folder in (source, photos):
+        storage.write_bytes(str(folder / "images" / "a.jpg"), b"precious")
+    for out in (source, source / "run", tmp_path, photos):
+        with pytest.raises(UsageError, match=r"lie within each other|no run's"):
+            RunFolder(str(out)).claim(str(source))
+    assert (photos / "images" / "a.jpg").read_bytes() == b"precious"
+    run = RunFolder(str(tmp_path / "run"))
+    run.claim(str(source))
+    run.begin("images", "f")
+    run.claim(str(source))  # the same run goes on
+
+
+def test_a_crash_while_old_output_is_removed_leaves_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(str(tmp_path))
+    folder.begin("images", "old")
+    folder.finish("images", Commit("old", 1, 1, 0, {"part-000000.parquet": 1}, {}))
+    removed = []
+
+    def crash(uri: str) -> None:
+        removed.append(uri)
+        if uri == folder.path("images"):
+            raise KeyboardInterrupt
+        Path(uri).unlink()
+
+    monkeypatch.setattr(storage, "remove", crash)
+    with pytest.raises(KeyboardInterrupt):
+        folder.begin("images", "new")
+    monkeypatch.undo()
+    assert folder.commit_of("images") is None
+    assert folder.begin("images", "old") == set()
 
 
 def test_events_are_appended_by_one_run_after_the_other(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,21 +52,3 @@ def pack(adjacency: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(adjacency.to(torch.uint8), (0, -n % 8))
     values = torch.tensor(_BIT_VALUES, dtype=torch.uint8, device=adjacency.device)
     return (padded.reshape(adjacency.shape[0], -1, 8) * values).sum(dim=2, dtype=torch.uint8)
-
-
-def unpack(packed: np.ndarray, n: int) -> np.ndarray:
-    """Undo :func:`pack`.
-
-    Parameters
-    ----------
-    packed : ndarray
-        uint8, shape (N, ceil(N / 8)).
-    n : int
-        Number of patches N.
-
-    Returns
-    -------
-    ndarray
-        Bool, shape (N, N).
-    """
-    return np.unpackbits(packed, axis=1, count=n).view(bool)

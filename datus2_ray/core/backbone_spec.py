@@ -95,6 +95,22 @@ def parse_spec(text: str) -> Spec:
     raise _unknown(text)
 
 
+def is_supervised(spec: Spec) -> bool:
+    """Tell whether labels went into the weights that a timm name stands for; a file's origin is not known.
+
+    Of timm's pretrained models those with a classifier were trained, or fine-tuned, with labels.
+    """
+    if spec.file is not None or spec.untrained or spec.architecture is None:
+        return False
+    published = timm.get_pretrained_cfg(spec.architecture)
+    return published is not None and bool(published.num_classes)
+
+
+def describe_weights(spec: Spec) -> dict[str, Any]:
+    """Say what weights were used, for a report: their name, and what a reader must know of them."""
+    return {"name": spec.label, "trained": not spec.untrained, "supervised": is_supervised(spec)}
+
+
 def read_file_config(file: Path) -> FileConfig:
     """Read the JSON beside a weights file; an empty configuration where there is none.
 

@@ -44,7 +44,7 @@ def write_demo(folder: Path, count: int = 120, seed: int = 0) -> None:
     Parameters
     ----------
     folder : Path
-        The root; made where it is missing, files of the same names are replaced.
+        The root; made where it is missing. A scene that is there stays: another seed belongs into another folder.
     count : int
         Number of scenes.
     seed : int
@@ -53,8 +53,14 @@ def write_demo(folder: Path, count: int = 120, seed: int = 0) -> None:
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for index in range(count):
+        image_file, mask_file = (
+            folder / "images" / f"scene_{index:04d}.jpg",
+            folder / "masks" / f"scene_{index:04d}.png",
+        )
+        if image_file.exists() and mask_file.exists():
+            continue
         pixels, labels = render(index, seed)
         image = BytesIO()
         Image.fromarray(pixels).save(image, format="JPEG", quality=92, subsampling=0)
-        (folder / "images" / f"scene_{index:04d}.jpg").write_bytes(image.getvalue())
-        (folder / "masks" / f"scene_{index:04d}.png").write_bytes(encode_palette_png(labels, _PALETTE))
+        image_file.write_bytes(image.getvalue())
+        mask_file.write_bytes(encode_palette_png(labels, _PALETTE))

@@ -123,6 +123,11 @@ def warnings_of(summary: Mapping[str, Any]) -> list[Fact]:
     if not summary["backbone"]["trained"]:
         text = "Its weights are random: the masks and scores below show that every step works, not what it can reach."
         warnings.append(Fact("Untrained backbone", text))
+    for what, name in (("backbone", "The backbone"), ("cnn", "The network that describes the segments")):
+        used = summary.get(what)
+        if used and used.get("supervised"):
+            text = f"{name}, {used['name']}, was trained with labels: nothing below is unsupervised."
+            warnings.append(Fact("Supervised weights", text))
     if summary["refinement"].get("supervised"):
         text = (
             f"The encoder of the refinement started from {summary['refinement']['encoder_start']} weights, which were "

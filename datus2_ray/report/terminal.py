@@ -28,13 +28,22 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
         f"{summary['images']:,} images{quarantined}, {summary['segments']:,} segments, {summary['clusters']} clusters"
     )
     console.print(counts)
-    if not summary["backbone"]["trained"]:
-        console.print(f"backbone {summary['backbone']['name']} is UNTRAINED: its masks show the steps, not the quality")
+    print_warnings(summary)
     if "skipped" in summary["refinement"]:
         console.print(f"refinement skipped: {summary['refinement']['skipped']}")
     if summary["metrics"]:
         console.print(score_table(summary["metrics"]))
     console.print(f"report: {out}/report/index.html", soft_wrap=True)
+
+
+def print_warnings(summary: dict[str, Any]) -> None:
+    """Print what a reader must know before a mask is believed: weights that are random, or that saw labels."""
+    console = Console(highlight=False)
+    if not summary["backbone"]["trained"]:
+        console.print(f"backbone {summary['backbone']['name']} is UNTRAINED: its masks show the steps, not the quality")
+    for used in (summary["backbone"], summary["cnn"]):
+        if used and used["supervised"]:
+            console.print(f"{used['name']} was trained WITH LABELS: these masks are not unsupervised")
 
 
 def score_table(metrics: dict[str, Any]) -> Table:

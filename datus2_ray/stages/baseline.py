@@ -39,6 +39,7 @@ def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
     """
     config = context.config
     identity = {**config.evaluate.identity(), "clusters": clusters, "seed": config.seed}
+    identity["shard_rows"] = config.cluster.shard_rows
     stamp = fingerprint("baseline", VERSION, identity, [segments.fingerprint])
     done = context.folder.commit_of("baseline")
     if done is not None and done.fingerprint == stamp:
@@ -52,7 +53,9 @@ def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
     progress = Progress("baseline", total, "tokens")
     share = min(1.0, config.evaluate.token_sample / total)
     table = VectorTable(folder, "tokens", share=share, seed=config.seed)
-    shards = RayShards(table, counts, config.cluster.shard_rows, config.cluster.workers or default_workers())
+    workers = config.cluster.workers or default_workers()
+    tell = lambda passes: progress.advance(0, note=f"pass {passes}")  # noqa: E731
+    shards = RayShards(table, counts, config.cluster.shard_rows, workers, tell=tell)
     restarts = config.evaluate.token_restarts
     result = kmeans(shards, clusters, metric="spherical", restarts=restarts, seed=config.seed, noun="patch tokens")
     shards.close()

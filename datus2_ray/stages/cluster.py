@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,7 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
         raise DatusError("no image has a segment of more than tau patches; lower --set discover.tau=N")
     progress = Progress("cluster", total, "segments")
     table = VectorTable(folder, "descriptors", "sizes" if config.weights == "area" else None)
-    result, pca = fit(table, counts, clusters, context)
+    result, pca = fit(table, counts, clusters, context, lambda passes: progress.advance(0, note=f"pass {passes}"))
     write_clusters(context.folder.path("clusters"), result, pca)
     facts = {
         "clusters": clusters,
@@ -90,17 +91,17 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
 
 
 def fit(
-    table: VectorTable, counts: dict[str, int], clusters: int, context: RunContext
+    table: VectorTable, counts: dict[str, int], clusters: int, context: RunContext, tell: Callable[[int], None]
 ) -> tuple[KMeansResult, PCA | None]:
     """Run k-means, after PCA where asked, over actors that hold the table's vectors."""
     config = context.config.cluster
     workers = config.workers or default_workers()
-    shards = RayShards(table, counts, config.shard_rows, workers)
+    shards = RayShards(table, counts, config.shard_rows, workers, tell=tell)
     pca = None
     if config.pca is not None:
         pca = fit_pca(shards, config.pca)
         shards.close()
-        shards = RayShards(table, counts, config.shard_rows, workers, pca)
+        shards = RayShards(table, counts, config.shard_rows, workers, pca, tell)
     result = kmeans(
         shards,
         clusters,

@@ -13,8 +13,10 @@ from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.config import DiscoverConfig
 from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.cnn import load_cnn
-from datus2_ray.core.descriptors import CROP_SIZE, crops, l2_normalise
-from datus2_ray.resources import limit_threads
+from datus2_ray.core.crops import CROP_SIZE, crops
+from datus2_ray.core.descriptors import l2_normalise
+from datus2_ray.resources import prepare_device
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import pixels_of, scatter
 
 
@@ -29,11 +31,14 @@ class DescribeCrops:
         Which descriptor, how many crops a pass, in which arithmetic.
     device : str
         ``cpu`` or ``cuda``.
+    heartbeat : Heartbeat
+        Told after every forward pass.
     """
 
-    def __init__(self, backbone: str, config: DiscoverConfig, device: str) -> None:
-        limit_threads(device)
+    def __init__(self, backbone: str, config: DiscoverConfig, device: str, heartbeat: Heartbeat) -> None:
+        prepare_device(device)
         self._device = device
+        self._heartbeat = heartbeat
         self._batch_size = config.crop_batch_size
         self._size = config.input_size
         self.dim, self._extract = _extractor(backbone, config, device)
@@ -55,14 +60,16 @@ class DescribeCrops:
         return block.drop_columns(["pixels"]).append_column("descriptors", column)
 
     def _describe(self, cut: Tensor) -> np.ndarray:
-        slices = [cut[start : start + self._batch_size] for start in range(0, len(cut), self._batch_size)]
-        batches = [self._extract(batch).float().cpu().numpy() for batch in slices]
-        return l2_normalise(np.concatenate(batches)) if batches else np.empty((0, self.dim), dtype=np.float32)
+        batches = [np.empty((0, self.dim), dtype=np.float32)]
+        for start in range(0, len(cut), self._batch_size):
+            batches.append(self._extract(cut[start : start + self._batch_size]).float().cpu().numpy())
+            self._heartbeat.beat()
+        return l2_normalise(np.concatenate(batches))
 
 
 def _extractor(backbone: str, config: DiscoverConfig, device: str) -> tuple[int, Callable[[Tensor], Tensor]]:
     if config.descriptor == "cnn":
-        cnn = load_cnn(str(config.cnn), device=device)
+        cnn = load_cnn(str(config.cnn), device=device, dtype=config.dtype)
         return cnn.dim, cnn.embed
     vit = load_backbone(backbone, input_size=CROP_SIZE, device=device, dtype=config.dtype)
     tap = Tap("cls")

@@ -10,7 +10,8 @@ from datus2_ray.columns import list_column
 from datus2_ray.config import DiscoverConfig
 from datus2_ray.core import affinity
 from datus2_ray.core.backbone import Tap, load_backbone
-from datus2_ray.resources import limit_threads
+from datus2_ray.resources import prepare_device
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import pixels_of, scatter
 
 
@@ -27,14 +28,19 @@ class EmbedImages:
         ``cpu`` or ``cuda``.
     keep_tokens : bool
         Whether the final-norm patch tokens go on as well.
+    heartbeat : Heartbeat
+        Told after every forward pass.
     """
 
-    def __init__(self, backbone: str, config: DiscoverConfig, device: str, keep_tokens: bool) -> None:
-        limit_threads(device)
+    def __init__(
+        self, backbone: str, config: DiscoverConfig, device: str, keep_tokens: bool, heartbeat: Heartbeat
+    ) -> None:
+        prepare_device(device)
         self._backbone = load_backbone(backbone, input_size=config.input_size, device=device, dtype=config.dtype)
         self._feature = Tap(config.feature, config.block)
         self._token = Tap("token") if keep_tokens else None
         self._batch_size = config.batch_size
+        self._heartbeat = heartbeat
         self._size = config.input_size
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -44,6 +50,7 @@ class EmbedImages:
         tokens: list[np.ndarray | None] = []
         for start in range(0, len(rows), self._batch_size):
             self._embed(pixels[start : start + self._batch_size], graphs, tokens)
+            self._heartbeat.beat()
         height, width = self._backbone.grid(self._size, self._size)
         count = len(block)
         tokens = tokens or [None] * len(rows)

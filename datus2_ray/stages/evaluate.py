@@ -50,7 +50,7 @@ def evaluate(context: RunContext, class_names: list[str], clusters: int, masks: 
     context.events.write("begin", stage="evaluate")
     totals: dict[str, np.ndarray] = {}
     scored = 0
-    for row in stream_parts([{"part": part} for part in parts], lambda source: map_parts(source, scorer)):
+    for row in stream_parts([{"part": part} for part in parts], lambda source, _: map_parts(source, scorer)):
         for name in row["names"]:
             counts = np.array(row[name], dtype=np.int64).reshape(len(class_names), clusters + 1)
             totals[name] = totals.get(name, 0) + counts
@@ -139,5 +139,5 @@ def count_classes(context: RunContext, images: Commit) -> int:
         ids = [decode_labels(mask) for mask in table["mask"].to_pylist() if mask is not None]
         return pa.table({"largest": [max((int(i[i < NOISE_8].max(initial=0)) for i in ids), default=0)]})
 
-    rows = stream_parts([{"part": part} for part in images.parts], lambda source: map_parts(source, largest))
+    rows = stream_parts([{"part": part} for part in images.parts], lambda source, _: map_parts(source, largest))
     return 1 + max(int(row["largest"]) for row in rows)

@@ -32,7 +32,7 @@ def export_png(context: RunContext, clusters: int, masks: Mapping[str, Commit]) 
         writer = WritePng(context.folder.path("masks", name), context.folder.path("png", name), clusters)
         progress = Progress(f"png/{name}", commit.rows_out)
         items = [{"part": part} for part in commit.parts]
-        for row in stream_parts(items, lambda source, writer=writer: map_parts(source, writer)):  # type: ignore[misc]
+        for row in stream_parts(items, lambda source, _, writer=writer: map_parts(source, writer)):  # type: ignore[misc]
             progress.advance(row["files"])
         progress.finish()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -16,19 +16,22 @@ from datus2_ray.core import images, masks
 from datus2_ray.datasets import Sample
 from datus2_ray.errors import DatusError, ImageError, StorageError, UsageError
 from datus2_ray.run_folder import Commit, fingerprint, part_name
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.parts import map_parts, run_stage
 from datus2_ray.stages.read import with_faults
 
 VERSION = 1
 
 
-def ingest(context: RunContext) -> Commit:
+def ingest(context: RunContext, labelled: bool = True) -> Commit:
     """Read every image of the source once, check it, and cut the set into parts.
 
     Parameters
     ----------
     context : RunContext
         The run.
+    labelled : bool
+        Whether masks that lie beside the images are taken for ground truth; else they are not looked at.
 
     Returns
     -------
@@ -49,19 +52,20 @@ def ingest(context: RunContext) -> Commit:
         samples = layout.samples(list(files), config.split)[: config.limit]
     except UsageError as error:
         raise UsageError(f"{config.source}: {error}") from error
+    if not labelled:
+        samples = [replace(sample, mask=None) for sample in samples]
     if config.clusters is None and layout.class_names is None and all(sample.mask is None for sample in samples):
         raise UsageError(f"{config.source} has no classes to count, so K must be given: --clusters K, for example 10")
     content = hashlib.sha256()
     for sample in samples:
         entries = [files[path] for path in (sample.image, sample.mask) if path is not None]
         content.update(repr((sample, [(entry.size, entry.modified_ns) for entry in entries])).encode())
-    stamp = fingerprint(
-        "ingest", VERSION, {**config.ingest.identity(), "dataset": config.dataset}, [content.hexdigest()]
-    )
+    identity = {**config.ingest.identity(), "dataset": config.dataset, "source": config.source}
+    stamp = fingerprint("ingest", VERSION, identity, [content.hexdigest()])
     step = config.ingest.images_per_part
     slices = {part_name(i // step): samples[i : i + step] for i in range(0, len(samples), step)}
 
-    def build(parts: ray.data.Dataset) -> ray.data.Dataset:
+    def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         return map_parts(parts, ReadSource(config.source, config.dataset))
 
     counts = {part: len(chosen) for part, chosen in slices.items()}

@@ -15,6 +15,7 @@ from datus2_ray.core.kmeans import assign
 from datus2_ray.core.masks import NOISE_8, NOISE_16, encode_labels, upsample_nearest
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.cluster import Clusters, read_clusters
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.parts import map_parts, run_stage
 
 VERSION = 1
@@ -39,7 +40,7 @@ def label(context: RunContext, segments: Commit, model: RunFolder) -> Commit:
     """
     stamp = fingerprint("label", VERSION, {}, [segments.fingerprint, model.require("clusters").fingerprint])
 
-    def build(parts: ray.data.Dataset) -> ray.data.Dataset:
+    def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         return map_parts(parts, LabelSegments(context.folder.path("segments"), read_clusters(model)))
 
     return run_stage(context, "label", "masks/initial", stamp, segments.parts, build)

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
-from ray.data.exceptions import ExecutionTimeoutError
 
 from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
@@ -24,6 +23,13 @@ from datus2_ray.progress import Progress
 from datus2_ray.resources import Pool
 from datus2_ray.run_folder import Commit
 from datus2_ray.stages.failure import cause_of
+from datus2_ray.stages.heartbeat import Heartbeat, watched
+
+#: Adds a stage's operators to a data set of one-row blocks with the column ``part``; some of them beat the heart.
+Build = Callable[[ray.data.Dataset, Heartbeat], ray.data.Dataset]
+
+#: Where Ray Data's context keeps the seconds after which a stage counts as stalled.
+NO_PROGRESS = "datus2_ray.no_progress_seconds"
 
 #: Columns by which a row that could not be used carries its fault to the end of the stage.
 FAULT_COLUMNS = ("fault_kind", "fault_message")
@@ -35,7 +41,9 @@ def configure_ray_data(no_progress_seconds: int) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.target_max_block_size = None  # a part stays one block however large its pictures are
-    context.execution_no_progress_timeout_s = no_progress_seconds
+    context.set_config(NO_PROGRESS, no_progress_seconds)
+    # Ray Data's own guard takes a slow part for a stalled one; `watched` does not, and ends a stage long before this.
+    context.execution_no_progress_timeout_s = max(1800, 4 * no_progress_seconds)
 
 
 def map_parts(
@@ -72,7 +80,7 @@ def map_parts(
 
 def stream_parts(
     items: Sequence[Mapping[str, Any]],
-    build: Callable[[ray.data.Dataset], ray.data.Dataset],
+    build: Build,
 ) -> Iterator[dict[str, Any]]:
     """Send parts through a chain of Ray Data operators and give the rows of the last one as each part is finished.
 
@@ -89,17 +97,28 @@ def stream_parts(
     DatusError
         Nothing moved for the time set in the Ray Data context, or an operator failed.
     """
+    if not items:
+        return
     source = ray.data.from_items([dict(item) for item in items], override_num_blocks=len(items))
+    limit = no_progress_seconds()
+    heartbeat = Heartbeat()
+
+    def stalled() -> DatusError:
+        return DatusError(
+            f"nothing moved for {limit} s; the cluster may lack free CPUs or GPUs (`ray status` shows them): give "
+            "fewer actors, or wait longer with --set no_progress_seconds=N"
+        )
+
     try:
-        yield from build(source).iter_rows()
-    except ExecutionTimeoutError as error:
-        stalled = "; ".join(line.strip(" -") for line in str(error).splitlines() if line.startswith("  - "))
-        raise DatusError(
-            f"nothing moved for {source.context.execution_no_progress_timeout_s:.0f} s ({stalled}); the cluster may "
-            "lack free CPUs or GPUs, or one part takes longer: give fewer actors, or --set no_progress_seconds=N"
-        ) from error
+        yield from watched(iter(build(source, heartbeat).iter_rows()), heartbeat, limit, stalled)
     except ray.exceptions.RayError as error:
         raise cause_of(error) from error
+
+
+def no_progress_seconds() -> int:
+    """Give the seconds after which a stage counts as stalled, as :func:`configure_ray_data` set them."""
+    seconds: int = ray.data.DataContext.get_current().get_config(NO_PROGRESS)
+    return seconds
 
 
 def split_faults(block: pa.Table, stage: str) -> tuple[pa.Table, pa.Table]:
@@ -120,7 +139,7 @@ def split_faults(block: pa.Table, stage: str) -> tuple[pa.Table, pa.Table]:
 
 @dataclass(frozen=True)
 class PartWriter:
-    """Writes a finished block to its part's file, and its faults beside it in ``faults/``.
+    """Writes a finished block to its part's file, and its faults beside it in ``_faults/``.
 
     Parameters
     ----------
@@ -142,7 +161,7 @@ class PartWriter:
             table, quarantine = split_faults(table, self.stage)
             faults = len(quarantine)
             if faults:
-                storage.write_table(storage.join(self.folder, "faults", part), quarantine)
+                storage.write_table(storage.join(self.folder, "_faults", part), quarantine)
         storage.write_table(storage.join(self.folder, part), table)
         return pa.table({"part": [part], "rows": [len(table)], "faults": [faults]})
 
@@ -153,7 +172,7 @@ def run_stage(
     folder: str,
     fingerprint: str,
     parts: Mapping[str, int],
-    build: Callable[[ray.data.Dataset], ray.data.Dataset],
+    build: Build,
     payload: Callable[[str], Mapping[str, Any]] = lambda part: {},
     facts: Mapping[str, Any] | None = None,
 ) -> Commit:
@@ -196,7 +215,7 @@ def run_stage(
     _check_error_rate(context, stage, uri, progress)
     todo = [{"part": part, **payload(part)} for part in parts if part not in finished]
     writer = PartWriter(uri, stage)
-    for done_part in stream_parts(todo, lambda source: map_parts(build(source), writer)) if todo else ():
+    for done_part in stream_parts(todo, lambda source, heartbeat: map_parts(build(source, heartbeat), writer)):
         rows[done_part["part"]], faults[done_part["part"]] = done_part["rows"], done_part["faults"]
         progress.advance(done_part["rows"] + done_part["faults"], done_part["faults"])
         _check_error_rate(context, stage, uri, progress)
@@ -212,7 +231,7 @@ def run_stage(
 
 
 def _count_faults(uri: str, part: str) -> int:
-    faults = storage.join(uri, "faults", part)
+    faults = storage.join(uri, "_faults", part)
     return storage.count_rows(faults) if storage.exists(faults) else 0
 
 
@@ -221,11 +240,11 @@ def _check_error_rate(context: RunContext, stage: str, uri: str, progress: Progr
     if progress.errors > allowed * progress.total:
         raise DatusError(
             f"{stage}: {progress.errors} of {progress.total} images cannot be used, more than --max-error-rate "
-            f"{allowed:g} allows; {uri}/faults says which and why"
+            f"{allowed:g} allows; {uri}/_faults says which and why"
         )
 
 
 def _collect_faults(context: RunContext, stage: str, uri: str, parts: list[str]) -> None:
-    tables = [storage.read_table(storage.join(uri, "faults", part)) for part in sorted(parts)]
+    tables = [storage.read_table(storage.join(uri, "_faults", part)) for part in sorted(parts)]
     merged = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
     storage.write_table(context.folder.path("quarantine", f"{stage}.parquet"), merged)

@@ -16,6 +16,7 @@ from datus2_ray.core.masks import Labels, encode_labels
 from datus2_ray.errors import UsageError
 from datus2_ray.resources import plan_pool
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.parts import map_parts, run_stage
 from datus2_ray.stages.read import ReadImages
 
@@ -94,10 +95,10 @@ def predict_images(
     # Imported here: the tasks that import this module only decode and encode, and have no need of torch.
     from datus2_ray.stages.predict_worker import SegmentImages
 
-    def build(blocks: ray.data.Dataset) -> ray.data.Dataset:
+    def build(blocks: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         pool = plan_pool(None, pools=1, parts=len(parts))
         blocks = map_parts(blocks, ReadChosen(ReadImages(context.folder.path("images"), size), chosen))
-        blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device)
+        blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device, heartbeat)
         return map_parts(blocks, encode_masks)
 
     return run_stage(context, "predict", FOLDER, stamp, parts, build)

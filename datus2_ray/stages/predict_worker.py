@@ -7,7 +7,8 @@ import torch
 
 from datus2_ray import storage
 from datus2_ray.core.segmenter import from_bytes, predict_labels
-from datus2_ray.resources import limit_threads
+from datus2_ray.resources import prepare_device
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import pixels_of, scatter
 
 #: Images a forward pass. Fixed: what shares a batch may change the last bit, so that a part is always cut alike.
@@ -23,10 +24,13 @@ class SegmentImages:
         URI of its file; weights are loaded here, never sent.
     device : str
         ``cpu`` or ``cuda``.
+    heartbeat : Heartbeat
+        Told after every forward pass.
     """
 
-    def __init__(self, segmenter: str, device: str) -> None:
-        limit_threads(device)
+    def __init__(self, segmenter: str, device: str, heartbeat: Heartbeat) -> None:
+        prepare_device(device)
+        self._heartbeat = heartbeat
         self._device = device
         self._segmenter = from_bytes(storage.read_bytes(segmenter)).to(device).eval()
 
@@ -41,5 +45,6 @@ class SegmentImages:
                 logits = self._segmenter(images.to(self._device))
                 for one, row in zip(logits, rows[start : start + BATCH_SIZE], strict=True):
                     labels.append(predict_labels(one, heights[row], widths[row]).tobytes())
+                self._heartbeat.beat()
         column = pa.array(scatter(labels, rows, len(block)), pa.large_binary())
         return block.drop_columns(["pixels"]).append_column("labels", column)

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.config import DiscoverConfig
-from datus2_ray.core import affinity
 from datus2_ray.core.descriptors import mean_tokens
 from datus2_ray.core.louvain import Partition, louvain
+from datus2_ray.core.packed_bits import unpack
 from datus2_ray.core.segments import Segments, find_segments
 from datus2_ray.stages.read import scatter
 
@@ -63,7 +63,7 @@ class FindSegments:
 
     def _find(self, graph: pa.Buffer, height: int, width: int, seed: int) -> tuple[Partition, Segments]:
         patches = height * width
-        adjacency = affinity.unpack(np.frombuffer(graph, dtype=np.uint8).reshape(patches, -1), patches)
+        adjacency = unpack(np.frombuffer(graph, dtype=np.uint8).reshape(patches, -1), patches)
         partition = louvain(adjacency, library=self.config.louvain, resolution=self.config.resolution, seed=seed)
         return partition, find_segments(partition.labels.reshape(height, width), self.config.tau)
 

@@ -21,8 +21,9 @@ from datus2_ray.columns import list_arrays
 from datus2_ray.core.pca import PCA
 from datus2_ray.core.row_hash import row_uniform
 from datus2_ray.core.shards import Shard
+from datus2_ray.errors import DatusError
 from datus2_ray.stages.failure import cause_of
-from datus2_ray.stages.parts import map_parts, stream_parts
+from datus2_ray.stages.parts import map_parts, no_progress_seconds, stream_parts
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -124,23 +125,45 @@ class RayShards:
         Actors.
     pca : PCA, optional
         Projection to apply.
+    tell : callable
+        Told the number of passes over the vectors after each one.
     """
 
     def __init__(
-        self, table: VectorTable, counts: Mapping[str, int], shard_rows: int, workers: int, pca: PCA | None = None
+        self,
+        table: VectorTable,
+        counts: Mapping[str, int],
+        shard_rows: int,
+        workers: int,
+        pca: PCA | None = None,
+        tell: Callable[[int], None] = lambda passes: None,
     ) -> None:
         plans = plan_shards(table, counts, shard_rows)
         self._count = len(plans)
+        self._answered = 0
+        self._tell = tell
         self._workers = max(1, min(workers, len(plans)))
-        holder: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ShardHolder)
+        # A few restarts mend a lost node; a holder that dies again and again lacks memory, and must say so.
+        holder: Any = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(ShardHolder)
         self._holders: list[Any] = [holder.remote(table, plans[w :: self._workers], pca) for w in range(self._workers)]
 
     def ask(self, question: Callable[Concatenate[Shard, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Ask every shard and list the answers in shard order."""
+        asked = [holder.ask.remote(question, args, kwargs) for holder in self._holders]
+        waiting = list(asked)
+        while waiting:
+            answered, waiting = ray.wait(waiting, timeout=no_progress_seconds())
+            if not answered:
+                raise DatusError(
+                    f"no holder of shards answered for {no_progress_seconds()} s; the cluster may lack memory: give "
+                    "more nodes, or wait longer with --set no_progress_seconds=N"
+                )
         try:
-            held: list[list[T]] = ray.get([h.ask.remote(question, args, kwargs) for h in self._holders])
+            held: list[list[T]] = ray.get(asked)
         except ray.exceptions.RayError as error:
             raise cause_of(error) from error
+        self._answered += 1
+        self._tell(self._answered)
         return [held[number % self._workers][number // self._workers] for number in range(self._count)]
 
     def close(self) -> None:
@@ -186,5 +209,5 @@ def count_vectors(folder: str, column: str, parts: list[str]) -> dict[str, int]:
         lengths = pc.list_value_length(storage.read_table(storage.join(folder, part), [column])[column])
         return pa.table({"part": [part], "vectors": [pc.sum(lengths).as_py() or 0]})
 
-    rows = stream_parts([{"part": part} for part in parts], lambda source: map_parts(source, count))
+    rows = stream_parts([{"part": part} for part in parts], lambda source, _: map_parts(source, count))
     return {row["part"]: row["vectors"] for row in rows}

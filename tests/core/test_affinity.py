@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.core.affinity import binary_affinity, pack, unpack
+from datus2_ray.core.affinity import binary_affinity, pack
+from datus2_ray.core.packed_bits import unpack
 
 
 @given(n=st.integers(1, 70), d=st.integers(1, 9), seed=st.integers(0, 99))
@@ -25,8 +26,8 @@ def test_packed_bits_are_those_of_numpy_and_come_back(n: int) -> None:
     np.testing.assert_array_equal(unpack(packed, n), adjacency)
 
 
-def test_graph_is_symmetric_where_rounding_is_not() -> None:
-    features = torch.randn(500, 37, generator=torch.Generator().manual_seed(0)) * 1e-3
-    adjacency = binary_affinity(features)
-    assert torch.equal(adjacency, adjacency.T)
-    assert adjacency.diagonal().all()
+def test_graph_is_symmetric_where_the_product_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Stands for a device that rounds A_ij and A_ji differently: two entries near zero fall on different sides.
+    product = torch.tensor([[1.0, 1e-9, -1.0], [-1e-9, 1.0, 2.0], [-1.0, 2.0, 1.0]])
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda self, other: product)
+    assert binary_affinity(torch.zeros(3, 2)).tolist() == [[True, True, False], [True, True, True], [False, True, True]]

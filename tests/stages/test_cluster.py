@@ -53,7 +53,7 @@ def write_segments(folder: str, vectors: np.ndarray, per_image: int = 7, per_par
 
 @pytest.fixture
 def digits(open_run: Callable[..., RunContext], tmp_path: Path) -> tuple[RunContext, Commit]:
-    context = open_run(tmp_path, "cluster.restarts=2")
+    context = open_run(tmp_path / "in", "cluster.restarts=2")
     return context, write_segments(context.folder.path("segments"), DIGITS)
 
 

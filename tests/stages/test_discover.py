@@ -132,11 +132,11 @@ def test_paper_preset_equals_a_naive_reading(real_images: Path, open_run: Callab
 
 def test_any_number_of_workers_and_parts_gives_the_same_bits(scenes: Path, open_run: Callable[..., RunContext]) -> None:
     runs = [
-        open_run(scenes, "discover.actors=1", "cluster.workers=1", name="a", dataset="demo"),
+        open_run(scenes, "discover.actors=1", "cluster.workers=1", "cluster.shard_rows=16", name="a", dataset="demo"),
         open_run(
             scenes,
             "ingest.images_per_part=5", "discover.actors=3", "discover.batch_size=3", "discover.crop_batch_size=7",
-            "cluster.workers=2", name="b", dataset="demo",
+            "cluster.workers=3", "cluster.shard_rows=16", name="b", dataset="demo",
         ),
     ]  # fmt: skip
     for context in runs:

@@ -113,6 +113,14 @@ def test_masks_of_another_size_are_refused_and_missing_ones_are_not(
     assert commit.facts["labelled"] == 2
 
 
+def test_masks_are_not_looked_at_where_none_are_wanted(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        picture(40, 60).save(tmp_path / "in" / kind / "a.png")  # a colour mask, which a plain folder cannot have
+    commit = ingest(open_run(tmp_path / "in", clusters=2), labelled=False)
+    assert (commit.rows_out, commit.facts["labelled"]) == (1, 0)
+
+
 def test_limit_takes_the_first_ids_and_another_limit_is_other_work(
     scenes: Path, open_run: Callable[..., RunContext]
 ) -> None:

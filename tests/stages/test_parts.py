@@ -11,7 +11,7 @@ from datus2_ray import storage
 from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError, ImageError
 from datus2_ray.resources import Pool
-from datus2_ray.stages.parts import map_parts, run_stage
+from datus2_ray.stages.parts import Build, map_parts, run_stage
 from datus2_ray.stages.read import with_faults
 
 PARTS = {f"part-{i:06d}.parquet": 4 for i in range(5)}
@@ -40,13 +40,13 @@ def journal(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-def build(operator: Numbers) -> Callable[[ray.data.Dataset], ray.data.Dataset]:
-    return lambda parts: map_parts(parts, operator)
+def build(operator: Numbers) -> Build:
+    return lambda parts, heartbeat: map_parts(parts, operator)
 
 
 @pytest.fixture
 def context(open_run: Callable[..., RunContext], tmp_path: Path) -> RunContext:
-    return open_run(tmp_path)
+    return open_run(tmp_path / "in")
 
 
 def test_rows_in_are_rows_out_and_rows_in_quarantine(context: RunContext, journal: Path) -> None:
@@ -93,7 +93,7 @@ def test_lost_rows_are_noticed(context: RunContext, journal: Path) -> None:
 
 
 def test_too_many_faults_end_the_run(open_run: Callable[..., RunContext], tmp_path: Path, journal: Path) -> None:
-    context = open_run(tmp_path, max_error_rate=0.04)
+    context = open_run(tmp_path / "in", max_error_rate=0.04)
     with pytest.raises(DatusError, match=r"1 of 20 images cannot be used, more than --max-error-rate 0\.04"):
         run_stage(context, "try", "try", "f", PARTS, build(Numbers(journal, "part-000000.parquet/0")))
 

@@ -20,6 +20,7 @@ from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, predict_la
 from datus2_ray.errors import UsageError
 from datus2_ray.resources import Pool
 from datus2_ray.run_folder import Commit, part_name
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.predict import ReadChosen, encode_masks, predict, predict_images, segmenter_uri
 from datus2_ray.stages.predict_worker import SegmentImages
 from datus2_ray.stages.read import ReadImages
@@ -69,7 +70,7 @@ def masks_of(context: RunContext) -> dict[str, bytes]:
 
 @pytest.fixture
 def context(open_run: Callable[..., RunContext], tmp_path: Path) -> RunContext:
-    return open_run(tmp_path)
+    return open_run(tmp_path / "in")
 
 
 def run(context: RunContext, name: str = "seg") -> Commit:
@@ -127,7 +128,7 @@ def segment_here(context: RunContext, spec: SegmenterSpec = SPEC) -> list[dict[s
     before = torch.get_num_threads()
     uri = segmenter_uri(context.folder, write_segmenter(context, spec))
     read = ReadChosen(ReadImages(context.folder.path("images"), spec.size), None)
-    block = encode_masks(SegmentImages(uri, "cpu")(read(pa.table({"part": [part_name(0)]}))))
+    block = encode_masks(SegmentImages(uri, "cpu", Heartbeat())(read(pa.table({"part": [part_name(0)]}))))
     torch.set_num_threads(before)
     return block.to_pylist()
 

@@ -89,7 +89,7 @@ def write_run(context: RunContext, count: int, part_rows: int = 8) -> RunContext
 @pytest.fixture
 def made_run(open_run: Callable[..., RunContext], tmp_path: Path) -> Callable[..., RunContext]:
     def made_run(count: int, *assignments: str, name: str = "run") -> RunContext:
-        return write_run(open_run(tmp_path, *SMALL, *assignments, name=name), count)
+        return write_run(open_run(tmp_path / "in", *SMALL, *assignments, name=name), count)
 
     return made_run
 

@@ -1,0 +1,98 @@
+"""Signs of life from inside long tasks, so that slow work is not taken for a hang, and a hang is noticed all the same.
+
+Ray Data counts only blocks that move between operators. One part may take a large model on a CPU longer than any
+sensible limit, so the actors tell after every forward pass that they live, and the driver looks at that and at the rows
+that arrive.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ray
+
+from datus2_ray.errors import DatusError
+
+#: Seconds between two looks at the heartbeat.
+LOOK_EVERY = 2.0
+
+
+class _Counter:
+    """Actor that counts beats."""
+
+    def __init__(self) -> None:
+        self._beats = 0
+
+    def beat(self) -> None:
+        self._beats += 1
+
+    def beats(self) -> int:
+        return self._beats
+
+
+class Heartbeat:
+    """A counter that actors beat and the driver reads; a copy sent to an actor beats the same counter."""
+
+    def __init__(self) -> None:
+        counter: Any = ray.remote(num_cpus=0)(_Counter)
+        self._counter = counter.remote()
+
+    def beat(self) -> None:
+        """Tell that some work was done; costs no waiting."""
+        self._counter.beat.remote()
+
+    def beats(self) -> int:
+        """Give the number of beats so far."""
+        beats: int = ray.get(self._counter.beats.remote())
+        return beats
+
+
+def watched(
+    rows: Iterator[dict[str, Any]], heartbeat: Heartbeat, limit: float, stalled: Callable[[], DatusError]
+) -> Iterator[dict[str, Any]]:
+    """Pass rows on as they come, and end with an error where neither a row nor a beat comes.
+
+    Parameters
+    ----------
+    rows : iterator
+        Drawn in a thread of its own.
+    heartbeat : Heartbeat
+        What the workers beat.
+    limit : float
+        Seconds without a sign of life.
+    stalled : callable
+        Makes the error.
+    """
+    arrived: queue.Queue[Any] = queue.Queue()
+    end = object()
+
+    def draw() -> None:
+        try:
+            for row in rows:
+                arrived.put(row)
+            arrived.put(end)
+        except BaseException as error:
+            arrived.put(error)
+
+    threading.Thread(target=draw, daemon=True, name="rows").start()
+    alive, beats = time.monotonic(), 0
+    while True:
+        try:
+            row = arrived.get(timeout=LOOK_EVERY)
+        except queue.Empty:
+            now = heartbeat.beats()
+            if now != beats:
+                alive, beats = time.monotonic(), now
+            elif time.monotonic() - alive > limit:
+                raise stalled() from None
+            continue
+        if row is end:
+            return
+        if isinstance(row, BaseException):
+            raise row
+        alive = time.monotonic()
+        yield row
