@@ -103,6 +103,16 @@ PCA = _schema(
     ]
 )
 
+TRAINING_HISTORY = _schema(
+    [
+        ("step", pa.int32(), "Optimiser steps done, from 1."),
+        ("epoch", pa.int32(), "Number of the epoch, from 0."),
+        ("train_loss", pa.float64(), "Cross entropy of the step's batches, in nats."),
+        ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),
+        ("held_out_loss", pa.float64(), "Cross entropy of the held-out images after an epoch's last step, else null."),
+    ]
+)
+
 MASKS = _schema(
     [
         ("image_id", pa.string(), "The image."),

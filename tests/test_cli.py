@@ -52,8 +52,11 @@ def test_flags_are_frozen() -> None:
             1,
             "there is no weights file /no/such.pth",
         ),
-        (("run", "{folder}", "--out", "{folder}/a.png/run", "--clusters", "2"), 1, "cannot write"),
+        (("run", "{folder}", "--out", "{out}.txt/run", "--clusters", "2"), 1, "cannot write"),
         (("run", "{folder}", "--out", "{out}", "--config", "{folder}/none.yaml"), 1, "none.yaml"),
+        (("run", "{folder}", "--out", "{folder}/run"), 2, "lie within each other"),
+        (("run", "{folder}", "--out", "{other}"), 2, "has files in it that are no run's"),
+        (("predict", "{folder}", "{folder}", "--out", "{out}"), 1, "summary.json"),
         (("evaluate", "{folder}"), 1, "summary.json"),
     ],
 )
@@ -66,7 +69,10 @@ def test_a_wrong_argument_is_answered_in_one_line_and_at_once(
     code: int,
     message: str,
 ) -> None:
-    filled = [argument.format(folder=folder, out=tmp_path / "out") for argument in arguments]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    (tmp_path / "out.txt").write_text("a file where a folder should be")
+    filled = [argument.format(folder=folder, out=tmp_path / "out", other=tmp_path / "other") for argument in arguments]
     assert call(monkeypatch, *filled) == code
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: ")

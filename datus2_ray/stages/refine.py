@@ -9,7 +9,7 @@ import pyarrow as pa
 import ray
 from ray.train import ScalingConfig
 
-from datus2_ray import storage
+from datus2_ray import schemas, storage
 from datus2_ray.config import RefineConfig
 from datus2_ray.context import RunContext
 from datus2_ray.core import encoder_start
@@ -23,20 +23,6 @@ from datus2_ray.stages.refine_run import MODEL, Training, run_training
 VERSION = 1
 
 HISTORY = "history.parquet"
-
-HISTORY_SCHEMA = pa.schema(
-    [
-        pa.field("step", pa.int32(), metadata={"description": "Optimiser steps done, from 1."}),
-        pa.field("epoch", pa.int32(), metadata={"description": "Number of the epoch, from 0."}),
-        pa.field("train_loss", pa.float64(), metadata={"description": "Cross entropy of the step's batches, in nats."}),
-        pa.field("learning_rate", pa.float64(), metadata={"description": "AdamW's learning rate in that step."}),
-        pa.field(
-            "held_out_loss",
-            pa.float64(),
-            metadata={"description": "Cross entropy of the held-out images after an epoch's last step, else null."},
-        ),
-    ]
-)
 
 
 def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit:
@@ -69,6 +55,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     config, folder = context.config.refine, context.folder
     identity = {
         **config.identity(),
+        "encoder": choose_encoder(config),
         "clusters": clusters,
         "seed": context.config.seed,
         "encoder_start": encoder_start.fingerprint(config.encoder_start),
@@ -107,7 +94,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     )
     # Not a number between epochs, where nothing was held against the loss: null.
     columns = {name: pa.array(values, from_pandas=True) for name, values in trained.history.items()}
-    storage.write_table(folder.path("refine", HISTORY), pa.table(columns).cast(HISTORY_SCHEMA))
+    storage.write_table(folder.path("refine", HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
     facts = {
         "encoder": spec.encoder,
         "encoder_start": encoder_start.label(config.encoder_start),
@@ -143,7 +130,7 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
     cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = int(cluster.get("CPU", 0)), int(cluster.get("GPU", 0))
     spec = SegmenterSpec(
-        encoder=config.encoder or ("resnet50" if gpus else "resnet18"),
+        encoder=choose_encoder(config),
         output_stride=config.output_stride,
         classes=clusters,
         size=config.size,
@@ -180,6 +167,12 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
     reserved = int(min(0.5, cpus / 2 / workers) * 1000) / 1000
     resources = {"CPU": reserved, "GPU": 1} if gpus else {"CPU": reserved}
     return training, ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources), spec
+
+
+def choose_encoder(config: RefineConfig) -> str:
+    """Give the encoder: the one that is set, else as large a ResNet as the cluster trains in reasonable time."""
+    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return config.encoder or ("resnet50" if cluster.get("GPU", 0) else "resnet18")
 
 
 def plan_workers(config: RefineConfig, images: int, cpus: int, gpus: int) -> int:
