@@ -98,12 +98,29 @@ def predict(
 
 
 @app.command()
-def evaluate(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")], debug: Debug = False) -> None:
-    """Print the scores of a finished run."""
-    from datus2_ray import storage
-    from datus2_ray.report.terminal import print_summary
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    out: Annotated[str | None, typer.Option("--out", help="JSON file for the scores of several runs.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Print the scores of a finished run; of several (seeds, say) their mean and standard deviation."""
+    from rich.console import Console
 
-    print_summary(storage.read_json(storage.join(out, "summary.json")), out)
+    from datus2_ray import storage
+    from datus2_ray.core.seed_statistics import over_seeds
+    from datus2_ray.report.terminal import print_summary, seeds_table
+
+    summaries = [storage.read_json(storage.join(run, "summary.json")) for run in runs]
+    if len(runs) == 1:
+        print_summary(summaries[0], runs[0])
+        return
+    unscored = [run for run, summary in zip(runs, summaries, strict=True) if summary["metrics"] is None]
+    if unscored:
+        raise UsageError(f"{unscored[0]} has no scores: its images have no ground truth")
+    scores = over_seeds([summary["metrics"] for summary in summaries])
+    Console(highlight=False).print(seeds_table(scores))
+    if out is not None:
+        storage.write_json(out, scores)
 
 
 @app.command()

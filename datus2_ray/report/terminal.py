@@ -47,20 +47,45 @@ def print_warnings(summary: dict[str, Any]) -> None:
 
 
 def score_table(metrics: dict[str, Any]) -> Table:
-    """Make the table of scores, in percent."""
-    title = f"{metrics['images']:,} labelled images, K = {metrics['clusters']}, seed {metrics['seed']}; in percent"
+    """Make the table of a run's scores, in percent."""
+    table = _table(
+        f"{metrics['images']:,} labelled images, K = {metrics['clusters']}, seed {metrics['seed']}; in percent"
+    )
+    for name, title in TITLES.items():
+        if name in metrics:
+            table.add_row(title, *(_percent(value) for value in _row(metrics[name])))
+    return table
+
+
+def seeds_table(scores: dict[str, Any]) -> Table:
+    """Make the table of the mean ± standard deviation over several runs, in percent.
+
+    Parameters
+    ----------
+    scores : dict
+        What :func:`datus2_ray.core.seed_statistics.over_seeds` gives.
+    """
+    seeds = ", ".join(str(run["seed"]) for run in scores["seeds"])
+    table = _table(f"mean ± standard deviation over {len(scores['seeds'])} runs, seeds {seeds}; in percent")
+    for name, title in TITLES.items():
+        if name in scores["mean"]:
+            pairs = zip(_row(scores["mean"][name]), _row(scores["std"][name]), strict=True)
+            table.add_row(title, *(f"{_percent(mean)}\n±{_percent(std)}" for mean, std in pairs))
+    return table
+
+
+def _table(title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("masks", no_wrap=True)
     for column in ("mIoU\n1:1", "acc.\n1:1", "F1\n1:1", "mIoU\nn:1", "mIoU\nDatUS²", "cover-\nage", "NMI", "ARI"):
         table.add_column(column, justify="right")
-    for name, title in TITLES.items():
-        if name in metrics:
-            scores = metrics[name]
-            one, many, datus2 = scores["one_to_one"], scores["many_to_one"], scores["datus2"]
-            values = (one["miou"], one["pixel_accuracy"], one["mean_f1"], many["miou"], datus2["miou"])
-            cells = [_percent(v) for v in (*values, datus2["coverage"], scores["nmi"], scores["ari"])]
-            table.add_row(title, *cells)
     return table
+
+
+def _row(scores: dict[str, Any]) -> tuple[float | None, ...]:
+    one, many, datus2 = scores["one_to_one"], scores["many_to_one"], scores["datus2"]
+    values = (one["miou"], one["pixel_accuracy"], one["mean_f1"], many["miou"], datus2["miou"])
+    return (*values, datus2["coverage"], scores["nmi"], scores["ari"])
 
 
 def _percent(value: float | None) -> str:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+import statistics
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from datus2_ray.core.scoring import score
-from datus2_ray.report.terminal import print_summary, score_table
+from datus2_ray.core.seed_statistics import over_seeds
+from datus2_ray.report.terminal import print_summary, score_table, seeds_table
 
 PERFECT, HALF = np.diag([10, 10, 10]), np.full((3, 3), 5)
 
@@ -26,6 +28,17 @@ def test_every_set_of_masks_has_a_row_that_fits_a_narrow_terminal() -> None:
     assert "token k-means" in "\n".join(lines)
     assert "refined" not in rows
     assert all("…" not in line for line in lines)
+
+
+def test_several_runs_are_shown_as_mean_and_deviation() -> None:
+    runs = [metrics(initial=PERFECT), metrics(initial=HALF), metrics(initial=PERFECT)]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(seeds_table(over_seeds(runs)))
+    text = console.export_text()
+    accuracies = [run["initial"]["one_to_one"]["pixel_accuracy"] for run in runs]  # type: ignore[index]
+    assert f"{100 * statistics.fmean(accuracies):.1f}" in text
+    assert f"±{100 * statistics.stdev(accuracies):.1f}" in text
+    assert "over 3 runs, seeds 0, 0, 0" in text
 
 
 @pytest.mark.parametrize("trained", [True, False])
