@@ -49,8 +49,8 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def absolute(uri: str) -> str:
-    """Make a local path independent of the working directory, which on a worker is another one; a URI stays."""
-    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
+    """Make a local path independent of links and of the working directory, another on a worker; a URI stays."""
+    return uri if "://" in uri else str(Path(uri).expanduser().resolve())
 
 
 def join(uri: str, *parts: str) -> str:
