@@ -43,6 +43,10 @@ class Progress:
             self._last = now
             self._show(self._line(now, note), end="" if self._terminal else "\n")
 
+    def tell_pass(self, number: int) -> None:
+        """Show that the number of passes over all things has grown, while none of them is done yet."""
+        self.advance(0, note=f"pass {number}")
+
     def finish(self, note: str = "") -> float:
         """Show the last line and give the stage's seconds."""
         seconds = time.monotonic() - self._start

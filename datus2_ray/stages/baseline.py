@@ -6,6 +6,8 @@ same K, same seed.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -15,6 +17,7 @@ from datus2_ray.core.kmeans import kmeans
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.cluster import default_workers
+from datus2_ray.stages.once import run_once
 from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
 
 VERSION = 1
@@ -41,38 +44,28 @@ def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
     identity = {**config.evaluate.identity(), "clusters": clusters, "seed": config.seed}
     identity["shard_rows"] = config.cluster.shard_rows
     stamp = fingerprint("baseline", VERSION, identity, [segments.fingerprint])
-    done = context.folder.commit_of("baseline")
-    if done is not None and done.fingerprint == stamp:
-        Progress("baseline", 0).skip(f"{done.facts['tokens']:,} tokens, done before")
-        return done
-    context.folder.begin("baseline", stamp)
-    context.events.write("begin", stage="baseline")
-    folder = context.folder.path("segments")
-    counts = count_vectors(folder, "tokens", sorted(segments.parts))
-    total = sum(counts.values())
-    progress = Progress("baseline", total, "tokens")
-    share = min(1.0, config.evaluate.token_sample / total)
-    table = VectorTable(folder, "tokens", share=share, seed=config.seed)
-    workers = config.cluster.workers or default_workers()
-    tell = lambda passes: progress.advance(0, note=f"pass {passes}")  # noqa: E731
-    shards = RayShards(table, counts, config.cluster.shard_rows, workers, tell=tell)
-    restarts = config.evaluate.token_restarts
-    result = kmeans(shards, clusters, metric="spherical", restarts=restarts, seed=config.seed, noun="patch tokens")
-    shards.close()
-    centroids = {
-        "cluster": np.arange(clusters, dtype=np.int32),
-        "centroid": list(result.centroids),
-        "tokens": result.sizes,
-    }
-    storage.write_table(
-        context.folder.path("baseline", "centroids.parquet"), pa.table(centroids, schema=schemas.TOKEN_CENTROIDS)
-    )
-    facts = {"tokens": total, "share": share, "inertia": result.inertia, "iterations": result.iterations}
-    commit = Commit(stamp, segments.rows_out, segments.rows_out, 0, {}, facts)
-    context.folder.finish("baseline", commit)
-    progress.advance(total)
-    context.events.write("end", stage="baseline", tokens=total, errors=0, seconds=progress.finish())
-    return commit
+
+    def work(progress: Progress) -> dict[str, Any]:
+        folder = context.folder.path("segments")
+        counts = count_vectors(folder, "tokens", sorted(segments.parts))
+        progress.total = sum(counts.values())
+        share = min(1.0, config.evaluate.token_sample / progress.total)
+        table = VectorTable(folder, "tokens", share=share, seed=config.seed)
+        workers = config.cluster.workers or default_workers()
+        shards = RayShards(table, counts, config.cluster.shard_rows, workers, tell=progress.tell_pass)
+        restarts = config.evaluate.token_restarts
+        result = kmeans(shards, clusters, metric="spherical", restarts=restarts, seed=config.seed, noun="patch tokens")
+        shards.close()
+        columns = {
+            "cluster": np.arange(clusters, dtype=np.int32),
+            "centroid": list(result.centroids),
+            "tokens": result.sizes,
+        }
+        centroids = pa.table(columns, schema=schemas.TOKEN_CENTROIDS)
+        storage.write_table(context.folder.path("baseline", "centroids.parquet"), centroids)
+        return {"share": share, "inertia": result.inertia, "iterations": result.iterations}
+
+    return run_once(context, "baseline", "baseline", stamp, "tokens", work)
 
 
 def read_baseline(folder: RunFolder) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from datus2_ray.core.pca import PCA, fit_pca
 from datus2_ray.errors import DatusError
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
+from datus2_ray.stages.once import run_once
 from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
 
 VERSION = 1
@@ -57,37 +59,28 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
     config = context.config.cluster
     identity = {**config.identity(), "clusters": clusters, "seed": context.config.seed}
     stamp = fingerprint("cluster", VERSION, identity, [segments.fingerprint])
-    done = context.folder.commit_of("clusters")
-    if done is not None and done.fingerprint == stamp:
-        Progress("cluster", 0).skip(f"{done.facts['segments']:,} segments, done before")
-        return done
-    context.folder.begin("clusters", stamp)
-    context.events.write("begin", stage="cluster")
-    folder = context.folder.path("segments")
-    counts = count_vectors(folder, "descriptors", sorted(segments.parts))
-    total = sum(counts.values())
-    if total == 0:
-        raise DatusError("no image has a segment of more than tau patches; lower --set discover.tau=N")
-    progress = Progress("cluster", total, "segments")
-    table = VectorTable(folder, "descriptors", "sizes" if config.weights == "area" else None)
-    result, pca = fit(table, counts, clusters, context, lambda passes: progress.advance(0, note=f"pass {passes}"))
-    write_clusters(context.folder.path("clusters"), result, pca)
-    facts = {
-        "clusters": clusters,
-        "segments": total,
-        "inertia": result.inertia,
-        "iterations": result.iterations,
-        "converged": result.converged,
-        "restart": result.restart,
-        "restart_inertias": list(result.restart_inertias),
-        "metric": config.metric,
-    }
-    commit = Commit(stamp, segments.rows_out, segments.rows_out, 0, {}, facts)
-    context.folder.finish("clusters", commit)
-    progress.advance(total)
-    seconds = progress.finish(f"{clusters} clusters, {result.iterations} iterations")
-    context.events.write("end", stage="cluster", segments=total, errors=0, seconds=seconds)
-    return commit
+
+    def work(progress: Progress) -> dict[str, Any]:
+        folder = context.folder.path("segments")
+        counts = count_vectors(folder, "descriptors", sorted(segments.parts))
+        progress.total = sum(counts.values())
+        if progress.total == 0:
+            raise DatusError("no image has a segment of more than tau patches; lower --set discover.tau=N")
+        table = VectorTable(folder, "descriptors", "sizes" if config.weights == "area" else None)
+        result, pca = fit(table, counts, clusters, context, progress.tell_pass)
+        write_clusters(context.folder.path("clusters"), result, pca)
+        return {
+            "clusters": clusters,
+            "segments": progress.total,
+            "inertia": result.inertia,
+            "iterations": result.iterations,
+            "converged": result.converged,
+            "restart": result.restart,
+            "restart_inertias": list(result.restart_inertias),
+            "metric": config.metric,
+        }
+
+    return run_once(context, "cluster", "clusters", stamp, "segments", work)
 
 
 def fit(
