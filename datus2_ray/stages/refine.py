@@ -18,7 +18,8 @@ from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stages.refine_data import split_images
-from datus2_ray.stages.refine_run import MODEL, Training, run_training
+from datus2_ray.stages.refine_plan import MODEL, Training
+from datus2_ray.stages.refine_run import run_training
 
 VERSION = 1
 

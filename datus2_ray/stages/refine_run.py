@@ -19,63 +19,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from datus2_ray import storage
 from datus2_ray.errors import DatusError
 from datus2_ray.stages.failure import cause_of
-from datus2_ray.stages.refine_data import ReadPairs, Split
+from datus2_ray.stages.refine_plan import Training
 
 #: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.
 MOST_FAILURES = 3
 
 #: Seconds between two looks at how far the training is.
 POLL_SECONDS = 0.5
-
-
-#: File of a segmenter, in a checkpoint and where the best one is kept.
-MODEL = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class Training:
-    """Everything that decides a training; the same for every worker.
-
-    Parameters
-    ----------
-    images, masks, start : str
-        URIs of ``images/``, ``masks/initial/`` and the segmenter to start from.
-    parts : tuple of str
-        Names of the parts.
-    split : Split
-        Which image belongs to which worker, and which are held out.
-    seed : int
-        The run's seed.
-    size : int
-        Side of the square images, in pixels.
-    workers, threads : int
-        Training workers, and torch threads each of them may use on a CPU.
-    batch_size : int
-        Images a worker takes in a step.
-    steps, epoch_steps : int
-        Optimiser steps in all, and those between two checkpoints.
-    learning_rate, weight_decay : float
-        Of AdamW; the learning rate is the highest one.
-    """
-
-    images: str
-    masks: str
-    start: str
-    parts: tuple[str, ...]
-    split: Split
-    seed: int
-    size: int
-    workers: int
-    threads: int
-    batch_size: int
-    steps: int
-    epoch_steps: int
-    learning_rate: float
-    weight_decay: float
-
-    def read(self, share: int) -> ReadPairs:
-        """Say how a share is read."""
-        return ReadPairs(self.images, self.masks, self.split, share, self.size)
 
 
 @dataclass(frozen=True)

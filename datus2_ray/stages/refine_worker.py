@@ -21,7 +21,7 @@ from datus2_ray.core.augmentation import augment
 from datus2_ray.core.segmenter import Segmenter, from_bytes, pixel_cross_entropy, to_bytes
 from datus2_ray.stages.parts import configure_ray_data
 from datus2_ray.stages.refine_data import Pair, stack, stream_pairs, training_batches
-from datus2_ray.stages.refine_run import MODEL, Training
+from datus2_ray.stages.refine_plan import MODEL, Training
 
 #: File of a checkpoint beside the model: what going on with the training needs.
 TRAINING = "training.pt"

@@ -35,7 +35,8 @@ from datus2_ray.stages import refine_worker
 from datus2_ray.stages.refine import _write_start as write_start
 from datus2_ray.stages.refine import plan_training, plan_workers, refine
 from datus2_ray.stages.refine_data import ReadPairs, shuffled, split_images, stream_pairs, training_batches
-from datus2_ray.stages.refine_run import MODEL, Trained, Training, first_line, run_training
+from datus2_ray.stages.refine_plan import MODEL, Training
+from datus2_ray.stages.refine_run import Trained, first_line, run_training
 
 SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
 

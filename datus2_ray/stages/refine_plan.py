@@ -1,0 +1,56 @@
+"""What a training is: all that decides it, handed alike to the driver that watches and the workers that train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datus2_ray.stages.refine_data import ReadPairs, Split
+
+#: File of a segmenter, in a checkpoint and where the best one is kept.
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that decides a training; the same for every worker.
+
+    Parameters
+    ----------
+    images, masks, start : str
+        URIs of ``images/``, ``masks/initial/`` and the segmenter to start from.
+    parts : tuple of str
+        Names of the parts.
+    split : Split
+        Which image belongs to which worker, and which are held out.
+    seed : int
+        The run's seed.
+    size : int
+        Side of the square images, in pixels.
+    workers, threads : int
+        Training workers, and torch threads each of them may use on a CPU.
+    batch_size : int
+        Images a worker takes in a step.
+    steps, epoch_steps : int
+        Optimiser steps in all, and those between two checkpoints.
+    learning_rate, weight_decay : float
+        Of AdamW; the learning rate is the highest one.
+    """
+
+    images: str
+    masks: str
+    start: str
+    parts: tuple[str, ...]
+    split: Split
+    seed: int
+    size: int
+    workers: int
+    threads: int
+    batch_size: int
+    steps: int
+    epoch_steps: int
+    learning_rate: float
+    weight_decay: float
+
+    def read(self, share: int) -> ReadPairs:
+        """Say how a share is read."""
+        return ReadPairs(self.images, self.masks, self.split, share, self.size)
