@@ -22,9 +22,17 @@ from datus2_ray.report.facts import (
     warnings_of,
 )
 from datus2_ray.report.samples import MaskColours, draw_samples
-from datus2_ray.report.scores import COLUMNS, EXPLANATIONS, class_rows, column_groups, score_rows, sets_of, verdict
+from datus2_ray.report.scores import (
+    COLUMNS,
+    EXPLANATIONS,
+    TITLES,
+    class_rows,
+    column_groups,
+    score_rows,
+    sets_of,
+    verdict,
+)
 from datus2_ray.report.survey import survey_segments
-from datus2_ray.report.terminal import TITLES
 from datus2_ray.run_folder import RunFolder
 
 

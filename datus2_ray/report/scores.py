@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datus2_ray.report.terminal import TITLES
+#: Sets of masks in the order in which they are shown, and what the page calls them.
+TITLES = {"initial": "initial masks", "refined": "refined masks", "token_kmeans": "token k-means (baseline)"}
+
 
 #: Column of the score table: group, name, path in a set's scores, and what it means.
 COLUMNS = (
