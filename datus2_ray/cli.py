@@ -98,6 +98,35 @@ def predict(
 
 
 @app.command()
+def pretrain(
+    source: Source,
+    out: Out,
+    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
+    split: Annotated[str | None, typer.Option(help=_help("split"))] = None,
+    backbone: Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")] = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
+    limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
+    max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    debug: Debug = False,
+) -> None:
+    """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
+    flags = {
+        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "seed": seed,
+        "limit": limit, "max_error_rate": max_error_rate,
+    }  # fmt: skip
+    settings = configuration.load(flags, config_file=config, assignments=tuple(assignments or ()))
+
+    from datus2_ray.pretraining import pretrain as pretrain_backbone
+
+    file, commit = pretrain_backbone(settings)
+    rank = commit.facts["effective_rank"]
+    scored = "" if rank is None else f", effective rank {rank:.1f} (no labels; higher is better)"
+    typer.echo(f"backbone: {file}\nloss {commit.facts['loss']:.3f}{scored}")
+
+
+@app.command()
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
     out: Annotated[str | None, typer.Option("--out", help="JSON file for the scores of several runs.")] = None,

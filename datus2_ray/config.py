@@ -1,4 +1,4 @@
-"""Every setting of a run: one frozen pydantic model a stage, a line of help a field, and how they are put together.
+"""The settings of a whole run, and how they are put together.
 
 Later wins: the model's defaults, the preset's YAML file, ``--config FILE``, ``--set stage.key=value``, the flags.
 """
@@ -6,120 +6,23 @@ Later wins: the model's defaults, the preset's YAML file, ``--config FILE``, ``-
 from __future__ import annotations
 
 from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from datus2_ray import storage
 from datus2_ray.errors import UsageError
-
-#: Marks a field that changes how fast a result is had, never the result: it stays out of the fingerprints.
-EXECUTION: dict[str, Any] = {"execution": True}
-
-
-class StageConfig(BaseModel):
-    """What the settings of all stages share: they are frozen and refuse unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def identity(self) -> dict[str, Any]:
-        """Give the settings that decide the result, for the stage's fingerprint."""
-        execution = {name for name, field in type(self).model_fields.items() if field.json_schema_extra == EXECUTION}
-        return self.model_dump(mode="json", exclude=execution)
-
-
-def absolute_weights(spec: str | None) -> str | None:
-    """Make the file in a weights setting (``FILE`` or ``FILE::NAME``) absolute; a name stays as it is."""
-    file, separator, name = (spec or "").partition("::")
-    return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).is_file() else spec
-
-
-class IngestConfig(StageConfig):
-    """Ingest: source → ``images/``."""
-
-    images_per_part: int = Field(16, ge=1, description="Images in a part, the unit of work, of resume and of a file.")
-
-
-class DiscoverConfig(StageConfig):
-    """Discover: images → ``segments/``."""
-
-    input_size: int = Field(224, ge=32, description="Side of the square that the backbone sees, in pixels.")
-    feature: Literal["key", "query", "value", "token"] = Field("key", description="Patch vectors that span the graph.")
-    block: int = Field(-1, description="Transformer block they are taken from; -1 is the last.")
-    louvain: Literal["scikit-network", "networkx", "python-louvain"] = Field(
-        "scikit-network", description="Library that clusters the graph."
-    )
-    resolution: float = Field(1.0, gt=0, description="Louvain's resolution; higher gives more, smaller communities.")
-    tau: int = Field(5, ge=0, description="A segment is valid if it has more patches than this, noise otherwise.")
-    descriptor: Literal["cls", "tokens", "cnn"] = Field(
-        "cls", description="Segment feature: CLS of its crop, mean of its patch tokens, or a CNN on its crop."
-    )
-    cnn: str | None = Field(None, description="CNN for descriptor=cnn: a timm name, a file, or untrained:resnet50.")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Arithmetic of the forward passes.")
-    batch_size: int = Field(4, ge=1, description="Images a forward pass.", json_schema_extra=EXECUTION)
-    crop_batch_size: int = Field(4, ge=1, description="Crops a forward pass.", json_schema_extra=EXECUTION)
-    actors: int | None = Field(
-        None, ge=1, description="Actors in each pool; default one a GPU, else one a CPU.", json_schema_extra=EXECUTION
-    )
-
-    @field_validator("cnn")
-    @classmethod
-    def _absolute_file(cls, spec: str | None) -> str | None:
-        return absolute_weights(spec)
-
-
-class ClusterConfig(StageConfig):
-    """Cluster: segment descriptors → ``clusters/``."""
-
-    algorithm: Literal["lloyd", "minibatch"] = Field("lloyd", description="Exact Lloyd or mini-batch k-means.")
-    metric: Literal["euclidean", "spherical"] = Field("euclidean", description="Distance between descriptors.")
-    start: Literal["k-means++", "k-means||", "random"] = Field("k-means++", description="How the first centroids come.")
-    restarts: int = Field(10, ge=1, description="Starts of which the one with the lowest inertia is kept.")
-    max_iterations: int = Field(300, ge=1, description="Most Lloyd iterations a restart.")
-    tolerance: float = Field(1e-4, ge=0, description="Stop when the centroids move less than this times the variance.")
-    epochs: int = Field(50, ge=1, description="Passes over the data in mini-batch mode.")
-    batch_size: int = Field(1024, ge=1, description="Descriptors a step in mini-batch mode.")
-    start_sample: int = Field(100_000, ge=2, description="Most descriptors that k-means++ chooses from.")
-    pca: int | None = Field(None, ge=1, description="Dimensions that PCA keeps; default no PCA.")
-    weights: Literal["none", "area"] = Field("none", description="Weight of a segment: all equal, or its patches.")
-    shard_rows: int = Field(32_768, ge=1, description="Descriptors in a fixed shard, the unit of exact summation.")
-    workers: int | None = Field(
-        None, ge=1, description="Actors that hold the shards; default one a CPU.", json_schema_extra=EXECUTION
-    )
-
-
-class RefineConfig(StageConfig):
-    """Refine: images + initial masks → DeepLabV3 → ``masks/refined/``."""
-
-    enabled: bool = Field(True, description="Whether masks are refined at all.")
-    encoder: str | None = Field(None, description="Encoder; default resnet50 on a GPU, resnet18 on a CPU.")
-    encoder_start: str = Field(
-        "random", description="Encoder weights: random, a local file, a timm name, or supervised (asked for, reported)."
-    )
-    output_stride: Literal[8, 16] = Field(16, description="Pixels a cell of the encoder's last feature map.")
-    size: int = Field(224, ge=64, description="Side of the square that DeepLabV3 sees, in pixels.")
-    batch_size: int = Field(8, ge=2, description="Images an optimiser step, over all workers.")
-    steps: int = Field(400, ge=1, description="Optimiser steps.")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW's highest learning rate.")
-    weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay.")
-    held_out: float = Field(0.1, gt=0, le=0.5, description="Share of images whose loss chooses the checkpoint.")
-    min_images: int = Field(20, ge=2, description="Under so many images the step is skipped.")
-    workers: int | None = Field(None, ge=1, description="Training workers; default one a GPU, else up to two.")
-
-    @field_validator("encoder_start")
-    @classmethod
-    def _absolute_file(cls, spec: str) -> str | None:
-        return absolute_weights(spec)
-
-
-class EvaluateConfig(StageConfig):
-    """Evaluate: masks + ground truth → ``metrics.json``."""
-
-    token_kmeans: bool = Field(True, description="Also score plain k-means on patch tokens, the baseline.")
-    token_restarts: int = Field(3, ge=1, description="Restarts of the baseline.")
-    token_sample: int = Field(2_000_000, ge=2, description="Most tokens that the baseline is fitted on.")
+from datus2_ray.stage_configs import (
+    ClusterConfig,
+    DiscoverConfig,
+    EvaluateConfig,
+    IngestConfig,
+    PretrainConfig,
+    RefineConfig,
+    StageConfig,
+    absolute_weights,
+)
 
 
 class RunConfig(StageConfig):
@@ -142,6 +45,7 @@ class RunConfig(StageConfig):
     cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="Cluster.")
     refine: RefineConfig = Field(default_factory=RefineConfig, description="Refine.")
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="Evaluate.")
+    pretrain: PretrainConfig = Field(default_factory=PretrainConfig, description="Pretrain.")
 
     @field_validator("source", "out")
     @classmethod

@@ -15,6 +15,29 @@ ACTOR_MEMORY = 2 * 1024**3
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """What the Ray cluster has in all, busy or free.
+
+    Parameters
+    ----------
+    cpus, gpus : int
+        Logical ones.
+    memory : int
+        Bytes.
+    """
+
+    cpus: int
+    gpus: int
+    memory: int
+
+    @staticmethod
+    def now() -> Cluster:
+        """Ask Ray."""
+        has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return Cluster(*(int(has.get(name, 0)) for name in ("CPU", "GPU", "memory")))
+
+
+@dataclass(frozen=True)
 class Pool:
     """A pool of model actors.
 
@@ -53,15 +76,15 @@ def plan_pool(actors: int | None, pools: int, parts: int) -> Pool:
     DatusError
         The cluster has no CPU for tasks.
     """
-    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus, gpus = int(cluster.get("CPU", 0)), int(cluster.get("GPU", 0))
+    cluster = Cluster.now()
+    cpus, gpus = cluster.cpus, cluster.gpus
     if cpus < 1:
         raise DatusError("the cluster has no CPU for tasks; start Ray with --num-cpus of at least 1")
     if gpus:
         actors = min(actors or gpus, parts)
         # An actor lies on one GPU: as many must fit on each as there are actors to a GPU, rounded up.
         return Pool(actors, "cuda", int(100 / ceil(actors * pools / gpus)) / 100)
-    fit = max(1, int(cluster.get("memory", 0)) // (ACTOR_MEMORY * pools))
+    fit = max(1, cluster.memory // (ACTOR_MEMORY * pools))
     return Pool(min(actors or min(cpus, fit), parts), "cpu", 0.0)
 
 

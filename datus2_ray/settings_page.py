@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from datus2_ray.config import EXECUTION, RunConfig, StageConfig
+from datus2_ray.config import RunConfig
+from datus2_ray.stage_configs import EXECUTION, StageConfig
 
-STAGES = ("ingest", "discover", "cluster", "refine", "evaluate")
+STAGES = ("ingest", "discover", "cluster", "refine", "evaluate", "pretrain")
 
 
 def settings_page() -> str:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.config import RunConfig, StageConfig, load, preset_names
+from datus2_ray.config import RunConfig, load, preset_names
 from datus2_ray.errors import UsageError
 from datus2_ray.settings_page import settings_page
+from datus2_ray.stage_configs import StageConfig
 
 FLAGS = {"source": "in", "out": "out"}
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
@@ -16,6 +15,7 @@ from datus2_ray.core.kmeans import KMeansResult, Metric, kmeans
 from datus2_ray.core.pca import PCA, fit_pca
 from datus2_ray.errors import DatusError
 from datus2_ray.progress import Progress
+from datus2_ray.resources import Cluster
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
@@ -116,8 +116,7 @@ def fit(
 
 def default_workers() -> int:
     """Give the number of holders where the user does not say: one a CPU."""
-    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return max(1, int(cluster.get("CPU", 1)))
+    return max(1, Cluster.now().cpus)
 
 
 def write_clusters(folder: str, result: KMeansResult, pca: PCA | None) -> None:

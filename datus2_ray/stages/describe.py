@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from datus2_ray.columns import list_arrays, list_column
-from datus2_ray.config import DiscoverConfig
 from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.cnn import load_cnn
 from datus2_ray.core.crops import CROP_SIZE, crops
 from datus2_ray.core.descriptors import l2_normalise
 from datus2_ray.resources import prepare_device
+from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import pixels_of, scatter
 

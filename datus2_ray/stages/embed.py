@@ -7,10 +7,10 @@ import pyarrow as pa
 import torch
 
 from datus2_ray.columns import list_column
-from datus2_ray.config import DiscoverConfig
 from datus2_ray.core import affinity
 from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.resources import prepare_device
+from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import pixels_of, scatter
 

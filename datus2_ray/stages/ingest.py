@@ -54,7 +54,8 @@ def ingest(context: RunContext, labelled: bool = True) -> Commit:
         raise UsageError(f"{config.source}: {error}") from error
     if not labelled:
         samples = [replace(sample, mask=None) for sample in samples]
-    if config.clusters is None and layout.class_names is None and all(sample.mask is None for sample in samples):
+    unlabelled = layout.class_names is None and all(sample.mask is None for sample in samples)
+    if labelled and config.clusters is None and unlabelled:
         raise UsageError(f"{config.source} has no classes to count, so K must be given: --clusters K, for example 10")
     content = hashlib.sha256()
     for sample in samples:

@@ -43,6 +43,6 @@ def run_once(
     facts = work(progress)
     commit = Commit(fingerprint, progress.total, progress.total, 0, {}, facts)
     context.folder.finish(folder, commit)
-    progress.advance(progress.total)
+    progress.advance(progress.total - progress.done)
     context.events.write("end", stage=stage, errors=0, seconds=progress.finish(), **{unit: progress.total})
     return commit

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
-import ray
 from ray.train import ScalingConfig
 
 from datus2_ray import schemas, storage
-from datus2_ray.config import RefineConfig
 from datus2_ray.context import RunContext
 from datus2_ray.core import encoder_start
 from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, to_bytes
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.progress import Progress
+from datus2_ray.resources import Cluster
 from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stages.refine_data import split_images
+from datus2_ray.stage_configs import RefineConfig
 from datus2_ray.stages.refine_plan import MODEL, Training
-from datus2_ray.stages.refine_run import run_training
+from datus2_ray.stages.shares import split_images
+from datus2_ray.stages.training_run import Job, run_training
 
 VERSION = 1
 
@@ -79,14 +80,13 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     start, supervised = _write_start(folder.path("refine", name), spec, config, context.config.seed)
     context.events.write("begin", stage="refine", steps=config.steps, workers=training.workers)
     trained = run_training(
-        replace(training, start=start),
-        scaling,
+        Job("refine", train, replace(training, start=start), training.steps, scaling, lowest="held_out_loss"),
         folder.path("refine"),
         name,
         context.config.no_progress_seconds,
         lambda step: progress.advance(max(0, step - progress.done)),
     )
-    if trained.held_out_loss == sys.float_info.max:
+    if trained.metrics["held_out_loss"] == sys.float_info.max:
         raise DatusError(
             f"refine: the loss is not a number any more; lower refine.learning_rate {config.learning_rate}"
         )
@@ -107,9 +107,9 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
         "batch_size": training.batch_size * training.workers,
         "steps": config.steps,
         "epochs": -(-config.steps // training.epoch_steps),
-        "best_epoch": trained.epoch,
-        "best_step": trained.step,
-        "best_loss": trained.held_out_loss,
+        "best_epoch": trained.metrics["epoch"],
+        "best_step": trained.metrics["step"],
+        "best_loss": trained.metrics["held_out_loss"],
         "checkpoint": MODEL,
     }
     commit = _finish(context, stamp, masks.rows_out, facts)
@@ -117,6 +117,13 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     storage.remove(folder.path("refine", name))
     context.events.write("end", stage="refine", steps=config.steps, seconds=progress.finish())
     return commit
+
+
+def train(config: dict[str, Any]) -> Any:
+    """Run the training loop, as one of the workers."""
+    from datus2_ray.stages import refine_worker
+
+    return refine_worker.train(config)
 
 
 def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Training, ScalingConfig, SegmenterSpec]:
@@ -128,8 +135,8 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
         Settings that do not fit each other or the cluster.
     """
     config = context.config.refine
-    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus, gpus = int(cluster.get("CPU", 0)), int(cluster.get("GPU", 0))
+    cluster = Cluster.now()
+    cpus, gpus = cluster.cpus, cluster.gpus
     spec = SegmenterSpec(
         encoder=choose_encoder(config),
         output_stride=config.output_stride,
@@ -172,8 +179,7 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
 
 def choose_encoder(config: RefineConfig) -> str:
     """Give the encoder: the one that is set, else as large a ResNet as the cluster trains in reasonable time."""
-    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return config.encoder or ("resnet50" if cluster.get("GPU", 0) else "resnet18")
+    return config.encoder or ("resnet50" if Cluster.now().gpus else "resnet18")
 
 
 def plan_workers(config: RefineConfig, images: int, cpus: int, gpus: int) -> int:

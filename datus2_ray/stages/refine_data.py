@@ -7,9 +7,7 @@ every process that only decodes images half a gigabyte and some seconds.
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect_right
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -20,57 +18,13 @@ import ray.data
 
 from datus2_ray import storage
 from datus2_ray.core import images, masks
+from datus2_ray.resources import Cluster
+from datus2_ray.stages.shares import Split
 
 #: Bytes of decoded images among which a worker shuffles.
 SHUFFLE_BYTES = 2**26
 
 Pair = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Deals the images out into shares of equal size: one a worker to train on, one a worker to hold out.
-
-    Parameters
-    ----------
-    seed : int
-        The run's seed.
-    bounds : tuple of int
-        Ascending hashes at which the next share begins; shares 0 … W-1 are trained on, W … 2W-1 are held out.
-    """
-
-    seed: int
-    bounds: tuple[int, ...]
-
-    def share(self, image_id: str) -> int:
-        """Give the share of an image."""
-        return bisect_right(self.bounds, hash_id(self.seed, image_id))
-
-
-def split_images(image_ids: Collection[str], seed: int, workers: int, held_out: int) -> Split:
-    """Cut the images, in the order of their hashes, into equal shares.
-
-    Parameters
-    ----------
-    image_ids : collection of str
-        All images that have a mask.
-    seed : int
-        The run's seed.
-    workers : int
-        Training workers W.
-    held_out : int
-        Images that are held out, the last ones in that order.
-    """
-    hashes = sorted(hash_id(seed, image_id) for image_id in image_ids)
-    train = len(hashes) - held_out
-    cuts = [train * rank // workers for rank in range(1, workers + 1)]
-    cuts += [train + held_out * rank // workers for rank in range(1, workers)]
-    return Split(seed, tuple(hashes[cut] if cut < len(hashes) else 2**64 for cut in cuts))
-
-
-def hash_id(seed: int, image_id: str) -> int:
-    """Hash an image id, differently for every seed, to 64 bits."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\0{image_id}".encode(), digest_size=8).digest(), "big")
 
 
 @dataclass(frozen=True)
@@ -136,7 +90,7 @@ def stream_pairs(parts: Sequence[str], read: ReadPairs) -> Iterator[Pair]:
     # Ray Data's guard would take a slow training for a stalled reading; the driver watches the steps instead.
     dataset.context.execution_no_progress_timeout_s = -1
     # The workers take half of the CPUs at most; of a lone one the other half is left for reading.
-    cpus = min(1.0, ray.cluster_resources()["CPU"] / 2)  # type: ignore[no-untyped-call]
+    cpus = min(1.0, Cluster.now().cpus / 2)
     pairs = dataset.map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
     size = read.size
     block: pa.Table

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datus2_ray.stages.refine_data import ReadPairs, Split
+from datus2_ray.stages.refine_data import ReadPairs
+from datus2_ray.stages.shares import Split
 
 #: File of a segmenter, in a checkpoint and where the best one is kept.
 MODEL = "model.safetensors"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from datus2_ray.core.segmenter import Segmenter, from_bytes, pixel_cross_entropy
 from datus2_ray.stages.parts import configure_ray_data
 from datus2_ray.stages.refine_data import Pair, stack, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
+from datus2_ray.stages.training_worker import prepare_torch, teller
 
 #: File of a checkpoint beside the model: what going on with the training needs.
 TRAINING = "training.pt"
@@ -36,7 +36,7 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
     Parameters
     ----------
     config : dict
-        ``training``: :class:`Training`; ``watcher``: actor handle or None, told of every step.
+        ``plan``: :class:`Training`; ``watcher``: actor handle or None, told of every step.
 
     Returns
     -------
@@ -44,17 +44,17 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
         The history, a list a column, one entry a step: ``step``, ``epoch``, ``train_loss`` (mean over the workers),
         ``learning_rate``, ``held_out_loss`` (after an epoch's last step, NaN elsewhere).
     """
-    training: Training = config["training"]
+    training: Training = config["plan"]
     rank = ray.train.get_context().get_world_rank()
     configure_ray_data(no_progress_seconds=-1)
     device = ray.train.torch.get_device()
-    _prepare_torch(training, device)
+    prepare_torch(device, training.threads)
 
     segmenter = from_bytes(storage.read_bytes(training.start))
     model = ray.train.torch.prepare_model(segmenter)
     optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     first_epoch, history = _resume(segmenter, optimiser)
-    tell = _teller(config["watcher"], rank)
+    tell = teller(config["watcher"], rank)
     tell(first_epoch * training.epoch_steps)
     held_out = _held_out_batches(training, rank)
 
@@ -105,24 +105,6 @@ def learning_rate(training: Training, step: int) -> float:
 def checkpoint_name(epoch: int) -> str:
     """Name the folder of an epoch's checkpoint; the same in every run, unlike Ray's own, which holds the time."""
     return f"epoch-{epoch:04d}"
-
-
-def _prepare_torch(training: Training, device: torch.device) -> None:
-    if device.type == "cuda":
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
-        torch.backends.cudnn.deterministic = True
-        return
-    here = max(1, (os.cpu_count() or 1) // ray.train.get_context().get_local_world_size())
-    # Ray starts a worker that reserves half a CPU with one OpenMP thread.
-    torch.set_num_threads(min(training.threads, here))
-
-
-def _teller(watcher: Any, rank: int) -> Any:
-    """Give a function that reports a step; steps are taken by all workers together, so one of them reports."""
-    if watcher is None or rank:
-        return lambda step: None
-    return lambda step: watcher.tick.remote(step)
 
 
 def _resume(segmenter: Segmenter, optimiser: torch.optim.Optimizer) -> tuple[int, dict[str, list[float]]]:

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from datus2_ray.columns import list_arrays, list_column
-from datus2_ray.config import DiscoverConfig
 from datus2_ray.core.descriptors import mean_tokens
 from datus2_ray.core.louvain import Partition, louvain
 from datus2_ray.core.packed_bits import unpack
 from datus2_ray.core.segments import Segments, find_segments
+from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.read import scatter
 
 

@@ -24,19 +24,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datus2_ray import schemas, storage
-from datus2_ray.config import RefineConfig
 from datus2_ray.context import RunContext
 from datus2_ray.core.masks import encode_labels
 from datus2_ray.core.segmenter import from_bytes
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, part_name
+from datus2_ray.stage_configs import RefineConfig
 from datus2_ray.stages import refine_worker
 from datus2_ray.stages.refine import _write_start as write_start
-from datus2_ray.stages.refine import plan_training, plan_workers, refine
-from datus2_ray.stages.refine_data import ReadPairs, shuffled, split_images, stream_pairs, training_batches
+from datus2_ray.stages.refine import plan_training, plan_workers, refine, train
+from datus2_ray.stages.refine_data import ReadPairs, shuffled, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
-from datus2_ray.stages.refine_run import Trained, first_line, run_training
+from datus2_ray.stages.shares import split_images
+from datus2_ray.stages.training_run import Job, Trained, first_line, run_training
 
 SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
 
@@ -241,7 +242,7 @@ def train_here(training: Training) -> dict[str, list[float]]:
     """Train in this process, by Ray Train's local mode."""
     trainer = ray.train.torch.TorchTrainer(
         lambda config: refine_worker.train(config),
-        train_loop_config={"training": training, "watcher": None},
+        train_loop_config={"plan": training, "watcher": None},
         scaling_config=ray.train.ScalingConfig(num_workers=0),
     )
     return trainer.fit().return_value
@@ -318,7 +319,7 @@ def test_a_size_that_the_stride_does_not_divide_is_refused(made_run):
 
 
 def test_a_training_that_diverged_keeps_nothing(made_run, monkeypatch):
-    diverged = Trained("epoch-0000", 0, 1, 1.7976931348623157e308, {})
+    diverged = Trained("epoch-0000", {"epoch": 0, "step": 1, "held_out_loss": 1.7976931348623157e308}, {})
     monkeypatch.setattr("datus2_ray.stages.refine.run_training", lambda *arguments: diverged)
     context = made_run(24)
     with pytest.raises(DatusError, match=r"lower refine\.learning_rate"):
@@ -330,8 +331,9 @@ def test_a_training_that_cannot_start_ends_with_the_reason(made_run):
     context = made_run(24)
     impossible = ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1000})
     start = time.monotonic()
+    job = Job("refine", train, plan(context, 1), 6, impossible, lowest=None)
     with pytest.raises(DatusError, match=r"no optimiser step for 5 s \(step 0 of 6\)"):
-        run_training(plan(context, 1), impossible, context.folder.path("refine"), "name", 5, lambda step: None)
+        run_training(job, context.folder.path("refine"), "name", 5, lambda step: None)
     assert time.monotonic() - start < 60
 
 
@@ -339,9 +341,12 @@ def test_a_fault_of_a_worker_is_told_in_one_line():
     error = ray.train.v2.api.exceptions.WorkerGroupError(
         "a\nlong\ntrace", {1: StorageError("cannot read x"), 0: OSError()}
     )
-    assert first_line(error) == "OSError: "
+    assert first_line("refine", error) == "refine: OSError: "
     error = ray.train.v2.api.exceptions.ControllerError(ValueError("two\nlines"))
-    assert first_line(error) == "ValueError: lines"
+    assert first_line("refine", error) == "refine: ValueError: lines"
+    told = DatusError("a trace\ndatus2_ray.errors.DatusError: pretrain: collapsed")
+    error = ray.train.v2.api.exceptions.WorkerGroupError("a trace", {0: told})
+    assert first_line("pretrain", error) == "pretrain: collapsed"
 
 
 def training_processes() -> list[psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from datus2_ray import storage
 from datus2_ray.errors import DatusError
 from datus2_ray.stages.failure import cause_of
-from datus2_ray.stages.refine_plan import Training
 
 #: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.
 MOST_FAILURES = 3
@@ -29,25 +29,50 @@ POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
+class Job:
+    """A training that is to be done.
+
+    Parameters
+    ----------
+    stage : str
+        Whose it is, for errors; its settings have ``workers``.
+    loop : callable
+        What every worker runs: it takes ``{"plan": ..., "watcher": actor handle}``, reports a checkpoint now and then,
+        and returns its history. It imports what it needs when it is called: Ray's own actors have no need of models.
+    plan : object
+        What the loop is told.
+    steps : int
+        Optimiser steps.
+    scaling : ScalingConfig
+        How many workers, with which resources.
+    lowest : str or None
+        The metric whose lowest value decides which checkpoint is kept, the earliest of equals; None keeps the latest.
+    """
+
+    stage: str
+    loop: Callable[[dict[str, Any]], Any]
+    plan: Any
+    steps: int
+    scaling: ScalingConfig
+    lowest: str | None
+
+
+@dataclass(frozen=True)
 class Trained:
     """What is left of a training.
 
     Parameters
     ----------
     checkpoint : str
-        Name of the best checkpoint's folder in the run's folder: that with the lowest held-out loss.
-    epoch, step : int
-        When it was made.
-    held_out_loss : float
-        Its held-out loss.
+        Name of the kept checkpoint's folder in the training's folder.
+    metrics : dict
+        What was reported with it.
     history : dict of str to list of float
-        As :func:`datus2_ray.stages.refine_worker.train` gives it.
+        As the first worker's loop gives it.
     """
 
     checkpoint: str
-    epoch: int
-    step: int
-    held_out_loss: float
+    metrics: dict[str, Any]
     history: dict[str, list[float]]
 
 
@@ -71,72 +96,60 @@ class TrainingRun:
         """Give how often something moved, and the steps done."""
         return self._moves, self._step
 
-    def fit(self, training: Training, scaling: ScalingConfig, folder: str, name: str, patience: int) -> Trained:
+    def fit(self, job: Job, folder: str, name: str, patience: int) -> Trained:
         """Train, or go on with a training of this name in this folder."""
         os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_SECONDS)  # a checkpoint counts from the next check
         os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(patience)
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         filesystem, path = storage.resolve(folder)
         api: Any = ray.train  # whose type hints are those of its old version
+        kept = {"checkpoint_score_attribute": job.lowest, "checkpoint_score_order": "min"} if job.lowest else {}
         trainer = api.torch.TorchTrainer(
-            _train,
-            train_loop_config={"training": training, "watcher": ray.get_runtime_context().current_actor},
+            job.loop,
+            train_loop_config={"plan": job.plan, "watcher": ray.get_runtime_context().current_actor},
             torch_config=TorchConfig(timeout_s=patience),
-            scaling_config=scaling,
+            scaling_config=job.scaling,
             run_config=api.RunConfig(
                 name=name,
                 storage_path=path,
                 storage_filesystem=filesystem,
                 failure_config=api.FailureConfig(max_failures=MOST_FAILURES, controller_failure_limit=MOST_FAILURES),
-                checkpoint_config=api.CheckpointConfig(
-                    num_to_keep=1, checkpoint_score_attribute="held_out_loss", checkpoint_score_order="min"
-                ),
+                checkpoint_config=api.CheckpointConfig(num_to_keep=1, **kept),
                 logging_config=api.LoggingConfig(log_level="ERROR"),
             ),
         )
         try:
             result = trainer.fit()
         except TrainingFailedError as error:
-            raise DatusError(f"refine: {first_line(error)}") from error
-        kept = [
-            Trained(checkpoint.path.rsplit("/", 1)[-1], **metrics, history=result.return_value)
+            raise DatusError(first_line(job.stage, error)) from error
+        found = [
+            Trained(checkpoint.path.rsplit("/", 1)[-1], metrics, history=result.return_value)
             for checkpoint, metrics in result.best_checkpoints
         ]
         # The latest is kept beside the best.
-        return min(kept, key=lambda one: (one.held_out_loss, one.epoch))
+        return min(
+            found,
+            key=lambda one: (one.metrics[job.lowest], one.metrics["step"]) if job.lowest else -one.metrics["step"],
+        )
 
 
-def _train(config: dict[str, Any]) -> Any:
-    # Imported by the workers alone: this actor has no need of the models.
-    from datus2_ray.stages.refine_worker import train
-
-    return train(config)
-
-
-def first_line(error: TrainingFailedError) -> str:
+def first_line(stage: str, error: TrainingFailedError) -> str:
     """Say in one line why a training failed: what the first failed worker, else the controller, raised."""
     failures = getattr(error, "worker_failures", {})
     cause = failures[min(failures)] if failures else getattr(error, "controller_failure", error)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if lines else ''}"
+    last = lines[-1] if lines else ""
+    told = re.fullmatch(r"datus2_ray\.errors\.\w+: (.+)", last)
+    return told[1] if told else f"{stage}: {type(cause).__name__}: {last}"
 
 
-def run_training(
-    training: Training,
-    scaling: ScalingConfig,
-    folder: str,
-    name: str,
-    patience: int,
-    show: Callable[[int], Any],
-) -> Trained:
+def run_training(job: Job, folder: str, name: str, patience: int, show: Callable[[int], Any]) -> Trained:
     """Run a training to its end.
 
     Parameters
     ----------
-    training : Training
+    job : Job
         What to train.
-    scaling : ScalingConfig
-        On how many workers, with which resources.
     folder, name : str
         URI of the folder in which the training's own folder lies, and its name: the same name goes on from its last
         checkpoint.
@@ -153,16 +166,16 @@ def run_training(
     # Beside the driver, which is no spot instance; Ray Train puts its controller there as well.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     actor: Any = ray.remote(TrainingRun).options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote()
-    running = actor.fit.remote(training, scaling, folder, name, patience)
+    running = actor.fit.remote(job, folder, name, patience)
     try:
-        return _watch(actor, running, training.steps, patience, show)
+        return _watch(actor, running, job, patience, show)
     except RayError as error:
         raise cause_of(error) from error
     finally:
         ray.kill(actor)
 
 
-def _watch(actor: Any, running: Any, steps: int, patience: int, show: Callable[[int], Any]) -> Trained:
+def _watch(actor: Any, running: Any, job: Job, patience: int, show: Callable[[int], Any]) -> Trained:
     seen, step, since = -1, 0, time.monotonic()
     while not ray.wait([running], timeout=POLL_SECONDS)[0]:
         with contextlib.suppress(GetTimeoutError):  # not even this actor may have been able to start
@@ -172,10 +185,10 @@ def _watch(actor: Any, running: Any, steps: int, patience: int, show: Callable[[
         show(step)
         if time.monotonic() - since >= patience:
             raise DatusError(
-                f"refine: no optimiser step for {patience} s (step {step} of {steps}); the cluster may lack free CPUs "
-                "or GPUs, or a step takes longer: give fewer workers (--set refine.workers=N), smaller images "
-                "(refine.size), or --set no_progress_seconds=N"
+                f"{job.stage}: no optimiser step for {patience} s (step {step} of {job.steps}); the cluster may lack "
+                f"free CPUs or GPUs, or a step takes longer: give fewer workers (--set {job.stage}.workers=N), a "
+                f"smaller {job.stage}.batch_size, or --set no_progress_seconds=N"
             )
     trained: Trained = ray.get(running)
-    show(steps)
+    show(job.steps)
     return trained

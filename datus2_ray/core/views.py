@@ -1,0 +1,178 @@
+"""Views of images for self-supervised training: which crops, in which light, and their pixels, batched on the device.
+
+Every choice is drawn for the whole batch at once, from one generator, and only then are the pixels made: so a worker
+that holds a slice of the batch makes exactly the views that one worker would have made of it. (The libraries' batched
+transforms draw while they compute, from a global generator.)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import roi_align
+
+#: RGB → YIQ, in which a turn of the last two axes changes the hue and nothing else.
+_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
+
+#: Sides of a crop, width over height, as in Inception and all that followed it.
+ASPECT = (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """How a kind of view is drawn.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square view, in pixels.
+    area : tuple of float
+        Smallest and largest share of the image that it shows.
+    colour : float
+        Strength of the change of light: brightness and contrast by up to 0.4 times it, saturation by 0.2, hue by a
+        tenth of a turn; one view in five (times it) is grey.
+    blur : float
+        Share of the views that are blurred.
+    """
+
+    size: int
+    area: tuple[float, float]
+    colour: float
+    blur: float
+
+
+@dataclass(frozen=True)
+class Views:
+    """What was drawn for a batch of views, on the CPU.
+
+    Parameters
+    ----------
+    boxes : Tensor
+        float32, shape [B, 4]: left, top, right, bottom as shares of the image's sides.
+    mirrored : Tensor
+        bool, shape [B].
+    brightness, contrast : Tensor
+        float32, shape [B]: factors.
+    mixing : Tensor
+        float32, shape [B, 3, 3]: saturation and hue, as the matrix that turns an RGB triple into another.
+    sigma : Tensor
+        float32, shape [B]: deviation of the Gaussian blur in pixels, 0 for none.
+    """
+
+    boxes: Tensor
+    mirrored: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    mixing: Tensor
+    sigma: Tensor
+
+    def __getitem__(self, rows: slice) -> Views:
+        """Give the views of some rows of the batch."""
+        return Views(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def draw_views(spec: ViewSpec, batch: int, rng: np.random.Generator) -> Views:
+    """Draw the views of a batch, one an image.
+
+    Parameters
+    ----------
+    spec : ViewSpec
+        What may come.
+    batch : int
+        Images B.
+    rng : numpy.random.Generator
+        Asked for as many numbers whatever they turn out to be.
+    """
+    area = rng.uniform(*spec.area, batch)
+    aspect = np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), batch))
+    width, height = np.minimum(np.sqrt(area * aspect), 1), np.minimum(np.sqrt(area / aspect), 1)
+    left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+    mirrored = rng.random(batch) < 0.5
+    changed = rng.random(batch) < 0.8
+    brightness, contrast = (1 + 0.4 * spec.colour * changed * rng.uniform(-1, 1, batch) for _ in range(2))
+    saturation = 1 + 0.2 * spec.colour * changed * rng.uniform(-1, 1, batch)
+    saturation[rng.random(batch) < 0.2 * spec.colour] = 0
+    turn = 2 * math.pi * 0.1 * spec.colour * changed * rng.uniform(-1, 1, batch)
+    sigma = np.where(rng.random(batch) < spec.blur, rng.uniform(0.1, 2.0, batch), 0) * spec.size / 224
+    return Views(
+        boxes=_float(np.stack([left, top, left + width, top + height], axis=1)),
+        mirrored=torch.from_numpy(mirrored),
+        brightness=_float(brightness),
+        contrast=_float(contrast),
+        mixing=_mixing(torch.from_numpy(saturation), torch.from_numpy(turn)),
+        sigma=_float(sigma),
+    )
+
+
+def render_views(images: Tensor, views: Views, size: int) -> Tensor:
+    """Make the pixels of the views.
+
+    Parameters
+    ----------
+    images : Tensor
+        uint8, shape [B, 3, h, w], on any device.
+    views : Views
+        One an image.
+    size : int
+        Side of the views in pixels.
+
+    Returns
+    -------
+    Tensor
+        float32 in 0..1, shape [B, 3, size, size], on the images' device. Crops are averaged over their pixels, not
+        sampled (RoIAlign of He et al., arXiv 1703.06870, as a resize).
+    """
+    device = images.device
+    height, width = images.shape[-2:]
+    boxes = views.boxes.to(device) * torch.tensor([width, height, width, height], device=device)
+    pixels = roi_align(images.float().div_(255), list(boxes[:, None]), size, aligned=True)
+    pixels = torch.where(_column(views.mirrored, device), pixels.flip(-1), pixels)
+    pixels = (pixels * _column(views.brightness, device)).clamp_(0, 1)
+    weights = _YIQ[0].float().to(device).view(1, 3, 1, 1)
+    grey = (pixels * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    pixels = ((pixels - grey) * _column(views.contrast, device) + grey).clamp_(0, 1)
+    pixels = torch.einsum("bij,bjhw->bihw", views.mixing.to(device), pixels).clamp_(0, 1)
+    return _blur(pixels, views.sigma.to(device))
+
+
+def _blur(pixels: Tensor, sigma: Tensor) -> Tensor:
+    """Blur every image by its own Gaussian, rows then columns; an image with a deviation of 0 stays as it is."""
+    chosen = sigma > 0
+    if not chosen.any():
+        return pixels
+    radius = max(1, math.ceil(3 * float(sigma.max())))
+    offsets = torch.arange(-radius, radius + 1, device=pixels.device, dtype=torch.float32)
+    kernels = torch.exp(-0.5 * (offsets / sigma[chosen, None]) ** 2)
+    kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(3, 0)
+    count, _, height, width = pixels[chosen].shape
+    planes = pixels[chosen].reshape(1, 3 * count, height, width)
+    for kernel, padding in (
+        (kernels[:, None, None], (radius, radius, 0, 0)),
+        (kernels[:, None, :, None], (0, 0, radius, radius)),
+    ):
+        planes = functional.conv2d(functional.pad(planes, padding, mode="replicate"), kernel, groups=3 * count)
+    blurred = pixels.clone()
+    blurred[chosen] = planes.view(count, 3, height, width)
+    return blurred
+
+
+def _mixing(saturation: Tensor, turn: Tensor) -> Tensor:
+    """Give the matrices [B, 3, 3] that scale the chroma by the saturation and turn it by the angle."""
+    cosine, sine = saturation * torch.cos(turn), saturation * torch.sin(turn)
+    one, zero = torch.ones_like(turn), torch.zeros_like(turn)
+    chroma = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1).view(-1, 3, 3)
+    mixing: Tensor = torch.linalg.inv(_YIQ) @ chroma @ _YIQ
+    return mixing.float()
+
+
+def _column(values: Tensor, device: torch.device) -> Tensor:
+    return values.to(device).view(-1, 1, 1, 1)
+
+
+def _float(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values).float()

@@ -1,0 +1,135 @@
+"""What every worker of a self-supervised training does: the loop, its checkpoints, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed
+
+from datus2_ray.core.effective_rank import effective_rank
+from datus2_ray.core.pretrain_health import CollapseWatch
+from datus2_ray.core.pretrain_model import build_vit, start_statistics, to_bytes
+from datus2_ray.core.pretraining import Pretraining, StepResult
+from datus2_ray.stages.parts import configure_ray_data
+from datus2_ray.stages.pretrain_data import Held, held_batches, hold_images, streamed_batches
+from datus2_ray.stages.pretrain_plan import MODEL, Pretrain
+from datus2_ray.stages.scalars import Scalars
+from datus2_ray.stages.training_worker import prepare_torch, teller
+
+#: File of a checkpoint beside the backbone: what going on with the training needs.
+TRAINING = "training.pt"
+
+#: Steps whose scalars are fetched from the device at once.
+FETCHED = 10
+
+_HISTORY = ("step", "loss", "cls_loss", "patch_loss", "deviation", "information", "learning_rate", "effective_rank")
+
+
+def train(config: dict[str, Any]) -> dict[str, list[float | None]]:
+    """Train a backbone, as one of the workers of a ``TorchTrainer``.
+
+    Parameters
+    ----------
+    config : dict
+        ``plan``: :class:`Pretrain`; ``watcher``: actor handle or None, told of every step.
+
+    Returns
+    -------
+    dict
+        The history, a list a column, one entry a step; the losses are means over the workers, ``deviation`` and
+        ``information`` of the first worker's images, ``effective_rank`` is there at checkpoints and None elsewhere.
+    """
+    plan: Pretrain = config["plan"]
+    rank = ray.train.get_context().get_world_rank()
+    configure_ray_data(no_progress_seconds=-1)
+    device = ray.train.torch.get_device()
+    prepare_torch(device, plan.threads)
+    tell = teller(config["watcher"], rank)
+
+    build = partial(build_vit, plan.recipe, plan.start)
+    pretraining = Pretraining(
+        plan.recipe, build, *start_statistics(plan.start), device, ray.train.torch.prepare_model,
+        bfloat16=plan.dtype == "bfloat16",
+    )  # fmt: skip
+    history = _resume(pretraining)
+    tell(pretraining.steps_done)
+    wanted = plan.lanes_of(rank)
+    read = partial(tell, pretraining.steps_done)
+    batch = plan.recipe.batch_size
+    held_out = hold_images(plan, range(batch, 2 * batch), device, read) if rank == 0 else None
+    if plan.held:
+        held = hold_images(plan, wanted, device, read)
+        batches = held_batches(plan, held, wanted, pretraining.steps_done)
+    else:
+        batches = streamed_batches(plan, wanted, pretraining.steps_done, device)
+    scalars = Scalars(plan.scalars, pretraining.steps_done) if rank == 0 else None
+    collapse = CollapseWatch()
+    fresh: list[StepResult] = []
+    while pretraining.steps_done < plan.recipe.steps:
+        fresh.append(pretraining.step(next(batches), rank, plan.workers))
+        step = pretraining.steps_done
+        checkpoint = step % plan.checkpoint_steps == 0 or step == plan.recipe.steps
+        if len(fresh) == FETCHED or checkpoint:
+            _note(plan, history, fresh, step, collapse)
+            fresh = []
+        tell(step)
+        if checkpoint:
+            if held_out is not None and len(held_out.pixels):
+                history["effective_rank"][-1] = _rank_of(pretraining, held_out)
+            if scalars is not None:
+                scalars.write(history)
+            _checkpoint(rank, pretraining, history)
+    return history
+
+
+def _note(
+    plan: Pretrain, history: dict[str, list[float | None]], fresh: list[StepResult], step: int, collapse: CollapseWatch
+) -> None:
+    """Fetch the scalars of some steps from the device, and look whether the training still learns."""
+    losses = torch.stack([torch.stack([one.loss, one.cls_loss, one.patch_loss]) for one in fresh]).double()
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(losses)
+        losses /= plan.workers
+    observed = torch.stack([torch.stack([one.deviation, one.information]) for one in fresh]).double()
+    rows = torch.cat([losses, observed], dim=1).tolist()
+    for number, row in enumerate(rows, start=step - len(fresh) + 1):
+        values = (number, *row, plan.recipe.learning_rate_at(number - 1), None)
+        for name, value in zip(_HISTORY, values, strict=True):
+            history[name].append(value)
+        collapse.check(number, row[0], row[3], row[4])
+
+
+def _rank_of(pretraining: Pretraining, held_out: Held) -> float:
+    tokens = [pretraining.patch_tokens(pixels) for pixels in torch.split(held_out.pixels, 8)]
+    return effective_rank(torch.cat(tokens).flatten(0, 1))
+
+
+def _resume(pretraining: Pretraining) -> dict[str, list[float | None]]:
+    """Take up the last checkpoint, where there is one, and give the history so far."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return {name: [] for name in _HISTORY}
+    with checkpoint.as_directory() as folder:
+        state = torch.load(Path(folder, TRAINING), map_location="cpu", weights_only=True)
+    pretraining.load_state_dict(state["training"])
+    history: dict[str, list[float | None]] = json.loads(state["history"])
+    return history
+
+
+def _checkpoint(rank: int, pretraining: Pretraining, history: dict[str, list[float | None]]) -> None:
+    step = pretraining.steps_done
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
+        if rank == 0:
+            Path(folder, MODEL).write_bytes(to_bytes(pretraining.backbone()))
+            state = {"training": pretraining.state_dict(), "history": json.dumps(history)}
+            torch.save(state, Path(folder, TRAINING))
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report({"step": step}, checkpoint=checkpoint, checkpoint_dir_name=f"step-{step:08d}")
