@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format type-check bench clean
+.PHONY: demo test lint format type-check bench backbone clean
 
 demo: $(VENV)/.installed
 	$(BIN)/datus2 demo --out demo
@@ -26,8 +26,21 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/driver_memory.py
 
+# Trains the backbone that comes with the package: make backbone DATA=FOLDER (see datus2_ray/weights/README.md).
+# Interrupted, the same command goes on from the last checkpoint.
+RECIPE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+WEIGHTS := datus2_ray/weights/datus2-vit-tiny-8
+backbone: $(VENV)/.installed
+	@test -n "$(DATA)" || { echo "give the folder of the training images: make backbone DATA=FOLDER"; exit 2; }
+	$(BIN)/python backbone/collect.py $(DATA) backbone/images
+	$(BIN)/datus2 pretrain backbone/images --out backbone/run --config backbone/$(RECIPE).yaml
+	cp backbone/run/pretrain/backbone.safetensors $(WEIGHTS).safetensors
+	cp backbone/run/pretrain/backbone.json $(WEIGHTS).json
+	$(BIN)/python benchmarks/backbone.py $(DATA)
+	$(BIN)/python backbone/picture.py docs/backbone.png
+
 clean:
-	rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf demo backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -125,8 +125,9 @@ class PretrainConfig(StageConfig):
     image_size: int = Field(224, ge=32, description="Side of the square that views are cut from, in pixels.")
     global_size: int = Field(160, ge=16, description="Side of the two large views, in pixels.")
     local_size: int = Field(64, ge=8, description="Side of the small views, in pixels.")
-    global_area: tuple[float, float] = Field((0.25, 1.0), description="Share of the image that a large view shows.")
-    local_area: tuple[float, float] = Field((0.03, 0.25), description="Share of the image that a small view shows.")
+    region_area: tuple[float, float] = Field((0.3, 1.0), description="Share of the image that its views are cut from.")
+    global_area: tuple[float, float] = Field((0.4, 1.0), description="Share of the region that a large view shows.")
+    local_area: tuple[float, float] = Field((0.05, 0.4), description="Share of the region that a small view shows.")
     local_views: int = Field(6, ge=0, description="Small views an image.")
     colour: float = Field(0.5, ge=0, le=1, description="How much the light of a view changes; 1 as in DINO.")
     patch_objective: Literal["none", "masked", "correspondence"] = Field(
@@ -157,7 +158,7 @@ class PretrainConfig(StageConfig):
         for name in ("image_size", "global_size", "local_size"):
             if getattr(self, name) % self.patch_size:
                 raise ValueError(f"{name} must be a multiple of the patch size {self.patch_size}")
-        for name in ("global_area", "local_area"):
+        for name in ("region_area", "global_area", "local_area"):
             least, most = getattr(self, name)
             if not 0 < least <= most <= 1:
                 raise ValueError(f"{name} must be two rising shares in (0, 1]")

@@ -36,28 +36,25 @@ def feature_deviation(vectors: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def prototype_information(logits: Tensor, temperature: float) -> Tensor:
-    """Measure how much the chosen prototype tells of the image: the mutual information of the two, in nats.
+def prototype_information(assignments: Tensor) -> Tensor:
+    """Measure how much the chosen prototype tells of the view: the mutual information of the two, in nats.
 
     It is the entropy of the mean assignment less the mean entropy of the assignments: 0 where one prototype takes all
-    images, and where every image takes all prototypes alike, the two ways in which DINO collapses.
+    views, and where every view takes all prototypes alike, the two ways in which such a training collapses.
 
     Parameters
     ----------
-    logits : Tensor
-        Centred outputs of the teacher, shape [n, prototypes].
-    temperature : float
-        The teacher's.
+    assignments : Tensor
+        Rows that sum to 1, shape [n, prototypes].
 
     Returns
     -------
     Tensor
         Scalar between 0 and log(min(n, prototypes)).
     """
-    logs = functional.log_softmax(logits.float() / temperature, dim=1)
-    share = logs.exp()
-    mean = share.mean(0)
-    return (share * logs).sum(1).mean() - (mean * mean.clamp(min=1e-30).log()).sum()
+    mean = assignments.mean(0)
+    information: Tensor = torch.special.entr(mean).sum() - torch.special.entr(assignments).sum(1).mean()
+    return information
 
 
 class CollapseWatch:
@@ -81,6 +78,6 @@ class CollapseWatch:
         if self._low >= PATIENCE:
             raise DatusError(
                 f"pretrain: collapsed at step {step}: patch vectors deviate by {deviation:.3f} (least "
-                f"{LEAST_DEVIATION}), prototypes tell {information:.3f} nats of an image (least {LEAST_INFORMATION}); "
+                f"{LEAST_DEVIATION}), prototypes tell {information:.3f} nats of a view (least {LEAST_INFORMATION}); "
                 f"lower pretrain.learning_rate, raise pretrain.momentum, or give more images"
             )

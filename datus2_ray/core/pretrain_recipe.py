@@ -25,8 +25,10 @@ class Recipe:
         embeddings stand for, in pixels.
     global_size, local_size : int
         Sides of the two large and of the small views, in pixels.
+    region_area : tuple of float
+        Share of the image that all its views are cut from.
     global_area, local_area : tuple of float
-        Share of the image that they show.
+        Share of the region that they show.
     local_views : int
         Small views an image.
     colour : float
@@ -54,6 +56,7 @@ class Recipe:
     image_size: int
     global_size: int
     local_size: int
+    region_area: tuple[float, float]
     global_area: tuple[float, float]
     local_area: tuple[float, float]
     local_views: int

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from lightly.loss import DINOLoss, IBOTPatchLoss
 from lightly.models.modules.heads import DINOProjectionHead
 from lightly.models.modules.masked_vision_transformer_timm import MaskedVisionTransformerTIMM
 from lightly.models.utils import get_weight_decay_parameters, update_momentum
@@ -25,7 +24,8 @@ from torch import Tensor, nn
 from datus2_ray.core.patch_alignment import align_patches, draw_masks
 from datus2_ray.core.pretrain_health import feature_deviation, prototype_information
 from datus2_ray.core.pretrain_recipe import Recipe
-from datus2_ray.core.views import Views, draw_views, render_views
+from datus2_ray.core.prototype_loss import balanced_assignments, cls_cross_entropy, patch_cross_entropy
+from datus2_ray.core.views import Views, draw_boxes, draw_views, render_views
 
 GLOBALS = 2
 
@@ -135,13 +135,12 @@ class Pretraining:
         self.recipe, self.device, self._bfloat16 = recipe, device, bfloat16
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(recipe.seed)
-            self.student = Encoder(build(), recipe).to(device)
-            self.teacher = Encoder(build(), recipe).to(device)
+            vits = build(), build()
+            torch.default_generator.manual_seed(recipe.seed)  # the same heads, whatever the ViT took
+            self.student, self.teacher = (Encoder(vit, recipe).to(device) for vit in vits)
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(requires_grad=False)
         self._student = self.student if parallel is None else parallel(self.student)
-        self._cls_loss = DINOLoss(recipe.prototypes).to(device)
-        self._patch_loss = IBOTPatchLoss(recipe.prototypes).to(device)
         decayed, free = get_weight_decay_parameters([self.student])
         groups = [
             {"params": [p for p in decayed if p.requires_grad], "weight_decay": recipe.weight_decay},
@@ -165,7 +164,8 @@ class Pretraining:
         local = len(images)
         mine = slice(rank * local, (rank + 1) * local)
         rng = np.random.default_rng((recipe.seed, step))
-        views = [draw_views(spec, local * workers, rng)[mine] for spec in recipe.view_specs()]
+        regions = draw_boxes(recipe.region_area, local * workers, rng)
+        views = [draw_views(spec, regions, rng)[mine] for spec in recipe.view_specs()]
         grid = recipe.global_size // self.patch_size
         masks = None
         if recipe.patch_objective == "masked":
@@ -173,29 +173,26 @@ class Pretraining:
         pixels = [(render_views(images, view, spec.size) - self._mean) / self._std
                   for view, spec in zip(views, recipe.view_specs(), strict=True)]  # fmt: skip
         groups = [torch.cat(pixels[:GLOBALS]), *([torch.cat(pixels[GLOBALS:])] if recipe.local_views else [])]
+        temperature = recipe.teacher_temperature_at(step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
             with torch.no_grad():
                 tokens = self.teacher.encode(groups[0])
-                targets = self.teacher.cls_head(tokens[:, 0]).float()
-                patch_targets, wanted = self._patch_targets(tokens[:, self.teacher.prefix :], views, masks)
+                targets = balanced_assignments(self.teacher.cls_head(tokens[:, 0]).float(), temperature)
+                teacher_logits, wanted = self._teacher_patches(tokens[:, self.teacher.prefix :], views, masks)
+                patch_targets = [balanced_assignments(logits, temperature) for logits in teacher_logits]
             logits, patch_logits = self._student(groups, masks, wanted)
-        temperature = recipe.teacher_temperature_at(step)
-        cls_loss = self._cls_loss(
-            list(targets.split(local)), list(logits.float().split(local)), teacher_temp=temperature
-        )
+        cls_loss = cls_cross_entropy(torch.split(targets, local), torch.split(logits.float(), local))
         patch_losses = [
-            self._patch_loss(target, found.float(), chosen, teacher_temp=temperature)
-            for target, found, chosen in zip(patch_targets, patch_logits, wanted, strict=True)
+            patch_cross_entropy(target, told.float(), chosen)
+            for target, told, chosen in zip(patch_targets, patch_logits, wanted, strict=True)
         ]
         patch_loss = torch.stack(patch_losses).mean() if patch_losses else torch.zeros((), device=self.device)
         loss = cls_loss + patch_loss
         self._descend(loss)
-        observed = targets - self._cls_loss.center[0]
+        deviation = feature_deviation(tokens[:, self.teacher.prefix :].flatten(0, 1))
         return StepResult(
-            loss.detach(), cls_loss.detach(), patch_loss.detach(),
-            feature_deviation(tokens[:, self.teacher.prefix :].flatten(0, 1)),
-            prototype_information(observed, temperature),
-        )  # fmt: skip
+            loss.detach(), cls_loss.detach(), patch_loss.detach(), deviation, prototype_information(targets)
+        )
 
     @property
     def patch_size(self) -> int:
@@ -217,21 +214,24 @@ class Pretraining:
 
     def state_dict(self) -> dict[str, Any]:
         """Give everything that the training needs to go on as if it had not been interrupted."""
-        parts = (self.student, self.teacher, self._cls_loss, self._patch_loss, self._optimiser)
-        states = [part.state_dict() for part in parts]
-        return dict(zip(_STATE, states, strict=True)) | {"steps_done": self.steps_done}
+        return {
+            "student": self.student.state_dict(),
+            "teacher": self.teacher.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "steps_done": self.steps_done,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a training of the same recipe was."""
-        parts: tuple[Any, ...] = (self.student, self.teacher, self._cls_loss, self._patch_loss, self._optimiser)
-        for name, part in zip(_STATE, parts, strict=True):
-            part.load_state_dict(state[name])
+        self.student.load_state_dict(state["student"])
+        self.teacher.load_state_dict(state["teacher"])
+        self._optimiser.load_state_dict(state["optimiser"])
         self.steps_done = state["steps_done"]
 
-    def _patch_targets(
+    def _teacher_patches(
         self, tokens: Tensor, views: Sequence[Views], masks: Tensor | None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Give the teacher's prototypes for patches of each group of views, and for which patches."""
+        """Give the teacher's outputs for patches of each group of views, and say for which patches."""
         head: Any = self.teacher.patch_head
         if self.recipe.patch_objective == "none":
             return [], []
@@ -264,6 +264,3 @@ class Pretraining:
         self._optimiser.step()
         update_momentum(self.student, self.teacher, recipe.momentum_at(step))
         self.steps_done += 1
-
-
-_STATE = ("student", "teacher", "cls_loss", "patch_loss", "optimiser")

@@ -32,7 +32,7 @@ class ViewSpec:
     size : int
         Side of the square view, in pixels.
     area : tuple of float
-        Smallest and largest share of the image that it shows.
+        Smallest and largest share of the region that it shows.
     colour : float
         Strength of the change of light: brightness and contrast by up to 0.4 times it, saturation by 0.2, hue by a
         tenth of a turn; one view in five (times it) is grey.
@@ -76,22 +76,45 @@ class Views:
         return Views(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-def draw_views(spec: ViewSpec, batch: int, rng: np.random.Generator) -> Views:
+def draw_boxes(area: tuple[float, float], batch: int, rng: np.random.Generator) -> Tensor:
+    """Draw boxes that cover some share of an image.
+
+    Parameters
+    ----------
+    area : tuple of float
+        Smallest and largest share.
+    batch : int
+        Boxes B.
+    rng : numpy.random.Generator
+        Asked for as many numbers whatever they turn out to be.
+
+    Returns
+    -------
+    Tensor
+        float32, shape [B, 4]: left, top, right, bottom in 0..1.
+    """
+    share = rng.uniform(*area, batch)
+    aspect = np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), batch))
+    width, height = np.minimum(np.sqrt(share * aspect), 1), np.minimum(np.sqrt(share / aspect), 1)
+    left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+    return _float(np.stack([left, top, left + width, top + height], axis=1))
+
+
+def draw_views(spec: ViewSpec, regions: Tensor, rng: np.random.Generator) -> Views:
     """Draw the views of a batch, one an image.
 
     Parameters
     ----------
     spec : ViewSpec
         What may come.
-    batch : int
-        Images B.
+    regions : Tensor
+        The part of each image that views are cut from, as :func:`draw_boxes` gives it. All views of an image come from
+        one region: in a picture of a street or a reef, views from anywhere would show different things.
     rng : numpy.random.Generator
         Asked for as many numbers whatever they turn out to be.
     """
-    area = rng.uniform(*spec.area, batch)
-    aspect = np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), batch))
-    width, height = np.minimum(np.sqrt(area * aspect), 1), np.minimum(np.sqrt(area / aspect), 1)
-    left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+    batch = len(regions)
+    boxes = draw_boxes(spec.area, batch, rng)
     mirrored = rng.random(batch) < 0.5
     changed = rng.random(batch) < 0.8
     brightness, contrast = (1 + 0.4 * spec.colour * changed * rng.uniform(-1, 1, batch) for _ in range(2))
@@ -100,7 +123,7 @@ def draw_views(spec: ViewSpec, batch: int, rng: np.random.Generator) -> Views:
     turn = 2 * math.pi * 0.1 * spec.colour * changed * rng.uniform(-1, 1, batch)
     sigma = np.where(rng.random(batch) < spec.blur, rng.uniform(0.1, 2.0, batch), 0) * spec.size / 224
     return Views(
-        boxes=_float(np.stack([left, top, left + width, top + height], axis=1)),
+        boxes=regions[:, [0, 1, 0, 1]] + boxes * (regions[:, 2:] - regions[:, :2]).repeat(1, 2),
         mirrored=torch.from_numpy(mirrored),
         brightness=_float(brightness),
         contrast=_float(contrast),

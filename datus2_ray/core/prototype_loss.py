@@ -1,0 +1,79 @@
+"""Cross entropy between the prototypes that a teacher chooses and those that a student tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from lightly.loss.swav_loss import sinkhorn
+from torch import Tensor
+from torch.nn import functional
+
+#: Temperature of the student's outputs.
+STUDENT_TEMPERATURE = 0.1
+
+
+def balanced_assignments(logits: Tensor, temperature: float) -> Tensor:
+    """Assign the teacher's outputs to prototypes so that all prototypes are used alike (Sinkhorn-Knopp).
+
+    In short trainings with small batches this works at once, where DINO's running centre needs a while to settle; it is
+    also what DINOv2 does (Oquab et al., arXiv 2304.07193, section 4).
+
+    Parameters
+    ----------
+    logits : Tensor
+        Cosines with the prototypes, float32, shape [n, prototypes]; n may differ from worker to worker.
+    temperature : float
+        The teacher's.
+
+    Returns
+    -------
+    Tensor
+        Rows that sum to 1; the columns of all workers' rows together sum to about the same.
+    """
+    return cast(Tensor, sinkhorn(logits, epsilon=temperature, gather_distributed=True))
+
+
+def cls_cross_entropy(targets: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
+    """Compute DINO's loss: every view of the student tells what the teacher chose for every other view.
+
+    Parameters
+    ----------
+    targets : sequence of Tensor
+        Assignments of the first views, shape [B, prototypes] each.
+    logits : sequence of Tensor
+        The student's outputs for all views.
+
+    Returns
+    -------
+    Tensor
+        Scalar: mean over pairs of different views and over images.
+    """
+    losses = [
+        -(target * functional.log_softmax(told / STUDENT_TEMPERATURE, dim=1)).sum(1).mean()
+        for number, target in enumerate(targets)
+        for other, told in enumerate(logits)
+        if other != number
+    ]
+    return torch.stack(losses).mean()
+
+
+def patch_cross_entropy(targets: Tensor, logits: Tensor, wanted: Tensor) -> Tensor:
+    """Compute the mean over views of the mean over their wanted patches; a view without any counts as 0.
+
+    Parameters
+    ----------
+    targets, logits : Tensor
+        Assignments and the student's outputs of the wanted patches, shape [n, prototypes], in the order of ``wanted``.
+    wanted : Tensor
+        bool, shape [V, g, g].
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+    """
+    losses = -(targets * functional.log_softmax(logits / STUDENT_TEMPERATURE, dim=1)).sum(1)
+    share = 1 / wanted.sum((1, 2), keepdim=True).clamp(min=1)
+    return (losses * share.expand_as(wanted)[wanted]).sum() / len(wanted)

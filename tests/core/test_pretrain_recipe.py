@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from datus2_ray.stage_configs import PretrainConfig
+from datus2_ray.stages.pretrain import recipe_of
+
+RECIPE = recipe_of(PretrainConfig(steps=100, warmup_steps=10, learning_rate=0.5, momentum=0.9), seed=0)
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [RECIPE.learning_rate_at(step) for step in range(100)]
+    assert max(rates) == pytest.approx(0.5)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.005)
+
+
+def test_the_teacher_slows_down_to_a_stop_and_its_temperature_rises():
+    assert RECIPE.momentum_at(0) == pytest.approx(0.9)
+    assert RECIPE.momentum_at(99) == pytest.approx(1)
+    assert RECIPE.teacher_temperature_at(0) == pytest.approx(0.04)
+    assert RECIPE.teacher_temperature_at(30) == RECIPE.teacher_temperature_at(99) == pytest.approx(0.07)
+
+
+def test_an_image_is_seen_in_two_large_and_some_small_views():
+    sizes = [spec.size for spec in RECIPE.view_specs()]
+    assert sizes == [160, 160, *[64] * 6]

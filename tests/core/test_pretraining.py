@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from datus2_ray.core.backbone import Tap, load_backbone
+from datus2_ray.core.images import decode, resize
+from datus2_ray.core.pretrain_model import build_vit, config_json, start_statistics, to_bytes
+from datus2_ray.core.pretrain_recipe import Recipe
+from datus2_ray.core.pretraining import Pretraining
+from datus2_ray.errors import BackboneError
+
+TINY = Recipe(
+    patch_size=8, dim=64, depth=2, image_size=64, global_size=48, local_size=24, region_area=(0.5, 1.0),
+    global_area=(0.3, 1.0),
+    local_area=(0.1, 0.4), local_views=2, colour=0.5, patch_objective="correspondence", prototypes=64, hidden_dim=64,
+    bottleneck_dim=32, batch_size=16, steps=40, warmup_steps=4, learning_rate=2e-3, weight_decay=0.04, momentum=0.9,
+    seed=0,
+)  # fmt: skip
+OBJECTIVES = ("correspondence", "masked", "none")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def batch(scenes: Path) -> torch.Tensor:
+    files = sorted((scenes / "images").iterdir())[: TINY.batch_size]
+    return torch.stack([torch.from_numpy(resize(decode(file.read_bytes()), 64, 64)) for file in files]).permute(
+        0, 3, 1, 2
+    )
+
+
+def training(recipe: Recipe) -> Pretraining:
+    return Pretraining(recipe, partial(build_vit, recipe, None), *start_statistics(None), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_loss_falls_and_nothing_collapses(batch, objective):
+    pretraining = training(replace(TINY, patch_objective=objective))
+    results = [pretraining.step(batch) for _ in range(TINY.steps)]
+    losses = [float(result.loss) for result in results]
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+    assert float(results[-1].deviation) > 0.1
+    assert float(results[-1].information) > 0.1
+    assert (objective == "none") == (float(results[0].patch_loss) == 0)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_training_goes_on_as_if_it_had_not_been_interrupted(batch, objective):
+    recipe = replace(TINY, patch_objective=objective)
+    whole, first, second = training(recipe), training(recipe), training(recipe)
+    expected = [float(whole.step(batch).loss) for _ in range(6)]
+    assert [float(first.step(batch).loss) for _ in range(3)] == expected[:3]
+    second.load_state_dict(first.state_dict())
+    assert [float(second.step(batch).loss) for _ in range(3)] == expected[3:]
+    for name, value in whole.backbone().state_dict().items():
+        assert torch.equal(value, second.backbone().state_dict()[name]), name
+
+
+def test_another_seed_is_another_training(batch):
+    first, second = (training(replace(TINY, seed=seed)).step(batch) for seed in (0, 1))
+    assert float(first.loss) != float(second.loss)
+
+
+def test_the_global_random_state_is_left_alone(batch):
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    training(TINY).step(batch)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_file_is_the_teacher_and_loads_as_a_backbone(batch, tmp_path):
+    pretraining = training(TINY)
+    for _ in range(3):
+        pretraining.step(batch)
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(to_bytes(pretraining.backbone()))
+    file.with_suffix(".json").write_bytes(config_json(TINY, start_statistics(None)))
+    backbone = load_backbone(str(file))
+    assert (backbone.patch_size, backbone.dim, backbone.depth, backbone.input_size) == (8, 64, 2, 64)
+    found = backbone.extract(batch.permute(0, 2, 3, 1), [Tap("token")])[Tap("token")]
+    torch.testing.assert_close(found, pretraining.patch_tokens(batch), atol=0.02, rtol=0.02)  # the file is float16
+
+
+def test_a_training_goes_on_from_a_backbone(batch, tmp_path):
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(to_bytes(training(TINY).backbone()))
+    vit = build_vit(TINY, str(file))
+    assert all(parameter.requires_grad for parameter in vit.parameters())
+    going_on = Pretraining(TINY, partial(build_vit, TINY, str(file)), *start_statistics(str(file)), torch.device("cpu"))
+    assert float(going_on.step(batch).loss) == pytest.approx(float(training(TINY).step(batch).loss), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ("untrained:vit_small_patch16_dinov3", "plain ViTs with a CLS token"),
+        ("untrained:vit_tiny_patch16_224", "multiples of its patch size 16"),
+    ],
+)
+def test_a_backbone_that_cannot_be_trained_is_refused(start, reason):
+    with pytest.raises(BackboneError, match=reason):
+        build_vit(TINY, start)

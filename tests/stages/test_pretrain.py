@@ -1,0 +1,203 @@
+"""Pre-training under Ray Train: the same curve for any number of workers, after a kill, held or streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from datus2_ray import storage
+from datus2_ray.config import load
+from datus2_ray.context import RunContext
+from datus2_ray.core.backbone import load_backbone
+from datus2_ray.errors import DatusError, UsageError
+from datus2_ray.pretraining import pretrain as run_pretraining
+from datus2_ray.run_folder import Commit
+from datus2_ray.stages.ingest import ingest
+from datus2_ray.stages.pretrain import HISTORY, plan_pretraining, pretrain
+from datus2_ray.stages.pretrain_data import held_batches, hold_images, streamed_batches
+from datus2_ray.stages.pretrain_plan import MODEL
+
+SMALL = tuple(
+    f"pretrain.{setting}"
+    for setting in (
+        "dim=64", "depth=2", "image_size=64", "global_size=48", "local_size=24", "local_views=2", "prototypes=64",
+        "hidden_dim=64", "bottleneck_dim=32", "batch_size=8", "steps=12", "warmup_steps=2", "learning_rate=0.002",
+        "momentum=0.9", "checkpoint_steps=4", "held_out=4", "workers=1",
+    )
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def opened(open_run: Callable[..., RunContext], scenes: Path) -> Callable[..., tuple[RunContext, Commit]]:
+    def opened(*assignments: str, name: str = "run") -> tuple[RunContext, Commit]:
+        context = open_run(scenes, *SMALL, *assignments, name=name, dataset="demo", backbone=None)
+        return context, ingest(context, labelled=False)
+
+    return opened
+
+
+def curve(context: RunContext) -> dict[str, np.ndarray]:
+    table = storage.read_table(context.folder.path("pretrain", HISTORY))
+    return {name: table[name].to_numpy() for name in ("step", "loss", "cls_loss", "patch_loss", "deviation")}
+
+
+# Which images a step sees
+
+
+def held_order(context: RunContext, images: Commit, workers: int, steps: range) -> list[torch.Tensor]:
+    """Give whole batches, put together from the slices of so many workers."""
+    plan, _ = plan_pretraining(context, images)
+    plan = type(plan)(**{**vars(plan), "workers": workers})
+    streams = []
+    for rank in range(workers):
+        held = hold_images(plan, plan.lanes_of(rank), CPU, lambda: None)
+        streams.append(held_batches(plan, held, plan.lanes_of(rank), steps.start))
+    return [torch.cat([next(stream) for stream in streams]) for _ in steps]
+
+
+def test_a_batch_is_the_same_for_any_number_of_workers_and_after_a_resume(opened):
+    context, images = opened()
+    one = held_order(context, images, 1, range(7))
+    for workers in (2, 4):
+        assert all(torch.equal(a, b) for a, b in zip(one, held_order(context, images, workers, range(7)), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(one[4:], held_order(context, images, 2, range(4, 7)), strict=True))
+
+
+def test_a_pass_shows_every_image_once_but_those_held_out(opened):
+    context, images = opened("pretrain.batch_size=4")
+    plan, _ = plan_pretraining(context, images)
+    # 24 scenes, 4 held out: 5 in each of 4 lanes.
+    batches = held_order(context, images, 1, range(10))
+    first, second = ([image.numpy().tobytes() for batch in batches[i : i + 5] for image in batch] for i in (0, 5))
+    held_out = hold_images(plan, range(4, 8), CPU, lambda: None).pixels
+    assert len(set(first)) == 20
+    assert set(first) == set(second)
+    assert first != second
+    assert not set(first) & {image.numpy().tobytes() for image in held_out}
+    assert len(held_out) == 4
+
+
+def test_streamed_batches_are_whole_repeatable_and_of_the_worker_s_own_images(opened):
+    context, images = opened()
+    plan, _ = plan_pretraining(context, images)
+    wanted = range(4)
+    mine = {image.numpy().tobytes() for image in hold_images(plan, wanted, CPU, lambda: None).pixels}
+    first, second = (streamed_batches(plan, wanted, 0, CPU) for _ in range(2))
+    for _ in range(6):
+        batch = next(first)
+        assert torch.equal(batch, next(second))
+        assert batch.shape == (4, 3, 64, 64)
+        assert {image.numpy().tobytes() for image in batch} <= mine
+
+
+# What is learned
+
+
+@pytest.mark.slow
+def test_one_and_two_workers_agree_and_what_is_done_is_not_done_again(opened, capsys):
+    one, images = opened(name="one")
+    two, images_of_two = opened("pretrain.workers=2", name="two")
+    commit = pretrain(one, images)
+    pretrain(two, images_of_two)
+    first, second = curve(one), curve(two)
+    assert first["step"].tolist() == list(range(1, 13))
+    # Sums in another order: the same up to rounding at first, and that grows from step to step.
+    np.testing.assert_allclose(first["loss"][:3], second["loss"][:3], rtol=1e-4)
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=0.02)
+    assert first["loss"][-3:].mean() < first["loss"][:3].mean()
+    assert first["deviation"].min() > 0.1
+    assert commit.facts["effective_rank"] > 1
+    backbone = load_backbone(one.folder.path("pretrain", MODEL))
+    assert (backbone.dim, backbone.patch_size, backbone.input_size) == (64, 8, 64)
+    events = storage.list_files(one.folder.path("pretrain", "tensorboard"))
+    assert [entry.size > 100 for entry in events] == [True]
+    capsys.readouterr()
+    assert pretrain(one, images) == commit
+    assert "done before" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_training_whose_worker_is_killed_goes_on_along_the_same_curve(opened):
+    undisturbed, images = opened("pretrain.steps=24", name="undisturbed")
+    disturbed, same_images = opened("pretrain.steps=24", name="disturbed")
+    pretrain(undisturbed, images)
+    killed: list[int] = []
+
+    def kill() -> None:
+        folder = Path(disturbed.folder.path("pretrain"))
+        while not killed:
+            if any(folder.glob("*/step-00000008")):  # in the midst, with a checkpoint behind it
+                for process in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        if "RayTrainWorker" in " ".join(process.cmdline()):
+                            process.kill()
+                            killed.append(process.pid)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    pretrain(disturbed, same_images)
+    assert killed
+    expected, found = curve(undisturbed), curve(disturbed)
+    for name, values in expected.items():
+        assert np.array_equal(values, found[name]), name
+    assert storage.read_bytes(undisturbed.folder.path("pretrain", MODEL)) == storage.read_bytes(
+        disturbed.folder.path("pretrain", MODEL)
+    )
+
+
+@pytest.mark.slow
+def test_images_that_do_not_fit_are_streamed(opened):
+    context, images = opened("pretrain.memory=0.000001", "pretrain.steps=6")
+    assert not plan_pretraining(context, images)[0].held
+    pretrain(context, images)
+    assert np.isfinite(curve(context)["loss"]).all()
+
+
+@pytest.mark.slow
+def test_a_collapse_ends_the_command_with_the_reason(scenes, tmp_path, ray_session):
+    # One prototype holds no information: the surest collapse.
+    assignments = (*SMALL, "pretrain.prototypes=2", "pretrain.learning_rate=50", "pretrain.steps=400")
+    config = load({"source": str(scenes), "out": str(tmp_path / "run"), "dataset": "demo"}, assignments=assignments)
+    with pytest.raises(DatusError, match=r"^pretrain: (collapsed|the loss is not a number) at step \d+"):
+        run_pretraining(config)
+
+
+# What is refused
+
+
+def test_too_few_images_are_refused(opened):
+    context, images = opened("pretrain.batch_size=64")
+    with pytest.raises(UsageError, match=r"20 images to train on are fewer than pretrain\.batch_size = 64"):
+        pretrain(context, images)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "reason"),
+    [
+        ("pretrain.global_size=50", "multiple of the patch size"),
+        ("pretrain.local_area=[0.5, 0.1]", "two rising shares"),
+        ("pretrain.workers=3", "multiple of workers"),
+        ("pretrain.warmup_steps=50", "must not exceed steps"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(assignment, reason):
+    with pytest.raises(UsageError, match=reason):
+        load({"source": "in", "out": "out"}, assignments=(*SMALL, assignment))
+
+
+def test_the_library_is_asked_for_by_name_where_it_is_missing(monkeypatch, scenes, tmp_path):
+    config: Any = load({"source": str(scenes), "out": str(tmp_path / "run")})
+    monkeypatch.setattr("datus2_ray.pretraining.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'datus2-ray\[pretrain\]'"):
+        run_pretraining(config)
