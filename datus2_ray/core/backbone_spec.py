@@ -63,7 +63,7 @@ def parse_spec(text: str) -> Spec:
     ----------
     text : str
         A timm name (with or without a tag), the path of a weights file, ``FILE::TIMM_NAME``, ``untrained:TIMM_NAME``,
-        or :data:`DEFAULT_BACKBONE`, which is untrained as long as no weights come with the package.
+        or :data:`DEFAULT_BACKBONE`, whose weights come with the package and tell its architecture.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def parse_spec(text: str) -> Spec:
     """
     if text == DEFAULT_BACKBONE:
         shipped = PACKAGED_WEIGHTS if PACKAGED_WEIGHTS.is_file() else None
-        return Spec(text, architecture=text, file=shipped, untrained=shipped is None)
+        return Spec(text, architecture=None if shipped else text, file=shipped, untrained=shipped is None)
     if text.startswith(UNTRAINED):
         name = text.removeprefix(UNTRAINED)
         if name != DEFAULT_BACKBONE:

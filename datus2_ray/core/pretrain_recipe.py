@@ -44,6 +44,8 @@ class Recipe:
         Optimiser steps, and those over which the learning rate rises.
     learning_rate, weight_decay : float
         Of AdamW; the learning rate is the highest one.
+    temperature : float
+        Of the teacher's outputs; the student's is 0.1.
     momentum : float
         Of the teacher's average at the start; it rises to 1.
     seed : int
@@ -70,6 +72,7 @@ class Recipe:
     warmup_steps: int
     learning_rate: float
     weight_decay: float
+    temperature: float
     momentum: float
     seed: int
 
@@ -90,7 +93,3 @@ class Recipe:
         """Give the momentum of the teacher's average in a step."""
         momentum: float = cosine_schedule(step, self.steps, self.momentum, 1.0)
         return momentum
-
-    def teacher_temperature_at(self, step: int) -> float:
-        """Give the teacher's temperature: it rises from 0.04 to 0.07 over the first 30 % of the training."""
-        return 0.04 + 0.03 * min(1.0, step / max(1, 0.3 * self.steps))

@@ -173,7 +173,7 @@ class Pretraining:
         pixels = [(render_views(images, view, spec.size) - self._mean) / self._std
                   for view, spec in zip(views, recipe.view_specs(), strict=True)]  # fmt: skip
         groups = [torch.cat(pixels[:GLOBALS]), *([torch.cat(pixels[GLOBALS:])] if recipe.local_views else [])]
-        temperature = recipe.teacher_temperature_at(step)
+        temperature = recipe.temperature
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
             with torch.no_grad():
                 tokens = self.teacher.encode(groups[0])

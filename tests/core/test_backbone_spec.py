@@ -36,7 +36,7 @@ def test_the_packaged_model_is_untrained_until_its_weights_are_there(
     untrained = fingerprint(DEFAULT_BACKBONE)
     assert "untrained" in untrained
     shipped.write_bytes(b"weights")
-    assert parse_spec(DEFAULT_BACKBONE) == Spec(DEFAULT_BACKBONE, architecture=DEFAULT_BACKBONE, file=shipped)
+    assert parse_spec(DEFAULT_BACKBONE) == Spec(DEFAULT_BACKBONE, file=shipped)
     assert fingerprint(DEFAULT_BACKBONE) != untrained
     assert parse_spec(f"untrained:{DEFAULT_BACKBONE}").untrained
 

@@ -16,11 +16,9 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[-1] == pytest.approx(0.005)
 
 
-def test_the_teacher_slows_down_to_a_stop_and_its_temperature_rises():
+def test_the_teacher_slows_down_to_a_stop():
     assert RECIPE.momentum_at(0) == pytest.approx(0.9)
     assert RECIPE.momentum_at(99) == pytest.approx(1)
-    assert RECIPE.teacher_temperature_at(0) == pytest.approx(0.04)
-    assert RECIPE.teacher_temperature_at(30) == RECIPE.teacher_temperature_at(99) == pytest.approx(0.07)
 
 
 def test_an_image_is_seen_in_two_large_and_some_small_views():
