@@ -19,7 +19,8 @@ TINY = Recipe(
     patch_size=8, dim=64, depth=2, image_size=64, global_size=48, local_size=24, region_area=(0.5, 1.0),
     global_area=(0.3, 1.0),
     local_area=(0.1, 0.4), local_views=2, colour=0.5, patch_objective="correspondence", prototypes=64, hidden_dim=64,
-    bottleneck_dim=32, batch_size=16, steps=40, warmup_steps=4, learning_rate=2e-3, weight_decay=0.04, temperature=0.04, momentum=0.9,
+    bottleneck_dim=32, batch_size=16, steps=40, warmup_steps=4, learning_rate=2e-3, weight_decay=0.04, temperature=0.04,
+    momentum=0.9,
     seed=0,
 )  # fmt: skip
 OBJECTIVES = ("correspondence", "masked", "none")
