@@ -40,7 +40,7 @@ backbone: $(VENV)/.installed
 	$(BIN)/python backbone/picture.py docs/backbone.png
 
 clean:
-	rm -rf demo backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf demo backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .moto
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -6,7 +6,6 @@ import json
 import posixpath
 import uuid
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from datus2_ray import s3
 from datus2_ray.errors import StorageError
 
 
@@ -26,26 +26,28 @@ class FileEntry:
     modified_ns: int
 
 
-@lru_cache(maxsize=64)
-def _remote(root: str) -> pafs.FileSystem:
-    return pafs.FileSystem.from_uri(root)[0]
-
-
 def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
     """Give the file system of a URI and the path within it.
 
     Parameters
     ----------
     uri : str
-        A local path or ``s3://bucket/key``; credentials and endpoint come from the usual AWS environment.
+        A local path or ``s3://bucket/key``.
+
+    Raises
+    ------
+    StorageError
+        A URI of another scheme, or a bucket that cannot be found.
     """
-    if "://" not in uri:
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
         return pafs.LocalFileSystem(), absolute(uri)
-    scheme, rest = uri.split("://", 1)
+    if scheme != "s3" or not rest.strip("/"):
+        raise StorageError(f"{uri} is neither a local path nor s3://BUCKET/KEY")
     try:
-        return _remote(f"{scheme}://{rest.split('/', 1)[0]}"), rest.rstrip("/")
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise StorageError(f"cannot reach {uri}: {_first_line(error)}; check address and credentials") from error
+        return s3.open_bucket(rest.split("/", 1)[0]), rest.rstrip("/")
+    except OSError as error:
+        raise StorageError(f"cannot reach {uri}: {_reason(error, uri)}") from error
 
 
 def absolute(uri: str) -> str:
@@ -101,11 +103,15 @@ def exists(uri: str) -> bool:
 def read_bytes(uri: str) -> bytes:
     """Read a whole file; a missing or unreadable one is a :class:`StorageError` that names it."""
     filesystem, path = resolve(uri)
-    try:
+
+    def read() -> bytes:
         with filesystem.open_input_stream(path) as stream:
             return bytes(stream.read())
+
+    try:
+        return s3.patiently(read)
     except OSError as error:
-        raise StorageError(f"cannot read {uri}: {_first_line(error)}") from error
+        raise StorageError(f"cannot read {uri}: {_reason(error, uri)}") from error
 
 
 def write_bytes(uri: str, data: bytes | memoryview) -> None:
@@ -118,15 +124,20 @@ def write_bytes(uri: str, data: bytes | memoryview) -> None:
     # Readers of a folder of tables pass over names that start with an underscore.
     folder, name = posixpath.split(path)
     target = f"{folder}/_{name}.{uuid.uuid4().hex[:8]}.tmp" if local else path
-    try:
+
+    def write() -> None:
         if local:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         with filesystem.open_output_stream(target) as stream:
             stream.write(data)
         if local:
             Path(target).replace(path)
+
+    try:
+        s3.patiently(write)
     except OSError as error:
-        raise StorageError(f"cannot write {uri}: {_first_line(error)}; check the folder's rights and space") from error
+        remedy = "; check the folder's rights and space" if local else ""
+        raise StorageError(f"cannot write {uri}: {_reason(error, uri)}{remedy}") from error
 
 
 def remove(uri: str) -> None:
@@ -153,18 +164,18 @@ def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
     """Read one Parquet file, or only some of its columns."""
     filesystem, path = resolve(uri)
     try:
-        return pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
+        return s3.patiently(lambda: pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None))
     except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(f"cannot read the table {uri}: {_first_line(error)}") from error
+        raise StorageError(f"cannot read the table {uri}: {_reason(error, uri)}") from error
 
 
 def count_rows(uri: str) -> int:
     """Count the rows of a Parquet file from its footer."""
     filesystem, path = resolve(uri)
     try:
-        return int(pq.read_metadata(path, filesystem=filesystem).num_rows)
+        return int(s3.patiently(lambda: pq.read_metadata(path, filesystem=filesystem)).num_rows)
     except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(f"cannot read the table {uri}: {_first_line(error)}") from error
+        raise StorageError(f"cannot read the table {uri}: {_reason(error, uri)}") from error
 
 
 def write_table(uri: str, table: pa.Table) -> None:
@@ -176,10 +187,12 @@ def write_table(uri: str, table: pa.Table) -> None:
 
 def _checked(call: Any, argument: Any, uri: str) -> Any:
     try:
-        return call(argument)
+        return s3.patiently(lambda: call(argument))
     except OSError as error:
-        raise StorageError(f"cannot read {uri}: {_first_line(error)}") from error
+        raise StorageError(f"cannot read {uri}: {_reason(error, uri)}") from error
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException, uri: str) -> str:
+    if uri.startswith("s3://"):
+        return s3.explain(str(error), uri.split("/")[2])
     return str(error).splitlines()[0] if str(error) else type(error).__name__
