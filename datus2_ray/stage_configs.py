@@ -142,7 +142,7 @@ class PretrainConfig(StageConfig):
     warmup_steps: int = Field(1_000, ge=0, description="Steps over which the learning rate rises.")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's highest learning rate.")
     weight_decay: float = Field(0.04, ge=0, description="AdamW's weight decay.")
-    temperature: float = Field(0.04, gt=0, lt=0.1, description="Of the teacher's outputs; the student's is 0.1.")
+    temperature: float = Field(0.04, ge=0.02, lt=0.1, description="Of the teacher's outputs; the student's is 0.1.")
     momentum: float = Field(0.996, ge=0, lt=1, description="Of the teacher's average at the start; rises to 1.")
     dtype: Literal["float32", "bfloat16"] | None = Field(
         None, description="Arithmetic of the forward passes; default bfloat16 on a GPU, float32 on a CPU."
@@ -150,9 +150,11 @@ class PretrainConfig(StageConfig):
     held_out: int = Field(128, ge=0, description="Images that are not trained on, for the score without labels.")
     checkpoint_steps: int = Field(500, ge=1, description="Steps between two checkpoints.")
     memory: float = Field(
-        16.0, gt=0, description="GB of decoded images that a worker keeps; more are streamed, pass after pass."
+        4.0, gt=0, description="GB of decoded images that a worker keeps; more are streamed, pass after pass."
     )
-    workers: int | None = Field(None, ge=1, description="Training workers; default one a GPU, else one.")
+    workers: int | None = Field(
+        None, ge=1, description="Training workers; default one a GPU, else one.", json_schema_extra=EXECUTION
+    )
 
     @model_validator(mode="after")
     def _views_fit(self) -> PretrainConfig:

@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from datus2_ray.core.views import Views
 
+#: Smallest and largest share of the patches that is hidden from a view.
+HIDDEN = (0.1, 0.5)
+
 
 def align_patches(tokens: Tensor, of: Views, to: Views, grid: int) -> tuple[Tensor, Tensor]:
     """Read one view's patch vectors at the places that the patches of another view show.
@@ -43,7 +46,7 @@ def align_patches(tokens: Tensor, of: Views, to: Views, grid: int) -> tuple[Tens
     return read.flatten(2).transpose(1, 2), seen
 
 
-def draw_masks(batch: int, grid: int, rng: np.random.Generator, share: tuple[float, float] = (0.1, 0.5)) -> Tensor:
+def draw_masks(batch: int, grid: int, rng: np.random.Generator) -> Tensor:
     """Hide a rectangle of patches from every second view (iBOT, Zhou et al., arXiv 2111.07832, section 4.1).
 
     Parameters
@@ -52,15 +55,13 @@ def draw_masks(batch: int, grid: int, rng: np.random.Generator, share: tuple[flo
         Views, and patches a side.
     rng : numpy.random.Generator
         Source of the choices.
-    share : tuple of float
-        Smallest and largest share of the patches that is hidden.
 
     Returns
     -------
     Tensor
         bool, shape [batch, grid, grid], true where hidden.
     """
-    area = rng.uniform(*share, batch) * grid**2
+    area = rng.uniform(*HIDDEN, batch) * grid**2
     aspect = np.exp(rng.uniform(np.log(0.3), np.log(1 / 0.3), batch))
     height = np.clip(np.rint(np.sqrt(area * aspect)), 1, grid - 1)
     width = np.clip(np.rint(area / height), 1, grid - 1)

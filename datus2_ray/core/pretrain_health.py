@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from datus2_ray.errors import DatusError
-
 #: Under these the training has collapsed: vectors that all look alike, prototypes that tell nothing of the image.
 LEAST_DEVIATION = 0.02
 LEAST_INFORMATION = 0.02
@@ -58,26 +56,27 @@ def prototype_information(assignments: Tensor) -> Tensor:
 
 
 class CollapseWatch:
-    """Ends a training that has learned, over :data:`PATIENCE` steps in a row, that everything is the same."""
+    """Tells when a training has learned, over :data:`PATIENCE` steps in a row, that everything is the same."""
 
     def __init__(self) -> None:
         self._low = 0
 
-    def check(self, step: int, loss: float, deviation: float, information: float) -> None:
+    def check(self, step: int, loss: float, deviation: float, information: float) -> str | None:
         """Look at one step.
 
-        Raises
-        ------
-        DatusError
-            The loss is no number, or the features have collapsed; says what to change.
+        Returns
+        -------
+        str or None
+            Where the loss is no number, or the features have collapsed: what happened, and what to change.
         """
         if not math.isfinite(loss):
-            raise DatusError(f"pretrain: the loss is not a number at step {step}; lower pretrain.learning_rate")
+            return f"pretrain: the loss is not a number at step {step}; lower pretrain.learning_rate"
         collapsed = deviation < LEAST_DEVIATION or information < LEAST_INFORMATION
         self._low = self._low + 1 if collapsed else 0
-        if self._low >= PATIENCE:
-            raise DatusError(
-                f"pretrain: collapsed at step {step}: patch vectors deviate by {deviation:.3f} (least "
-                f"{LEAST_DEVIATION}), prototypes tell {information:.3f} nats of a view (least {LEAST_INFORMATION}); "
-                f"lower pretrain.learning_rate, raise pretrain.momentum, or give more images"
-            )
+        if self._low < PATIENCE:
+            return None
+        return (
+            f"pretrain: collapsed at step {step}: patch vectors deviate by {deviation:.3f} (least {LEAST_DEVIATION}), "
+            f"prototypes tell {information:.3f} nats of a view (least {LEAST_INFORMATION}); lower "
+            f"pretrain.learning_rate, raise pretrain.momentum, or give more images"
+        )

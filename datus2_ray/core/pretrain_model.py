@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, cast
 
 import safetensors.torch
 import timm
+from lightly.models.utils import initialize_positional_embedding
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -15,49 +17,59 @@ from datus2_ray.core.backbone import load_backbone
 from datus2_ray.core.pretrain_recipe import Recipe
 from datus2_ray.errors import BackboneError
 
-Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Parameters
+    ----------
+    vit : VisionTransformer
+        The model, in training mode.
+    mean, std : tuple of float
+        RGB statistics that its pixels are normalised with, for pixels in 0..1.
+    """
+
+    vit: VisionTransformer
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
-def build_vit(recipe: Recipe, start: str | None) -> VisionTransformer:
-    """Build the model: random, by torch's own generator, or a backbone of any kind that can be masked.
+def build_start(recipe: Recipe, backbone: str | None) -> Start:
+    """Build the model: random, by torch's own generator, or a backbone that can be trained on.
 
     Parameters
     ----------
     recipe : Recipe
         Its size, where it starts from scratch.
-    start : str or None
+    backbone : str or None
         As for :func:`~datus2_ray.core.backbone.load_backbone`.
 
     Raises
     ------
     BackboneError
-        The backbone cannot be had, is none of timm's plain vision transformers with a CLS token, or its patches do not
+        The backbone cannot be had, is not a plain vision transformer of timm's with a CLS token, or its patches do not
         fit the views.
     """
-    if start is None:
+    if backbone is None:
         vit = timm.create_model(
             "vit_tiny_patch16_224", num_classes=0, dynamic_img_size=True,
             patch_size=recipe.patch_size, embed_dim=recipe.dim, depth=recipe.depth,
             num_heads=recipe.dim // 64, img_size=recipe.image_size,
         )  # fmt: skip
-        return cast(VisionTransformer, vit)
-    backbone = load_backbone(start)
-    if not isinstance(backbone.model, VisionTransformer) or backbone.model.cls_token is None:
-        raise BackboneError(f"pretrain cannot go on from {backbone.name}: it takes plain ViTs with a CLS token")
-    blocks: Any = backbone.model.blocks
-    if infer_vit(backbone.model.state_dict(), backbone.name).arguments["num_heads"] != blocks[0].attn.num_heads:
-        raise BackboneError(f"pretrain cannot go on from {backbone.name}: its file would not tell its number of heads")
+        # Smooth from the start: noise in them would be averaged away in small views and come back in large images.
+        initialize_positional_embedding(vit.pos_embed, "sincos", vit.num_prefix_tokens)
+        return Start(vit, IMAGENET_MEAN, IMAGENET_STD)
+    loaded = load_backbone(backbone)
+    # Its relatives (distilled, EVA, with relative positions) make their tokens in other ways.
+    if type(loaded.model) is not VisionTransformer or loaded.model.cls_token is None or loaded.model.pos_embed is None:
+        raise BackboneError(f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token")
     for size in (recipe.image_size, recipe.global_size, recipe.local_size):
-        backbone.grid(size, size)
-    return backbone.model.train().requires_grad_()
-
-
-def start_statistics(start: str | None) -> Statistics:
-    """Give mean and deviation of the pixels for the model that a training starts from."""
-    if start is None:
-        return IMAGENET_MEAN, IMAGENET_STD
-    backbone = load_backbone(start)
-    return backbone.mean, backbone.std
+        loaded.grid(size, size)
+    vit = cast(VisionTransformer, loaded.model.train().requires_grad_())
+    vit.reset_classifier(0)
+    vit.fc_norm.requires_grad_(requires_grad=False)  # of a classifier too; the loss does not reach it
+    return Start(vit, loaded.mean, loaded.std)
 
 
 def to_bytes(vit: nn.Module) -> bytes:
@@ -66,7 +78,18 @@ def to_bytes(vit: nn.Module) -> bytes:
     return safetensors.torch.save(state)
 
 
-def config_json(recipe: Recipe, statistics: Statistics) -> bytes:
-    """Write the JSON that lies beside the file, with what the tensors alone do not tell."""
-    mean, std = statistics
-    return json.dumps({"mean": mean, "std": std, "input_size": recipe.image_size}, indent=1).encode()
+def config_json(recipe: Recipe, start: Start) -> bytes:
+    """Write the JSON that lies beside the file: what was trained, in timm's words, and what its pixels were like.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What it was trained by.
+    start : Start
+        What it started from, whose architecture it has.
+    """
+    told = infer_vit(dict(start.vit.state_dict()), "the start")
+    blocks: Any = start.vit.blocks
+    architecture = {"name": told.name, **told.arguments, "num_heads": blocks[0].attn.num_heads}
+    config = {"architecture": architecture, "mean": start.mean, "std": start.std, "input_size": recipe.image_size}
+    return json.dumps(config, indent=1).encode()

@@ -21,8 +21,8 @@ class Recipe:
     patch_size, dim, depth : int
         Of the ViT that is trained from scratch: side of a patch in pixels, width (64 a head), blocks.
     image_size : int
-        Side of the square that every image is resized to once, from which the views are cut, and which the position
-        embeddings stand for, in pixels.
+        Side of the square that every image is resized to once, and from which the views are cut, in pixels; from
+        scratch, position embeddings are made for it.
     global_size, local_size : int
         Sides of the two large and of the small views, in pixels.
     region_area : tuple of float

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from datus2_ray.core.patch_alignment import align_patches, draw_masks
 from datus2_ray.core.pretrain_health import feature_deviation, prototype_information
+from datus2_ray.core.pretrain_model import Start
 from datus2_ray.core.pretrain_recipe import Recipe
 from datus2_ray.core.prototype_loss import balanced_assignments, cls_cross_entropy, patch_cross_entropy
 from datus2_ray.core.views import Views, draw_boxes, draw_views, render_views
@@ -42,8 +43,8 @@ class StepResult:
     loss, cls_loss, patch_loss : Tensor
         Mean over this worker's images; the first is the sum of the others.
     deviation, information : Tensor
-        Of the teacher's patches: :func:`~datus2_ray.core.pretrain_health.feature_deviation` and
-        :func:`~datus2_ray.core.pretrain_health.prototype_information`.
+        :func:`~datus2_ray.core.pretrain_health.feature_deviation` of the teacher's patches, and
+        :func:`~datus2_ray.core.pretrain_health.prototype_information` of its CLS tokens.
     """
 
     loss: Tensor
@@ -110,9 +111,7 @@ class Pretraining:
     recipe : Recipe
         What is trained, and how.
     build : callable
-        Makes the ViT, the same one at every call.
-    mean, std : tuple of float
-        RGB statistics for pixels in 0..1 that the ViT is trained with.
+        Makes what the training starts from; called twice, for student and teacher, who start alike.
     device : torch.device
         Where it computes.
     parallel : callable, optional
@@ -124,9 +123,7 @@ class Pretraining:
     def __init__(
         self,
         recipe: Recipe,
-        build: Callable[[], VisionTransformer],
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        build: Callable[[], Start],
         device: torch.device,
         parallel: Callable[[nn.Module], nn.Module] | None = None,
         *,
@@ -135,9 +132,9 @@ class Pretraining:
         self.recipe, self.device, self._bfloat16 = recipe, device, bfloat16
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(recipe.seed)
-            vits = build(), build()
+            starts = build(), build()
             torch.default_generator.manual_seed(recipe.seed)  # the same heads, whatever the ViT took
-            self.student, self.teacher = (Encoder(vit, recipe).to(device) for vit in vits)
+            self.student, self.teacher = (Encoder(start.vit, recipe).to(device) for start in starts)
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(requires_grad=False)
         self._student = self.student if parallel is None else parallel(self.student)
@@ -147,7 +144,9 @@ class Pretraining:
             {"params": [p for p in free if p.requires_grad], "weight_decay": 0.0},
         ]
         self._optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type == "cuda")
-        self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))
+        self._mean, self._std = (
+            torch.tensor(values, device=device).view(3, 1, 1) for values in (starts[0].mean, starts[0].std)
+        )
         self.steps_done = 0
 
     def step(self, images: Tensor, rank: int = 0, workers: int = 1) -> StepResult:
@@ -170,7 +169,8 @@ class Pretraining:
         masks = None
         if recipe.patch_objective == "masked":
             masks = torch.cat([draw_masks(local * workers, grid, rng)[mine] for _ in range(GLOBALS)]).to(self.device)
-        pixels = [(render_views(images, view, spec.size) - self._mean) / self._std
+        shown = images.float().div_(255)
+        pixels = [(render_views(shown, view, spec.size) - self._mean) / self._std
                   for view, spec in zip(views, recipe.view_specs(), strict=True)]  # fmt: skip
         groups = [torch.cat(pixels[:GLOBALS]), *([torch.cat(pixels[GLOBALS:])] if recipe.local_views else [])]
         temperature = recipe.temperature

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
-from lightly.loss.swav_loss import sinkhorn
+import torch.distributed
 from torch import Tensor
 from torch.nn import functional
 
 #: Temperature of the student's outputs.
 STUDENT_TEMPERATURE = 0.1
 
+#: Times that the columns, then the rows, are scaled.
+SINKHORN_STEPS = 3
+
 
 def balanced_assignments(logits: Tensor, temperature: float) -> Tensor:
     """Assign the teacher's outputs to prototypes so that all prototypes are used alike (Sinkhorn-Knopp).
 
     In short trainings with small batches this works at once, where DINO's running centre needs a while to settle; it is
-    also what DINOv2 does (Oquab et al., arXiv 2304.07193, section 4).
+    also what DINOv2 does (Oquab et al., arXiv 2304.07193, section 4), after SwAV (Caron et al., arXiv 2006.09882).
 
     Parameters
     ----------
     logits : Tensor
-        Cosines with the prototypes, float32, shape [n, prototypes]; n may differ from worker to worker.
+        Cosines with the prototypes, float32, shape [n, prototypes]. The rows of all workers of a distributed training
+        are balanced together, and n may differ from worker to worker (which lightly's ``sinkhorn`` does not allow).
     temperature : float
         The teacher's.
 
@@ -32,7 +35,14 @@ def balanced_assignments(logits: Tensor, temperature: float) -> Tensor:
     Tensor
         Rows that sum to 1; the columns of all workers' rows together sum to about the same.
     """
-    return cast(Tensor, sinkhorn(logits, epsilon=temperature, gather_distributed=True))
+    assignments = torch.exp((logits - 1) / temperature)  # a cosine is at most 1, so nothing overflows
+    for _ in range(SINKHORN_STEPS):
+        columns = assignments.sum(0)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(columns)
+        assignments = assignments / columns.clamp(min=torch.finfo(columns.dtype).tiny)
+        assignments = assignments / assignments.sum(1, keepdim=True).clamp(min=torch.finfo(columns.dtype).tiny)
+    return assignments
 
 
 def cls_cross_entropy(targets: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:

@@ -6,13 +6,12 @@ from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
-from ray.train import ScalingConfig
 
 from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.backbone_spec import describe_weights, parse_spec
 from datus2_ray.core.backbone_spec import fingerprint as weights_fingerprint
-from datus2_ray.core.pretrain_model import build_vit, config_json, start_statistics
+from datus2_ray.core.pretrain_model import build_start, config_json
 from datus2_ray.core.pretrain_recipe import Recipe
 from datus2_ray.errors import UsageError
 from datus2_ray.progress import Progress
@@ -21,8 +20,8 @@ from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stage_configs import PretrainConfig
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.pretrain_plan import MODEL, Pretrain
-from datus2_ray.stages.shares import split_images
-from datus2_ray.stages.training_run import Job, run_training
+from datus2_ray.stages.shares import image_ids, split_images
+from datus2_ray.stages.training_run import Job, plan_scaling, run_training
 
 VERSION = 1
 
@@ -55,34 +54,39 @@ def pretrain(context: RunContext, images: Commit) -> Commit:
     DatusError
         The training failed, stalled, diverged or collapsed.
     """
-    config, start = context.config.pretrain, context.config.backbone
-    identity = {**config.identity(), "seed": context.config.seed, "start": start and weights_fingerprint(start)}
+    config, backbone = context.config.pretrain, context.config.backbone
+    # First, so that what is refused leaves an earlier result as it is.
+    plan = plan_pretraining(context, images)
+    start = build_start(plan.recipe, backbone)
+    beside = config_json(plan.recipe, start)
+    identity = {
+        **config.identity(),
+        "dtype": plan.dtype,
+        "held": plan.held,
+        "seed": context.config.seed,
+        "start": backbone and weights_fingerprint(backbone),
+    }
     stamp = fingerprint("pretrain", VERSION, identity, [images.fingerprint])
     folder = context.folder
 
     def work(progress: Progress) -> dict[str, Any]:
-        plan, scaling = plan_pretraining(context, images)
-        vit = build_vit(plan.recipe, start)  # here, where a fault in its weights is seen at once
         progress.total = config.steps
-        # Of another recipe, images or number of workers: another training.
-        name = f"{stamp[:16]}-{plan.workers}"
         trained = run_training(
-            Job("pretrain", train, plan, config.steps, scaling, lowest=None),
+            Job("pretrain", train, plan, config.steps, plan_scaling(plan.workers), lowest=None),
             folder.path("pretrain"),
-            name,
+            stamp[:16],
             context.config.no_progress_seconds,
             lambda step: progress.advance(max(0, min(step, config.steps - 1) - progress.done)),
         )
-        checkpoint = folder.path("pretrain", name, trained.checkpoint)
+        checkpoint = folder.path("pretrain", stamp[:16], trained.checkpoint)
         storage.write_bytes(folder.path("pretrain", MODEL), storage.read_bytes(storage.join(checkpoint, MODEL)))
-        storage.write_bytes(folder.path("pretrain", CONFIG), config_json(plan.recipe, start_statistics(start)))
+        storage.write_bytes(folder.path("pretrain", CONFIG), beside)
         history = pa.table(trained.history).cast(schemas.PRETRAINING_HISTORY)
         storage.write_table(folder.path("pretrain", HISTORY), history)
-        storage.remove(folder.path("pretrain", name))  # optimiser states, of use to nobody now
         last = history.slice(history.num_rows - 1).to_pylist()[0]
         return {
-            "start": describe_weights(parse_spec(start)) if start else None,
-            "parameters": sum(parameter.numel() for parameter in vit.parameters()),
+            "start": describe_weights(parse_spec(backbone)) if backbone else None,
+            "parameters": sum(parameter.numel() for parameter in start.vit.parameters()),
             "images": images.rows_out,
             "crops": config.steps * config.batch_size * (2 + config.local_views),
             "workers": plan.workers,
@@ -91,7 +95,9 @@ def pretrain(context: RunContext, images: Commit) -> Commit:
             "effective_rank": last["effective_rank"],
         }
 
-    return run_once(context, "pretrain", "pretrain", stamp, "steps", work)
+    commit = run_once(context, "pretrain", "pretrain", stamp, "steps", work)
+    storage.remove(folder.path("pretrain", stamp[:16]))  # optimiser states, of use to nobody now
+    return commit
 
 
 def train(config: dict[str, Any]) -> Any:
@@ -101,7 +107,7 @@ def train(config: dict[str, Any]) -> Any:
     return pretrain_worker.train(config)
 
 
-def plan_pretraining(context: RunContext, images: Commit) -> tuple[Pretrain, ScalingConfig]:
+def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
     """Decide what is trained, on which images, and with how many workers of the cluster.
 
     Raises
@@ -123,14 +129,16 @@ def plan_pretraining(context: RunContext, images: Commit) -> tuple[Pretrain, Sca
             f"{trained_on} images to train on are fewer than pretrain.batch_size = {config.batch_size}; lower it"
         )
     parts = sorted(images.parts)
-    ids = [i for part in parts for i in _image_ids(context.folder.path("images", part))]
+    lanes = split_images(
+        image_ids(context.folder.path("images"), parts), context.config.seed, config.batch_size, held_out
+    )
     share_bytes = 3 * config.image_size**2 * trained_on / workers
-    plan = Pretrain(
+    return Pretrain(
         recipe=recipe_of(config, context.config.seed),
         start=context.config.backbone,
         images=context.folder.path("images"),
         parts=tuple(parts),
-        lanes=split_images(ids, context.config.seed, config.batch_size, held_out),
+        lanes=lanes,
         held=share_bytes <= config.memory * 1e9,
         workers=workers,
         threads=max(1, cluster.cpus // workers),
@@ -138,18 +146,9 @@ def plan_pretraining(context: RunContext, images: Commit) -> tuple[Pretrain, Sca
         dtype=config.dtype or ("bfloat16" if cluster.gpus else "float32"),
         scalars=context.folder.path("pretrain", "tensorboard"),
     )
-    # Half of the CPUs at most: workers that take all of them starve the tasks that read their images.
-    reserved = int(min(0.5, cluster.cpus / 2 / workers) * 1000) / 1000
-    resources = {"CPU": reserved, "GPU": 1} if cluster.gpus else {"CPU": reserved}
-    return plan, ScalingConfig(num_workers=workers, use_gpu=cluster.gpus > 0, resources_per_worker=resources)
 
 
 def recipe_of(config: PretrainConfig, seed: int) -> Recipe:
     """Take the settings that make a recipe."""
     settings = config.model_dump()
     return Recipe(seed=seed, **{field.name: settings[field.name] for field in fields(Recipe) if field.name != "seed"})
-
-
-def _image_ids(uri: str) -> list[str]:
-    ids: list[str] = storage.read_table(uri, ["image_id"])["image_id"].to_pylist()
-    return ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -17,8 +17,13 @@ from datus2_ray import storage
 from datus2_ray.core import images
 from datus2_ray.resources import Cluster
 from datus2_ray.stages.pretrain_plan import Pretrain
-from datus2_ray.stages.refine_data import SHUFFLE_BYTES
 from datus2_ray.stages.shares import Split, hash_id
+
+#: Lane, hash, and pixels of shape [3, S, S].
+_Row = tuple[int, int, NDArray[np.uint8]]
+
+#: Bytes of decoded images among which a worker shuffles what it streams.
+SHUFFLE_BYTES = 2**28
 
 _ROWS = pa.schema([("lane", pa.int32()), ("hash", pa.uint64()), ("image", pa.binary())])
 
@@ -33,7 +38,7 @@ class ReadLanes:
         URI of ``images/``.
     lanes : Split
         Which image is in which lane.
-    wanted : range
+    wanted : container of int
         The wanted lanes.
     size : int
         Side of the square that they are resized to, in pixels: bicubic.
@@ -41,61 +46,72 @@ class ReadLanes:
 
     images: str
     lanes: Split
-    wanted: range
+    wanted: Container[int]
     size: int
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
-        table = storage.read_table(storage.join(self.images, block["part"][0].as_py()), ["image_id", "image"])
+        uri = storage.join(self.images, block["part"][0].as_py())
+        ids = storage.read_table(uri, ["image_id"])["image_id"].to_pylist()
+        lanes = [self.lanes.share(image_id) for image_id in ids]
         rows = []
-        for image_id, image in zip(table["image_id"].to_pylist(), table["image"], strict=True):
-            lane = self.lanes.share(image_id)
-            if lane in self.wanted:
-                pixels = images.resize(images.decode(image.as_py()), self.size, self.size)
-                rows.append({"lane": lane, "hash": hash_id(self.lanes.seed, image_id), "image": pixels.tobytes()})
+        if any(lane in self.wanted for lane in lanes):
+            encoded = storage.read_table(uri, ["image"])["image"]
+            for image_id, lane, image in zip(ids, lanes, encoded, strict=True):
+                if lane in self.wanted:
+                    pixels = images.resize(images.decode(image.as_py()), self.size, self.size)
+                    rows.append({"lane": lane, "hash": hash_id(self.lanes.seed, image_id), "image": pixels.tobytes()})
         return pa.Table.from_pylist(rows, _ROWS)
 
 
 @dataclass(frozen=True)
 class Held:
-    """Decoded images, sorted by lane and hash.
+    """Decoded images.
 
     Parameters
     ----------
     pixels : Tensor
         uint8, shape [n, 3, S, S].
-    lanes : ndarray of int
-        Shape [n].
+    lanes : dict of int to ndarray of int
+        The rows of every lane, in the order of their hashes.
     """
 
     pixels: Tensor
-    lanes: NDArray[np.int64]
+    lanes: dict[int, NDArray[np.int64]]
 
 
-def hold_images(plan: Pretrain, wanted: range, device: torch.device, tell: Callable[[], None]) -> Held:
+def hold_images(plan: Pretrain, wanted: Container[int], device: torch.device, tell: Callable[[], None]) -> Held:
     """Read the images of some lanes, once, and keep them on the device.
 
     Parameters
     ----------
     plan : Pretrain
         The training.
-    wanted : range
+    wanted : container of int
         The lanes.
     device : torch.device
         Where they are kept.
     tell : callable
         Called after every part, so that nobody takes a long reading for a standstill.
     """
-    rows = []
+    blocks: list[Tensor] = []
+    keys: list[tuple[int, int]] = []
     for block in _blocks(plan, list(plan.parts), wanted):
-        rows += block
+        keys += [(lane, number) for lane, number, _ in block]
+        if block:
+            blocks.append(torch.from_numpy(np.stack([image for _, _, image in block])).to(device))
         tell()
-    rows.sort(key=lambda row: row[:2])
     size = plan.recipe.image_size
-    pixels = torch.empty((len(rows), 3, size, size), dtype=torch.uint8, device=device)
-    for number, (_, _, image) in enumerate(rows):
-        pixels[number] = torch.from_numpy(image)
-    return Held(pixels, np.array([lane for lane, _, _ in rows], np.int64))
+    pixels = torch.empty((len(keys), 3, size, size), dtype=torch.uint8, device=device)
+    first = len(keys)
+    while blocks:  # each is let go as soon as it is copied: untouched pages of `pixels` take no memory yet
+        last = blocks.pop()
+        pixels[first - len(last) : first] = last
+        first -= len(last)
+    lanes: dict[int, list[int]] = {}
+    for row in sorted(range(len(keys)), key=lambda row: keys[row]):
+        lanes.setdefault(keys[row][0], []).append(row)
+    return Held(pixels, {lane: np.array(rows) for lane, rows in lanes.items()})
 
 
 def held_batches(plan: Pretrain, held: Held, wanted: range, first_step: int) -> Iterator[Tensor]:
@@ -112,11 +128,11 @@ def held_batches(plan: Pretrain, held: Held, wanted: range, first_step: int) -> 
     first_step : int
         The step of the first batch: whatever was before it makes no difference.
     """
-    ranges = [np.flatnonzero(held.lanes == lane) for lane in wanted]
     orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
     for step in count(first_step):
         chosen = []
-        for lane, rows in zip(wanted, ranges, strict=True):
+        for lane in wanted:
+            rows = held.lanes[lane]
             number, place = divmod(step, len(rows))
             if lane not in orders or orders[lane][0] != number:
                 orders[lane] = (number, np.random.default_rng((plan.recipe.seed, lane, number)).permutation(rows))
@@ -146,7 +162,9 @@ def streamed_batches(plan: Pretrain, wanted: range, first_step: int, device: tor
                 kept = [image for i, image in enumerate(kept) if i not in drawn]
 
 
-def _blocks(plan: Pretrain, parts: list[str], wanted: range) -> Iterator[list[tuple[int, int, NDArray[np.uint8]]]]:
+def _blocks(
+    plan: Pretrain, parts: list[str], wanted: Container[int]
+) -> Iterator[list[tuple[int, int, NDArray[np.uint8]]]]:
     """Read parts in their order: lane, hash and pixels [3, S, S] of every wanted image."""
     size = plan.recipe.image_size
     dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))

@@ -15,10 +15,10 @@ import torch.distributed
 
 from datus2_ray.core.effective_rank import effective_rank
 from datus2_ray.core.pretrain_health import CollapseWatch
-from datus2_ray.core.pretrain_model import build_vit, start_statistics, to_bytes
+from datus2_ray.core.pretrain_model import build_start, to_bytes
 from datus2_ray.core.pretraining import Pretraining, StepResult
 from datus2_ray.stages.parts import configure_ray_data
-from datus2_ray.stages.pretrain_data import Held, held_batches, hold_images, streamed_batches
+from datus2_ray.stages.pretrain_data import held_batches, hold_images, streamed_batches
 from datus2_ray.stages.pretrain_plan import MODEL, Pretrain
 from datus2_ray.stages.scalars import Scalars
 from datus2_ray.stages.training_worker import prepare_torch, teller
@@ -32,7 +32,7 @@ FETCHED = 10
 _HISTORY = ("step", "loss", "cls_loss", "patch_loss", "deviation", "information", "learning_rate", "effective_rank")
 
 
-def train(config: dict[str, Any]) -> dict[str, list[float | None]]:
+def train(config: dict[str, Any]) -> dict[str, Any]:
     """Train a backbone, as one of the workers of a ``TorchTrainer``.
 
     Parameters
@@ -43,8 +43,8 @@ def train(config: dict[str, Any]) -> dict[str, list[float | None]]:
     Returns
     -------
     dict
-        The history, a list a column, one entry a step; the losses are means over the workers, ``deviation`` and
-        ``information`` of the first worker's images, ``effective_rank`` is there at checkpoints and None elsewhere.
+        The history, a list a column, one entry a step, means over the workers; ``effective_rank`` is there at
+        checkpoints and None elsewhere. Under ``fault`` why the training was ended early, or None.
     """
     plan: Pretrain = config["plan"]
     rank = ray.train.get_context().get_world_rank()
@@ -53,61 +53,63 @@ def train(config: dict[str, Any]) -> dict[str, list[float | None]]:
     prepare_torch(device, plan.threads)
     tell = teller(config["watcher"], rank)
 
-    build = partial(build_vit, plan.recipe, plan.start)
-    pretraining = Pretraining(
-        plan.recipe, build, *start_statistics(plan.start), device, ray.train.torch.prepare_model,
-        bfloat16=plan.dtype == "bfloat16",
-    )  # fmt: skip
+    build = partial(build_start, plan.recipe, plan.start)
+    parallel = ray.train.torch.prepare_model
+    pretraining = Pretraining(plan.recipe, build, device, parallel, bfloat16=plan.dtype == "bfloat16")
     history = _resume(pretraining)
     tell(pretraining.steps_done)
-    wanted = plan.lanes_of(rank)
-    read = partial(tell, pretraining.steps_done)
+    # Every worker tells of its reading: the others wait for the slowest.
+    read = partial(teller(config["watcher"], 0), pretraining.steps_done)
     batch = plan.recipe.batch_size
-    held_out = hold_images(plan, range(batch, 2 * batch), device, read) if rank == 0 else None
+    wanted = plan.lanes_of(rank)
+    held_out = range(batch, 2 * batch) if rank == 0 else range(0)
     if plan.held:
-        held = hold_images(plan, wanted, device, read)
+        held = hold_images(plan, {*wanted, *held_out}, device, read)
         batches = held_batches(plan, held, wanted, pretraining.steps_done)
     else:
+        held = hold_images(plan, held_out, device, read)
         batches = streamed_batches(plan, wanted, pretraining.steps_done, device)
+    scored = [row for lane in held_out for row in held.lanes.get(lane, ())]
     scalars = Scalars(plan.scalars, pretraining.steps_done) if rank == 0 else None
     collapse = CollapseWatch()
     fresh: list[StepResult] = []
-    while pretraining.steps_done < plan.recipe.steps:
+    fault = None
+    while pretraining.steps_done < plan.recipe.steps and fault is None:
         fresh.append(pretraining.step(next(batches), rank, plan.workers))
         step = pretraining.steps_done
         checkpoint = step % plan.checkpoint_steps == 0 or step == plan.recipe.steps
         if len(fresh) == FETCHED or checkpoint:
-            _note(plan, history, fresh, step, collapse)
+            fault = _note(plan, history, fresh, step, collapse)
             fresh = []
         tell(step)
-        if checkpoint:
-            if held_out is not None and len(held_out.pixels):
-                history["effective_rank"][-1] = _rank_of(pretraining, held_out)
+        if checkpoint or fault:
+            if scored:
+                history["effective_rank"][-1] = _rank_of(pretraining, held.pixels, scored)
             if scalars is not None:
                 scalars.write(history)
             _checkpoint(rank, pretraining, history)
-    return history
+    return {**history, "fault": fault}
 
 
 def _note(
     plan: Pretrain, history: dict[str, list[float | None]], fresh: list[StepResult], step: int, collapse: CollapseWatch
-) -> None:
-    """Fetch the scalars of some steps from the device, and look whether the training still learns."""
-    losses = torch.stack([torch.stack([one.loss, one.cls_loss, one.patch_loss]) for one in fresh]).double()
+) -> str | None:
+    """Fetch the scalars of some steps, the same on every worker, and tell whether the training has come to nothing."""
+    scalars = torch.stack([torch.stack(list(vars(one).values())) for one in fresh]).double()
     if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(losses)
-        losses /= plan.workers
-    observed = torch.stack([torch.stack([one.deviation, one.information]) for one in fresh]).double()
-    rows = torch.cat([losses, observed], dim=1).tolist()
-    for number, row in enumerate(rows, start=step - len(fresh) + 1):
+        torch.distributed.all_reduce(scalars)
+        scalars /= plan.workers
+    fault = None
+    for number, row in enumerate(scalars.tolist(), start=step - len(fresh) + 1):
         values = (number, *row, plan.recipe.learning_rate_at(number - 1), None)
         for name, value in zip(_HISTORY, values, strict=True):
             history[name].append(value)
-        collapse.check(number, row[0], row[3], row[4])
+        fault = fault or collapse.check(number, row[0], row[3], row[4])
+    return fault
 
 
-def _rank_of(pretraining: Pretraining, held_out: Held) -> float:
-    tokens = [pretraining.patch_tokens(pixels) for pixels in torch.split(held_out.pixels, 8)]
+def _rank_of(pretraining: Pretraining, pixels: torch.Tensor, rows: list[int]) -> float:
+    tokens = [pretraining.patch_tokens(pixels[rows[start : start + 8]]) for start in range(0, len(rows), 8)]
     return effective_rank(torch.cat(tokens).flatten(0, 1))
 
 

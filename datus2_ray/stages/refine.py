@@ -19,8 +19,8 @@ from datus2_ray.resources import Cluster
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stage_configs import RefineConfig
 from datus2_ray.stages.refine_plan import MODEL, Training
-from datus2_ray.stages.shares import split_images
-from datus2_ray.stages.training_run import Job, run_training
+from datus2_ray.stages.shares import image_ids, split_images
+from datus2_ray.stages.training_run import Job, plan_scaling, run_training
 
 VERSION = 1
 
@@ -154,7 +154,7 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
     # Validation takes a third of a step's time an image; beyond this bound it would rival the training.
     held_out = max(1, min(round(images * config.held_out), epoch_steps * batch_size * workers // 2))
     parts = sorted(masks.parts)
-    ids = [i for part in parts for i in _image_ids(context.folder.path("masks/initial", part))]
+    ids = image_ids(context.folder.path("masks/initial"), parts)
     training = Training(
         images=context.folder.path("images"),
         masks=context.folder.path("masks/initial"),
@@ -171,10 +171,7 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
     )
-    # Half of the CPUs at most: workers that take all of them starve the tasks that read their images.
-    reserved = int(min(0.5, cpus / 2 / workers) * 1000) / 1000
-    resources = {"CPU": reserved, "GPU": 1} if gpus else {"CPU": reserved}
-    return training, ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources), spec
+    return training, plan_scaling(workers), spec
 
 
 def choose_encoder(config: RefineConfig) -> str:
@@ -210,11 +207,6 @@ def _write_start(folder: str, spec: SegmenterSpec, config: RefineConfig, seed: i
     uri = storage.join(folder, "start.safetensors")
     storage.write_bytes(uri, to_bytes(segmenter))
     return uri, supervised
-
-
-def _image_ids(uri: str) -> list[str]:
-    ids: list[str] = storage.read_table(uri, ["image_id"])["image_id"].to_pylist()
-    return ids
 
 
 def _finish(context: RunContext, stamp: str, images: int, facts: dict[str, object]) -> Commit:

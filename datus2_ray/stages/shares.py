@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+
+from datus2_ray import storage
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def split_images(image_ids: Collection[str], seed: int, shares: int, held_out: i
     Parameters
     ----------
     image_ids : collection of str
-        All images that have a mask.
+        All images.
     seed : int
         The run's seed.
     shares : int
@@ -52,3 +54,17 @@ def split_images(image_ids: Collection[str], seed: int, shares: int, held_out: i
 def hash_id(seed: int, image_id: str) -> int:
     """Hash an image id, differently for every seed, to 64 bits."""
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{image_id}".encode(), digest_size=8).digest(), "big")
+
+
+def image_ids(folder: str, parts: Iterable[str]) -> list[str]:
+    """Read the ids of a table's images, part after part.
+
+    Parameters
+    ----------
+    folder : str
+        URI of the table's folder.
+    parts : iterable of str
+        Names of its parts.
+    """
+    tables = (storage.read_table(storage.join(folder, part), ["image_id"]) for part in parts)
+    return [image_id for table in tables for image_id in table["image_id"].to_pylist()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray import storage
 from datus2_ray.errors import DatusError
+from datus2_ray.resources import Cluster
 from datus2_ray.stages.failure import cause_of
 
 #: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.
@@ -38,7 +38,8 @@ class Job:
         Whose it is, for errors; its settings have ``workers``.
     loop : callable
         What every worker runs: it takes ``{"plan": ..., "watcher": actor handle}``, reports a checkpoint now and then,
-        and returns its history. It imports what it needs when it is called: Ray's own actors have no need of models.
+        and returns its history, a column a key; with a text under ``fault`` where going on makes no sense (what is
+        raised instead is tried again). It imports what it needs when called: Ray's actors have no need of models.
     plan : object
         What the loop is told.
     steps : int
@@ -67,13 +68,25 @@ class Trained:
         Name of the kept checkpoint's folder in the training's folder.
     metrics : dict
         What was reported with it.
-    history : dict of str to list of float
+    history : dict of str to list of float or None
         As the first worker's loop gives it.
     """
 
     checkpoint: str
     metrics: dict[str, Any]
-    history: dict[str, list[float]]
+    history: dict[str, list[float | None]]
+
+
+def plan_scaling(workers: int) -> ScalingConfig:
+    """Say what so many training workers take of the cluster: a GPU each where there are some.
+
+    Half of the CPUs at most: workers that take all of them starve the tasks that read their images.
+    """
+    cluster = Cluster.now()
+    resources = {"CPU": int(min(0.5, cluster.cpus / 2 / workers) * 1000) / 1000}
+    if cluster.gpus:
+        resources["GPU"] = 1
+    return ScalingConfig(num_workers=workers, use_gpu=cluster.gpus > 0, resources_per_worker=resources)
 
 
 class TrainingRun:
@@ -121,7 +134,9 @@ class TrainingRun:
         try:
             result = trainer.fit()
         except TrainingFailedError as error:
-            raise DatusError(first_line(job.stage, error)) from error
+            raise explain(job.stage, error) from error
+        if fault := result.return_value.get("fault"):
+            raise DatusError(fault)
         found = [
             Trained(checkpoint.path.rsplit("/", 1)[-1], metrics, history=result.return_value)
             for checkpoint, metrics in result.best_checkpoints
@@ -133,14 +148,18 @@ class TrainingRun:
         )
 
 
-def first_line(stage: str, error: TrainingFailedError) -> str:
-    """Say in one line why a training failed: what the first failed worker, else the controller, raised."""
+def explain(stage: str, error: TrainingFailedError) -> DatusError:
+    """Say in one line why a training failed: what a worker raised, our own error before any other, else the controller.
+
+    Where one worker fails, others often do so too, in what they wanted to do together.
+    """
     failures = getattr(error, "worker_failures", {})
-    cause = failures[min(failures)] if failures else getattr(error, "controller_failure", error)
+    raised = [failures[rank] for rank in sorted(failures)] or [getattr(error, "controller_failure", error)]
+    cause = next((one for one in raised if isinstance(one, DatusError)), raised[0])
+    if isinstance(cause, DatusError | RayError):
+        return cause_of(cause)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    last = lines[-1] if lines else ""
-    told = re.fullmatch(r"datus2_ray\.errors\.\w+: (.+)", last)
-    return told[1] if told else f"{stage}: {type(cause).__name__}: {last}"
+    return DatusError(f"{stage}: {type(cause).__name__}: {lines[-1] if lines else ''}")
 
 
 def run_training(job: Job, folder: str, name: str, patience: int, show: Callable[[int], Any]) -> Trained:

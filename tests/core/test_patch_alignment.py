@@ -19,7 +19,7 @@ def place_maps(views: Views, grid: int) -> torch.Tensor:
     """Give, as vectors [B, grid², 2], where in the image the patches of the views lie: made from rendered pixels."""
     steps = (torch.arange(256) + 0.5) / 256
     picture = torch.stack([*torch.meshgrid(steps, steps, indexing="xy"), torch.zeros(256, 256)])
-    rendered = render_views((picture * 255).round().to(torch.uint8).expand(len(views.boxes), -1, -1, -1), views, 64)
+    rendered = render_views(picture.expand(len(views.boxes), -1, -1, -1), views, 64)
     patches = torch.nn.functional.avg_pool2d(rendered[:, :2], 64 // grid)
     return patches.flatten(2).transpose(1, 2)
 

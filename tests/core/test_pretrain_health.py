@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
 from datus2_ray.core.effective_rank import effective_rank
 from datus2_ray.core.pretrain_health import PATIENCE, CollapseWatch, feature_deviation, prototype_information
-from datus2_ray.errors import DatusError
 
 
 def test_deviation_is_one_for_directions_that_are_all_over_and_zero_for_one():
@@ -32,15 +32,14 @@ def test_effective_rank_counts_directions():
 
 def test_a_collapse_has_to_last():
     watch = CollapseWatch()
-    for step in range(PATIENCE - 1):
-        watch.check(step, 1.0, 0.001, 1.0)
-    watch.check(PATIENCE, 1.0, 0.5, 1.0)  # a step that is well: counted anew
-    for step in range(PATIENCE - 1):
-        watch.check(step, 1.0, 0.5, 0.001)
-    with pytest.raises(DatusError, match=r"collapsed at step 7: .* lower pretrain\.learning_rate"):
-        watch.check(7, 1.0, 0.5, 0.001)
+    lows = [(0.001, 1.0)] * (PATIENCE - 1)
+    assert not any(watch.check(step, 1.0, *low) for step, low in enumerate(lows))
+    assert watch.check(PATIENCE, 1.0, 0.5, 1.0) is None  # a step that is well: counted anew
+    assert not any(watch.check(step, 1.0, 0.5, 0.001) for step in range(PATIENCE - 1))
+    assert re.match(
+        r"pretrain: collapsed at step 7: .* lower pretrain\.learning_rate", watch.check(7, 1.0, 0.5, 0.001) or ""
+    )
 
 
-def test_a_loss_that_is_no_number_ends_the_training_at_once():
-    with pytest.raises(DatusError, match="not a number at step 3"):
-        CollapseWatch().check(3, math.nan, 1.0, 1.0)
+def test_a_loss_that_is_no_number_is_told_at_once():
+    assert "not a number at step 3" in (CollapseWatch().check(3, math.nan, 1.0, 1.0) or "")

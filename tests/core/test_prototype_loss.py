@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightly.loss import DINOLoss, IBOTPatchLoss
+from lightly.loss.swav_loss import sinkhorn
 from torch.nn import functional
 
 from datus2_ray.core.prototype_loss import balanced_assignments, cls_cross_entropy, patch_cross_entropy
@@ -19,6 +22,27 @@ def test_every_output_is_assigned_and_every_prototype_used_alike(seed, rows, pro
     assignments = balanced_assignments(cosines(seed, rows, prototypes), 0.5)
     torch.testing.assert_close(assignments.sum(1), torch.ones(rows))
     assert assignments.sum(0).max() < 1.2 * rows / prototypes
+
+
+def test_the_assignments_are_those_of_lightly():
+    logits = cosines(3, 100, 12)
+    torch.testing.assert_close(balanced_assignments(logits, 0.05), sinkhorn(logits, 3, 0.05), atol=1e-5, rtol=1e-4)
+
+
+def _assign_in_a_group(rank: int, file: str, logits: torch.Tensor, cut: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    found = balanced_assignments(logits[:cut] if rank == 0 else logits[cut:], 0.05)
+    torch.save(found, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_workers_with_unlike_numbers_of_rows_assign_as_one_does(tmp_path):
+    logits = cosines(4, 60, 8)
+    arguments = (str(tmp_path / "group"), logits, 13, tmp_path)
+    torch.multiprocessing.start_processes(_assign_in_a_group, arguments, nprocs=2, start_method="fork")
+    together = torch.cat([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
+    torch.testing.assert_close(together, balanced_assignments(logits, 0.05), atol=1e-6, rtol=1e-5)
 
 
 def test_nothing_to_assign_is_allowed():

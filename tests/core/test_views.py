@@ -49,25 +49,27 @@ def test_boxes_lie_in_the_image_and_show_what_was_asked_for(least, width, seed):
 
 
 def test_the_slice_of_a_batch_is_what_a_worker_of_its_own_makes():
-    spec = ViewSpec(24, (0.1, 0.6), 1, 0.5)
-    batch = images(8)
+    spec = ViewSpec(224, (0.1, 0.6), 1, 0.5)
+    batch = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     views = draw_views(spec, whole(8), np.random.default_rng(3))
-    expected = render_views(batch, views, spec.size)
+    expected = render_views(batch / 255, views, spec.size)
     for part in (slice(0, 4), slice(4, 8)):
-        torch.testing.assert_close(render_views(batch[part], views[part], spec.size), expected[part], atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            render_views(batch[part] / 255, views[part], spec.size), expected[part], atol=1e-6, rtol=0
+        )
 
 
 def test_a_crop_without_change_of_scale_is_the_image_itself():
     batch = images(3)
     views = view_of([[0.25, 0.5, 0.75, 1.0]] * 3)
-    torch.testing.assert_close(render_views(batch, views, 32), batch[:, :, 32:64, 16:48] / 255, atol=1e-5, rtol=0)
+    torch.testing.assert_close(render_views(batch / 255, views, 32), batch[:, :, 32:64, 16:48] / 255, atol=1e-5, rtol=0)
 
 
 def test_a_whole_image_at_half_its_size_is_the_mean_of_four_pixels():
     batch = images(2)
     views = view_of([[0.0, 0.0, 1.0, 1.0]] * 2)
     expected = torch.nn.functional.avg_pool2d(batch / 255, 2)
-    torch.testing.assert_close(render_views(batch, views, 32), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(render_views(batch / 255, views, 32), expected, atol=1e-5, rtol=0)
 
 
 def test_light_changes_as_in_torchvision():
@@ -75,8 +77,8 @@ def test_light_changes_as_in_torchvision():
     box = [[0.0, 0.0, 1.0, 1.0]] * 2
     pixels = batch / 255
     factors = torch.tensor([1.3, 0.7])
-    brighter = render_views(batch, view_of(box, brightness=factors), 64)
-    contrasted = render_views(batch, view_of(box, contrast=factors), 64)
+    brighter = render_views(batch / 255, view_of(box, brightness=factors), 64)
+    contrasted = render_views(batch / 255, view_of(box, contrast=factors), 64)
     for number, factor in enumerate(factors.tolist()):
         torch.testing.assert_close(brighter[number], tv.adjust_brightness(pixels[number], factor), atol=1e-4, rtol=0)
         torch.testing.assert_close(contrasted[number], tv.adjust_contrast(pixels[number], factor), atol=2e-3, rtol=0)
@@ -103,8 +105,8 @@ def test_without_colour_and_blur_only_the_place_changes():
 def test_a_mirrored_view_is_mirrored():
     batch = images(1)
     box = [[0.1, 0.2, 0.9, 0.7]]
-    plain = render_views(batch, view_of(box), 32)
-    mirrored = render_views(batch, view_of(box, mirrored=torch.tensor([True])), 32)
+    plain = render_views(batch / 255, view_of(box), 32)
+    mirrored = render_views(batch / 255, view_of(box, mirrored=torch.tensor([True])), 32)
     torch.testing.assert_close(mirrored, plain.flip(-1))
 
 
@@ -113,7 +115,7 @@ def test_a_mirrored_view_is_mirrored():
 def test_blur_is_that_of_torchvision_and_leaves_the_sharp_alone(sigma):
     batch = images(2)
     views = view_of([[0.0, 0.0, 1.0, 1.0]] * 2, sigma=torch.tensor([sigma, 0.0]))
-    rendered = render_views(batch, views, 64)
+    rendered = render_views(batch / 255, views, 64)
     torch.testing.assert_close(rendered[1], batch[1] / 255, atol=1e-5, rtol=0)
     kernel = 2 * int(np.ceil(3 * sigma)) + 1
     expected = tv.gaussian_blur(batch[0] / 255, [kernel, kernel], [sigma, sigma])

@@ -37,7 +37,7 @@ from datus2_ray.stages.refine import plan_training, plan_workers, refine, train
 from datus2_ray.stages.refine_data import ReadPairs, shuffled, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.shares import split_images
-from datus2_ray.stages.training_run import Job, Trained, first_line, run_training
+from datus2_ray.stages.training_run import Job, Trained, explain, run_training
 
 SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
 
@@ -338,15 +338,12 @@ def test_a_training_that_cannot_start_ends_with_the_reason(made_run):
 
 
 def test_a_fault_of_a_worker_is_told_in_one_line():
-    error = ray.train.v2.api.exceptions.WorkerGroupError(
-        "a\nlong\ntrace", {1: StorageError("cannot read x"), 0: OSError()}
-    )
-    assert first_line("refine", error) == "refine: OSError: "
-    error = ray.train.v2.api.exceptions.ControllerError(ValueError("two\nlines"))
-    assert first_line("refine", error) == "refine: ValueError: lines"
-    told = DatusError("a trace\ndatus2_ray.errors.DatusError: pretrain: collapsed")
-    error = ray.train.v2.api.exceptions.WorkerGroupError("a trace", {0: told})
-    assert first_line("pretrain", error) == "pretrain: collapsed"
+    failed = ray.train.v2.api.exceptions.WorkerGroupError
+    foreign = failed("a\nlong\ntrace", {1: StorageError("cannot read x"), 0: OSError()})
+    assert str(explain("refine", foreign)) == "cannot read x"  # the other worker's is but a consequence
+    assert str(explain("refine", failed("a trace", {0: OSError()}))) == "refine: OSError: "
+    controller = ray.train.v2.api.exceptions.ControllerError(ValueError("two\nlines"))
+    assert str(explain("refine", controller)) == "refine: ValueError: lines"
 
 
 def training_processes() -> list[psutil.Process]:

@@ -1,0 +1,56 @@
+"""The whole chain with images, tables, checkpoints and report in a bucket: the same bits as on a disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import datus2_ray
+from datus2_ray import storage
+from datus2_ray.config import RunConfig, load
+
+SETTINGS = (
+    "ingest.images_per_part=10",
+    "refine.steps=3",
+    "refine.size=64",
+    "refine.batch_size=4",
+    "refine.workers=1",
+    "evaluate.token_restarts=1",
+)
+TABLES = ("images", "segments", "clusters", "masks/initial")
+
+
+def settings(source: str, out: str) -> RunConfig:
+    flags = {"source": source, "out": out, "dataset": "demo", "backbone": "untrained:vit_tiny_patch16_224"}
+    return load(flags, preset="demo", assignments=SETTINGS)
+
+
+@pytest.mark.slow
+def test_a_run_in_a_bucket_gives_what_a_run_on_a_disk_gives(
+    ray_session: None, bucket: str, scenes: Path, tmp_path: Path
+) -> None:
+    source, out = f"s3://{bucket}/scenes", f"s3://{bucket}/runs/one"
+    for file in scenes.rglob("*"):
+        if file.is_file():
+            storage.write_bytes(storage.join(source, file.relative_to(scenes).as_posix()), file.read_bytes())
+    there = datus2_ray.run(settings(source, out))
+    here = datus2_ray.run(settings(str(scenes), str(tmp_path / "run")))
+    assert there["metrics"] == here["metrics"]
+    for stage in TABLES:
+        names = [entry.path for entry in storage.list_files(storage.join(out, stage)) if entry.path.endswith("parquet")]
+        assert names == sorted(f.name for f in (tmp_path / "run" / stage).glob("*.parquet"))
+        for name in names:
+            assert storage.read_table(storage.join(out, stage, name)).equals(
+                pq.read_table(tmp_path / "run" / stage / name)
+            )
+    assert b"<html" in storage.read_bytes(storage.join(out, "report", "index.html"))
+    # Optimiser states are gone, the model is there, and the same command has nothing left to do.
+    assert {entry.path.split("/")[0] for entry in storage.list_files(storage.join(out, "refine"))} >= {
+        "model.safetensors"
+    }
+    before = {entry.path: entry.modified_ns for entry in storage.list_files(out)}
+    datus2_ray.run(settings(source, out))
+    after = {entry.path: entry.modified_ns for entry in storage.list_files(out)}
+    assert [path for path in before if path.endswith(".parquet") and after[path] != before[path]] == []
