@@ -155,11 +155,16 @@ def streamed_batches(plan: Pretrain, wanted: range, first_step: int, device: tor
         for block in _blocks(plan, order, wanted):
             for _, _, image in block:
                 kept.append(image)
-                if len(kept) < capacity:
-                    continue
-                drawn = set(rng.permutation(len(kept))[:batch].tolist())
-                yield torch.from_numpy(np.stack([kept[i] for i in sorted(drawn)])).to(device)
-                kept = [image for i, image in enumerate(kept) if i not in drawn]
+                if len(kept) >= capacity:
+                    yield _draw(kept, batch, rng).to(device)
+        while len(kept) >= batch:  # fewer wait for the next pass
+            yield _draw(kept, batch, rng).to(device)
+
+
+def _draw(kept: list[NDArray[np.uint8]], count: int, rng: np.random.Generator) -> Tensor:
+    """Take some images out of a buffer, by chance."""
+    drawn = sorted(rng.permutation(len(kept))[:count].tolist(), reverse=True)
+    return torch.from_numpy(np.stack([kept.pop(row) for row in drawn]))
 
 
 def _blocks(
