@@ -28,7 +28,10 @@ from datus2_ray import datasets
 from datus2_ray.core.backbone import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
 from datus2_ray.core.images import decode, resize
 from datus2_ray.core.kmeans import LocalShards, Metric, assign, kmeans
+from datus2_ray.core.pretrain_model import build_start
 from datus2_ray.core.scoring import score
+from datus2_ray.stage_configs import PretrainConfig
+from datus2_ray.stages.pretrain import recipe_of
 
 SIZE = 224
 GRID = SIZE // 8
@@ -37,6 +40,8 @@ FITTED = 100_000
 
 SETS = {"SUIM, 8 classes": ("suim", "suim", "train_val"), "SUIM, 6 classes": ("suim6", "suim", "train_val"),
         "CamVid, 11 classes": ("camvid", "camvid", "val")}  # fmt: skip
+
+UNTRAINED = "the same, untrained"
 
 Vectors = NDArray[np.float32]
 
@@ -70,6 +75,17 @@ def batches(images: list[Path], size: int, count: int = 8) -> Iterator[NDArray[n
     """Decode and resize."""
     for start in range(0, len(images), count):
         yield np.stack([resize(decode(path.read_bytes()), size, size) for path in images[start : start + count]])
+
+
+def load(name: str, device: str) -> Backbone:
+    """Load a backbone; or the packaged one as it was before its training."""
+    if name != UNTRAINED:
+        return load_backbone(name, input_size=SIZE, device=device)
+    backbone = load_backbone(DEFAULT_BACKBONE, input_size=SIZE, device=device)
+    torch.manual_seed(0)
+    recipe = recipe_of(PretrainConfig(depth=backbone.depth), seed=0)
+    backbone.model = build_start(recipe, None).vit.eval().to(device)
+    return backbone
 
 
 def token_vectors(backbone: Backbone, images: list[Path], feature: str) -> Vectors:
@@ -138,11 +154,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    named = (
-        arguments.backbone
-        if arguments.only
-        else [f"untrained:{DEFAULT_BACKBONE}", DEFAULT_BACKBONE, *arguments.backbone]
-    )
+    named = arguments.backbone if arguments.only else [UNTRAINED, DEFAULT_BACKBONE, *arguments.backbone]
     hand = [] if arguments.only else ["RGB", "RGB, x, y", "RGB, gradient, x, y"]
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
     # Both countings of SUIM's classes share their images, so vectors are made once a folder.
@@ -154,12 +166,12 @@ def main() -> None:
             if name in hand:
                 vectors, metric = hand_vectors(images, name), "euclidean"
             else:
-                backbone = load_backbone(name, input_size=SIZE, device=arguments.device)
+                backbone = load(name, arguments.device)
                 vectors, metric = token_vectors(backbone, images, arguments.feature), "spherical"
             for title in sets:
                 values = measure(vectors, counts[title], metric, arguments.seeds)  # type: ignore[arg-type]
-                results.setdefault(title, {})[Path(name).name] = values
-                print(title, Path(name).name, {key: round(float(np.mean(value)), 1) for key, value in values.items()})
+                results.setdefault(title, {})[name] = values
+                print(title, name, {key: round(float(np.mean(value)), 1) for key, value in values.items()})
     for title, rows in results.items():
         show(title, rows)
     print(f"{arguments.seeds} seeds, {platform.processor() or platform.machine()}, {arguments.device}")

@@ -3,6 +3,7 @@
 from datus2_ray.config import RunConfig
 from datus2_ray.pipeline import run
 from datus2_ray.prediction import predict
+from datus2_ray.pretraining import pretrain
 
 __version__ = "0.1.0"
-__all__ = ["RunConfig", "predict", "run"]
+__all__ = ["RunConfig", "predict", "pretrain", "run"]

@@ -183,5 +183,6 @@ def main() -> None:
         text = str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())}; --debug shows where"
         print(f"error: {text}", file=sys.stderr)
         if isinstance(error, UsageError):
-            print("see `datus2 run --help`", file=sys.stderr)
+            command = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "run"
+            print(f"see `datus2 {command} --help`", file=sys.stderr)
         raise SystemExit(error.exit_code if isinstance(error, DatusError) else 1) from None

@@ -34,12 +34,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def read(files: list[Path]) -> torch.Tensor:
+    pixels = [torch.from_numpy(resize(decode(file.read_bytes()), 64, 64)) for file in files]
+    return torch.stack(pixels).permute(0, 3, 1, 2)
+
+
 @pytest.fixture(scope="module")
 def batch(scenes: Path) -> torch.Tensor:
-    files = sorted((scenes / "images").iterdir())[: TINY.batch_size]
-    return torch.stack([torch.from_numpy(resize(decode(file.read_bytes()), 64, 64)) for file in files]).permute(
-        0, 3, 1, 2
-    )
+    return read(sorted((scenes / "images").iterdir())[: TINY.batch_size])
 
 
 def training(recipe: Recipe) -> Pretraining:
@@ -55,6 +57,19 @@ def test_the_loss_falls_and_nothing_collapses(batch, objective):
     assert float(results[-1].deviation) > 0.1
     assert float(results[-1].information) > 0.1
     assert (objective == "none") == (float(results[0].patch_loss) == 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_loss_falls_on_real_images_and_nothing_collapses(real_data, objective):
+    underwater, street = real_data / "suim_sample" / "images", real_data / "camvid" / "val" / "images"
+    images = read((sorted(underwater.iterdir()) + sorted(street.iterdir()))[: 2 * TINY.batch_size])
+    pretraining = training(replace(TINY, patch_objective=objective, steps=80))
+    results = [pretraining.step(images[16 * (step % 2) :][:16]) for step in range(80)]
+    losses = [float(result.loss) for result in results]
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+    assert float(results[-1].deviation) > 0.1
+    assert float(results[-1].information) > 0.1
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
