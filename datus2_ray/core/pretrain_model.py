@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
 import timm
@@ -52,21 +52,21 @@ def build_start(recipe: Recipe, backbone: str | None) -> Start:
         fit the views.
     """
     if backbone is None:
-        vit = timm.create_model(
+        scratch: Any = timm.create_model(
             "vit_tiny_patch16_224", num_classes=0, dynamic_img_size=True,
             patch_size=recipe.patch_size, embed_dim=recipe.dim, depth=recipe.depth,
             num_heads=recipe.dim // 64, img_size=recipe.image_size,
         )  # fmt: skip
         # Smooth from the start: noise in them would be averaged away in small views and come back in large images.
-        initialize_positional_embedding(vit.pos_embed, "sincos", vit.num_prefix_tokens)
-        return Start(vit, IMAGENET_MEAN, IMAGENET_STD)
+        initialize_positional_embedding(scratch.pos_embed, "sincos", scratch.num_prefix_tokens)
+        return Start(scratch, IMAGENET_MEAN, IMAGENET_STD)
     loaded = load_backbone(backbone)
     # Its relatives (distilled, EVA, with relative positions) make their tokens in other ways.
     if type(loaded.model) is not VisionTransformer or loaded.model.cls_token is None or loaded.model.pos_embed is None:
         raise BackboneError(f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token")
     for size in (recipe.image_size, recipe.global_size, recipe.local_size):
         loaded.grid(size, size)
-    vit = cast(VisionTransformer, loaded.model.train().requires_grad_())
+    vit = loaded.model.train().requires_grad_()
     vit.reset_classifier(0)
     vit.fc_norm.requires_grad_(requires_grad=False)  # of a classifier too; the loss does not reach it
     return Start(vit, loaded.mean, loaded.std)

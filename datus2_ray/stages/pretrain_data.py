@@ -1,4 +1,4 @@
-"""The images of a self-supervised training: read by Ray Data, kept decoded where they fit, else streamed."""
+"""The batches of a self-supervised training: of images that are kept decoded where they fit, else streamed."""
 
 from __future__ import annotations
 
@@ -7,61 +7,15 @@ from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
-import pyarrow as pa
-import ray.data
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datus2_ray import storage
-from datus2_ray.core import images
-from datus2_ray.resources import Cluster
 from datus2_ray.stages.pretrain_plan import Pretrain
-from datus2_ray.stages.shares import Split, hash_id
-
-#: Lane, hash, and pixels of shape [3, S, S].
-_Row = tuple[int, int, NDArray[np.uint8]]
+from datus2_ray.stages.pretrain_read import read_lanes
 
 #: Bytes of decoded images among which a worker shuffles what it streams.
 SHUFFLE_BYTES = 2**28
-
-_ROWS = pa.schema([("lane", pa.int32()), ("hash", pa.uint64()), ("image", pa.binary())])
-
-
-@dataclass(frozen=True)
-class ReadLanes:
-    """CPU task: turns a block that names a part into that part's decoded images of some lanes.
-
-    Parameters
-    ----------
-    images : str
-        URI of ``images/``.
-    lanes : Split
-        Which image is in which lane.
-    wanted : container of int
-        The wanted lanes.
-    size : int
-        Side of the square that they are resized to, in pixels: bicubic.
-    """
-
-    images: str
-    lanes: Split
-    wanted: Container[int]
-    size: int
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """Read one part."""
-        uri = storage.join(self.images, block["part"][0].as_py())
-        ids = storage.read_table(uri, ["image_id"])["image_id"].to_pylist()
-        lanes = [self.lanes.share(image_id) for image_id in ids]
-        rows = []
-        if any(lane in self.wanted for lane in lanes):
-            encoded = storage.read_table(uri, ["image"])["image"]
-            for image_id, lane, image in zip(ids, lanes, encoded, strict=True):
-                if lane in self.wanted:
-                    pixels = images.resize(images.decode(image.as_py()), self.size, self.size)
-                    rows.append({"lane": lane, "hash": hash_id(self.lanes.seed, image_id), "image": pixels.tobytes()})
-        return pa.Table.from_pylist(rows, _ROWS)
 
 
 @dataclass(frozen=True)
@@ -96,7 +50,7 @@ def hold_images(plan: Pretrain, wanted: Container[int], device: torch.device, te
     """
     blocks: list[Tensor] = []
     keys: list[tuple[int, int]] = []
-    for block in _blocks(plan, list(plan.parts), wanted):
+    for block in read_lanes(plan.images, plan.parts, plan.lanes, wanted, plan.recipe.image_size):
         keys += [(lane, number) for lane, number, _ in block]
         if block:
             blocks.append(torch.from_numpy(np.stack([image for _, _, image in block])).to(device))
@@ -152,7 +106,7 @@ def streamed_batches(plan: Pretrain, wanted: range, first_step: int, device: tor
     for number in count():
         rng = np.random.default_rng((plan.recipe.seed, wanted.start, first_step, number))
         order = [plan.parts[i] for i in rng.permutation(len(plan.parts))]
-        for block in _blocks(plan, order, wanted):
+        for block in read_lanes(plan.images, order, plan.lanes, wanted, size):
             for _, _, image in block:
                 kept.append(image)
                 if len(kept) >= capacity:
@@ -165,21 +119,3 @@ def _draw(kept: list[NDArray[np.uint8]], count: int, rng: np.random.Generator) -
     """Take some images out of a buffer, by chance."""
     drawn = sorted(rng.permutation(len(kept))[:count].tolist(), reverse=True)
     return torch.from_numpy(np.stack([kept.pop(row) for row in drawn]))
-
-
-def _blocks(
-    plan: Pretrain, parts: list[str], wanted: Container[int]
-) -> Iterator[list[tuple[int, int, NDArray[np.uint8]]]]:
-    """Read parts in their order: lane, hash and pixels [3, S, S] of every wanted image."""
-    size = plan.recipe.image_size
-    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
-    dataset.context.execution_options.preserve_order = True
-    dataset.context.execution_no_progress_timeout_s = -1  # the driver watches the steps instead
-    read = ReadLanes(plan.images, plan.lanes, wanted, size)
-    cpus = min(1.0, Cluster.now().cpus / 2)  # the workers take the other half at most
-    blocks = dataset.map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
-    block: pa.Table
-    for block in blocks.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2):
-        images = (np.frombuffer(image.as_py(), np.uint8).reshape(size, size, 3) for image in block["image"])
-        keys = zip(block["lane"].to_pylist(), block["hash"].to_pylist(), strict=True)
-        yield [(*key, image.transpose(2, 0, 1)) for key, image in zip(keys, images, strict=True)]

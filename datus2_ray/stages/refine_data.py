@@ -13,13 +13,11 @@ from itertools import count
 
 import numpy as np
 import pyarrow as pa
-import ray
-import ray.data
 
 from datus2_ray import storage
 from datus2_ray.core import images, masks
-from datus2_ray.resources import Cluster
 from datus2_ray.stages.shares import Split
+from datus2_ray.stages.training_read import read_parts
 
 #: Bytes of decoded images among which a worker shuffles.
 SHUFFLE_BYTES = 2**26
@@ -85,16 +83,8 @@ def stream_pairs(parts: Sequence[str], read: ReadPairs) -> Iterator[Pair]:
     image : ndarray of uint8, shape [3, size, size]
     mask : ndarray of uint8 or int32, shape [size, size]
     """
-    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
-    dataset.context.execution_options.preserve_order = True
-    # Ray Data's guard would take a slow training for a stalled reading; the driver watches the steps instead.
-    dataset.context.execution_no_progress_timeout_s = -1
-    # The workers take half of the CPUs at most; of a lone one the other half is left for reading.
-    cpus = min(1.0, Cluster.now().cpus / 2)
-    pairs = dataset.map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
     size = read.size
-    block: pa.Table
-    for block in pairs.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2):
+    for block in read_parts(parts, read):
         for image, mask in zip(block["image"].to_pylist(), block["mask"].to_pylist(), strict=True):
             pixels = np.frombuffer(image, np.uint8).reshape(size, size, 3).transpose(2, 0, 1)
             labels = np.frombuffer(mask, np.uint8 if len(mask) == size * size else np.int32).reshape(size, size)
