@@ -153,6 +153,22 @@ def evaluate(
 
 
 @app.command()
+def status(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+    debug: Debug = False,
+) -> None:
+    """Say what of a run is done, begun, or not begun."""
+    from rich.console import Console
+
+    from datus2_ray import storage
+    from datus2_ray.report.terminal import status_table
+    from datus2_ray.run_folder import RunFolder
+    from datus2_ray.status import survey
+
+    Console(highlight=False).print(status_table(survey(RunFolder(storage.absolute(run_folder)))))
+
+
+@app.command()
 def report(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")], debug: Debug = False) -> None:
     """Write the report of a finished run again."""
     from datus2_ray.report.html import write_report

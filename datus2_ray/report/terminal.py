@@ -1,12 +1,15 @@
-"""The table of scores that a run prints at its end."""
+"""The tables that the commands print: scores of a run or of several, and how far a run is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from datus2_ray.status import StageStatus
 
 #: Sets of masks in the order in which they are shown.
 TITLES = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
@@ -71,6 +74,20 @@ def seeds_table(scores: dict[str, Any]) -> Table:
         if name in scores["mean"]:
             pairs = zip(_row(scores["mean"][name]), _row(scores["std"][name]), strict=True)
             table.add_row(title, *(f"{_percent(mean)}\n±{_percent(std)}" for mean, std in pairs))
+    return table
+
+
+def status_table(stages: Sequence[StageStatus]) -> Table:
+    """Make the table of how far each stage of a run is."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("stage", "state", "rows", "quarantined", "parts", "seconds"):
+        table.add_column(column, justify="left" if column in ("stage", "state") else "right", no_wrap=True)
+    for one in stages:
+        parts = f"{one.parts} of {one.of_parts}" if one.of_parts else ""
+        begun = one.state != "not begun"
+        seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
+        counts = (f"{one.rows:,}", f"{one.quarantined:,}") if begun else ("", "")
+        table.add_row(one.stage, one.state, *counts, parts, seconds)
     return table
 
 
