@@ -81,7 +81,8 @@ def pretrain(context: RunContext, images: Commit) -> Commit:
         checkpoint = folder.path("pretrain", stamp[:16], trained.checkpoint)
         storage.write_bytes(folder.path("pretrain", MODEL), storage.read_bytes(storage.join(checkpoint, MODEL)))
         storage.write_bytes(folder.path("pretrain", CONFIG), beside)
-        history = pa.table(trained.history).cast(schemas.PRETRAINING_HISTORY)
+        columns = {name: trained.history[name] for name in schemas.PRETRAINING_HISTORY.names}
+        history = pa.table(columns).cast(schemas.PRETRAINING_HISTORY)
         storage.write_table(folder.path("pretrain", HISTORY), history)
         last = history.slice(history.num_rows - 1).to_pylist()[0]
         return {
