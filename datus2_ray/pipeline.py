@@ -93,7 +93,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         "backbone": describe_weights(backbone),
         "cnn": describe_weights(cnn) if cnn else None,
         "refinement": refinement.facts if refinement else {"skipped": "switched off (--no-refine)"},
-        "seconds": stage_seconds(context),
+        "seconds": {stage: round(seconds, 2) for stage, seconds in context.events.stage_seconds().items()},
         "versions": {name: version(name) for name in ("datus2-ray", "ray", "torch", "timm", "numpy")},
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "metrics": metrics,
@@ -109,8 +109,3 @@ def count_quarantined(context: RunContext) -> int:
     folder = context.folder.path("quarantine")
     files = [entry.path for entry in storage.list_files(folder)]
     return sum(storage.count_rows(storage.join(folder, file)) for file in files if file.endswith(".parquet"))
-
-
-def stage_seconds(context: RunContext) -> dict[str, float]:
-    """Give the seconds that each step took when it last did its work, from the event log."""
-    return {event["stage"]: round(event["seconds"], 2) for event in context.events.read() if event["event"] == "end"}

@@ -141,6 +141,10 @@ class RunFolder:
                 storage.remove(self.path(stage, name))
             storage.remove(self.path(stage))
             storage.write_json(begun, {"fingerprint": stage_fingerprint})
+        return self.written_parts(stage)
+
+    def written_parts(self, stage: str) -> set[str]:
+        """Give the names of the parts that lie in a stage's folder, committed or not."""
         names = (entry.path for entry in storage.list_files(self.path(stage)))
         return {name for name in names if name.startswith("part-") and name.endswith(".parquet")}
 
@@ -171,3 +175,7 @@ class EventLog:
     def read(self) -> list[dict[str, Any]]:
         """Give all events so far, oldest first."""
         return [json.loads(line) for line in self._lines]
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Give the seconds that each stage took when it last did its work."""
+        return {event["stage"]: event["seconds"] for event in self.read() if event["event"] == "end"}

@@ -60,7 +60,7 @@ def survey(folder: RunFolder) -> list[StageStatus]:
     """
     if not storage.exists(folder.path(MARKER)):
         raise StorageError(f"{folder.uri} is no run folder; give what a command was given as --out")
-    seconds = {event["stage"]: event["seconds"] for event in EventLog(folder).read() if event["event"] == "end"}
+    seconds = EventLog(folder).stage_seconds()
     images = folder.commit_of("images")
     of_parts = len(images.parts) if images else 0
     return [_look(folder, name, stage, of_parts, seconds.get(stage)) for name, stage in STAGES.items()]
@@ -73,7 +73,6 @@ def _look(folder: RunFolder, name: str, stage: str, of_parts: int, seconds: floa
         return StageStatus(stage, name, "done", commit.rows_out, commit.rows_quarantined, count, count, seconds)
     if not storage.exists(folder.path(name, BEGUN)):
         return StageStatus(stage, name, "not begun", 0, 0, 0, 0, None)
-    files = [entry.path for entry in storage.list_files(folder.path(name))]
-    parts = [file for file in files if file.startswith("part-") and file.endswith(".parquet")]
+    parts = folder.written_parts(name)
     rows = sum(storage.count_rows(folder.path(name, part)) for part in parts)
     return StageStatus(stage, name, "begun", rows, 0, len(parts), of_parts if parts else 0, seconds)

@@ -4,7 +4,7 @@ A student sees all views of an image; a teacher, its running average, the two la
 the teacher's prototypes of the other view (DINO, Caron et al., arXiv 2104.14294); its patches tell those of the
 teacher's patches: hidden ones of the same view (iBOT, Zhou et al., arXiv 2111.07832), or, without hiding any, those of
 the same place in the other view (as in DenseCL, Wang et al., arXiv 2011.09157, but with prototypes for negatives).
-Heads, losses and the masked transformer are lightly's.
+Heads and the masked transformer are lightly's.
 """
 
 from __future__ import annotations

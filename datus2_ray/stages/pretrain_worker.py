@@ -17,6 +17,7 @@ from datus2_ray.core.effective_rank import effective_rank
 from datus2_ray.core.pretrain_health import CollapseWatch
 from datus2_ray.core.pretrain_model import build_start, to_bytes
 from datus2_ray.core.pretraining import Pretraining, StepResult
+from datus2_ray.schemas import PRETRAINING_HISTORY
 from datus2_ray.stages.parts import configure_ray_data
 from datus2_ray.stages.pretrain_data import held_batches, hold_images, streamed_batches
 from datus2_ray.stages.pretrain_plan import MODEL, Pretrain
@@ -29,7 +30,7 @@ TRAINING = "training.pt"
 #: Steps whose scalars are fetched from the device at once.
 FETCHED = 10
 
-_HISTORY = ("step", "loss", "cls_loss", "patch_loss", "deviation", "information", "learning_rate", "effective_rank")
+_HISTORY = tuple(PRETRAINING_HISTORY.names)
 
 
 def train(config: dict[str, Any]) -> dict[str, Any]:
