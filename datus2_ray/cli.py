@@ -168,6 +168,30 @@ def status(
     Console(highlight=False).print(status_table(survey(RunFolder(storage.absolute(run_folder)))))
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def submit(
+    line: Annotated[list[str], typer.Argument(metavar="COMMAND ...", help="run, ingest, ... with its flags.")],
+    address: Annotated[
+        str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="URL of the cluster's dashboard.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[str, typer.Option(help="Clone of the project that is sent, or the URI of a zip.")] = ".",
+    runtime_env: Annotated[str | None, typer.Option(help="YAML file: env_vars, pip and so on for the job.")] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the job's log to its end.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run COMMAND as a job of a Ray cluster and follow it; given again, follow the job that runs, or go on."""
+    from datus2_ray import submission
+
+    job = submission.read_command(app, line)
+    job.fingerprint()
+    environment = submission.read_runtime_env(working_dir, runtime_env)
+    client = submission.connect(address)
+    submission_id, submitted = submission.start(client, job, environment)
+    typer.echo(f"job {submission_id}: {'submitted' if submitted else 'runs already'}")
+    if not no_wait:
+        submission.follow(client, submission_id)
+
+
 @app.command()
 def report(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")], debug: Debug = False) -> None:
     """Write the report of a finished run again."""
