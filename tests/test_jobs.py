@@ -1,0 +1,149 @@
+"""Jobs on a real cluster that wants a token: sent, followed, refused, and not done twice."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datus2_ray import storage
+from datus2_ray.submission import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+RAY = Path(sys.executable).parent / "ray"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_job_has_the_flags_of_the_command_line(command: str) -> None:
+    lines = (ROOT / "jobs" / f"{command}.py").read_text().splitlines()
+    assert len(lines) < 40
+    environment = {"COLUMNS": "200", "PATH": "", "TERM": "dumb", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    helps = []
+    for call in ([f"jobs/{command}.py"], ["-m", "datus2_ray", command]):
+        done = subprocess.run(
+            [sys.executable, *call, "--help"], capture_output=True, text=True, cwd=ROOT, env=environment
+        )
+        if command == "ingest" and "No such command" in done.stderr:
+            pytest.skip("there is no such command yet")
+        assert done.returncode == 0, done.stderr
+        helps.append(set(re.findall(r"(?<![\w-])--[a-z-]+", done.stdout)))
+    assert helps[0] == helps[1]
+    assert "--help" in helps[0]
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_server: str) -> Iterator[dict[str, str]]:
+    """Start a cluster of one node, apart from the tests' own Ray, and give the environment that reaches it."""
+    # Short: the path of a Unix socket below it must not exceed 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="rj", dir="/tmp"))
+    gcs, dashboard, client, agent, agent_grpc, metrics, environment_agent = free_ports(7)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+        "PYTHONPATH": str(ROOT),
+        # A job's `python` is the cluster's.
+        "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",
+        "RAY_TMPDIR": str(folder),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+    command = [
+        str(RAY), "start", "--head", "--block", "--num-cpus=4", "--disable-usage-stats", f"--temp-dir={folder}",
+        "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--port={gcs}", f"--dashboard-port={dashboard}",
+        f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
+        f"--dashboard-agent-grpc-port={agent_grpc}", f"--metrics-export-port={metrics}",
+        f"--runtime-env-agent-port={environment_agent}", "--min-worker-port=0", "--max-worker-port=0",
+    ]  # fmt: skip
+    with (folder / "ray.log").open("w") as log:
+        head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    address = f"http://127.0.0.1:{dashboard}"
+    try:
+        for _ in range(60):
+            listed = subprocess.run([RAY, "job", "list", "--address", address], env=environment, capture_output=True)
+            if listed.returncode == 0:
+                break
+            assert head.poll() is None, (folder / "ray.log").read_text()
+            time.sleep(1)
+        assert listed.returncode == 0, listed.stderr
+        yield {**environment, "RAY_API_SERVER_ADDRESS": address}
+    finally:
+        # The head and its children are a session of their own; Ray's own drain would take half a minute.
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def submit(cluster: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "datus2_ray", "submit", *arguments],
+        cwd=ROOT, env=cluster, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_job_given_twice_runs_once_and_leaves_its_report_in_the_bucket(
+    cluster: dict[str, str], bucket: str, scenes: Path
+) -> None:
+    source, out = f"s3://{bucket}/scenes", f"s3://{bucket}/runs/job"
+    for file in scenes.rglob("*"):
+        if file.is_file():
+            storage.write_bytes(storage.join(source, file.relative_to(scenes).as_posix()), file.read_bytes())
+    line = ["run", source, "--out", out, "--dataset", "demo", "--preset", "demo", "--no-refine", "--limit", "8"]
+    line += ["--backbone", "untrained:vit_tiny_patch16_224", "--set", "evaluate.token_kmeans=false"]
+    first = submit(cluster, *line)
+    assert first.stdout is not None
+    said = first.stdout.readline()
+    submission_id = said.split()[1].rstrip(":")
+    assert said == f"job {submission_id}: submitted\n", first.communicate()
+    # The same command follows the same job; other settings for the same folder are refused while that runs.
+    second, other = submit(cluster, "--", *line), submit(cluster, *line, "--seed", "1")
+    _, refused = other.communicate(timeout=300)
+    assert other.returncode == 1
+    assert f"job {submission_id} with other settings writes to {out}" in refused
+    ended = [process.communicate(timeout=300) for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], ended
+    assert ended[1][0].startswith(f"job {submission_id}: runs already\n")
+    assert all("masks" in output for output, _ in ended)
+    assert storage.read_json(storage.join(out, "summary.json"))["images"] == 8
+    assert b"<html" in storage.read_bytes(storage.join(out, "report", "index.html"))
+
+
+@pytest.mark.slow
+def test_a_job_without_a_source_fails_with_one_line_in_its_log(cluster: dict[str, str], bucket: str) -> None:
+    source = f"s3://{bucket}/nowhere"
+    job = ["python", "jobs/run.py", source, "--out", f"s3://{bucket}/out", "--clusters", "2"]
+    done = subprocess.run(
+        [RAY, "job", "submit", "--working-dir", ".", "--", *job],
+        cwd=ROOT, env=cluster, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert errors
+    assert f"{source} does not exist" in errors[0]
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_cluster_refuses_who_has_not_its_token(cluster: dict[str, str]) -> None:
+    stranger = submit({**cluster, "RAY_AUTH_TOKEN": "0" * 64}, "evaluate", "/runs/one")
+    _, errors = stranger.communicate(timeout=300)
+    assert stranger.returncode == 1
+    assert "refuses the token" in errors.splitlines()[-1]
