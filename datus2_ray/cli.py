@@ -10,6 +10,7 @@ import typer
 
 from datus2_ray import config as configuration
 from datus2_ray.errors import DatusError, UsageError
+from datus2_ray.stage_configs import IngestConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,7 +19,9 @@ app = typer.Typer(
     help="Segments and classes in images without a single label: DatUS² on Ray.",
 )
 
-Source = Annotated[str, typer.Argument(help="Folder of images or data-set root; a local path or s3:// URI.")]
+Source = Annotated[
+    str, typer.Argument(help="Folder of images, data-set root or Parquet shards; a local path or s3:// URI.")
+]
 Out = Annotated[str, typer.Option("--out", help="Run folder; a local path or s3:// URI.")]
 Config = Annotated[str | None, typer.Option("--config", help="YAML file of settings.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value; may be given again.")]
@@ -27,6 +30,21 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an 
 
 def _help(field: str) -> str:
     return str(configuration.RunConfig.model_fields[field].description)
+
+
+def _column(kind: str) -> Any:
+    return typer.Option(help=str(IngestConfig.model_fields[f"{kind}_column"].description))
+
+
+ImageColumn = Annotated[str | None, _column("image")]
+IdColumn = Annotated[str | None, _column("id")]
+MaskColumn = Annotated[str | None, _column("mask")]
+
+
+def _columns(image: str | None, image_id: str | None, mask: str | None) -> dict[str, str] | None:
+    """Give the settings of ``ingest`` that say where values stand in shards."""
+    named = {"image_column": image, "id_column": image_id, "mask_column": mask}
+    return {name: column for name, column in named.items() if column is not None} or None
 
 
 @app.command()
@@ -43,6 +61,9 @@ def run(
     seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
     limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
     max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    image_column: ImageColumn = None,
+    id_column: IdColumn = None,
+    mask_column: MaskColumn = None,
     no_refine: Annotated[bool, typer.Option("--no-refine", help="Stop at the initial masks.")] = False,
     save_png: Annotated[bool, typer.Option("--save-png", help=_help("save_png"))] = False,
     debug: Debug = False,
@@ -52,6 +73,7 @@ def run(
         "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "clusters": clusters,
         "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
         "refine": {"enabled": False} if no_refine else None,
+        "ingest": _columns(image_column, id_column, mask_column),
     }  # fmt: skip
     settings = configuration.load(flags, preset=preset, config_file=config, assignments=tuple(assignments or ()))
 
@@ -59,6 +81,32 @@ def run(
     from datus2_ray.report.terminal import print_summary
 
     print_summary(run_pipeline(settings), settings.out)
+
+
+@app.command()
+def ingest(
+    source: Source,
+    out: Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
+    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
+    split: Annotated[str | None, typer.Option(help=_help("split"))] = None,
+    config: Config = None,
+    assignments: Set = None,
+    limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
+    max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    debug: Debug = False,
+) -> None:
+    """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
+    flags = {
+        "source": source, "out": out, "dataset": dataset, "split": split, "limit": limit,
+        "max_error_rate": max_error_rate,
+    }  # fmt: skip
+    settings = configuration.load(flags, config_file=config, assignments=tuple(assignments or ()))
+
+    from datus2_ray.ingestion import ingest as ingest_images
+
+    folder, commit = ingest_images(settings)
+    refused = f", {commit.rows_quarantined:,} in quarantine" if commit.rows_quarantined else ""
+    typer.echo(f"shards: {folder}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}")
 
 
 @app.command()
@@ -81,10 +129,14 @@ def demo(
 @app.command()
 def predict(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    source: Annotated[str, typer.Argument(metavar="NEW_IMAGES", help="Folder of images that the run never saw.")],
+    source: Annotated[
+        str, typer.Argument(metavar="NEW_IMAGES", help="Folder or shards of images that the run never saw.")
+    ],
     out: Annotated[str, typer.Option("--out", help="Folder for the masks.")],
     limit: Annotated[int | None, typer.Option(min=1, help=_help("limit"))] = None,
     max_error_rate: Annotated[float, typer.Option(min=0, max=1, help=_help("max_error_rate"))] = 0.05,
+    image_column: ImageColumn = None,
+    id_column: IdColumn = None,
     debug: Debug = False,
 ) -> None:
     """Label new images with the clusters of a finished run, without ground truth."""
@@ -93,7 +145,8 @@ def predict(
     from datus2_ray.report.terminal import print_warnings
 
     print_warnings(storage.read_json(storage.join(run_folder, "summary.json")))
-    pictures = predict_images(run_folder, source, out, limit=limit, max_error_rate=max_error_rate)
+    columns = _columns(image_column, id_column, None)
+    pictures = predict_images(run_folder, source, out, limit=limit, max_error_rate=max_error_rate, columns=columns)
     typer.echo(f"masks: {pictures}")
 
 
@@ -109,12 +162,14 @@ def pretrain(
     seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
     limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
     max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    image_column: ImageColumn = None,
+    id_column: IdColumn = None,
     debug: Debug = False,
 ) -> None:
     """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
     flags = {
         "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "seed": seed,
-        "limit": limit, "max_error_rate": max_error_rate,
+        "limit": limit, "max_error_rate": max_error_rate, "ingest": _columns(image_column, id_column, None),
     }  # fmt: skip
     settings = configuration.load(flags, config_file=config, assignments=tuple(assignments or ()))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from datus2_ray import storage
 from datus2_ray.config import RunConfig
-from datus2_ray.run_folder import EventLog, RunFolder
+from datus2_ray.run_folder import FINISHED, REPORT, EventLog, RunFolder
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,17 @@ class RunContext:
         folder = RunFolder(config.out)
         folder.claim(config.source)
         return RunContext(config, folder, EventLog(folder))
+
+    def is_finished(self, config: RunConfig) -> bool:
+        """Tell whether the folder is that of a finished run with these very settings."""
+        if not all(storage.exists(self.folder.path(name)) for name in (*FINISHED, REPORT)):
+            return False
+        return bool(storage.read_json(self.folder.path("config.json")) == config.model_dump(mode="json"))
+
+    def end(self, stage: str, seconds: float, **counts: int) -> None:
+        """Note that a stage has done its work, in the event log and for Prometheus."""
+        # Imported here: a wrong flag should be answered before Ray is loaded.
+        from datus2_ray import metrics
+
+        self.events.write("end", stage=stage, **counts, seconds=seconds)
+        metrics.set_seconds(stage, seconds)

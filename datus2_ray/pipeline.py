@@ -12,9 +12,6 @@ from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
 from datus2_ray.ray_session import start_ray
 
-#: Written last, in this order: with them a folder is a finished run.
-FINISHED = ("summary.json", "config.json")
-
 
 def run(config: RunConfig) -> dict[str, Any]:
     """Find segments and classes in the images of a source, write their masks, score them, and report.
@@ -43,28 +40,25 @@ def run(config: RunConfig) -> dict[str, Any]:
     backbone = parse_spec(config.backbone or DEFAULT_BACKBONE)
     cnn = parse_spec(config.discover.cnn) if config.discover.descriptor == "cnn" and config.discover.cnn else None
     context = RunContext.open(config)
-    # While these are missing, the folder is no finished run: what is in it may be of two minds.
-    for name in FINISHED:
-        storage.remove(context.folder.path(name))
+    if not context.is_finished(config):
+        context.folder.unfinish()
     start_ray(config.no_progress_seconds)
 
     from datus2_ray.report.html import write_report
     from datus2_ray.stages.baseline import baseline
     from datus2_ray.stages.cluster import cluster
     from datus2_ray.stages.discover import discover
-    from datus2_ray.stages.evaluate import count_classes, evaluate
+    from datus2_ray.stages.evaluate import evaluate
     from datus2_ray.stages.export import export_png
     from datus2_ray.stages.ingest import ingest
     from datus2_ray.stages.label import label
     from datus2_ray.stages.predict import predict
     from datus2_ray.stages.refine import refine
 
-    context.events.write("run", source=config.source, preset=config.preset, seed=config.seed)
+    context.events.open("run", source=config.source, preset=config.preset, seed=config.seed)
     images = ingest(context)
-    names = list(datasets.find(config.dataset).class_names or ())
+    names = images.facts["classes"]
     labelled = images.facts["labelled"] > 0
-    if labelled and not names:
-        names = [f"class {number}" for number in range(count_classes(context, images))]
     clusters = config.clusters or len(names)
     score_tokens = labelled and config.evaluate.token_kmeans
     segments = discover(context, images, keep_tokens=score_tokens)
@@ -76,7 +70,9 @@ def run(config: RunConfig) -> dict[str, Any]:
         masks["refined"] = predict(context, images, refinement)
     # What an earlier run with other settings left, and this one does not make, must not pass for its result.
     unrefined = () if "refined" in masks else ("masks/refined", "quarantine/predict.parquet")
-    for name in ("metrics.json", "png", *unrefined):
+    unscored = () if labelled else ("metrics.json", "evaluate")
+    unsaved = () if config.save_png else ("png",)
+    for name in (*unrefined, *unscored, *unsaved):
         storage.remove(context.folder.path(name))
     metrics = None
     if labelled:
@@ -85,6 +81,9 @@ def run(config: RunConfig) -> dict[str, Any]:
         metrics = evaluate(context, names, clusters, masks)
     if config.save_png:
         export_png(context, clusters, masks)
+    if context.is_finished(config) and not context.events.grew:
+        summary: dict[str, Any] = storage.read_json(context.folder.path("summary.json"))
+        return summary
     summary = {
         "images": images.rows_out,
         "quarantined": count_quarantined(context),

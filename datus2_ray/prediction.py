@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from datus2_ray import storage
 from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
 from datus2_ray.errors import StorageError
-from datus2_ray.pipeline import FINISHED
 from datus2_ray.ray_session import start_ray
-from datus2_ray.run_folder import RunFolder
+from datus2_ray.run_folder import FINISHED, RunFolder
 
 
-def predict(run: str, source: str, out: str, *, limit: int | None = None, max_error_rate: float = 0.05) -> str:
+def predict(
+    run: str,
+    source: str,
+    out: str,
+    *,
+    limit: int | None = None,
+    max_error_rate: float = 0.05,
+    columns: dict[str, str] | None = None,
+) -> str:
     """Label the images of a folder with the clusters of a finished run; no ground truth is needed.
 
     Parameters
@@ -19,13 +28,15 @@ def predict(run: str, source: str, out: str, *, limit: int | None = None, max_er
     run : str
         Folder of the finished run.
     source : str
-        Folder of images.
+        Folder or shards of images.
     out : str
         Folder for the masks: ``images/`` and ``masks/`` as tables, ``png/`` as palette files.
     limit : int, optional
         Only the first N image ids in sorted order.
     max_error_rate : float
         The command ends when more than this share of the images cannot be used.
+    columns : dict, optional
+        ``image_column`` and ``id_column`` of shards, where they are not the usual ones.
 
     Returns
     -------
@@ -47,7 +58,16 @@ def predict(run: str, source: str, out: str, *, limit: int | None = None, max_er
     masks = model.require("masks/initial")
     kept = RunConfig.model_validate(storage.read_json(model.path("config.json")))
     number = clusters.facts["clusters"]
-    changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": number, "max_error_rate": max_error_rate}
+    changes: dict[str, Any] = {
+        "dataset": "folder",
+        "split": None,
+        "limit": limit,
+        "clusters": number,
+        "max_error_rate": max_error_rate,
+    }
+    # The columns of the run's own shards say nothing of these.
+    own = {"image_column": None, "id_column": None, "mask_column": None}
+    changes["ingest"] = kept.ingest.model_dump() | own | (columns or {})
     settings = kept.model_dump() | changes | {"source": source, "out": out}
     config = RunConfig.model_validate(settings)
     RunFolder(config.out).keep_apart(model.uri)

@@ -21,6 +21,12 @@ from datus2_ray.errors import StorageError, UsageError
 COMMIT = "_COMMIT.json"
 BEGUN = "_BEGUN.json"
 
+#: Written last, in this order: with them a folder is a finished run.
+FINISHED = ("summary.json", "config.json")
+
+#: The page about a finished run.
+REPORT = "report/index.html"
+
 #: Says that a folder is a run's: nothing is removed from one that lacks it.
 MARKER = "_DATUS2_RUN.json"
 
@@ -133,6 +139,8 @@ class RunFolder:
 
         Output that was made under another fingerprint is removed first, so that old and new never mix.
         """
+        # From here on the folder is no finished run: what is in it may be of two minds.
+        self.unfinish()
         begun = self.path(stage, BEGUN)
         same = storage.exists(begun) and storage.read_json(begun)["fingerprint"] == stage_fingerprint
         if not same:
@@ -142,6 +150,11 @@ class RunFolder:
             storage.remove(self.path(stage))
             storage.write_json(begun, {"fingerprint": stage_fingerprint})
         return self.written_parts(stage)
+
+    def unfinish(self) -> None:
+        """Take away what says that the run is finished, before something in it changes."""
+        for name in FINISHED:
+            storage.remove(self.path(name))
 
     def written_parts(self, stage: str) -> set[str]:
         """Give the names of the parts that lie in a stage's folder, committed or not."""
@@ -165,10 +178,18 @@ class EventLog:
     def __init__(self, folder: RunFolder) -> None:
         self._uri = folder.path("events.jsonl")
         self._lines = storage.read_bytes(self._uri).decode().splitlines() if storage.exists(self._uri) else []
+        self._first: str | None = None
+        self.grew = False
+
+    def open(self, event: str, **fields: Any) -> None:
+        """Keep an event that is written before the next one: a run that finds nothing to do leaves no trace."""
+        self._first = _line(event, fields)
 
     def write(self, event: str, **fields: Any) -> None:
         """Append an event."""
-        self._lines.append(json.dumps({"time": round(time.time(), 3), "event": event, **fields}))
+        self._lines += [self._first] if self._first else []
+        self._lines.append(_line(event, fields))
+        self._first, self.grew = None, True
         # An object store cannot append, so the whole log is put again; it has a few lines a stage.
         storage.write_bytes(self._uri, ("\n".join(self._lines) + "\n").encode())
 
@@ -179,3 +200,7 @@ class EventLog:
     def stage_seconds(self) -> dict[str, float]:
         """Give the seconds that each stage took when it last did its work."""
         return {event["stage"]: event["seconds"] for event in self.read() if event["event"] == "end"}
+
+
+def _line(event: str, fields: dict[str, Any]) -> str:
+    return json.dumps({"time": round(time.time(), 3), "event": event, **fields})

@@ -24,6 +24,20 @@ IMAGES = _schema(
     ]
 )
 
+#: Of ``images/`` where the source holds shards, which keep the images.
+SHARD_IMAGES = pa.schema(
+    [
+        *(field for field in IMAGES if field.name != "image"),
+        *_schema(
+            [
+                ("shard", pa.string(), "Shard that keeps the image: its path below the source."),
+                ("row_group", pa.int32(), "Its row group there, the same for all images of a part."),
+                ("row", pa.int32(), "Its row in that group."),
+            ]
+        ),
+    ]
+)
+
 QUARANTINE = _schema(
     [
         ("image_id", pa.string(), "The image that could not be used."),

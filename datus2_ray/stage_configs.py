@@ -33,7 +33,16 @@ def absolute_weights(spec: str | None) -> str | None:
 class IngestConfig(StageConfig):
     """Ingest: source → ``images/``."""
 
-    images_per_part: int = Field(16, ge=1, description="Images in a part, the unit of work, of resume and of a file.")
+    images_per_part: int = Field(
+        16, ge=1, description="Images in a part, the unit of work, of resume and of a file; of shards: a row group."
+    )
+    image_column: str | None = Field(None, description="Column of shards that holds the encoded image; default image.")
+    id_column: str | None = Field(
+        None, description="Column that holds the image's id; default image_id, else shard and row."
+    )
+    mask_column: str | None = Field(None, description="Column that holds the encoded mask; default mask, if any.")
+    shard_megabytes: int = Field(128, ge=1, le=1024, description="Size of the shards that `datus2 ingest` writes.")
+    row_group_rows: int = Field(64, ge=1, le=256, description="Images in a row group of such a shard.")
 
 
 class DiscoverConfig(StageConfig):

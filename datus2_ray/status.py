@@ -18,6 +18,8 @@ STAGES = {
     "refine": "refine",
     "masks/refined": "predict",
     "baseline": "baseline",
+    "evaluate": "evaluate",
+    "png": "export",
     "pretrain": "pretrain",
 }
 

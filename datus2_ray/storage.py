@@ -169,19 +169,38 @@ def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
         raise StorageError(f"cannot read the table {uri}: {_reason(error, uri)}") from error
 
 
-def count_rows(uri: str) -> int:
-    """Count the rows of a Parquet file from its footer."""
+def parquet_footer(uri: str) -> pq.FileMetaData:
+    """Read the footer of a Parquet file: its schema and its row groups."""
     filesystem, path = resolve(uri)
     try:
-        return int(s3.patiently(lambda: pq.read_metadata(path, filesystem=filesystem)).num_rows)
+        return s3.patiently(lambda: pq.read_metadata(path, filesystem=filesystem))
     except (OSError, pa.ArrowInvalid) as error:
         raise StorageError(f"cannot read the table {uri}: {_reason(error, uri)}") from error
 
 
-def write_table(uri: str, table: pa.Table) -> None:
+def count_rows(uri: str) -> int:
+    """Count the rows of a Parquet file from its footer."""
+    return int(parquet_footer(uri).num_rows)
+
+
+def read_row_group(uri: str, row_group: int, columns: list[str]) -> pa.Table:
+    """Read some columns of one row group of a Parquet file, and no other bytes of it."""
+    filesystem, path = resolve(uri)
+
+    def read() -> pa.Table:
+        with filesystem.open_input_file(path) as file:
+            return pq.ParquetFile(file).read_row_group(row_group, columns=columns)
+
+    try:
+        return s3.patiently(read)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StorageError(f"cannot read row group {row_group} of {uri}: {_reason(error, uri)}") from error
+
+
+def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
     """Write one Parquet file atomically (zstd; the image bytes within are compressed already)."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", row_group_size=row_group_rows)
     write_bytes(uri, memoryview(sink.getvalue()))
 
 

@@ -6,8 +6,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +79,56 @@ def s3_server() -> Iterator[str]:
     yield f"http://127.0.0.1:{S3_PORT}"
     server.terminate()
     server.wait()
+
+
+@contextmanager
+def _faulty(server: str, fault: Callable[[int, str], tuple[int, str] | None]) -> Iterator[str]:
+    """Put a server before the S3 server that answers some requests itself: with a status and an error code of S3."""
+    lock, seen = threading.Lock(), [0]
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            with lock:
+                seen[0] += 1
+                wrong = fault(seen[0], self.command)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if wrong is not None:
+                text = f"<Error><Code>{wrong[1]}</Code><Message>made</Message></Error>".encode()
+                self.reply(wrong[0], {}, b"" if self.command == "HEAD" else text)
+                return
+            headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+            request = urllib.request.Request(server + self.path, body or None, headers, method=self.command)
+            try:
+                with urllib.request.urlopen(request) as found:
+                    self.reply(found.status, dict(found.headers), found.read())
+            except urllib.error.HTTPError as error:
+                self.reply(error.code, dict(error.headers), error.read())
+
+        def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(status)
+            length = headers.get("Content-Length", str(len(body))) if self.command == "HEAD" else str(len(body))
+            for key, value in headers.items():
+                if key.lower() not in ("content-length", "connection", "transfer-encoding"):
+                    self.send_header(key, value)
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{proxy.server_address[1]}"
+    proxy.shutdown()
+
+
+@pytest.fixture
+def faulty(s3_server: str) -> Callable[..., AbstractContextManager[str]]:
+    """Give a function that starts such a server before the S3 server, for as long as its context lasts."""
+    return lambda fault: _faulty(s3_server, fault)
 
 
 @pytest.fixture

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
@@ -76,52 +71,8 @@ def test_another_scheme_is_refused(uri):
         storage.exists(uri)
 
 
-@contextmanager
-def faulty(server: str, fault: Callable[[int, str], tuple[int, str] | None]) -> Iterator[str]:
-    """Put a server before the S3 server that answers some requests itself: with a status and an error code of S3."""
-    lock, seen = threading.Lock(), [0]
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            with lock:
-                seen[0] += 1
-                wrong = fault(seen[0], self.command)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if wrong is not None:
-                text = f"<Error><Code>{wrong[1]}</Code><Message>made</Message></Error>".encode()
-                self.reply(wrong[0], {}, b"" if self.command == "HEAD" else text)
-                return
-            headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
-            request = urllib.request.Request(server + self.path, body or None, headers, method=self.command)
-            try:
-                with urllib.request.urlopen(request) as found:
-                    self.reply(found.status, dict(found.headers), found.read())
-            except urllib.error.HTTPError as error:
-                self.reply(error.code, dict(error.headers), error.read())
-
-        def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            length = headers.get("Content-Length", str(len(body))) if self.command == "HEAD" else str(len(body))
-            for key, value in headers.items():
-                if key.lower() not in ("content-length", "connection", "transfer-encoding"):
-                    self.send_header(key, value)
-            self.send_header("Content-Length", length)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer  # noqa: N815
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{proxy.server_address[1]}"
-    proxy.shutdown()
-
-
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (503, "ServiceUnavailable")])
-def test_throttling_and_faults_of_the_store_are_retried(bucket, s3_server, monkeypatch, status, code):
+def test_throttling_and_faults_of_the_store_are_retried(bucket, faulty, monkeypatch, status, code):
     storage.write_bytes(f"s3://{bucket}/x", b"data")
     refused = []
 
@@ -131,7 +82,7 @@ def test_throttling_and_faults_of_the_store_are_retried(bucket, s3_server, monke
             return status, code
         return None
 
-    with faulty(s3_server, fault) as address:
+    with faulty(fault) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         s3.open_bucket.cache_clear()
         assert storage.read_bytes(f"s3://{bucket}/x") == b"data"
@@ -147,8 +98,8 @@ def test_throttling_and_faults_of_the_store_are_retried(bucket, s3_server, monke
         (301, "PermanentRedirect", "another region; set AWS_REGION"),
     ],
 )
-def test_what_a_store_refuses_is_one_line_without_a_secret(bucket, s3_server, monkeypatch, status, code, reason):
-    with faulty(s3_server, lambda number, method: (status, code)) as address:
+def test_what_a_store_refuses_is_one_line_without_a_secret(bucket, faulty, monkeypatch, status, code, reason):
+    with faulty(lambda number, method: (status, code)) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         s3.open_bucket.cache_clear()
         for call in (storage.list_files, storage.read_bytes):

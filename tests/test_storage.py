@@ -7,7 +7,7 @@ import pytest
 
 from datus2_ray import storage
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.run_folder import Commit, EventLog, RunFolder, fingerprint
+from datus2_ray.run_folder import FINISHED, Commit, EventLog, RunFolder, fingerprint
 
 
 def test_files_come_back_and_leave_no_halves(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_crash_while_old_output_is_removed_leaves_no_commit(tmp_path: Path, mo
         removed.append(uri)
         if uri == folder.path("images"):
             raise KeyboardInterrupt
-        Path(uri).unlink()
+        Path(uri).unlink(missing_ok=True)
 
     monkeypatch.setattr(storage, "remove", crash)
     with pytest.raises(KeyboardInterrupt):
@@ -116,3 +116,23 @@ def test_events_are_appended_by_one_run_after_the_other(tmp_path: Path) -> None:
     log = EventLog(folder)
     log.write("end", stage="a", seconds=1.5)
     assert [(e["event"], e["stage"]) for e in EventLog(folder).read()] == [("begin", "a"), ("end", "a")]
+
+
+def test_an_opened_event_is_written_with_the_next_one_or_never(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path))
+    log = EventLog(folder)
+    log.open("run", seed=0)
+    assert not log.grew
+    assert not (tmp_path / "events.jsonl").exists()
+    log.write("begin", stage="a")
+    log.write("end", stage="a", seconds=1.0)
+    assert log.grew
+    assert [e["event"] for e in EventLog(folder).read()] == ["run", "begin", "end"]
+
+
+def test_work_on_a_stage_takes_the_marks_of_a_finished_run_away(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path))
+    for name in FINISHED:
+        storage.write_json(folder.path(name), {})
+    folder.begin("images", "f")
+    assert not any(storage.exists(folder.path(name)) for name in FINISHED)

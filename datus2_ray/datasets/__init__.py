@@ -10,7 +10,7 @@ from datus2_ray.datasets.layout import DatasetLayout, Sample
 from datus2_ray.datasets.suim import SUIM, SUIM6
 from datus2_ray.errors import UsageError
 
-__all__ = ["DATASETS", "DatasetLayout", "Sample", "find"]
+__all__ = ["DATASETS", "FOLDER", "DatasetLayout", "Sample", "find"]
 
 _LAYOUTS: tuple[DatasetLayout, ...] = (FOLDER, CAMVID, SUIM, SUIM6, DATUS2, DEMO)
 DATASETS: dict[str, DatasetLayout] = {layout.name: layout for layout in _LAYOUTS}

@@ -26,6 +26,7 @@ __all__ = [
     "find_mask",
     "image_files",
     "index_masks",
+    "quote_id",
 ]
 
 # In order of preference where two masks share a stem.
@@ -136,11 +137,11 @@ def assign_ids(names: Sequence[str]) -> list[str]:
         Distinct ids in the same order. Parts that could lead out of a folder, backslashes, control characters and ``%``
         itself are percent-encoded; every usual name stays as it is.
     """
-    ids = [_quote(_stem(name)) for name in names]
+    ids = [quote_id(_stem(name)) for name in names]
     # `a.jpg.png` beside `a.jpg` and `a.png` takes a second round.
     while len(set(ids)) < len(ids):
         count = Counter(ids)
-        ids = [image_id if count[image_id] == 1 else _quote(name) for image_id, name in zip(ids, names, strict=True)]
+        ids = [image_id if count[image_id] == 1 else quote_id(name) for image_id, name in zip(ids, names, strict=True)]
     return ids
 
 
@@ -167,7 +168,8 @@ def _is_hidden(path: str) -> bool:
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
 
 
-def _quote(path: str) -> str:
+def quote_id(path: str) -> str:
+    """Percent-encode what could lead an id out of a folder; every usual name stays as it is."""
     if not _UNSAFE.search(path):
         return path
     parts = [_UNSAFE_CHARACTER.sub(lambda match: f"%{ord(match[0]):02X}", part) for part in path.split("/")]

@@ -33,7 +33,7 @@ from datus2_ray.report.scores import (
     verdict,
 )
 from datus2_ray.report.survey import survey_segments
-from datus2_ray.run_folder import RunFolder
+from datus2_ray.run_folder import REPORT, RunFolder
 
 
 def write_report(folder: RunFolder) -> str:
@@ -56,7 +56,9 @@ def write_report(folder: RunFolder) -> str:
     StorageError
         Something of the run is missing or cannot be read.
     """
-    config, summary = storage.read_json(folder.path("config.json")), storage.read_json(folder.path("summary.json"))
+    config, summary = (storage.read_json(folder.path(name)) for name in ("config.json", "summary.json"))
+    # Shards say themselves of which data set they are.
+    config["dataset"] = folder.require("images").facts.get("dataset", config["dataset"])
     metrics = summary["metrics"]
     survey = survey_segments(folder, summary["clusters"])
     classes, scores = None, None
@@ -85,7 +87,7 @@ def write_report(folder: RunFolder) -> str:
         quarantine=read_quarantine(folder),
         settings=json.dumps(config, indent=2, ensure_ascii=False),
     )  # fmt: skip
-    uri = folder.path("report", "index.html")
+    uri = folder.path(REPORT)
     storage.write_bytes(uri, page.encode())
     return uri
 

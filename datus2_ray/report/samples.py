@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from datus2_ray import storage
 from datus2_ray.core.images import decode
 from datus2_ray.core.masks import decode_labels, upsample_nearest
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.report.colours import Colours, paint_labels
 from datus2_ray.report.pictures import PICTURE_SIDE, Picture, crop_segment, drawing, fit, photo, show_segments
 from datus2_ray.report.typical import TypicalSegment
@@ -79,7 +80,7 @@ def draw_samples(folder: RunFolder, colours: MaskColours) -> list[Sample]:
     for part, rows in choose_rows(folder.require("masks/initial").parts, SAMPLES).items():
         initial = storage.read_table(folder.path("masks/initial", part), ["image_id", "mask"]).take(rows)
         ids = initial["image_id"].to_pylist()
-        images = _rows_of(folder, "images", part, ids, ["image", "mask"])
+        images = _by_id(ImagesTable.of(folder).read(part, ["image_id", "image", "mask"]), ids)
         segments = _patch_maps(folder, part, ids)
         refined = _rows_of(folder, "masks/refined", part, ids, ["mask"]) if colours.refined else {}
         for image_id, mask in zip(ids, initial["mask"].to_pylist(), strict=True):
@@ -115,7 +116,7 @@ def draw_crops(folder: RunFolder, segments: Iterable[TypicalSegment]) -> dict[Ty
         by_part[segment.part][segment.image_id].append(segment)
     crops: dict[TypicalSegment, Picture] = {}
     for part, by_image in sorted(by_part.items()):
-        images = _rows_of(folder, "images", part, list(by_image), ["image"])
+        images = _by_id(ImagesTable.of(folder).read(part, ["image_id", "image"]), list(by_image))
         maps = _patch_maps(folder, part, list(by_image))
         for image_id, wanted in by_image.items():
             pixels = decode(images[image_id]["image"])
@@ -136,7 +137,10 @@ def _draw_mask(
 
 def _rows_of(folder: RunFolder, stage: str, part: str, ids: list[str], columns: list[str]) -> dict[str, dict[str, Any]]:
     """Read some images' rows of a part of a table."""
-    table = storage.read_table(folder.path(stage, part), ["image_id", *columns])
+    return _by_id(storage.read_table(folder.path(stage, part), ["image_id", *columns]), ids)
+
+
+def _by_id(table: pa.Table, ids: list[str]) -> dict[str, dict[str, Any]]:
     chosen = table.filter(pc.is_in(table["image_id"], value_set=pa.array(ids, pa.string())))
     return {row["image_id"]: row for row in chosen.to_pylist()}
 

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from datus2_ray.run_folder import REPORT
 from datus2_ray.status import StageStatus
 
 #: Sets of masks in the order in which they are shown.
@@ -36,7 +37,7 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
         console.print(f"refinement skipped: {summary['refinement']['skipped']}")
     if summary["metrics"]:
         console.print(score_table(summary["metrics"]))
-    console.print(f"report: {out}/report/index.html", soft_wrap=True)
+    console.print(f"report: {out}/{REPORT}", soft_wrap=True)
 
 
 def print_warnings(summary: dict[str, Any]) -> None:

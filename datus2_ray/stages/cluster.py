@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datus2_ray import schemas, storage
+from datus2_ray import metrics, schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.kmeans import KMeansResult, Metric, kmeans
 from datus2_ray.core.pca import PCA, fit_pca
@@ -69,6 +69,7 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
         table = VectorTable(folder, "descriptors", "sizes" if config.weights == "area" else None)
         result, pca = fit(table, counts, clusters, context, progress.tell_pass)
         write_clusters(context.folder.path("clusters"), result, pca)
+        metrics.count_segments("cluster", progress.total)
         return {
             "clusters": clusters,
             "segments": progress.total,

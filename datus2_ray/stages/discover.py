@@ -16,6 +16,7 @@ from datus2_ray.context import RunContext
 from datus2_ray.core.backbone import DEFAULT_BACKBONE
 from datus2_ray.core.backbone import fingerprint as backbone_fingerprint
 from datus2_ray.errors import UsageError
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.resources import plan_pool
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stages.describe import DescribeCrops
@@ -58,7 +59,7 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         tokens = keep_tokens or not crops
-        read = ReadImages(context.folder.path("images"), config.input_size)
+        read = ReadImages(ImagesTable.of(context.folder), config.input_size)
         parts = map_parts(parts, read)
         parts = map_parts(parts, EmbedImages, pool, backbone, config, pool.device, tokens, heartbeat)
         parts = map_parts(parts, FindSegments(config, context.config.seed))

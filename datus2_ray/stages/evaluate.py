@@ -13,13 +13,16 @@ from datus2_ray import storage
 from datus2_ray.columns import list_arrays
 from datus2_ray.context import RunContext
 from datus2_ray.core.kmeans import assign
-from datus2_ray.core.masks import NOISE_8, decode_labels, upsample_nearest
+from datus2_ray.core.masks import decode_labels, upsample_nearest
 from datus2_ray.core.scoring import confusion_matrix, score
 from datus2_ray.progress import Progress
-from datus2_ray.run_folder import Commit
+from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stages.baseline import read_baseline
 from datus2_ray.stages.label import paint
+from datus2_ray.stages.once import run_once
 from datus2_ray.stages.parts import map_parts, stream_parts
+
+VERSION = 1
 
 
 def evaluate(context: RunContext, class_names: list[str], clusters: int, masks: Mapping[str, Commit]) -> dict[str, Any]:
@@ -42,25 +45,34 @@ def evaluate(context: RunContext, class_names: list[str], clusters: int, masks: 
         What ``metrics.json`` holds.
     """
     folder = context.folder
-    tables = {name: folder.path("masks", name) for name in masks}
-    tokens = read_baseline(folder) if context.config.evaluate.token_kmeans else None
-    scorer = ScorePart(folder.path("images"), folder.path("segments"), tables, tokens, len(class_names), clusters)
-    parts = masks["initial"].parts
-    progress = Progress("evaluate", sum(parts.values()))
-    context.events.write("begin", stage="evaluate")
-    totals: dict[str, np.ndarray] = {}
-    scored = 0
-    for row in stream_parts([{"part": part} for part in parts], lambda source, _: map_parts(source, scorer)):
-        for name in row["names"]:
-            counts = np.array(row[name], dtype=np.int64).reshape(len(class_names), clusters + 1)
-            totals[name] = totals.get(name, 0) + counts
-        scored += row["scored"]
-        progress.advance(row["images"])
-    metrics = {"classes": class_names, "clusters": clusters, "seed": context.config.seed, "images": scored}
-    metrics |= {name: score(total) for name, total in totals.items()}
-    storage.write_json(folder.path("metrics.json"), metrics)
-    context.events.write("end", stage="evaluate", images=scored, errors=0, seconds=progress.finish())
-    return metrics
+    with_tokens = context.config.evaluate.token_kmeans
+    inputs = [folder.require("images").fingerprint, *(commit.fingerprint for commit in masks.values())]
+    if with_tokens:
+        inputs += [folder.require(stage).fingerprint for stage in ("segments", "baseline")]
+    identity = {"classes": class_names, "clusters": clusters, "seed": context.config.seed, "masks": list(masks)}
+    stamp = fingerprint("evaluate", VERSION, identity, inputs)
+
+    def work(progress: Progress) -> dict[str, Any]:
+        tables = {name: folder.path("masks", name) for name in masks}
+        tokens = read_baseline(folder) if with_tokens else None
+        scorer = ScorePart(folder.path("images"), folder.path("segments"), tables, tokens, len(class_names), clusters)
+        parts = masks["initial"].parts
+        progress.total = sum(parts.values())
+        totals: dict[str, np.ndarray] = {}
+        scored = 0
+        for row in stream_parts([{"part": part} for part in parts], lambda source, _: map_parts(source, scorer)):
+            for name in row["names"]:
+                counts = np.array(row[name], dtype=np.int64).reshape(len(class_names), clusters + 1)
+                totals[name] = totals.get(name, 0) + counts
+            scored += row["scored"]
+            progress.advance(row["images"])
+        metrics = {"classes": class_names, "clusters": clusters, "seed": context.config.seed, "images": scored}
+        metrics |= {name: score(total) for name, total in totals.items()}
+        storage.write_json(folder.path("metrics.json"), metrics)
+        return metrics
+
+    facts: dict[str, Any] = run_once(context, "evaluate", "evaluate", stamp, "images", work).facts
+    return facts
 
 
 @dataclass(frozen=True)
@@ -128,16 +140,3 @@ class ScorePart:
 
 def _resolve(labels: Any) -> np.ndarray:
     return decode_labels(labels) if isinstance(labels, bytes) else np.asarray(labels)
-
-
-def count_classes(context: RunContext, images: Commit) -> int:
-    """Find the number of classes of a labelled set that does not name them: the largest id in any mask, plus one."""
-    folder = context.folder.path("images")
-
-    def largest(block: pa.Table) -> pa.Table:
-        table = storage.read_table(storage.join(folder, block["part"][0].as_py()), ["mask"])
-        ids = [decode_labels(mask) for mask in table["mask"].to_pylist() if mask is not None]
-        return pa.table({"largest": [max((int(i[i < NOISE_8].max(initial=0)) for i in ids), default=0)]})
-
-    rows = stream_parts([{"part": part} for part in images.parts], lambda source, _: map_parts(source, largest))
-    return 1 + max(int(row["largest"]) for row in rows)

@@ -12,8 +12,11 @@ from datus2_ray import storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.masks import NOISE_8, decode_labels, encode_palette_png, palette
 from datus2_ray.progress import Progress
-from datus2_ray.run_folder import Commit
+from datus2_ray.run_folder import Commit, fingerprint
+from datus2_ray.stages.once import run_once
 from datus2_ray.stages.parts import map_parts, stream_parts
+
+VERSION = 1
 
 
 def export_png(context: RunContext, clusters: int, masks: Mapping[str, Commit]) -> None:
@@ -28,13 +31,19 @@ def export_png(context: RunContext, clusters: int, masks: Mapping[str, Commit]) 
     masks : mapping of str to Commit
         Name (``initial``, ``refined``) and commit of each set of masks.
     """
-    for name, commit in masks.items():
-        writer = WritePng(context.folder.path("masks", name), context.folder.path("png", name), clusters)
-        progress = Progress(f"png/{name}", commit.rows_out)
-        items = [{"part": part} for part in commit.parts]
-        for row in stream_parts(items, lambda source, _, writer=writer: map_parts(source, writer)):  # type: ignore[misc]
-            progress.advance(row["files"])
-        progress.finish()
+    inputs = [commit.fingerprint for commit in masks.values()]
+    stamp = fingerprint("export", VERSION, {"masks": list(masks), "clusters": clusters}, inputs)
+
+    def work(progress: Progress) -> dict[str, int]:
+        progress.total = sum(commit.rows_out for commit in masks.values())
+        for name, commit in masks.items():
+            writer = WritePng(context.folder.path("masks", name), context.folder.path("png", name), clusters)
+            items = [{"part": part} for part in commit.parts]
+            for row in stream_parts(items, lambda source, _, writer=writer: map_parts(source, writer)):  # type: ignore[misc]
+                progress.advance(row["files"])
+        return {}
+
+    run_once(context, "export", "png", stamp, "files", work)
 
 
 @dataclass(frozen=True)

@@ -44,5 +44,5 @@ def run_once(
     commit = Commit(fingerprint, progress.total, progress.total, 0, {}, facts)
     context.folder.finish(folder, commit)
     progress.advance(progress.total - progress.done)
-    context.events.write("end", stage=stage, errors=0, seconds=progress.finish(), **{unit: progress.total})
+    context.end(stage, progress.finish(), errors=0, **{unit: progress.total})
     return commit

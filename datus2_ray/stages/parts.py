@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
-from datus2_ray import schemas, storage
+from datus2_ray import metrics, schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError
 from datus2_ray.progress import Progress
@@ -147,10 +147,16 @@ class PartWriter:
         URI of the stage's folder.
     stage : str
         Name of the stage.
+    row_group_rows : int, optional
+        Rows in a row group; default all.
+    metadata : dict of bytes to bytes, optional
+        What the file's schema says beside the columns.
     """
 
     folder: str
     stage: str
+    row_group_rows: int | None = None
+    metadata: dict[bytes, bytes] | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Write one part; the faults go first, so that a part's file means that all of it is there."""
@@ -162,7 +168,8 @@ class PartWriter:
             faults = len(quarantine)
             if faults:
                 storage.write_table(storage.join(self.folder, "_faults", part), quarantine)
-        storage.write_table(storage.join(self.folder, part), table)
+        table = table.replace_schema_metadata(self.metadata)
+        storage.write_table(storage.join(self.folder, part), table, self.row_group_rows)
         return pa.table({"part": [part], "rows": [len(table)], "faults": [faults]})
 
 
@@ -174,7 +181,8 @@ def run_stage(
     parts: Mapping[str, int],
     build: Build,
     payload: Callable[[str], Mapping[str, Any]] = lambda part: {},
-    facts: Mapping[str, Any] | None = None,
+    facts: Callable[[], Mapping[str, Any]] = dict,
+    writer: PartWriter | None = None,
 ) -> Commit:
     """Run a stage that turns every part into a part: resume it, watch it, check that no image is lost, commit it.
 
@@ -192,8 +200,10 @@ def run_stage(
         Adds the stage's operators, see :func:`stream_parts`.
     payload : callable
         Gives what the first operator needs to know of a part beside its name.
-    facts : mapping, optional
-        What the commit notes for later stages and the report.
+    facts : callable
+        Gives what the commit notes for later stages and the report; called when all parts are there.
+    writer : PartWriter, optional
+        Writes the parts; default one file a part without anything special to it.
 
     Raises
     ------
@@ -214,19 +224,20 @@ def run_stage(
         progress.advance(rows[part] + faults[part], faults[part])
     _check_error_rate(context, stage, uri, progress)
     todo = [{"part": part, **payload(part)} for part in parts if part not in finished]
-    writer = PartWriter(uri, stage)
+    writer = writer or PartWriter(uri, stage)
     for done_part in stream_parts(todo, lambda source, heartbeat: map_parts(build(source, heartbeat), writer)):
         rows[done_part["part"]], faults[done_part["part"]] = done_part["rows"], done_part["faults"]
         progress.advance(done_part["rows"] + done_part["faults"], done_part["faults"])
+        metrics.count_images(stage, done_part["rows"], done_part["faults"])
         _check_error_rate(context, stage, uri, progress)
     lost = [part for part in parts if rows.get(part, 0) + faults.get(part, 0) != parts[part]]
     if lost:
         raise DatusError(f"{stage}: rows were lost in {', '.join(lost[:3])} of {uri}; please report this as a bug")
     _collect_faults(context, stage, uri, [part for part in faults if faults[part]])
     counted = dict(sorted(rows.items()))
-    commit = Commit(fingerprint, progress.total, sum(rows.values()), sum(faults.values()), counted, dict(facts or {}))
+    commit = Commit(fingerprint, progress.total, sum(rows.values()), sum(faults.values()), counted, dict(facts()))
     context.folder.finish(folder, commit)
-    context.events.write("end", stage=stage, images=commit.rows_out, errors=progress.errors, seconds=progress.finish())
+    context.end(stage, progress.finish(), images=commit.rows_out, errors=progress.errors)
     return commit
 
 

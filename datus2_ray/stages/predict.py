@@ -14,6 +14,7 @@ from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.masks import Labels, encode_labels
 from datus2_ray.errors import UsageError
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.resources import plan_pool
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.heartbeat import Heartbeat
@@ -97,7 +98,7 @@ def predict_images(
 
     def build(blocks: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         pool = plan_pool(None, pools=1, parts=len(parts))
-        blocks = map_parts(blocks, ReadChosen(ReadImages(context.folder.path("images"), size), chosen))
+        blocks = map_parts(blocks, ReadChosen(ReadImages(ImagesTable.of(context.folder), size), chosen))
         blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device, heartbeat)
         return map_parts(blocks, encode_masks)
 

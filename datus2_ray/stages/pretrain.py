@@ -14,6 +14,7 @@ from datus2_ray.core.backbone_spec import fingerprint as weights_fingerprint
 from datus2_ray.core.pretrain_model import build_start, config_json
 from datus2_ray.core.pretrain_recipe import Recipe
 from datus2_ray.errors import UsageError
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.resources import Cluster
 from datus2_ray.run_folder import Commit, fingerprint
@@ -137,7 +138,7 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
     return Pretrain(
         recipe=recipe_of(config, context.config.seed),
         start=context.config.backbone,
-        images=context.folder.path("images"),
+        images=ImagesTable.of(context.folder),
         parts=tuple(parts),
         lanes=lanes,
         held=share_bytes <= config.memory * 1e9,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from datus2_ray.core.pretrain_recipe import Recipe
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.stages.shares import Split
 
 #: File of a backbone, in a checkpoint and where the last one is kept.
@@ -22,8 +23,8 @@ class Pretrain:
         What is trained, and how.
     start : str or None
         Backbone to go on from, as :func:`~datus2_ray.core.backbone.load_backbone` takes it; None trains from scratch.
-    images : str
-        URI of ``images/``.
+    images : ImagesTable
+        The run's images.
     parts : tuple of str
         Names of the parts.
     lanes : Split
@@ -43,7 +44,7 @@ class Pretrain:
 
     recipe: Recipe
     start: str | None
-    images: str
+    images: ImagesTable
     parts: tuple[str, ...]
     lanes: Split
     held: bool

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from datus2_ray import storage
 from datus2_ray.core import images
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.stages.shares import Split, hash_id
 from datus2_ray.stages.training_read import read_parts
 
@@ -29,8 +29,8 @@ class ReadLanes:
 
     Parameters
     ----------
-    images : str
-        URI of ``images/``.
+    images : ImagesTable
+        The run's images.
     lanes : Split
         Which image is in which lane.
     wanted : container of int
@@ -39,19 +39,19 @@ class ReadLanes:
         Side of the square that they are resized to, in pixels: bicubic.
     """
 
-    images: str
+    images: ImagesTable
     lanes: Split
     wanted: Container[int]
     size: int
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
-        uri = storage.join(self.images, block["part"][0].as_py())
-        ids = storage.read_table(uri, ["image_id"])["image_id"].to_pylist()
+        part = block["part"][0].as_py()
+        ids = self.images.read(part, ["image_id"])["image_id"].to_pylist()
         lanes = [self.lanes.share(image_id) for image_id in ids]
         rows = []
         if any(lane in self.wanted for lane in lanes):
-            encoded = storage.read_table(uri, ["image"])["image"]
+            encoded = self.images.read(part, ["image"])["image"]
             for image_id, lane, image in zip(ids, lanes, encoded, strict=True):
                 if lane in self.wanted:
                     pixels = images.resize(images.decode(image.as_py()), self.size, self.size)
@@ -59,13 +59,15 @@ class ReadLanes:
         return pa.Table.from_pylist(rows, _ROWS)
 
 
-def read_lanes(uri: str, parts: Sequence[str], lanes: Split, wanted: Container[int], size: int) -> Iterator[list[Row]]:
+def read_lanes(
+    table: ImagesTable, parts: Sequence[str], lanes: Split, wanted: Container[int], size: int
+) -> Iterator[list[Row]]:
     """Read parts in their order.
 
     Parameters
     ----------
-    uri : str
-        URI of ``images/``.
+    table : ImagesTable
+        The run's images.
     parts : sequence of str
         Names of the parts.
     lanes : Split
@@ -80,7 +82,7 @@ def read_lanes(uri: str, parts: Sequence[str], lanes: Split, wanted: Container[i
     list of Row
         The wanted images of a part, or of some of it.
     """
-    for block in read_parts(parts, ReadLanes(uri, lanes, wanted, size)):
+    for block in read_parts(parts, ReadLanes(table, lanes, wanted, size)):
         pixels = (np.frombuffer(image.as_py(), np.uint8).reshape(size, size, 3) for image in block["image"])
         keys = zip(block["lane"].to_pylist(), block["hash"].to_pylist(), strict=True)
         yield [(*key, image.transpose(2, 0, 1)) for key, image in zip(keys, pixels, strict=True)]

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from datus2_ray import storage
 from datus2_ray.core import images
 from datus2_ray.errors import ImageError
+from datus2_ray.images_table import ImagesTable
 
 T = TypeVar("T")
 
@@ -22,8 +22,8 @@ class ReadImages:
 
     Parameters
     ----------
-    folder : str
-        URI of ``images/``.
+    table : ImagesTable
+        The run's images.
     size : int
         Side of the square, in pixels.
 
@@ -34,13 +34,13 @@ class ReadImages:
     uint8 bytes, never as float: a quarter of the traffic.
     """
 
-    folder: str
+    table: ImagesTable
     size: int
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
         part = block["part"][0].as_py()
-        table = storage.read_table(storage.join(self.folder, part), ["image_id", "height", "width", "image"])
+        table = self.table.read(part, ["image_id", "height", "width", "image"])
         pixels: list[bytes | None] = []
         faults: list[ImageError | None] = []
         for data in table["image"].to_pylist():

@@ -14,6 +14,7 @@ from datus2_ray.context import RunContext
 from datus2_ray.core import encoder_start
 from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, to_bytes
 from datus2_ray.errors import DatusError, UsageError
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.resources import Cluster
 from datus2_ray.run_folder import Commit, fingerprint
@@ -115,7 +116,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     commit = _finish(context, stamp, masks.rows_out, facts)
     # Optimiser states of three times the model's size, of use to nobody now.
     storage.remove(folder.path("refine", name))
-    context.events.write("end", stage="refine", steps=config.steps, seconds=progress.finish())
+    context.end("refine", progress.finish(), steps=config.steps)
     return commit
 
 
@@ -156,7 +157,7 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
     parts = sorted(masks.parts)
     ids = image_ids(context.folder.path("masks/initial"), parts)
     training = Training(
-        images=context.folder.path("images"),
+        images=ImagesTable.of(context.folder),
         masks=context.folder.path("masks/initial"),
         start="",
         parts=tuple(parts),

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from datus2_ray import storage
 from datus2_ray.core import images, masks
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.stages.shares import Split
 from datus2_ray.stages.training_read import read_parts
 
@@ -31,8 +32,10 @@ class ReadPairs:
 
     Parameters
     ----------
-    images, masks : str
-        URIs of ``images/`` and ``masks/initial/``.
+    images : ImagesTable
+        The run's images.
+    masks : str
+        URI of ``masks/initial/``.
     split : Split
         Which image belongs where.
     share : int
@@ -41,7 +44,7 @@ class ReadPairs:
         Side of the square that both are resized to, in pixels: bicubic and nearest.
     """
 
-    images: str
+    images: ImagesTable
     masks: str
     split: Split
     share: int
@@ -56,8 +59,8 @@ class ReadPairs:
         return pa.table({"image": [image for image, _ in rows], "mask": [mask for _, mask in rows]}, schema=_PAIRS)
 
     def _pairs(self, part: str, wanted: Sequence[str]) -> list[tuple[bytes, bytes]]:
-        encoded = _by_id(storage.join(self.images, part), "image")
-        labelled = _by_id(storage.join(self.masks, part), "mask")
+        encoded = _by_id(self.images.read(part, ["image_id", "image"]))
+        labelled = _by_id(storage.read_table(storage.join(self.masks, part), ["image_id", "mask"]))
         return [self._pair(encoded[image_id], labelled[image_id]) for image_id in wanted]
 
     def _pair(self, image: bytes, mask: bytes) -> tuple[bytes, bytes]:
@@ -70,9 +73,8 @@ class ReadPairs:
 _PAIRS = pa.schema([("image", pa.binary()), ("mask", pa.binary())])
 
 
-def _by_id(uri: str, column: str) -> dict[str, bytes]:
-    table = storage.read_table(uri, ["image_id", column])
-    return dict(zip(table["image_id"].to_pylist(), table[column].to_pylist(), strict=True))
+def _by_id(table: pa.Table) -> dict[str, bytes]:
+    return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 def stream_pairs(parts: Sequence[str], read: ReadPairs) -> Iterator[Pair]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.stages.refine_data import ReadPairs
 from datus2_ray.stages.shares import Split
 
@@ -17,8 +18,10 @@ class Training:
 
     Parameters
     ----------
-    images, masks, start : str
-        URIs of ``images/``, ``masks/initial/`` and the segmenter to start from.
+    images : ImagesTable
+        The run's images.
+    masks, start : str
+        URIs of ``masks/initial/`` and the segmenter to start from.
     parts : tuple of str
         Names of the parts.
     split : Split
@@ -37,7 +40,7 @@ class Training:
         Of AdamW; the learning rate is the highest one.
     """
 
-    images: str
+    images: ImagesTable
     masks: str
     start: str
     parts: tuple[str, ...]

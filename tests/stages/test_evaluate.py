@@ -17,7 +17,7 @@ from datus2_ray.run_folder import Commit
 from datus2_ray.stages.baseline import baseline, read_baseline
 from datus2_ray.stages.cluster import cluster
 from datus2_ray.stages.discover import discover
-from datus2_ray.stages.evaluate import count_classes, evaluate
+from datus2_ray.stages.evaluate import evaluate
 from datus2_ray.stages.export import export_png
 from datus2_ray.stages.ingest import ingest
 from datus2_ray.stages.label import label
@@ -70,11 +70,6 @@ def test_metrics_are_those_of_all_pixels_at_once(
         g[g == 255] = CLUSTERS
         counts = confusion_matrix(t, g, labels=range(CLUSTERS + 1))[: len(CLASSES)]
         assert metrics[name] == score(counts.astype(np.int64))
-
-
-def test_classes_of_unnamed_masks_are_counted(labelled: tuple[RunContext, Commit, Commit, Commit]) -> None:
-    context, images, _, _ = labelled
-    assert count_classes(context, images) == 6
 
 
 def test_exported_files_show_the_masks_of_the_table(labelled: tuple[RunContext, Commit, Commit, Commit]) -> None:

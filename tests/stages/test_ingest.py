@@ -110,7 +110,7 @@ def test_masks_of_another_size_are_refused_and_missing_ones_are_not(
     np.testing.assert_array_equal(decode_labels(masks["fits"]), labels)
     refused = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).to_pylist()
     assert [(row["image_id"], row["kind"]) for row in refused] == [("differs", "mask_size")]
-    assert commit.facts["labelled"] == 2
+    assert commit.facts["labelled"] == 1
 
 
 def test_masks_are_not_looked_at_where_none_are_wanted(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:
@@ -130,3 +130,9 @@ def test_limit_takes_the_first_ids_and_another_limit_is_other_work(
     table = storage.read_table(first.folder.path("images", "part-000000.parquet"))
     assert table["image_id"].to_pylist() == ids[:5]
     assert ingest(open_run(scenes, dataset="demo", limit=6)).fingerprint != five.fingerprint
+
+
+def test_classes_of_unnamed_masks_are_counted(scenes: Path, open_run: Callable[..., RunContext]) -> None:
+    assert ingest(open_run(scenes, limit=10)).facts["classes"] == [f"class {number}" for number in range(6)]
+    named = ingest(open_run(scenes, dataset="demo", limit=10, name="named")).facts
+    assert (named["classes"][0], named["labelled"]) == ("sky", 10)

@@ -18,6 +18,7 @@ from datus2_ray.context import RunContext
 from datus2_ray.core.masks import decode_labels
 from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, predict_labels, to_bytes
 from datus2_ray.errors import UsageError
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.resources import Pool
 from datus2_ray.run_folder import Commit, part_name
 from datus2_ray.stages.heartbeat import Heartbeat
@@ -127,7 +128,7 @@ def segment_here(context: RunContext, spec: SegmenterSpec = SPEC) -> list[dict[s
     """Send the first part through the operators, in this process."""
     before = torch.get_num_threads()
     uri = segmenter_uri(context.folder, write_segmenter(context, spec))
-    read = ReadChosen(ReadImages(context.folder.path("images"), spec.size), None)
+    read = ReadChosen(ReadImages(ImagesTable(context.folder.path("images")), spec.size), None)
     block = encode_masks(SegmentImages(uri, "cpu", Heartbeat())(read(pa.table({"part": [part_name(0)]}))))
     torch.set_num_threads(before)
     return block.to_pylist()

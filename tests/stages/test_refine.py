@@ -28,6 +28,7 @@ from datus2_ray.context import RunContext
 from datus2_ray.core.masks import encode_labels
 from datus2_ray.core.segmenter import from_bytes
 from datus2_ray.errors import DatusError, StorageError, UsageError
+from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, part_name
 from datus2_ray.stage_configs import RefineConfig
@@ -182,7 +183,7 @@ def test_pairs_are_joined_by_id_and_resized_alike(made_run):
     storage.write_table(uri, storage.read_table(uri).slice(1))  # the first image went into quarantine later
     ids = [f"image-{number:03d}" for number in range(1, 8)]
     split = split_images(ids, 0, 1, 2)
-    folders = (context.folder.path("images"), context.folder.path("masks/initial"))
+    folders = (ImagesTable(context.folder.path("images")), context.folder.path("masks/initial"))
     by_id = {i: (pixels, labels) for i, pixels, labels in make_images(8)}
     for share in (0, 1):
         read = ReadPairs(*folders, split, share, 36)
@@ -207,7 +208,7 @@ def test_wide_masks_stay_wide(made_run):
     table = pa.Table.from_pylist(masks, schemas.INITIAL_MASKS)
     storage.write_table(context.folder.path("masks/initial", part_name(0)), table)
     split = split_images([row["image_id"] for row in masks], 0, 1, 1)
-    read = ReadPairs(context.folder.path("images"), context.folder.path("masks/initial"), split, 0, 72)
+    read = ReadPairs(ImagesTable(context.folder.path("images")), context.folder.path("masks/initial"), split, 0, 72)
     ((_, labels),) = stream_pairs([part_name(0)], read)
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, wide)

@@ -1,0 +1,160 @@
+"""What a source holds, before any image is read: its parts, which rows or files each has, and what it hashes to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from datus2_ray import datasets, storage
+from datus2_ray.config import RunConfig
+from datus2_ray.errors import UsageError
+from datus2_ray.image_shards import ShardColumns, Slice, cut_shards, find_columns, find_shards
+from datus2_ray.run_folder import part_name
+from datus2_ray.storage import FileEntry
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source, in the parts that they will have.
+
+    Parameters
+    ----------
+    parts : dict of str to dict
+        What must be known to read a part: lists ``image_id``, ``image``, ``mask`` of paths, or a slice of a shard.
+    counts : dict of str to int
+        Images in each part.
+    content : str
+        Hash of what lies there: paths, sizes and times of files.
+    dataset : str
+        Data set whose classes the masks hold.
+    labelled : bool
+        Whether there are masks.
+    columns : ShardColumns or None
+        Where values stand in shards; None where the source holds files.
+    """
+
+    parts: dict[str, dict[str, Any]]
+    counts: dict[str, int]
+    content: str
+    dataset: str
+    labelled: bool
+    columns: ShardColumns | None
+
+
+def list_source(config: RunConfig, labelled: bool = True) -> Listing:
+    """List a folder, a data set or shards, and cut it into parts.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Source, data set, split, limit and the settings of ``ingest``.
+    labelled : bool
+        Whether masks beside the images are taken for ground truth; else they are not looked at.
+
+    Raises
+    ------
+    UsageError
+        The source does not fit its data set, holds no images, or has no classes to count although K is not given.
+    StorageError
+        It does not exist, or one of its shards cannot be read.
+    """
+    files = storage.list_files(config.source)
+    shards = find_shards(config.source, files)
+    found = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
+    if labelled:
+        refuse_uncounted(config, found.dataset, found.labelled)
+    return found
+
+
+def refuse_uncounted(config: RunConfig, dataset: str, labelled: bool) -> None:
+    """See that K is given where neither the data set nor a mask tells the number of classes.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if config.clusters is None and not labelled and datasets.find(dataset).class_names is None:
+        raise UsageError(f"{config.source} has no classes to count, so K must be given: --clusters K, for example 10")
+
+
+def list_for_shards(config: RunConfig) -> Listing:
+    """List a folder or a data set, and cut it into parts that each fill a shard.
+
+    Raises
+    ------
+    UsageError
+        As :func:`list_source`, or the source holds shards already.
+    """
+    files = storage.list_files(config.source)
+    if find_shards(config.source, files):
+        raise UsageError(f"{config.source} holds shards already; give it to `datus2 run`")
+    return _list_files(config, files, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
+
+
+def slice_of(payload: dict[str, Any]) -> Slice:
+    """Give the slice that a part of shards stands for."""
+    return Slice(**{name: payload[name] for name in Slice.__dataclass_fields__})
+
+
+def _list_files(
+    config: RunConfig, files: Sequence[FileEntry], labelled: bool, part_bytes: int | None = None
+) -> Listing:
+    """List files in parts of so many images, or of so many bytes."""
+    entries = {entry.path: entry for entry in files}
+    try:
+        samples = datasets.find(config.dataset).samples(list(entries), config.split)[: config.limit]
+    except UsageError as error:
+        raise UsageError(f"{config.source}: {error}") from error
+    if not labelled:
+        samples = [replace(sample, mask=None) for sample in samples]
+    content = hashlib.sha256()
+    parts: dict[str, dict[str, Any]] = {}
+    size = 0
+    for number, sample in enumerate(samples):
+        used = [entries[path] for path in (sample.image, sample.mask) if path is not None]
+        content.update(repr((sample, [(entry.size, entry.modified_ns) for entry in used])).encode())
+        full = number % config.ingest.images_per_part == 0 if part_bytes is None else size >= part_bytes
+        if full or not parts:
+            size = 0
+            parts[part_name(len(parts))] = {"image_id": [], "image": [], "mask": []}
+        size += sum(entry.size for entry in used)
+        paths = parts[part_name(len(parts) - 1)]
+        for column, value in (("image_id", sample.image_id), ("image", sample.image), ("mask", sample.mask or "")):
+            paths[column].append(value)
+    return Listing(
+        parts=parts,
+        counts={part: len(paths["image_id"]) for part, paths in parts.items()},
+        content=content.hexdigest(),
+        dataset=config.dataset,
+        labelled=any(sample.mask is not None for sample in samples),
+        columns=None,
+    )
+
+
+def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> Listing:
+    if config.split is not None:
+        raise UsageError(f"{config.source} holds shards, which have no splits; leave --split out, or give a subfolder")
+    paths = [entry.path for entry in shards]
+    columns = find_columns(config.source, paths[0], config.ingest)
+    if not labelled:
+        columns = replace(columns, mask=None)
+    dataset = config.dataset
+    if columns.dataset not in (None, dataset):
+        if dataset != datasets.FOLDER.name:
+            raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
+        dataset = datasets.find(str(columns.dataset)).name
+    slices = cut_shards(config.source, paths, columns, config.limit)
+    if not slices:
+        raise UsageError(f"{config.source}: its {len(paths)} shards hold no rows")
+    content = repr([(columns, [(entry.path, entry.size, entry.modified_ns) for entry in shards], slices)])
+    return Listing(
+        parts={part_name(i): asdict(rows) for i, rows in enumerate(slices)},
+        counts={part_name(i): rows.stop - rows.start for i, rows in enumerate(slices)},
+        content=hashlib.sha256(content.encode()).hexdigest(),
+        dataset=dataset,
+        labelled=columns.mask is not None,
+        columns=columns,
+    )

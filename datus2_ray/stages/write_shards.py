@@ -1,0 +1,55 @@
+"""Shards: a folder or data set → Parquet files of a size that object stores and many readers like."""
+
+from __future__ import annotations
+
+import ray.data
+
+from datus2_ray.context import RunContext
+from datus2_ray.image_shards import DATASET_KEY, FOLDER
+from datus2_ray.run_folder import Commit, fingerprint
+from datus2_ray.sources import list_for_shards
+from datus2_ray.stages.heartbeat import Heartbeat
+from datus2_ray.stages.ingest import refuse_empty
+from datus2_ray.stages.parts import PartWriter, map_parts, run_stage
+from datus2_ray.stages.read_files import ReadFiles
+
+VERSION = 1
+
+
+def write_shards(context: RunContext) -> Commit:
+    """Read every image of the source once, check it, and write it with its ground truth into shards.
+
+    Parameters
+    ----------
+    context : RunContext
+        Where the source is, and the folder for ``shards/`` and ``quarantine/``.
+
+    Returns
+    -------
+    Commit
+        Of ``shards/``.
+
+    Raises
+    ------
+    DatusError
+        No image of the source can be used, or more cannot than allowed.
+    UsageError
+        The source does not have the layout of its data set, holds no images, or holds shards already.
+    """
+    config = context.config
+    listing = list_for_shards(config)
+    identity = {**config.ingest.identity(), "dataset": config.dataset, "source": config.source}
+    stamp = fingerprint("shards", VERSION, identity, [listing.content])
+    metadata = {DATASET_KEY: config.dataset.encode()}
+    writer = PartWriter(context.folder.path(FOLDER), "ingest", config.ingest.row_group_rows, metadata)
+
+    def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
+        return map_parts(parts, ReadFiles(config.source, config.dataset))
+
+    def facts() -> dict[str, int | str]:
+        return {"dataset": config.dataset}
+
+    payload = listing.parts.__getitem__
+    commit = run_stage(context, "ingest", FOLDER, stamp, listing.counts, build, payload, facts, writer)
+    refuse_empty(context, commit)
+    return commit

@@ -1,0 +1,84 @@
+"""A tenth of the images is broken, each in one of ten ways: the others are done, the broken accounted for."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datus2_ray
+from datus2_ray import storage
+from datus2_ray.config import RunConfig, load
+from datus2_ray.errors import DatusError
+
+
+def encode(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def bomb() -> bytes:
+    """A PNG that says of itself to be of 50,000 x 50,000 pixels."""
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    return b"\x89PNG\r\n\x1a\n" + chunk
+
+
+def broken_in_ten_ways(image: Image.Image) -> dict[str, bytes]:
+    jpeg, png = encode(image, "JPEG"), encode(image, "PNG")
+    return {
+        "empty": b"",
+        "text": b"this is no picture",
+        "zeros": bytes(4000),
+        "truncated-jpeg": jpeg[: len(jpeg) // 2],
+        "truncated-png": png[: len(png) // 2],
+        "header-only": jpeg[:20],
+        "dot": encode(image.resize((1, 1)), "PNG"),
+        "thin": encode(image.resize((64, 3)), "PNG"),
+        "bomb": bomb(),
+        "archive": b"PK\x03\x04" + jpeg,
+    }
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(180):
+        image = Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+        (folder / f"image-{number:03d}.jpg").write_bytes(encode(image, "JPEG"))
+    for name, data in broken_in_ten_ways(image).items():
+        for copy in range(2):
+            (folder / f"image-{rng.integers(180):03d}-{name}-{copy}.jpg").write_bytes(data)
+    return folder
+
+
+def settings(source: Path, out: Path, max_error_rate: float) -> RunConfig:
+    flags = {
+        "source": str(source), "out": str(out), "clusters": 3, "max_error_rate": max_error_rate,
+        "backbone": "untrained:vit_tiny_patch16_224", "refine": {"enabled": False},
+    }  # fmt: skip
+    return load(flags, assignments=("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens"))
+
+
+@pytest.mark.slow
+def test_a_tenth_in_quarantine_and_the_rest_done(ray_session: None, source: Path, tmp_path: Path) -> None:
+    summary = datus2_ray.run(settings(source, tmp_path / "run", max_error_rate=0.2))
+    assert (summary["images"], summary["quarantined"]) == (180, 20)
+    rows = storage.read_table(str(tmp_path / "run" / "quarantine" / "ingest.parquet")).to_pylist()
+    assert {row["image_id"].split("-", 2)[2].rsplit("-", 1)[0] for row in rows} == set(
+        broken_in_ten_ways(Image.new("RGB", (9, 9)))
+    )
+    assert all(row["message"] and row["kind"] for row in rows)
+    masks = [storage.read_table(str(file)) for file in (tmp_path / "run" / "masks" / "initial").glob("part-*")]
+    assert sum(len(table) for table in masks) == 180
+
+    with pytest.raises(DatusError, match=r"ingest: \d+ of 200 images cannot be used, more than --max-error-rate 0.05"):
+        datus2_ray.run(settings(source, tmp_path / "strict", max_error_rate=0.05))

@@ -1,0 +1,55 @@
+"""A process of the run is killed while it works: the run finishes with the tables of an undisturbed one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+import datus2_ray
+from datus2_ray.config import RunConfig
+
+
+class Killer(threading.Thread):
+    """Kills one worker of this session's Ray whose title holds a name, as soon as it has lived for a moment."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(daemon=True)
+        self.title, self.killed, self.stop = title, "", False
+
+    def run(self) -> None:
+        while not self.killed and not self.stop:
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    title = process.cmdline()[0]
+                    if title.startswith("ray::") and self.title in title:
+                        process.kill()
+                        self.killed = title
+                        return
+                except (psutil.Error, IndexError):
+                    continue
+            time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["MapWorker(MapBatches(EmbedImages)).", "ReadImages", "ShardHolder."])
+def test_a_run_survives_the_death_of_a_worker(
+    victim: str,
+    ray_session: None,
+    scenes: Path,
+    tmp_path: Path,
+    hashes: Callable[[str], dict[str, str]],
+    undisturbed: dict[str, str],
+    small_run: Callable[..., RunConfig],
+) -> None:
+    out = tmp_path / "run"
+    killer = Killer(victim)
+    killer.start()
+    datus2_ray.run(small_run(scenes, out))
+    killer.stop = True
+    assert killer.killed, f"no process named {victim} was seen"
+    assert hashes(str(out)) == undisturbed
