@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -18,39 +18,61 @@ app = typer.Typer(
     help="Segments and classes in images without a single label: DatUS² on Ray.",
 )
 
+
+def _help(field: str) -> str:
+    return str(configuration.RunConfig.model_fields[field].description)
+
+
+def _one_of_devices(name: str | None) -> str | None:
+    known = get_args(configuration.RunConfig.model_fields["device"].annotation)
+    if name is not None and name not in known:
+        raise UsageError(f"--device {name}: there are {', '.join(known)}")
+    return name
+
+
 Source = Annotated[str, typer.Argument(help="Folder of images or data-set root; a local path or s3:// URI.")]
 Out = Annotated[str, typer.Option("--out", help="Run folder; a local path or s3:// URI.")]
 Config = Annotated[str | None, typer.Option("--config", help="YAML file of settings.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value; may be given again.")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help=_help("dataset"))]
+Split = Annotated[str | None, typer.Option("--split", help=_help("split"))]
+Preset = Annotated[str, typer.Option("--preset", help="Preset that the settings start from: paper or demo.")]
+Backbone = Annotated[str | None, typer.Option("--backbone", help=_help("backbone"))]
+Clusters = Annotated[int | None, typer.Option("--clusters", help=_help("clusters"))]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="[auto|cpu|cuda]", help=_help("device"), callback=_one_of_devices)
+]
+Seed = Annotated[int | None, typer.Option("--seed", help=_help("seed"))]
+Limit = Annotated[int | None, typer.Option("--limit", help=_help("limit"))]
+MaxErrorRate = Annotated[float | None, typer.Option("--max-error-rate", help=_help("max_error_rate"))]
+NoRefine = Annotated[bool, typer.Option("--no-refine", help="Stop at the initial masks.")]
+SavePng = Annotated[bool, typer.Option("--save-png", help=_help("save_png"))]
 Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
-
-
-def _help(field: str) -> str:
-    return str(configuration.RunConfig.model_fields[field].description)
 
 
 @app.command()
 def run(
     source: Source,
     out: Out,
-    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
-    split: Annotated[str | None, typer.Option(help=_help("split"))] = None,
-    preset: Annotated[str, typer.Option(help="Preset that the settings start from: paper or demo.")] = "paper",
-    backbone: Annotated[str | None, typer.Option(help=_help("backbone"))] = None,
-    clusters: Annotated[int | None, typer.Option(help=_help("clusters"))] = None,
+    dataset: Dataset = None,
+    split: Split = None,
+    preset: Preset = "paper",
+    backbone: Backbone = None,
+    clusters: Clusters = None,
+    device: Device = None,
     config: Config = None,
     assignments: Set = None,
-    seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
-    limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
-    max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
-    no_refine: Annotated[bool, typer.Option("--no-refine", help="Stop at the initial masks.")] = False,
-    save_png: Annotated[bool, typer.Option("--save-png", help=_help("save_png"))] = False,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
+    no_refine: NoRefine = False,
+    save_png: SavePng = False,
     debug: Debug = False,
 ) -> None:
     """Find segments and classes in the images of SOURCE; write masks, scores and a report to the run folder."""
     flags: dict[str, Any] = {
         "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "clusters": clusters,
-        "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
+        "device": device, "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
         "refine": {"enabled": False} if no_refine else None,
     }  # fmt: skip
     settings = configuration.load(flags, preset=preset, config_file=config, assignments=tuple(assignments or ()))
@@ -59,6 +81,41 @@ def run(
     from datus2_ray.report.terminal import print_summary
 
     print_summary(run_pipeline(settings), settings.out)
+
+
+@app.command()
+def plan(
+    source: Source,
+    out: Out,
+    dataset: Dataset = None,
+    split: Split = None,
+    preset: Preset = "paper",
+    backbone: Backbone = None,
+    clusters: Clusters = None,
+    device: Device = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
+    no_refine: NoRefine = False,
+    save_png: SavePng = False,
+    debug: Debug = False,
+) -> None:
+    """Say what `run` with the same flags would put on this cluster, or why it cannot run there; does none of it."""
+    flags: dict[str, Any] = {
+        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "clusters": clusters,
+        "device": device, "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
+        "refine": {"enabled": False} if no_refine else None,
+    }  # fmt: skip
+    settings = configuration.load(flags, preset=preset, config_file=config, assignments=tuple(assignments or ()))
+
+    from datus2_ray.plan import plan_run, see_weights
+    from datus2_ray.report.terminal import print_plan
+
+    planned = plan_run(settings)
+    see_weights(settings)
+    print_plan(planned)
 
 
 @app.command()
@@ -85,6 +142,7 @@ def predict(
     out: Annotated[str, typer.Option("--out", help="Folder for the masks.")],
     limit: Annotated[int | None, typer.Option(min=1, help=_help("limit"))] = None,
     max_error_rate: Annotated[float, typer.Option(min=0, max=1, help=_help("max_error_rate"))] = 0.05,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Label new images with the clusters of a finished run, without ground truth."""
@@ -93,7 +151,7 @@ def predict(
     from datus2_ray.report.terminal import print_warnings
 
     print_warnings(storage.read_json(storage.join(run_folder, "summary.json")))
-    pictures = predict_images(run_folder, source, out, limit=limit, max_error_rate=max_error_rate)
+    pictures = predict_images(run_folder, source, out, limit=limit, max_error_rate=max_error_rate, device=device)
     typer.echo(f"masks: {pictures}")
 
 
@@ -101,20 +159,21 @@ def predict(
 def pretrain(
     source: Source,
     out: Out,
-    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
-    split: Annotated[str | None, typer.Option(help=_help("split"))] = None,
+    dataset: Dataset = None,
+    split: Split = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")] = None,
+    device: Device = None,
     config: Config = None,
     assignments: Set = None,
-    seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
-    limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
-    max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
     debug: Debug = False,
 ) -> None:
     """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
     flags = {
-        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "seed": seed,
-        "limit": limit, "max_error_rate": max_error_rate,
+        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "device": device,
+        "seed": seed, "limit": limit, "max_error_rate": max_error_rate,
     }  # fmt: skip
     settings = configuration.load(flags, config_file=config, assignments=tuple(assignments or ()))
 

@@ -6,7 +6,7 @@ Later wins: the model's defaults, the preset's YAML file, ``--config FILE``, ``-
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -33,7 +33,12 @@ class RunConfig(StageConfig):
     dataset: str = Field("folder", description="Layout of the source and its class names.")
     split: str | None = Field(None, description="Split of the data set; default all of them.")
     preset: str = Field("paper", description="Name of the preset that the settings started from.")
-    backbone: str | None = Field(None, description="timm name, file, or untrained:NAME; default the packaged ViT.")
+    backbone: str | None = Field(
+        None, description="timm name, file or s3:// URI, or untrained:NAME; default the packaged ViT."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where models compute; auto takes GPUs that are there, cuda also asks a cluster for some."
+    )
     clusters: int | None = Field(None, ge=2, description="Number of clusters K; default the data set's classes.")
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
     limit: int | None = Field(None, ge=1, description="Only the first N image ids in sorted order.")

@@ -10,7 +10,9 @@ from typing import Any
 from datus2_ray import datasets, storage
 from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
+from datus2_ray.plan import plan_run, see_weights
 from datus2_ray.ray_session import start_ray
+from datus2_ray.weights_cache import local_spec
 
 #: Written last, in this order: with them a folder is a finished run.
 FINISHED = ("summary.json", "config.json")
@@ -37,11 +39,15 @@ def run(config: RunConfig) -> dict[str, Any]:
         Something that the message explains in one line.
     """
     # Imported here and below: timm, torch and Ray Data take seconds, and a wrong flag should be answered at once.
+    # What cannot run is refused before any of it, and before Ray starts.
+    plan_run(config)
+    see_weights(config)
+
     from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, describe_weights, parse_spec
 
-    datasets.find(config.dataset)
-    backbone = parse_spec(config.backbone or DEFAULT_BACKBONE)
-    cnn = parse_spec(config.discover.cnn) if config.discover.descriptor == "cnn" and config.discover.cnn else None
+    backbone = parse_spec(local_spec(config.backbone or DEFAULT_BACKBONE))
+    named = config.discover.cnn if config.discover.descriptor == "cnn" else None
+    cnn = parse_spec(local_spec(named)) if named else None
     context = RunContext.open(config)
     # While these are missing, the folder is no finished run: what is in it may be of two minds.
     for name in FINISHED:

@@ -10,8 +10,22 @@ from datus2_ray.pipeline import FINISHED
 from datus2_ray.ray_session import start_ray
 from datus2_ray.run_folder import RunFolder
 
+#: Settings that suit the cluster of the run, which may be another than this one.
+PLACES: dict[str, dict[str, None]] = {
+    "discover": {"actors": None, "max_actors": None, "gpus_per_actor": None},
+    "cluster": {"workers": None},
+}
 
-def predict(run: str, source: str, out: str, *, limit: int | None = None, max_error_rate: float = 0.05) -> str:
+
+def predict(
+    run: str,
+    source: str,
+    out: str,
+    *,
+    limit: int | None = None,
+    max_error_rate: float = 0.05,
+    device: str | None = None,
+) -> str:
     """Label the images of a folder with the clusters of a finished run; no ground truth is needed.
 
     Parameters
@@ -26,6 +40,8 @@ def predict(run: str, source: str, out: str, *, limit: int | None = None, max_er
         Only the first N image ids in sorted order.
     max_error_rate : float
         The command ends when more than this share of the images cannot be used.
+    device : str, optional
+        ``auto``, ``cpu`` or ``cuda``; default ``auto``, whatever the run had.
 
     Returns
     -------
@@ -48,7 +64,8 @@ def predict(run: str, source: str, out: str, *, limit: int | None = None, max_er
     kept = RunConfig.model_validate(storage.read_json(model.path("config.json")))
     number = clusters.facts["clusters"]
     changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": number, "max_error_rate": max_error_rate}
-    settings = kept.model_dump() | changes | {"source": source, "out": out}
+    settings = kept.model_dump() | changes | {"source": source, "out": out, "device": device or "auto"}
+    settings |= {stage: settings[stage] | places for stage, places in PLACES.items()}
     config = RunConfig.model_validate(settings)
     RunFolder(config.out).keep_apart(model.uri)
     context = RunContext.open(config)
