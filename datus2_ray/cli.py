@@ -237,6 +237,22 @@ def report(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")
 
 
 @app.command()
+def doctor(
+    source: Annotated[str | None, typer.Option("--source", help="Folder or s3:// URI to be listed.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Weights to be loaded, as for run.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Check Ray, memory, GPUs, storage and weights, and say what to do; exit code 1 where a run cannot work."""
+    from datus2_ray.doctor import Subject, diagnose
+    from datus2_ray.report.terminal import print_findings
+
+    findings = diagnose(Subject(source, backbone))
+    print_findings(findings)
+    if any(finding.state == "failure" for _, finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def settings() -> None:
     """List every setting with its default, as a Markdown page."""
     from datus2_ray.settings_page import settings_page

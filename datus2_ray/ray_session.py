@@ -53,9 +53,11 @@ def start_ray(no_progress_seconds: int) -> None:
     DatusError
         The cluster does not answer.
     """
-    # A local Ray of one user needs no token; without this it would write one to the home folder. A cluster's own
-    # setting, where there is one, comes first.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    address = joined_address()
+    if address is None:
+        # A local Ray of one user needs no token; without this it would write one to the home folder. Whether a cluster
+        # wants one is the cluster's to say.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray's core reports the arguments of every actor pool as an error, which they are not (ray-project/ray#53727).
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -64,7 +66,6 @@ def start_ray(no_progress_seconds: int) -> None:
     from datus2_ray.stages.parts import configure_ray_data
 
     if not ray.is_initialized():
-        address = joined_address()
         if address is not None:
             _see_that_it_answers(address)
         # By name: without one, Ray joins whatever cluster was last started on this machine.

@@ -1,4 +1,4 @@
-"""The tables that the commands print: scores of a run or of several, how far a run is, and what one would do."""
+"""The tables that the commands print: scores of a run or of several, how far one is, what it would do, checks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from datus2_ray.doctor import Finding
 from datus2_ray.plan import Plan
 from datus2_ray.resources import Cluster
 from datus2_ray.status import StageStatus
@@ -128,6 +129,14 @@ def cluster_line(cluster: Cluster) -> str:
 def size(count: int) -> str:
     """Write a number of bytes as people read it."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def print_findings(findings: Sequence[tuple[str, Finding]]) -> None:
+    """Print what the checks found, a line each, and what to do about it."""
+    console = Console(highlight=False)
+    for name, finding in findings:
+        console.print(f"{finding.state.upper() if finding.state != 'ok' else 'ok':8} {name:15} ", end="", markup=False)
+        console.print(finding.text, markup=False, soft_wrap=True)
 
 
 def _table(title: str) -> Table:
