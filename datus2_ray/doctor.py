@@ -114,7 +114,9 @@ def check_ray(subject: Subject) -> Finding:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Finding("failure", f"Ray does not start ({reason}); see the logs in {tempfile.gettempdir()}/ray")
     cluster = Cluster.now()
-    has = f"{len(cluster.nodes)} node{'s' * (len(cluster.nodes) > 1)}, {cluster.cpus} CPUs, {cluster.gpus} GPUs, {cluster.memory / 1e9:.1f} GB"
+    count = len(cluster.nodes)
+    nodes = "1 node" if count == 1 else f"{count} nodes"
+    has = f"{nodes}, {cluster.cpus} CPUs, {cluster.gpus} GPUs, {cluster.memory / 1e9:.1f} GB"
     started = f"joined {address}" if address else "started on this machine"
     if cluster.cpus < 1:
         return Finding("failure", f"{started}: {has}; tasks need a CPU, start Ray with --num-cpus of at least 1")

@@ -54,8 +54,8 @@ def test_a_cluster_that_wants_a_token_gets_one(
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     ask = "from datus2_ray.doctor import *; f = check_authentication(Subject()); print(f.state, f.text)"
     ran = subprocess.run(
-        [sys.executable, "-c", ask], env={**clean, "HOME": str(tmp_path), **environment}, capture_output=True, text=True,
-        check=True, timeout=120,
+        [sys.executable, "-c", ask], env={**clean, "HOME": str(tmp_path), **environment}, capture_output=True,
+        text=True, check=True, timeout=120,
     )  # fmt: skip
     found, _, said = ran.stdout.strip().partition(" ")
     assert found == state
