@@ -39,7 +39,7 @@ def test_every_stage_is_planned_and_nothing_is_written(
     on(SMALL)
     planned = plan_run(settings(scenes, tmp_path))
     assert (planned.source.images, planned.source.masks, planned.device) == (24, 24, "cpu")
-    files = sorted(scenes.rglob("*.png"))
+    files = [file for folder in ("images", "masks") for file in (scenes / folder).iterdir()]
     assert sum(planned.source.part_bytes) == sum(file.stat().st_size for file in files)
     rows = {(stage.stage, stage.runs): stage for stage in planned.stages}
     assert list(rows) == [
@@ -100,7 +100,7 @@ def test_a_cluster_that_is_yet_to_start_its_gpus_is_said_to_keep_the_run_waiting
         (Cluster((Node(0, 1, 64 * GIB),), joined=True), (), {}, "no CPU for tasks"),
         (Cluster((Node(8, 2, 64 * GIB),)), ("refine.workers=3",), {}, r"refine\.workers = 3, but the cluster has 2"),
         (SMALL, ("refine.workers=5",), {}, r"refine\.workers = 5 is too many"),
-        (SMALL, (), {"dataset": "camvid"}, "expected"),
+        (SMALL, (), {"dataset": "camvid", "source": "{scenes}/masks"}, "camvid: expected"),
         (SMALL, (), {"split": "val"}, "split"),
         (SMALL, (), {"source": "/no/such/folder"}, "does not exist"),
         (SMALL, (), {"dataset": "folder", "source": "{images}"}, "--clusters K"),

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -102,14 +103,14 @@ assert 1 < len({row["pid"] for row in rows}) <= 3, len({row["pid"] for row in ro
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_on_a_cluster(tmp_path: Path, name: str) -> None:
+def test_on_a_cluster(name: str) -> None:
     # Short, for the path of a socket; its own, so that no other Ray of this machine takes this cluster for the latest.
-    folder = Path("/tmp") / f"d2{os.getpid()}{list(SCRIPTS).index(name)}"
-    (folder / "ray").mkdir(parents=True)
-    environment = {**os.environ, "RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "disabled"}
-    environment.pop("RAY_ADDRESS", None)
-    ran = subprocess.run(
-        [sys.executable, "-c", SETUP + SCRIPTS[name] + "print('PASSED'); ray.shutdown(); nodes.shutdown()"],
-        capture_output=True, text=True, check=False, timeout=300, env=environment,
-    )  # fmt: skip
+    with TemporaryDirectory(prefix="d2", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "ray").mkdir()
+        environment = {**os.environ, "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "disabled"}
+        environment.pop("RAY_ADDRESS", None)
+        ran = subprocess.run(
+            [sys.executable, "-c", SETUP + SCRIPTS[name] + "print('PASSED'); ray.shutdown(); nodes.shutdown()"],
+            capture_output=True, text=True, check=False, timeout=300, env=environment,
+        )  # fmt: skip
     assert "PASSED" in ran.stdout, ran.stdout + ran.stderr
