@@ -70,7 +70,7 @@ def start_ray(no_progress_seconds: int) -> None:
             _see_that_it_answers(address)
         # By name: without one, Ray joins whatever cluster was last started on this machine.
         local = address is None
-        with _without_core_messages():
+        with _without_core_messages(), _without_own_threads():
             try:
                 ray.init(
                     address="local" if local else address,
@@ -100,6 +100,20 @@ def _no_answer(address: str) -> DatusError:
         f"no Ray cluster answers at RAY_ADDRESS = {address}; start one (ray start --head), correct the address, or "
         "unset it for a local Ray"
     )
+
+
+@contextmanager
+def _without_own_threads() -> Iterator[None]:
+    """Keep the user's number of OpenMP threads from Ray's processes: only where there is none, Ray caps each of them.
+
+    Two actors of four threads each, on two cores, gave 29 % less than with one thread each (measured).
+    """
+    kept = os.environ.pop("OMP_NUM_THREADS", None)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.environ["OMP_NUM_THREADS"] = kept
 
 
 @contextmanager
