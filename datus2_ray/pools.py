@@ -77,14 +77,15 @@ def _on_gpus(cluster: Cluster, wanted: DiscoverConfig, pools: int, parts: int) -
         share = int(100 / ceil(least * pools / gpus)) / 100  # as many must fit on each GPU, rounded up
     else:
         share = int(100 / pools) / 100  # they are yet to come: an actor of each pool on every one
-    room = gpus * actors_on_a_gpu(share or 0.01) // pools
+    share = max(share, 0.01)
+    room = gpus * actors_on_a_gpu(share) // pools
+    if gpus and wanted.actors is None:
+        least = max(1, min(least, room))
     if gpus and least > room:
-        remedy = (
-            f"discover.actors to at most {room}" if room else f"discover.gpus_per_actor to at most {gpus / pools:g}"
-        )
+        name, most = ("actors", room) if room else ("gpus_per_actor", gpus / pools)
         raise DatusError(
-            f"{_pools(pools, least)} with {share or 0.01:g} of a GPU each do not fit on {gpus} "
-            f"GPU{'s' * (gpus > 1)}; set {remedy}, and discover.max_actors where nodes may join"
+            f"{_pools(pools, least)} with {share:g} of a GPU each do not fit on {gpus} GPU{'s' * (gpus > 1)}; set "
+            f"discover.{name} to at most {most:g}, and discover.max_actors where nodes may join"
         )
     return Pool(least, _most(wanted, least, parts), "cuda", share)
 

@@ -40,6 +40,7 @@ def planned(cluster: Cluster, pools: int, parts: int, device: str = "auto", **wa
         (machine(8, gpus=1), 2, 99, {}, Pool(1, 1, "cuda", 0.5)),
         (machine(8, gpus=1), 2, 99, {"actors": 3}, Pool(3, 3, "cuda", 0.16)),
         (machine(8, gpus=1), 1, 99, {"actors": 4, "gpus_per_actor": 0.25}, Pool(4, 4, "cuda", 0.25)),
+        (machine(8, gpus=4), 2, 99, {"gpus_per_actor": 1}, Pool(2, 2, "cuda", 1.0)),
         (machine(8, gpus=2), 2, 99, {"max_actors": 16, "gpus_per_actor": 0.1}, Pool(2, 16, "cuda", 0.1)),
     ],
 )

@@ -48,7 +48,7 @@ def test_before_ray_starts_this_machine_has_what_ray_will_say() -> None:
     )
     before, after = json.loads(ran.stdout.splitlines()[-1])
     assert before[:2] == after[:2]
-    assert before[2] == pytest.approx(after[2], rel=0.2)  # what is free changes from second to second
+    assert before[2] == pytest.approx(after[2], rel=0.5)  # what is free changes from second to second
     assert before[3:] == after[3:] == [False, 1]
 
 
