@@ -147,6 +147,8 @@ def _describe(error: ValidationError) -> str:
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             lines.append(f"unknown setting {key}{_known_beside(fault['loc'])}")
+        elif isinstance(fault["input"], dict):  # what a stage's settings are to each other
+            lines.append(f"settings of {key}: {fault['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"setting {key} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
     return "; ".join(lines)

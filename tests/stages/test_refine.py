@@ -291,7 +291,7 @@ def test_too_few_images_skip_the_step_with_a_reason(made_run, capsys):
 
 
 def test_a_size_that_the_stride_does_not_divide_is_refused(made_run):
-    with pytest.raises(UsageError, match=r"refine\.size = 72"):
+    with pytest.raises(UsageError, match="settings of refine: size = 72 must be a multiple of output_stride = 16"):
         refine(made_run(24, "refine.size=72"), 3, "f")
 
 
