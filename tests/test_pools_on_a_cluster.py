@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 SETUP = """
-import json, os, sys, threading, time
+import os, time
+from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import ray
 from ray.cluster_utils import Cluster as Nodes
@@ -72,11 +73,14 @@ assert {row["gpus"] for row in rows} <= {"0", "1"}
 """,
     "actors wait for gpus that a cluster has not started yet": """
 assert Cluster.now().joined
-later = {}
-threading.Timer(8, lambda: later.update(gpu=add(num_cpus=1, num_gpus=1, memory=3 * GIB))).start()
-pool, rows = stream("cuda", 2, 0.1, 6)
+with ThreadPoolExecutor(1) as threads:  # a node can only be added from the main thread
+    running = threads.submit(stream, "cuda", 2, 0.1, 6)
+    time.sleep(8)
+    assert not running.done()
+    gpu = add(num_cpus=1, num_gpus=1, memory=3 * GIB)
+    pool, rows = running.result()
 assert (pool.least, pool.device, pool.num_gpus) == (1, "cuda", 0.5), pool
-assert {row["node"] for row in rows} == {later["gpu"]}
+assert {row["node"] for row in rows} == {gpu}
 """,
     "on a cpu every actor lies where its memory fits": """
 add(num_cpus=1, memory=5 * GIB)
