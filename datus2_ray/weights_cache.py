@@ -55,7 +55,7 @@ def fetch(uri: str) -> Path:
         return file
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock", timeout=PATIENCE):
+        with FileLock(folder / ".lock", timeout=PATIENCE):
             if not file.is_file():
                 # The weights come last: with them a copy is whole.
                 if beside is not None:
@@ -63,7 +63,7 @@ def fetch(uri: str) -> Path:
                 storage.write_bytes(str(file), storage.read_bytes(uri))
     except Timeout as error:
         raise BackboneError(
-            f"another process has been fetching {uri} for {PATIENCE} s; remove {folder}.lock if there is none"
+            f"another process has been fetching {uri} for {PATIENCE} s; remove {folder} if there is none"
         ) from error
     except OSError as error:
         raise BackboneError(
