@@ -10,7 +10,28 @@ import typer
 
 from datus2_ray import config as configuration
 from datus2_ray.errors import DatusError, UsageError
-from datus2_ray.stage_configs import IngestConfig
+from datus2_ray.flags import (
+    Backbone,
+    Clusters,
+    Config,
+    Dataset,
+    Debug,
+    Device,
+    IdColumn,
+    ImageColumn,
+    Limit,
+    MaskColumn,
+    MaxErrorRate,
+    NoRefine,
+    Out,
+    Preset,
+    SavePng,
+    Seed,
+    Set,
+    Source,
+    Split,
+    help_of,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,61 +40,35 @@ app = typer.Typer(
     help="Segments and classes in images without a single label: DatUS² on Ray.",
 )
 
-Source = Annotated[
-    str, typer.Argument(help="Folder of images, data-set root or Parquet shards; a local path or s3:// URI.")
-]
-Out = Annotated[str, typer.Option("--out", help="Run folder; a local path or s3:// URI.")]
-Config = Annotated[str | None, typer.Option("--config", help="YAML file of settings.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value; may be given again.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
-
-
-def _help(field: str) -> str:
-    return str(configuration.RunConfig.model_fields[field].description)
-
-
-def _column(kind: str) -> Any:
-    return typer.Option(help=str(IngestConfig.model_fields[f"{kind}_column"].description))
-
-
-ImageColumn = Annotated[str | None, _column("image")]
-IdColumn = Annotated[str | None, _column("id")]
-MaskColumn = Annotated[str | None, _column("mask")]
-
-
-def _columns(image: str | None, image_id: str | None, mask: str | None) -> dict[str, str] | None:
-    """Give the settings of ``ingest`` that say where values stand in shards."""
-    named = {"image_column": image, "id_column": image_id, "mask_column": mask}
-    return {name: column for name, column in named.items() if column is not None} or None
-
 
 @app.command()
 def run(
     source: Source,
     out: Out,
-    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
-    split: Annotated[str | None, typer.Option(help=_help("split"))] = None,
-    preset: Annotated[str, typer.Option(help="Preset that the settings start from: paper or demo.")] = "paper",
-    backbone: Annotated[str | None, typer.Option(help=_help("backbone"))] = None,
-    clusters: Annotated[int | None, typer.Option(help=_help("clusters"))] = None,
+    dataset: Dataset = None,
+    split: Split = None,
+    preset: Preset = "paper",
+    backbone: Backbone = None,
+    clusters: Clusters = None,
+    device: Device = None,
     config: Config = None,
     assignments: Set = None,
-    seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
-    limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
-    max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
     image_column: ImageColumn = None,
     id_column: IdColumn = None,
     mask_column: MaskColumn = None,
-    no_refine: Annotated[bool, typer.Option("--no-refine", help="Stop at the initial masks.")] = False,
-    save_png: Annotated[bool, typer.Option("--save-png", help=_help("save_png"))] = False,
+    no_refine: NoRefine = False,
+    save_png: SavePng = False,
     debug: Debug = False,
 ) -> None:
     """Find segments and classes in the images of SOURCE; write masks, scores and a report to the run folder."""
     flags: dict[str, Any] = {
         "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "clusters": clusters,
-        "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
-        "refine": {"enabled": False} if no_refine else None,
-        "ingest": _columns(image_column, id_column, mask_column),
+        "device": device, "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
+        "no_refine": no_refine or None, "image_column": image_column, "id_column": id_column,
+        "mask_column": mask_column,
     }  # fmt: skip
     settings = configuration.load(flags, preset=preset, config_file=config, assignments=tuple(assignments or ()))
 
@@ -87,12 +82,12 @@ def run(
 def ingest(
     source: Source,
     out: Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
-    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
-    split: Annotated[str | None, typer.Option(help=_help("split"))] = None,
+    dataset: Dataset = None,
+    split: Split = None,
     config: Config = None,
     assignments: Set = None,
-    limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
-    max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
     debug: Debug = False,
 ) -> None:
     """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
@@ -110,10 +105,49 @@ def ingest(
 
 
 @app.command()
+def plan(
+    source: Source,
+    out: Out,
+    dataset: Dataset = None,
+    split: Split = None,
+    preset: Preset = "paper",
+    backbone: Backbone = None,
+    clusters: Clusters = None,
+    device: Device = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
+    image_column: ImageColumn = None,
+    id_column: IdColumn = None,
+    mask_column: MaskColumn = None,
+    no_refine: NoRefine = False,
+    save_png: SavePng = False,
+    debug: Debug = False,
+) -> None:
+    """Say what `run` with the same flags would put on this cluster, or why it cannot run there; does none of it."""
+    flags: dict[str, Any] = {
+        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "clusters": clusters,
+        "device": device, "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
+        "no_refine": no_refine or None, "image_column": image_column, "id_column": id_column,
+        "mask_column": mask_column,
+    }  # fmt: skip
+    settings = configuration.load(flags, preset=preset, config_file=config, assignments=tuple(assignments or ()))
+
+    from datus2_ray.plan import plan_run, see_weights
+    from datus2_ray.report.terminal import print_plan
+
+    planned = plan_run(settings)
+    see_weights(settings)
+    print_plan(planned)
+
+
+@app.command()
 def demo(
     out: Out = "demo",
     images: Annotated[int, typer.Option(min=2, help="Scenes to render.")] = 120,
-    seed: Annotated[int, typer.Option(min=0, help=_help("seed"))] = 0,
+    seed: Annotated[int, typer.Option(min=0, help=help_of("seed"))] = 0,
     debug: Debug = False,
 ) -> None:
     """Render scenes with exact masks and run every step on them: nothing to download."""
@@ -133,10 +167,11 @@ def predict(
         str, typer.Argument(metavar="NEW_IMAGES", help="Folder or shards of images that the run never saw.")
     ],
     out: Annotated[str, typer.Option("--out", help="Folder for the masks.")],
-    limit: Annotated[int | None, typer.Option(min=1, help=_help("limit"))] = None,
-    max_error_rate: Annotated[float, typer.Option(min=0, max=1, help=_help("max_error_rate"))] = 0.05,
+    limit: Annotated[int | None, typer.Option(min=1, help=help_of("limit"))] = None,
+    max_error_rate: Annotated[float, typer.Option(min=0, max=1, help=help_of("max_error_rate"))] = 0.05,
     image_column: ImageColumn = None,
     id_column: IdColumn = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Label new images with the clusters of a finished run, without ground truth."""
@@ -145,8 +180,10 @@ def predict(
     from datus2_ray.report.terminal import print_warnings
 
     print_warnings(storage.read_json(storage.join(run_folder, "summary.json")))
-    columns = _columns(image_column, id_column, None)
-    pictures = predict_images(run_folder, source, out, limit=limit, max_error_rate=max_error_rate, columns=columns)
+    columns = {"image_column": image_column, "id_column": id_column}
+    pictures = predict_images(
+        run_folder, source, out, limit=limit, max_error_rate=max_error_rate, device=device, columns=columns
+    )
     typer.echo(f"masks: {pictures}")
 
 
@@ -154,22 +191,24 @@ def predict(
 def pretrain(
     source: Source,
     out: Out,
-    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
-    split: Annotated[str | None, typer.Option(help=_help("split"))] = None,
+    dataset: Dataset = None,
+    split: Split = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")] = None,
+    device: Device = None,
     config: Config = None,
     assignments: Set = None,
-    seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
-    limit: Annotated[int | None, typer.Option(help=_help("limit"))] = None,
-    max_error_rate: Annotated[float | None, typer.Option(help=_help("max_error_rate"))] = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
     image_column: ImageColumn = None,
     id_column: IdColumn = None,
     debug: Debug = False,
 ) -> None:
     """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
     flags = {
-        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "seed": seed,
-        "limit": limit, "max_error_rate": max_error_rate, "ingest": _columns(image_column, id_column, None),
+        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "device": device,
+        "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "image_column": image_column,
+        "id_column": id_column,
     }  # fmt: skip
     settings = configuration.load(flags, config_file=config, assignments=tuple(assignments or ()))
 
@@ -254,6 +293,22 @@ def report(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")
     from datus2_ray.run_folder import RunFolder
 
     typer.echo(write_report(RunFolder(out)))
+
+
+@app.command()
+def doctor(
+    source: Annotated[str | None, typer.Option("--source", help="Folder or s3:// URI to be listed.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Weights to be loaded, as for run.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Check Ray, memory, GPUs, storage and weights, and say what to do; exit code 1 where a run cannot work."""
+    from datus2_ray.doctor import Subject, diagnose
+    from datus2_ray.report.terminal import print_findings
+
+    findings = diagnose(Subject(source, backbone))
+    print_findings(findings)
+    if any(finding.state == "failure" for _, finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

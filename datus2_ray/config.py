@@ -6,7 +6,7 @@ Later wins: the model's defaults, the preset's YAML file, ``--config FILE``, ``-
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -33,7 +33,12 @@ class RunConfig(StageConfig):
     dataset: str = Field("folder", description="Layout of the source and its class names.")
     split: str | None = Field(None, description="Split of the data set; default all of them.")
     preset: str = Field("paper", description="Name of the preset that the settings started from.")
-    backbone: str | None = Field(None, description="timm name, file, or untrained:NAME; default the packaged ViT.")
+    backbone: str | None = Field(
+        None, description="timm name, file or s3:// URI, or untrained:NAME; default the packaged ViT."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where models compute; auto takes GPUs that are there, cuda also asks a cluster for some."
+    )
     clusters: int | None = Field(None, ge=2, description="Number of clusters K; default the data set's classes.")
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
     limit: int | None = Field(None, ge=1, description="Only the first N image ids in sorted order.")
@@ -59,6 +64,15 @@ class RunConfig(StageConfig):
         return absolute_weights(spec)
 
 
+#: Flags that set something of a stage: the stage, the setting, and the value where the flag has none of its own.
+STAGE_FLAGS: dict[str, tuple[str, str, Any]] = {
+    "image_column": ("ingest", "image_column", None),
+    "id_column": ("ingest", "id_column", None),
+    "mask_column": ("ingest", "mask_column", None),
+    "no_refine": ("refine", "enabled", False),
+}
+
+
 def preset_names() -> list[str]:
     """Give the names of the presets that the package ships."""
     folder = resources.files("datus2_ray") / "presets"
@@ -73,7 +87,7 @@ def load(
     Parameters
     ----------
     flags : dict
-        Top-level fields given by flag; ``None`` means not given.
+        Top-level fields given by flag, and those of :data:`STAGE_FLAGS`; ``None`` means not given.
     preset : str
         Name of a packaged preset.
     config_file : str, optional
@@ -94,7 +108,11 @@ def load(
         settings = _merge(settings, _mapping(storage.read_bytes(config_file), config_file))
     for assignment in assignments:
         settings = _merge(settings, _parse_assignment(assignment))
-    settings = _merge(settings, {name: value for name, value in flags.items() if value is not None})
+    for name, value in flags.items():
+        if value is not None:
+            stage, setting, setting_value = STAGE_FLAGS.get(name, ("", name, None))
+            value = value if setting_value is None else setting_value
+            settings = _merge(settings, {stage: {setting: value}} if stage else {setting: value})
     try:
         return RunConfig.model_validate(settings)
     except ValidationError as error:
@@ -142,6 +160,8 @@ def _describe(error: ValidationError) -> str:
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             lines.append(f"unknown setting {key}{_known_beside(fault['loc'])}")
+        elif isinstance(fault["input"], dict):  # what a stage's settings are to each other
+            lines.append(f"settings of {key}: {fault['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"setting {key} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
     return "; ".join(lines)

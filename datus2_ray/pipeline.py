@@ -7,10 +7,12 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from datus2_ray import datasets, storage
+from datus2_ray import storage
 from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
+from datus2_ray.plan import plan_run, see_weights
 from datus2_ray.ray_session import start_ray
+from datus2_ray.weights_cache import local_spec
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -34,11 +36,15 @@ def run(config: RunConfig) -> dict[str, Any]:
         Something that the message explains in one line.
     """
     # Imported here and below: timm, torch and Ray Data take seconds, and a wrong flag should be answered at once.
+    # What cannot run is refused before any of it, and before Ray starts.
+    plan = plan_run(config)
+    see_weights(config)
+
     from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, describe_weights, parse_spec
 
-    datasets.find(config.dataset)
-    backbone = parse_spec(config.backbone or DEFAULT_BACKBONE)
-    cnn = parse_spec(config.discover.cnn) if config.discover.descriptor == "cnn" and config.discover.cnn else None
+    backbone = parse_spec(local_spec(config.backbone or DEFAULT_BACKBONE))
+    named = config.discover.cnn if config.discover.descriptor == "cnn" else None
+    cnn = parse_spec(local_spec(named)) if named else None
     context = RunContext.open(config)
     if not context.is_finished(config):
         context.folder.unfinish()
@@ -56,7 +62,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     from datus2_ray.stages.refine import refine
 
     context.events.open("run", source=config.source, preset=config.preset, seed=config.seed)
-    images = ingest(context)
+    images = ingest(context, listing=plan.source)
     names = images.facts["classes"]
     labelled = images.facts["labelled"] > 0
     clusters = config.clusters or len(names)

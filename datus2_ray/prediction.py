@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from datus2_ray import storage
 from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
 from datus2_ray.errors import StorageError
 from datus2_ray.ray_session import start_ray
 from datus2_ray.run_folder import FINISHED, RunFolder
+
+#: Settings that suit the run's cluster and source, of which this command may have others.
+PLACES: dict[str, dict[str, None]] = {
+    "ingest": {"image_column": None, "id_column": None, "mask_column": None},
+    "discover": {"actors": None, "max_actors": None, "gpus_per_actor": None},
+    "cluster": {"workers": None},
+}
 
 
 def predict(
@@ -19,7 +24,8 @@ def predict(
     *,
     limit: int | None = None,
     max_error_rate: float = 0.05,
-    columns: dict[str, str] | None = None,
+    device: str | None = None,
+    columns: dict[str, str | None] | None = None,
 ) -> str:
     """Label the images of a folder with the clusters of a finished run; no ground truth is needed.
 
@@ -35,6 +41,8 @@ def predict(
         Only the first N image ids in sorted order.
     max_error_rate : float
         The command ends when more than this share of the images cannot be used.
+    device : str, optional
+        ``auto``, ``cpu`` or ``cuda``; default ``auto``, whatever the run had.
     columns : dict, optional
         ``image_column`` and ``id_column`` of shards, where they are not the usual ones.
 
@@ -58,17 +66,10 @@ def predict(
     masks = model.require("masks/initial")
     kept = RunConfig.model_validate(storage.read_json(model.path("config.json")))
     number = clusters.facts["clusters"]
-    changes: dict[str, Any] = {
-        "dataset": "folder",
-        "split": None,
-        "limit": limit,
-        "clusters": number,
-        "max_error_rate": max_error_rate,
-    }
-    # The columns of the run's own shards say nothing of these.
-    own = {"image_column": None, "id_column": None, "mask_column": None}
-    changes["ingest"] = kept.ingest.model_dump() | own | (columns or {})
-    settings = kept.model_dump() | changes | {"source": source, "out": out}
+    changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": number, "max_error_rate": max_error_rate}
+    settings = kept.model_dump() | changes | {"source": source, "out": out, "device": device or "auto"}
+    settings |= {stage: settings[stage] | places for stage, places in PLACES.items()}
+    settings["ingest"] |= columns or {}
     config = RunConfig.model_validate(settings)
     RunFolder(config.out).keep_apart(model.uri)
     context = RunContext.open(config)

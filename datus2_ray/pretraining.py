@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from datus2_ray import datasets
 from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
 from datus2_ray.errors import UsageError
+from datus2_ray.plan import plan_pretraining
 from datus2_ray.ray_session import start_ray
 from datus2_ray.run_folder import Commit
 
@@ -32,9 +32,9 @@ def pretrain(config: RunConfig) -> tuple[str, Commit]:
     DatusError
         Something that the message explains in one line.
     """
-    datasets.find(config.dataset)
     if find_spec("lightly") is None:
         raise UsageError("pre-training needs the library lightly; install it with: pip install 'datus2-ray[pretrain]'")
+    plan = plan_pretraining(config)
     context = RunContext.open(config)
     start_ray(config.no_progress_seconds)
 
@@ -42,5 +42,5 @@ def pretrain(config: RunConfig) -> tuple[str, Commit]:
     from datus2_ray.stages.pretrain import pretrain as pretrain_stage
     from datus2_ray.stages.pretrain_plan import MODEL
 
-    commit = pretrain_stage(context, ingest(context, labelled=False))
+    commit = pretrain_stage(context, ingest(context, labelled=False, listing=plan.source))
     return context.folder.path("pretrain", MODEL), commit

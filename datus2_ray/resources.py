@@ -1,91 +1,130 @@
-"""What a stage's actor pools take of the cluster, how many threads each may use, and what cannot run at all."""
+"""What the cluster has, node by node, on which device a run computes there, and how many threads a process may use."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from math import ceil
+from typing import Any, Literal
 
 import ray
 
 from datus2_ray.errors import DatusError
 
-#: Memory that an actor with torch and a small ViT in it takes, in bytes (measured: 0.75-0.85 GB).
+Device = Literal["cpu", "cuda"]
+
+#: Memory that is set aside for a process with torch and a ViT in it, in bytes.
 ACTOR_MEMORY = 2 * 1024**3
+
+#: The least that such a process takes, in bytes (measured with a small ViT: 0.75-0.85 GB).
+LEAST_ACTOR_MEMORY = 750_000_000
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """What the Ray cluster has in all, busy or free.
+class Node:
+    """What one machine of the cluster has in all, busy or free.
 
     Parameters
     ----------
     cpus, gpus : int
         Logical ones.
     memory : int
-        Bytes.
+        Bytes that Ray hands out to processes.
     """
 
     cpus: int
     gpus: int
     memory: int
 
-    @staticmethod
-    def now() -> Cluster:
-        """Ask Ray."""
-        has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        return Cluster(*(int(has.get(name, 0)) for name in ("CPU", "GPU", "memory")))
-
 
 @dataclass(frozen=True)
-class Pool:
-    """A pool of model actors.
+class Cluster:
+    """The machines that a run has.
 
     Parameters
     ----------
-    actors : int
-        How many.
-    device : str
-        ``cuda`` or ``cpu``.
-    num_gpus : float
-        GPUs that each one reserves.
+    nodes : tuple of Node
+        Those that are there now.
+    joined : bool
+        Whether this is a cluster that others started, and that may therefore grow; a local Ray never does. Ray itself
+        cannot tell: of its autoscalers none says what it may start.
     """
 
-    actors: int
-    device: str
-    num_gpus: float
+    nodes: tuple[Node, ...]
+    joined: bool = False
+
+    @property
+    def cpus(self) -> int:
+        """Logical CPUs of all nodes."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> int:
+        """Logical GPUs of all nodes."""
+        return sum(node.gpus for node in self.nodes)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all nodes."""
+        return sum(node.memory for node in self.nodes)
+
+    @staticmethod
+    def now() -> Cluster:
+        """Ask Ray, to which this process is connected."""
+        listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        nodes = [
+            Node(*(int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU", "memory")))
+            for node in listed
+            if node["Alive"]
+        ]
+        started: Any = ray._private.worker._global_node
+        return Cluster(tuple(nodes), joined=not (started and started.head))
+
+    @staticmethod
+    def of_this_machine() -> Cluster:
+        """Tell what a Ray that is started here would have, without the seconds that starting it takes."""
+        # Ray's own count, which knows containers and CUDA_VISIBLE_DEVICES: any other could differ from it.
+        from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+
+        spec = ResourceAndLabelSpec().resolve(is_head=True)
+        return Cluster((Node(int(spec.num_cpus or 0), int(spec.num_gpus or 0), int(spec.memory or 0)),))
 
 
-def plan_pool(actors: int | None, pools: int, parts: int) -> Pool:
-    """Size one of several equal pools that a stage runs side by side.
-
-    On a CPU an actor reserves no CPU at all: fixed pools that take every CPU starve the tasks that feed them, and Ray
-    waits in silence. The actors use one thread each, so that as many as there are CPUs keep the machine busy.
+def choose_device(cluster: Cluster, wanted: Literal["auto", "cpu", "cuda"]) -> Device:
+    """Decide where models compute.
 
     Parameters
     ----------
-    actors : int, optional
-        Actors in the pool, where the user says so; default one a GPU, else one a CPU as far as memory allows.
-    pools : int
-        Pools of the stage that share the devices.
-    parts : int
-        Parts of the stage; more actors than that would never see one.
+    cluster : Cluster
+        What there is.
+    wanted : str
+        The run's ``device``: ``auto`` takes the GPUs that are there now. ``cuda`` asks for them also where a cluster
+        has none yet, so that its autoscaler starts some.
 
     Raises
     ------
     DatusError
-        The cluster has no CPU for tasks.
+        A GPU is asked for on a machine that has none.
     """
-    cluster = Cluster.now()
-    cpus, gpus = cluster.cpus, cluster.gpus
-    if cpus < 1:
+    if wanted == "cuda" and not cluster.gpus and not cluster.joined:
+        raise DatusError(
+            "device = cuda, but Ray sees no GPU on this machine; leave device at auto, or join a cluster that has "
+            "GPUs: RAY_ADDRESS"
+        )
+    if wanted == "auto":
+        return "cuda" if cluster.gpus else "cpu"
+    return wanted
+
+
+def require_cpu(cluster: Cluster) -> None:
+    """See that tasks can run at all: one takes a whole CPU.
+
+    Raises
+    ------
+    DatusError
+        No node has a CPU.
+    """
+    if cluster.cpus < 1:
         raise DatusError("the cluster has no CPU for tasks; start Ray with --num-cpus of at least 1")
-    if gpus:
-        actors = min(actors or gpus, parts)
-        # An actor lies on one GPU: as many must fit on each as there are actors to a GPU, rounded up.
-        return Pool(actors, "cuda", int(100 / ceil(actors * pools / gpus)) / 100)
-    fit = max(1, cluster.memory // (ACTOR_MEMORY * pools))
-    return Pool(min(actors or min(cpus, fit), parts), "cpu", 0.0)
 
 
 def prepare_device(device: str) -> None:

@@ -94,8 +94,8 @@ class RunFolder:
         if out.startswith(read) or read.startswith(out):
             raise UsageError(f"--out {self.uri} and {other} lie within each other; give another folder for the results")
 
-    def claim(self, source: str) -> None:
-        """Make the folder a run's, or see that it is one already: a stage removes what lies in its place.
+    def see_free(self, source: str) -> None:
+        """See that the folder is a run's already, or can become one: a stage removes what lies in its place.
 
         Parameters
         ----------
@@ -108,11 +108,14 @@ class RunFolder:
             The folder is, holds, or lies within the source, or has other people's files in it.
         """
         self.keep_apart(source)
-        if storage.exists(self.path(MARKER)):
-            return
-        if not storage.is_empty(self.uri):
+        if not storage.exists(self.path(MARKER)) and not storage.is_empty(self.uri):
             raise UsageError(f"--out {self.uri} has files in it that are no run's; give a new or empty folder")
-        storage.write_json(self.path(MARKER), {"format": 1})
+
+    def claim(self, source: str) -> None:
+        """Make the folder a run's, where it may be one (:meth:`see_free`)."""
+        self.see_free(source)
+        if not storage.exists(self.path(MARKER)):
+            storage.write_json(self.path(MARKER), {"format": 1})
 
     def commit_of(self, stage: str) -> Commit | None:
         """Give a finished stage's commit, or None while it is not finished."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -23,8 +24,8 @@ class Listing:
     ----------
     parts : dict of str to dict
         What must be known to read a part: lists ``image_id``, ``image``, ``mask`` of paths, or a slice of a shard.
-    counts : dict of str to int
-        Images in each part.
+    counts, sizes : dict of str to int
+        Images in each part, and the bytes of their files.
     content : str
         Hash of what lies there: paths, sizes and times of files.
     dataset : str
@@ -37,10 +38,16 @@ class Listing:
 
     parts: dict[str, dict[str, Any]]
     counts: dict[str, int]
+    sizes: dict[str, int]
     content: str
     dataset: str
     labelled: bool
     columns: ShardColumns | None
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(self.counts.values())
 
 
 def list_source(config: RunConfig, labelled: bool = True) -> Listing:
@@ -112,21 +119,22 @@ def _list_files(
         samples = [replace(sample, mask=None) for sample in samples]
     content = hashlib.sha256()
     parts: dict[str, dict[str, Any]] = {}
-    size = 0
+    sizes: dict[str, int] = {}
+    part = ""
     for number, sample in enumerate(samples):
         used = [entries[path] for path in (sample.image, sample.mask) if path is not None]
         content.update(repr((sample, [(entry.size, entry.modified_ns) for entry in used])).encode())
-        full = number % config.ingest.images_per_part == 0 if part_bytes is None else size >= part_bytes
+        full = number % config.ingest.images_per_part == 0 if part_bytes is None else sizes.get(part, 0) >= part_bytes
         if full or not parts:
-            size = 0
-            parts[part_name(len(parts))] = {"image_id": [], "image": [], "mask": []}
-        size += sum(entry.size for entry in used)
-        paths = parts[part_name(len(parts) - 1)]
+            part = part_name(len(parts))
+            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": []}, 0
+        sizes[part] += sum(entry.size for entry in used)
         for column, value in (("image_id", sample.image_id), ("image", sample.image), ("mask", sample.mask or "")):
-            paths[column].append(value)
+            parts[part][column].append(value)
     return Listing(
         parts=parts,
         counts={part: len(paths["image_id"]) for part, paths in parts.items()},
+        sizes=sizes,
         content=content.hexdigest(),
         dataset=config.dataset,
         labelled=any(sample.mask is not None for sample in samples),
@@ -149,10 +157,13 @@ def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> 
     slices = cut_shards(config.source, paths, columns, config.limit)
     if not slices:
         raise UsageError(f"{config.source}: its {len(paths)} shards hold no rows")
+    sizes = {entry.path: entry.size for entry in shards}
+    pieces = Counter(rows.shard for rows in slices)
     content = repr([(columns, [(entry.path, entry.size, entry.modified_ns) for entry in shards], slices)])
     return Listing(
         parts={part_name(i): asdict(rows) for i, rows in enumerate(slices)},
         counts={part_name(i): rows.stop - rows.start for i, rows in enumerate(slices)},
+        sizes={part_name(i): sizes[rows.shard] // pieces[rows.shard] for i, rows in enumerate(slices)},
         content=hashlib.sha256(content.encode()).hexdigest(),
         dataset=dataset,
         labelled=columns.mask is not None,

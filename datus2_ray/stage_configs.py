@@ -59,18 +59,44 @@ class DiscoverConfig(StageConfig):
     descriptor: Literal["cls", "tokens", "cnn"] = Field(
         "cls", description="Segment feature: CLS of its crop, mean of its patch tokens, or a CNN on its crop."
     )
-    cnn: str | None = Field(None, description="CNN for descriptor=cnn: a timm name, a file, or untrained:resnet50.")
+    cnn: str | None = Field(
+        None, description="CNN for descriptor=cnn: a timm name, file or s3:// URI, or untrained:resnet50."
+    )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Arithmetic of the forward passes.")
     batch_size: int = Field(4, ge=1, description="Images a forward pass.", json_schema_extra=EXECUTION)
     crop_batch_size: int = Field(4, ge=1, description="Crops a forward pass.", json_schema_extra=EXECUTION)
     actors: int | None = Field(
-        None, ge=1, description="Actors in each pool; default one a GPU, else one a CPU.", json_schema_extra=EXECUTION
+        None,
+        ge=1,
+        description="Actors in each pool (predict's too), at the start; default one a GPU, else one a CPU.",
+        json_schema_extra=EXECUTION,
     )
+    max_actors: int | None = Field(
+        None, ge=1, description="Actors that each pool may grow to; default it does not grow.",
+        json_schema_extra=EXECUTION,
+    )  # fmt: skip
+    gpus_per_actor: float | None = Field(
+        None, ge=0.01, le=1, description="Share of a GPU that an actor reserves; default as many share one as need to.",
+        json_schema_extra=EXECUTION,
+    )  # fmt: skip
 
     @field_validator("cnn")
     @classmethod
     def _absolute_file(cls, spec: str | None) -> str | None:
         return absolute_weights(spec)
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> DiscoverConfig:
+        if self.descriptor == "cnn" and self.cnn is None:
+            raise ValueError("descriptor = cnn needs a network: --set discover.cnn=FILE (or untrained:resnet50)")
+        if self.actors and self.max_actors and self.max_actors < self.actors:
+            raise ValueError(f"max_actors = {self.max_actors} must not be below actors = {self.actors}")
+        return self
+
+    @property
+    def pools(self) -> int:
+        """Pools of model actors: one embeds images, a second one describes crops where that is wanted."""
+        return 1 if self.descriptor == "tokens" else 2
 
 
 class ClusterConfig(StageConfig):
@@ -99,7 +125,7 @@ class RefineConfig(StageConfig):
     enabled: bool = Field(True, description="Whether masks are refined at all.")
     encoder: str | None = Field(None, description="Encoder; default resnet50 on a GPU, resnet18 on a CPU.")
     encoder_start: str = Field(
-        "random", description="Encoder weights: random, a local file, a timm name, or supervised (asked for, reported)."
+        "random", description="Encoder weights: random, a file or s3:// URI, a timm name, or supervised (reported)."
     )
     output_stride: Literal[8, 16] = Field(16, description="Pixels a cell of the encoder's last feature map.")
     size: int = Field(224, ge=64, description="Side of the square that DeepLabV3 sees, in pixels.")
@@ -115,6 +141,12 @@ class RefineConfig(StageConfig):
     @classmethod
     def _absolute_file(cls, spec: str) -> str | None:
         return absolute_weights(spec)
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> RefineConfig:
+        if self.size % self.output_stride:
+            raise ValueError(f"size = {self.size} must be a multiple of output_stride = {self.output_stride}")
+        return self
 
 
 class EvaluateConfig(StageConfig):

@@ -86,6 +86,15 @@ def list_files(uri: str) -> list[FileEntry]:
     return sorted(entries, key=lambda entry: entry.path)
 
 
+def find_file(uri: str) -> FileEntry | None:
+    """Give a file's name, size and time of change; None where there is no such file."""
+    filesystem, path = resolve(uri)
+    info = _checked(filesystem.get_file_info, path, uri)
+    if info.type != pafs.FileType.File:
+        return None
+    return FileEntry(posixpath.basename(path), info.size or 0, info.mtime_ns or 0)
+
+
 def is_empty(uri: str) -> bool:
     """Tell whether a folder has nothing in it, or is not there."""
     filesystem, root = resolve(uri)

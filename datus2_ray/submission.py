@@ -82,8 +82,6 @@ class Job:
         flags = {name: value for name, value in asked.items() if value is not None and value is not False}
         preset, file = str(flags.pop("preset", "paper")), flags.pop("config", None)
         assignments = tuple(flags.pop("assignments", ()))
-        if flags.pop("no_refine", False):
-            flags["refine"] = {"enabled": False}
         return configuration.load(flags, preset=preset, config_file=file, assignments=assignments)
 
 

@@ -35,8 +35,8 @@ def test_flags_are_frozen() -> None:
         env={"COLUMNS": "200", "PATH": "", "TERM": "dumb", "NO_COLOR": "1"},
     ).stdout  # fmt: skip
     assert set(re.findall(r"(?<![\w-])--[a-z-]+", text)) == {
-        "--out", "--dataset", "--split", "--preset", "--backbone", "--clusters", "--config", "--set", "--seed",
-        "--limit", "--max-error-rate", "--no-refine", "--save-png", "--debug", "--help",
+        "--out", "--dataset", "--split", "--preset", "--backbone", "--clusters", "--device", "--config", "--set",
+        "--seed", "--limit", "--max-error-rate", "--no-refine", "--save-png", "--debug", "--help",
     }  # fmt: skip
 
 
@@ -46,12 +46,17 @@ def test_flags_are_frozen() -> None:
         (("run", "{folder}", "--out", "{out}", "--preset", "papre"), 2, "unknown preset 'papre'"),
         (("run", "{folder}", "--out", "{out}", "--dataset", "coco"), 2, "unknown data set 'coco'"),
         (("run", "{folder}", "--out", "{out}", "--set", "discover.tua=1"), 2, "unknown setting discover.tua"),
-        (("run", "{folder}", "--out", "{out}", "--backbone", "vit_smal_patch16_224"), 1, "vit_small_patch16_224"),
         (
-            ("run", "{folder}", "--out", "{out}", "--backbone", "/no/such.pth"),
+            ("run", "{folder}", "--out", "{out}", "--clusters", "2", "--backbone", "vit_smal_patch16_224"),
+            1,
+            "vit_small_patch16_224",
+        ),
+        (
+            ("run", "{folder}", "--out", "{out}", "--clusters", "2", "--backbone", "/no/such.pth"),
             1,
             "there is no weights file /no/such.pth",
         ),
+        (("run", "{folder}", "--out", "{out}", "--device", "tpu"), 2, "there are auto, cpu, cuda"),
         (("run", "{folder}", "--out", "{out}.txt/run", "--clusters", "2"), 1, "cannot write"),
         (("run", "{folder}", "--out", "{out}", "--config", "{folder}/none.yaml"), 1, "none.yaml"),
         (("run", "{folder}", "--out", "{folder}/run"), 2, "lie within each other"),

@@ -1,46 +1,73 @@
+"""What a cluster has, told the same before and after Ray starts, and where a run computes on it."""
+
 from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
 
 import pytest
 import ray
 
 from datus2_ray.errors import DatusError
-from datus2_ray.resources import Pool, plan_pool
+from datus2_ray.resources import Cluster, Node, choose_device, require_cpu
+
+MIXED = Cluster((Node(8, 0, 32), Node(4, 2, 16)), joined=True)
 
 
-def on(monkeypatch: pytest.MonkeyPatch, **resources: float) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+def test_the_nodes_that_live_are_counted_with_their_whole_units(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 8.0, "memory": 32.5, "node:10.0.0.1": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0, "memory": 1e12}},
+        {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 2.0, "memory": 16.0}},
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    cluster = Cluster.now()
+    assert cluster.nodes == MIXED.nodes
+    assert (cluster.cpus, cluster.gpus, cluster.memory) == (12, 2, 48)
+    assert not cluster.joined  # the tests' own Ray
+
+
+COMPARE = """
+import json, logging, ray
+from datus2_ray.resources import Cluster
+before = Cluster.of_this_machine()
+ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+after = Cluster.now()
+print(json.dumps([[c.cpus, c.gpus, c.memory, c.joined, len(c.nodes)] for c in (before, after)]))
+"""
+
+
+def test_before_ray_starts_this_machine_has_what_ray_will_say() -> None:
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    ran = subprocess.run(
+        [sys.executable, "-c", COMPARE], capture_output=True, text=True, check=True, timeout=120, env=environment
+    )
+    before, after = json.loads(ran.stdout.splitlines()[-1])
+    assert before[:2] == after[:2]
+    assert before[2] == pytest.approx(after[2], rel=0.5)  # what is free changes from second to second
+    assert before[3:] == after[3:] == [False, 1]
 
 
 @pytest.mark.parametrize(
-    ("resources", "arguments", "pool"),
+    ("cluster", "wanted", "device"),
     [
-        ({"CPU": 2, "memory": 2e10}, (None, 2, 9), Pool(2, "cpu", 0.0)),  # one a CPU, and none of it reserved
-        ({"CPU": 64, "memory": 17e9}, (None, 2, 99), Pool(3, "cpu", 0.0)),  # as far as memory allows
-        ({"CPU": 8, "memory": 1e11}, (None, 1, 3), Pool(3, "cpu", 0.0)),  # none that would never see a part
-        ({"CPU": 8, "memory": 1e11}, (5, 1, 9), Pool(5, "cpu", 0.0)),  # as the user says
-        ({"CPU": 8, "GPU": 4, "memory": 1e11}, (None, 1, 99), Pool(4, "cuda", 1.0)),
-        ({"CPU": 8, "GPU": 1, "memory": 1e11}, (None, 2, 99), Pool(1, "cuda", 0.5)),
+        (MIXED, "auto", "cuda"),
+        (MIXED, "cpu", "cpu"),
+        (Cluster((Node(2, 0, 1),)), "auto", "cpu"),
+        (Cluster((Node(2, 0, 1),), joined=True), "auto", "cpu"),
+        (Cluster((Node(2, 0, 1),), joined=True), "cuda", "cuda"),  # its autoscaler may start some
     ],
 )
-def test_pools_fit_the_cluster(
-    monkeypatch: pytest.MonkeyPatch, resources: dict[str, float], arguments: tuple[int | None, int, int], pool: Pool
-) -> None:
-    on(monkeypatch, **resources)
-    assert plan_pool(*arguments) == pool
+def test_the_device_is_the_users_or_what_there_is(cluster: Cluster, wanted: str, device: str) -> None:
+    assert choose_device(cluster, wanted) == device  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("gpus", [1, 2, 3, 4, 8])
-@pytest.mark.parametrize("pools", [1, 2])
-@pytest.mark.parametrize("actors", [None, 1, 3, 5, 16])
-def test_all_actors_of_all_pools_can_be_placed_at_once(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, pools: int, actors: int | None
-) -> None:
-    on(monkeypatch, CPU=8, GPU=gpus, memory=1e11)
-    pool = plan_pool(actors, pools, parts=99)
-    assert int(1 / pool.num_gpus) * gpus >= pool.actors * pools
-
-
-def test_a_cluster_without_a_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    on(monkeypatch, GPU=1)
+def test_what_a_machine_lacks_is_refused() -> None:
+    with pytest.raises(DatusError, match="Ray sees no GPU on this machine"):
+        choose_device(Cluster((Node(2, 0, 1),)), "cuda")
     with pytest.raises(DatusError, match="no CPU for tasks"):
-        plan_pool(None, 1, 1)
+        require_cpu(Cluster((Node(0, 1, 1),)))

@@ -1,4 +1,4 @@
-"""The tables that the commands print: scores of a run or of several, and how far a run is."""
+"""The tables that the commands print: scores of a run or of several, how far one is, what it would do, checks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from datus2_ray.doctor import Finding
+from datus2_ray.plan import Plan
+from datus2_ray.resources import Cluster
 from datus2_ray.run_folder import REPORT
 from datus2_ray.status import StageStatus
 
@@ -90,6 +93,51 @@ def status_table(stages: Sequence[StageStatus]) -> Table:
         counts = (f"{one.rows:,}", f"{one.quarantined:,}") if begun else ("", "")
         table.add_row(one.stage, one.state, *counts, parts, seconds)
     return table
+
+
+def print_plan(plan: Plan) -> None:
+    """Print what a command would do, and where."""
+    console = Console(highlight=False)
+    console.print(f"{plan.source.images:,} images{', with masks' if plan.source.labelled else ''}")
+    console.print(cluster_line(plan.cluster))
+    console.print(plan_table(plan))
+    for note in plan.notes:
+        console.print(note)
+
+
+def plan_table(plan: Plan) -> Table:
+    """Make the table of what each stage puts on the cluster; the memory is that of the code, models and images."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("stage", "what", "at once", "device", "GPUs each", "parts", "memory"):
+        table.add_column(column, justify="left" if column in ("stage", "what", "device") else "right", no_wrap=True)
+    for one in plan.stages:
+        count = f"{one.least}" if one.least == one.most else f"{one.least}..{one.most}"
+        gpus = f"{one.gpus:g}" if one.gpus else ""
+        parts = "" if one.parts is None else f"{one.parts:,}"
+        table.add_row(
+            one.stage, one.runs, count, one.device, gpus, parts, "" if one.memory is None else size(one.memory)
+        )
+    return table
+
+
+def cluster_line(cluster: Cluster) -> str:
+    """Say in a line what a cluster has."""
+    name = "the cluster" if cluster.joined else "this machine"
+    nodes = f" in {len(cluster.nodes)} nodes" if len(cluster.nodes) > 1 else ""
+    return f"{name} has {cluster.cpus} CPUs, {cluster.gpus} GPUs and {size(cluster.memory)} of memory{nodes}"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes as people read it."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def print_findings(findings: Sequence[tuple[str, Finding]]) -> None:
+    """Print what the checks found, a line each, and what to do about it."""
+    console = Console(highlight=False)
+    for name, finding in findings:
+        console.print(f"{finding.state.upper() if finding.state != 'ok' else 'ok':8} {name:15} ", end="", markup=False)
+        console.print(finding.text, markup=False, soft_wrap=True)
 
 
 def _table(title: str) -> Table:

@@ -18,6 +18,7 @@ from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import pixels_of, scatter
+from datus2_ray.weights_cache import local_spec
 
 
 class DescribeCrops:
@@ -26,7 +27,7 @@ class DescribeCrops:
     Parameters
     ----------
     backbone : str
-        Name or file of the backbone.
+        Name, file or URI of the backbone.
     config : DiscoverConfig
         Which descriptor, how many crops a pass, in which arithmetic.
     device : str
@@ -69,8 +70,8 @@ class DescribeCrops:
 
 def _extractor(backbone: str, config: DiscoverConfig, device: str) -> tuple[int, Callable[[Tensor], Tensor]]:
     if config.descriptor == "cnn":
-        cnn = load_cnn(str(config.cnn), device=device, dtype=config.dtype)
+        cnn = load_cnn(local_spec(str(config.cnn)), device=device, dtype=config.dtype)
         return cnn.dim, cnn.embed
-    vit = load_backbone(backbone, input_size=CROP_SIZE, device=device, dtype=config.dtype)
+    vit = load_backbone(local_spec(backbone), input_size=CROP_SIZE, device=device, dtype=config.dtype)
     tap = Tap("cls")
     return vit.dim, lambda pixels: vit.extract(pixels, [tap])[tap]

@@ -15,9 +15,9 @@ import ray.data
 from datus2_ray.context import RunContext
 from datus2_ray.core.backbone import DEFAULT_BACKBONE
 from datus2_ray.core.backbone import fingerprint as backbone_fingerprint
-from datus2_ray.errors import UsageError
 from datus2_ray.images_table import ImagesTable
-from datus2_ray.resources import plan_pool
+from datus2_ray.pools import plan_pool
+from datus2_ray.resources import Cluster, choose_device
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stages.describe import DescribeCrops
 from datus2_ray.stages.embed import EmbedImages
@@ -26,6 +26,7 @@ from datus2_ray.stages.parts import map_parts, run_stage
 from datus2_ray.stages.read import ReadImages
 from datus2_ray.stages.segment import FindSegments
 from datus2_ray.stages.segments_table import conform
+from datus2_ray.weights_cache import local_spec
 
 VERSION = 1
 
@@ -48,23 +49,21 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
         Of ``segments/``.
     """
     config = context.config.discover
-    if config.descriptor == "cnn" and config.cnn is None:
-        raise UsageError("discover.descriptor=cnn needs a network: --set discover.cnn=FILE (or untrained:resnet50)")
     backbone = context.config.backbone or DEFAULT_BACKBONE
     crops = config.descriptor != "tokens"
-    pool = plan_pool(config.actors, pools=2 if crops else 1, parts=len(images.parts))
-    stamp = fingerprint(
-        "discover", VERSION, _identity(context, backbone, pool.device, keep_tokens), [images.fingerprint]
-    )
+    cluster = Cluster.now()
+    device = choose_device(cluster, context.config.device)
+    pool = plan_pool(cluster, device, config, pools=config.pools, parts=len(images.parts))
+    stamp = fingerprint("discover", VERSION, _identity(context, backbone, device, keep_tokens), [images.fingerprint])
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         tokens = keep_tokens or not crops
         read = ReadImages(ImagesTable.of(context.folder), config.input_size)
         parts = map_parts(parts, read)
-        parts = map_parts(parts, EmbedImages, pool, backbone, config, pool.device, tokens, heartbeat)
+        parts = map_parts(parts, EmbedImages, pool, backbone, config, device, tokens, heartbeat)
         parts = map_parts(parts, FindSegments(config, context.config.seed))
         if crops:
-            parts = map_parts(parts, DescribeCrops, pool, backbone, config, pool.device, heartbeat)
+            parts = map_parts(parts, DescribeCrops, pool, backbone, config, device, heartbeat)
         return map_parts(parts, partial(conform, keep_tokens=keep_tokens))
 
     return run_stage(context, "discover", "segments", stamp, images.parts, build)
@@ -77,9 +76,9 @@ def _identity(context: RunContext, backbone: str, device: str, keep_tokens: bool
         **config.identity(),
         "device": device,
         "tokens": keep_tokens,
-        "backbone": backbone_fingerprint(backbone),
+        "backbone": backbone_fingerprint(local_spec(backbone)),
     }
-    identity["cnn"] = backbone_fingerprint(str(config.cnn)) if config.descriptor == "cnn" else None
+    identity["cnn"] = backbone_fingerprint(local_spec(str(config.cnn))) if config.descriptor == "cnn" else None
     if config.louvain != "scikit-network":
         identity["seed"] = context.config.seed  # the paper's library takes no random choice
     if device != "cpu" or config.dtype != "float32":

@@ -13,6 +13,7 @@ from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import pixels_of, scatter
+from datus2_ray.weights_cache import local_spec
 
 
 class EmbedImages:
@@ -21,7 +22,7 @@ class EmbedImages:
     Parameters
     ----------
     backbone : str
-        Name or file of the backbone; weights are loaded here, never sent.
+        Name, file or URI of the backbone; weights are loaded here, never sent.
     config : DiscoverConfig
         Which features, how many images a pass, in which arithmetic.
     device : str
@@ -36,7 +37,9 @@ class EmbedImages:
         self, backbone: str, config: DiscoverConfig, device: str, keep_tokens: bool, heartbeat: Heartbeat
     ) -> None:
         prepare_device(device)
-        self._backbone = load_backbone(backbone, input_size=config.input_size, device=device, dtype=config.dtype)
+        self._backbone = load_backbone(
+            local_spec(backbone), input_size=config.input_size, device=device, dtype=config.dtype
+        )
         self._feature = Tap(config.feature, config.block)
         self._token = Tap("token") if keep_tokens else None
         self._batch_size = config.batch_size

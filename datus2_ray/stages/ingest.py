@@ -22,7 +22,7 @@ from datus2_ray.stages.read_shards import ReadShard
 VERSION = 2
 
 
-def ingest(context: RunContext, labelled: bool = True) -> Commit:
+def ingest(context: RunContext, labelled: bool = True, listing: Listing | None = None) -> Commit:
     """Read every image of the source once, check it, and cut the set into parts.
 
     Parameters
@@ -31,6 +31,8 @@ def ingest(context: RunContext, labelled: bool = True) -> Commit:
         The run.
     labelled : bool
         Whether masks that lie beside the images are taken for ground truth; else they are not looked at.
+    listing : Listing, optional
+        What the source holds, where that is known; default it is listed.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def ingest(context: RunContext, labelled: bool = True) -> Commit:
         The source does not have the layout of its data set, or holds no images at all.
     """
     config = context.config
-    listing = list_source(config, labelled)
+    listing = listing or list_source(config, labelled)
     identity = {**config.ingest.identity(), "dataset": listing.dataset, "source": config.source}
     stamp = fingerprint("ingest", VERSION, identity, [listing.content])
 

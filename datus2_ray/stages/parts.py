@@ -19,8 +19,8 @@ import ray.data
 from datus2_ray import metrics, schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError
+from datus2_ray.pools import Pool
 from datus2_ray.progress import Progress
-from datus2_ray.resources import Pool
 from datus2_ray.run_folder import Commit
 from datus2_ray.stages.failure import cause_of
 from datus2_ray.stages.heartbeat import Heartbeat, watched
@@ -71,9 +71,10 @@ def map_parts(
         fn_constructor_args=arguments,
         batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=pool.actors),
+        compute=ray.data.ActorPoolStrategy(min_size=pool.least, max_size=pool.most),
         num_cpus=0,
         num_gpus=pool.num_gpus or None,
+        memory=pool.memory or None,
     )
     return mapped
 

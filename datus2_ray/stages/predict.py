@@ -15,7 +15,8 @@ from datus2_ray.context import RunContext
 from datus2_ray.core.masks import Labels, encode_labels
 from datus2_ray.errors import UsageError
 from datus2_ray.images_table import ImagesTable
-from datus2_ray.resources import plan_pool
+from datus2_ray.pools import plan_pool
+from datus2_ray.resources import Cluster, choose_device
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.parts import map_parts, run_stage
@@ -97,7 +98,9 @@ def predict_images(
     from datus2_ray.stages.predict_worker import SegmentImages
 
     def build(blocks: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        pool = plan_pool(None, pools=1, parts=len(parts))
+        cluster = Cluster.now()
+        device = choose_device(cluster, context.config.device)
+        pool = plan_pool(cluster, device, context.config.discover, pools=1, parts=len(parts))
         blocks = map_parts(blocks, ReadChosen(ReadImages(ImagesTable.of(context.folder), size), chosen))
         blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device, heartbeat)
         return map_parts(blocks, encode_masks)

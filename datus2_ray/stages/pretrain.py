@@ -13,16 +13,17 @@ from datus2_ray.core.backbone_spec import describe_weights, parse_spec
 from datus2_ray.core.backbone_spec import fingerprint as weights_fingerprint
 from datus2_ray.core.pretrain_model import build_start, config_json
 from datus2_ray.core.pretrain_recipe import Recipe
-from datus2_ray.errors import UsageError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
-from datus2_ray.resources import Cluster
+from datus2_ray.resources import Cluster, choose_device
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stage_configs import PretrainConfig
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.pretrain_plan import MODEL, Pretrain
 from datus2_ray.stages.shares import image_ids, split_images
 from datus2_ray.stages.training_run import Job, plan_scaling, run_training
+from datus2_ray.trainings import pretrain_split, pretrain_workers
+from datus2_ray.weights_cache import local_spec
 
 VERSION = 1
 
@@ -58,6 +59,8 @@ def pretrain(context: RunContext, images: Commit) -> Commit:
     config, backbone = context.config.pretrain, context.config.backbone
     # First, so that what is refused leaves an earlier result as it is.
     plan = plan_pretraining(context, images)
+    device = choose_device(Cluster.now(), context.config.device)
+    backbone = backbone and local_spec(backbone)
     start = build_start(plan.recipe, backbone)
     beside = config_json(plan.recipe, start)
     identity = {
@@ -73,7 +76,7 @@ def pretrain(context: RunContext, images: Commit) -> Commit:
     def work(progress: Progress) -> dict[str, Any]:
         progress.total = config.steps
         trained = run_training(
-            Job("pretrain", train, plan, config.steps, plan_scaling(plan.workers), lowest=None),
+            Job("pretrain", train, plan, config.steps, plan_scaling(plan.workers, device), lowest=None),
             folder.path("pretrain"),
             stamp[:16],
             context.config.no_progress_seconds,
@@ -119,17 +122,9 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
     """
     config = context.config.pretrain
     cluster = Cluster.now()
-    workers = config.workers or cluster.gpus or 1
-    if cluster.gpus and workers > cluster.gpus:
-        raise UsageError(f"pretrain.workers = {workers}, but the cluster has {cluster.gpus} GPUs")
-    if config.batch_size % workers:
-        raise UsageError(f"pretrain.batch_size = {config.batch_size} must be a multiple of the {workers} workers")
-    held_out = min(config.held_out, images.rows_out // 5)
-    trained_on = images.rows_out - held_out
-    if trained_on < config.batch_size:
-        raise UsageError(
-            f"{trained_on} images to train on are fewer than pretrain.batch_size = {config.batch_size}; lower it"
-        )
+    device = choose_device(cluster, context.config.device)
+    workers = pretrain_workers(config, cluster, device)
+    trained_on, held_out = pretrain_split(config, images.rows_out)
     parts = sorted(images.parts)
     lanes = split_images(
         image_ids(context.folder.path("images"), parts), context.config.seed, config.batch_size, held_out
@@ -145,7 +140,7 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
         workers=workers,
         threads=max(1, cluster.cpus // workers),
         checkpoint_steps=config.checkpoint_steps,
-        dtype=config.dtype or ("bfloat16" if cluster.gpus else "float32"),
+        dtype=config.dtype or ("bfloat16" if device == "cuda" else "float32"),
         scalars=context.folder.path("pretrain", "tensorboard"),
     )
 

@@ -23,6 +23,7 @@ from datus2_ray.stages.pretrain_data import held_batches, hold_images, streamed_
 from datus2_ray.stages.pretrain_plan import MODEL, Pretrain
 from datus2_ray.stages.scalars import Scalars
 from datus2_ray.stages.training_worker import prepare_torch, teller
+from datus2_ray.weights_cache import local_spec
 
 #: File of a checkpoint beside the backbone: what going on with the training needs.
 TRAINING = "training.pt"
@@ -54,7 +55,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     prepare_torch(device, plan.threads)
     tell = teller(config["watcher"], rank)
 
-    build = partial(build_start, plan.recipe, plan.start)
+    build = partial(build_start, plan.recipe, plan.start and local_spec(plan.start))
     parallel = ray.train.torch.prepare_model
     pretraining = Pretraining(plan.recipe, build, device, parallel, bfloat16=plan.dtype == "bfloat16")
     history = _resume(pretraining)

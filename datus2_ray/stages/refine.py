@@ -13,15 +13,17 @@ from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core import encoder_start
 from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, to_bytes
-from datus2_ray.errors import DatusError, UsageError
+from datus2_ray.errors import DatusError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
-from datus2_ray.resources import Cluster
+from datus2_ray.resources import Cluster, Device, choose_device
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stage_configs import RefineConfig
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.shares import image_ids, split_images
 from datus2_ray.stages.training_run import Job, plan_scaling, run_training
+from datus2_ray.trainings import refine_workers
+from datus2_ray.weights_cache import local_spec
 
 VERSION = 1
 
@@ -56,12 +58,13 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
         The training failed, stalled or diverged.
     """
     config, folder = context.config.refine, context.folder
+    device = choose_device(Cluster.now(), context.config.device)
     identity = {
         **config.identity(),
-        "encoder": choose_encoder(config),
+        "encoder": choose_encoder(config, device),
         "clusters": clusters,
         "seed": context.config.seed,
-        "encoder_start": encoder_start.fingerprint(config.encoder_start),
+        "encoder_start": encoder_start.fingerprint(local_spec(config.encoder_start)),
     }
     stamp = fingerprint("refine", VERSION, identity, [input_fingerprint])
     progress = Progress("refine", config.steps, "steps")
@@ -99,7 +102,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     storage.write_table(folder.path("refine", HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
     facts = {
         "encoder": spec.encoder,
-        "encoder_start": encoder_start.label(config.encoder_start),
+        "encoder_start": encoder_start.label(local_spec(config.encoder_start)),
         "supervised": supervised,
         "output_stride": spec.output_stride,
         "size": spec.size,
@@ -137,16 +140,14 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
     """
     config = context.config.refine
     cluster = Cluster.now()
-    cpus, gpus = cluster.cpus, cluster.gpus
+    device = choose_device(cluster, context.config.device)
     spec = SegmenterSpec(
-        encoder=choose_encoder(config),
+        encoder=choose_encoder(config, device),
         output_stride=config.output_stride,
         classes=clusters,
         size=config.size,
     )
-    if config.size % config.output_stride:
-        raise UsageError(f"refine.size = {config.size} must be a multiple of refine.output_stride")
-    workers = plan_workers(config, masks.rows_out, cpus, gpus)
+    workers = refine_workers(config, masks.rows_out, cluster, device)
     batch_size = config.batch_size // workers
     images = masks.rows_out
     # One pass over the images, but 5 to 10 epochs in all: a checkpoint is neither far away nor most of the work.
@@ -165,46 +166,25 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
         seed=context.config.seed,
         size=config.size,
         workers=workers,
-        threads=max(1, cpus // workers),
+        threads=max(1, cluster.cpus // workers),
         batch_size=batch_size,
         steps=config.steps,
         epoch_steps=epoch_steps,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
     )
-    return training, plan_scaling(workers), spec
+    return training, plan_scaling(workers, device), spec
 
 
-def choose_encoder(config: RefineConfig) -> str:
-    """Give the encoder: the one that is set, else as large a ResNet as the cluster trains in reasonable time."""
-    return config.encoder or ("resnet50" if Cluster.now().gpus else "resnet18")
-
-
-def plan_workers(config: RefineConfig, images: int, cpus: int, gpus: int) -> int:
-    """Give the number of training workers: one a GPU, else up to two; each with at least two images a step.
-
-    Raises
-    ------
-    UsageError
-        The number that the user set does not fit the batch size, the cluster or the number of images.
-    """
-    most = min(config.batch_size // 2, max(1, images // 4))
-    if config.workers is None:
-        return min(gpus or min(2, cpus), most)
-    if config.workers > most:
-        raise UsageError(
-            f"refine.workers = {config.workers} is too many for refine.batch_size = {config.batch_size} and {images} "
-            f"images: each takes at least 2 images a step; set at most {most}"
-        )
-    if gpus and config.workers > gpus:
-        raise UsageError(f"refine.workers = {config.workers}, but the cluster has {gpus} GPUs; set at most {gpus}")
-    return config.workers
+def choose_encoder(config: RefineConfig, device: Device) -> str:
+    """Give the encoder: the one that is set, else as large a ResNet as the device trains in reasonable time."""
+    return config.encoder or ("resnet50" if device == "cuda" else "resnet18")
 
 
 def _write_start(folder: str, spec: SegmenterSpec, config: RefineConfig, seed: int) -> tuple[str, bool]:
     """Write the segmenter that all workers start from, here, where a fault in its weights is seen at once."""
     segmenter = build_segmenter(spec, seed)
-    supervised = encoder_start.start_encoder(segmenter, config.encoder_start)
+    supervised = encoder_start.start_encoder(segmenter, local_spec(config.encoder_start))
     uri = storage.join(folder, "start.safetensors")
     storage.write_bytes(uri, to_bytes(segmenter))
     return uri, supervised

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray import storage
 from datus2_ray.errors import DatusError
-from datus2_ray.resources import Cluster
+from datus2_ray.resources import Cluster, Device
 from datus2_ray.stages.failure import cause_of
 
 #: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.
@@ -77,16 +77,15 @@ class Trained:
     history: dict[str, list[float | None]]
 
 
-def plan_scaling(workers: int) -> ScalingConfig:
-    """Say what so many training workers take of the cluster: a GPU each where there are some.
+def plan_scaling(workers: int, device: Device) -> ScalingConfig:
+    """Say what so many training workers take of the cluster: on GPUs, one each.
 
     Half of the CPUs at most: workers that take all of them starve the tasks that read their images.
     """
-    cluster = Cluster.now()
-    resources = {"CPU": int(min(0.5, cluster.cpus / 2 / workers) * 1000) / 1000}
-    if cluster.gpus:
+    resources = {"CPU": int(min(0.5, Cluster.now().cpus / 2 / workers) * 1000) / 1000}
+    if device == "cuda":
         resources["GPU"] = 1
-    return ScalingConfig(num_workers=workers, use_gpu=cluster.gpus > 0, resources_per_worker=resources)
+    return ScalingConfig(num_workers=workers, use_gpu=device == "cuda", resources_per_worker=resources)
 
 
 class TrainingRun:

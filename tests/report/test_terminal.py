@@ -9,7 +9,11 @@ from rich.console import Console
 
 from datus2_ray.core.scoring import score
 from datus2_ray.core.seed_statistics import over_seeds
-from datus2_ray.report.terminal import print_summary, score_table, seeds_table
+from datus2_ray.doctor import Finding
+from datus2_ray.plan import Plan, StagePlan
+from datus2_ray.report.terminal import print_findings, print_plan, print_summary, score_table, seeds_table
+from datus2_ray.resources import Cluster, Node
+from datus2_ray.sources import Listing
 
 PERFECT, HALF = np.diag([10, 10, 10]), np.full((3, 3), 5)
 
@@ -57,3 +61,41 @@ def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
     assert ("WITH LABELS" in text) is trained
     assert "refinement skipped: too few images" in text
     assert "run/report/index.html" in text
+
+
+def test_a_plan_shows_sizes_that_grow_shares_of_gpus_and_what_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = (
+        StagePlan("ingest", "tasks", 2, 2, parts=1234, memory=4_816_896),
+        StagePlan("discover", "embed", 1, 3, "cuda", 0.25, 1234, 3 * 2**31),
+    )
+    cluster = Cluster((Node(2, 1, 16 * 10**9), Node(4, 0, 8 * 10**9)), joined=True)
+    listing = Listing({}, {"part": 19_744}, {"part": 10**9}, "f", "folder", False, None)
+    print_plan(Plan(listing, cluster, "cuda", stages, ("no scores: the source has no masks",)))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["discover", "embed", "1..3", "cuda", "0.25", "1,234", "6.4", "GB"] in lines
+    assert ["ingest", "tasks", "2", "cpu", "1,234", "4.8", "MB"] in lines
+    assert [
+        "the",
+        "cluster",
+        "has",
+        "6",
+        "CPUs,",
+        "1",
+        "GPUs",
+        "and",
+        "24.0",
+        "GB",
+        "of",
+        "memory",
+        "in",
+        "2",
+        "nodes",
+    ] in lines
+    assert ["no", "scores:", "the", "source", "has", "no", "masks"] in lines
+
+
+def test_findings_are_a_line_each_and_what_they_say_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_findings([("packages", Finding("ok", "fine")), ("store", Finding("failure", "no [bucket] " + "x" * 200))])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split() == ["ok", "packages", "fine"]
+    assert second.split() == ["FAILURE", "store", "no", "[bucket]", "x" * 200]

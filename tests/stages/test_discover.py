@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from datus2_ray import storage
 from datus2_ray.columns import list_arrays
 from datus2_ray.context import RunContext
 from datus2_ray.core.backbone import DEFAULT_BACKBONE, load_backbone
+from datus2_ray.core.backbone_spec import PACKAGED_WEIGHTS
 from datus2_ray.stages.cluster import cluster
 from datus2_ray.stages.discover import discover
 from datus2_ray.stages.ingest import ingest
 from datus2_ray.stages.label import label
+from datus2_ray.weights_cache import fetch
 
 
 def table(context: RunContext, name: str) -> pa.Table:
@@ -135,8 +138,8 @@ def test_any_number_of_workers_and_parts_gives_the_same_bits(scenes: Path, open_
         open_run(scenes, "discover.actors=1", "cluster.workers=1", "cluster.shard_rows=16", name="a", dataset="demo"),
         open_run(
             scenes,
-            "ingest.images_per_part=5", "discover.actors=3", "discover.batch_size=3", "discover.crop_batch_size=7",
-            "cluster.workers=3", "cluster.shard_rows=16", name="b", dataset="demo",
+            "ingest.images_per_part=5", "discover.actors=2", "discover.max_actors=3", "discover.batch_size=3",
+            "discover.crop_batch_size=7", "cluster.workers=3", "cluster.shard_rows=16", name="b", dataset="demo",
         ),
     ]  # fmt: skip
     for context in runs:
@@ -147,6 +150,22 @@ def test_any_number_of_workers_and_parts_gives_the_same_bits(scenes: Path, open_
         assert table(runs[0], name).equals(table(runs[1], name)), name
     centroids = [storage.read_table(context.folder.path("clusters/centroids.parquet")) for context in runs]
     assert centroids[0].equals(centroids[1])
+
+
+def test_weights_of_a_bucket_give_what_the_file_gives(
+    scenes: Path, bucket: str, open_run: Callable[..., RunContext]
+) -> None:
+    uri = f"s3://{bucket}/models/vit.safetensors"
+    storage.write_bytes(uri, PACKAGED_WEIGHTS.read_bytes())
+    storage.write_bytes(f"s3://{bucket}/models/vit.json", PACKAGED_WEIGHTS.with_suffix(".json").read_bytes())
+    found = []
+    for name, backbone in {"there": uri, "here": str(PACKAGED_WEIGHTS)}.items():
+        context = open_run(scenes, backbone=backbone, name=name, dataset="demo", limit=3)
+        commit = discover(context, ingest(context), keep_tokens=False)
+        found.append((commit.fingerprint, table(context, "segments")))
+    shutil.rmtree(fetch(uri).parent)  # of the user's own cache, which the actors share
+    assert found[0][0] == found[1][0]
+    assert found[0][1].equals(found[1][1])
 
 
 @pytest.mark.parametrize("descriptor", ["tokens", "cnn"])

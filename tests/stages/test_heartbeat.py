@@ -11,7 +11,7 @@ import ray
 
 from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError
-from datus2_ray.resources import Pool
+from datus2_ray.pools import Pool
 from datus2_ray.stages.heartbeat import Heartbeat, watched
 from datus2_ray.stages.parts import configure_ray_data, map_parts, run_stage
 
@@ -41,7 +41,7 @@ def test_slow_work_that_lives_goes_on_and_a_hang_ends(
     configure_ray_data(no_progress_seconds=15)
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        return map_parts(parts, Slow, Pool(1, "cpu", 0.0), heartbeat, tells)
+        return map_parts(parts, Slow, Pool(1, 1, "cpu"), heartbeat, tells)
 
     if tells:
         assert run_stage(context, "slow", "slow", "f", {"part-000000.parquet": 1}, build).rows_out == 1

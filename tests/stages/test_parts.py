@@ -10,7 +10,7 @@ import ray.data
 from datus2_ray import storage
 from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError, ImageError
-from datus2_ray.resources import Pool
+from datus2_ray.pools import Pool
 from datus2_ray.stages.parts import Build, map_parts, run_stage
 from datus2_ray.stages.read import with_faults
 
@@ -109,7 +109,7 @@ class Echo:
         return pa.table({"rows": [len(block)], "parts": [len(set(block["part"].to_pylist()))]})
 
 
-@pytest.mark.parametrize("pool", [None, Pool(2, "cpu", 0.0)], ids=["tasks", "actors"])
+@pytest.mark.parametrize("pool", [None, Pool(2, 2, "cpu")], ids=["tasks", "actors"])
 def test_every_operator_sees_whole_parts_alone(ray_session: None, journal: Path, pool: Pool | None) -> None:
     items = [{"part": part} for part in PARTS]
     dataset = map_parts(ray.data.from_items(items, override_num_blocks=len(items)), Numbers(journal))

@@ -19,7 +19,7 @@ from datus2_ray.core.masks import decode_labels
 from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, predict_labels, to_bytes
 from datus2_ray.errors import UsageError
 from datus2_ray.images_table import ImagesTable
-from datus2_ray.resources import Pool
+from datus2_ray.pools import Pool
 from datus2_ray.run_folder import Commit, part_name
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.predict import ReadChosen, encode_masks, predict, predict_images, segmenter_uri
@@ -98,7 +98,9 @@ def naive(numbers: range) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("actors", [1, 2])
 def test_masks_are_bitwise_those_of_a_plain_loop_for_any_number_of_actors(context, monkeypatch, actors):
-    monkeypatch.setattr("datus2_ray.stages.predict.plan_pool", lambda wanted, pools, parts: Pool(actors, "cpu", 0.0))
+    monkeypatch.setattr(
+        "datus2_ray.stages.predict.plan_pool", lambda *planned, pools, parts: Pool(actors, actors, "cpu")
+    )
     commit = run(context)
     assert commit.rows_out == 11
     masks = masks_of(context)

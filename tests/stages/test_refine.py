@@ -31,10 +31,9 @@ from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, part_name
-from datus2_ray.stage_configs import RefineConfig
 from datus2_ray.stages import refine_worker
 from datus2_ray.stages.refine import _write_start as write_start
-from datus2_ray.stages.refine import plan_training, plan_workers, refine, train
+from datus2_ray.stages.refine import plan_training, refine, train
 from datus2_ray.stages.refine_data import ReadPairs, shuffled, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.shares import split_images
@@ -135,28 +134,6 @@ def test_shuffling_loses_nothing_and_is_repeatable(count, buffer, seed):
     first, second = ([int(a) for a, _ in shuffled(iter(pairs), buffer, np.random.default_rng(seed))] for _ in range(2))
     assert first == second
     assert sorted(first) == list(range(count))
-
-
-@pytest.mark.parametrize(
-    ("settings", "images", "cpus", "gpus", "expected"),
-    [
-        ({}, 100, 8, 0, 2),
-        ({}, 100, 1, 0, 1),
-        ({}, 100, 8, 4, 4),
-        ({}, 100, 64, 8, 4),  # eight workers would train on one image each
-        ({"batch_size": 2}, 100, 8, 0, 1),
-        ({"batch_size": 64}, 12, 64, 8, 3),
-        ({"workers": 3}, 100, 2, 0, 3),
-    ],
-)
-def test_every_worker_trains_on_two_images_or_more(settings, images, cpus, gpus, expected):
-    assert plan_workers(RefineConfig(**settings), images, cpus, gpus) == expected
-
-
-@pytest.mark.parametrize(("workers", "gpus", "reason"), [(5, 0, "at least 2 images"), (3, 2, "2 GPUs")])
-def test_more_workers_than_can_be_are_refused(workers, gpus, reason):
-    with pytest.raises(UsageError, match=reason):
-        plan_workers(RefineConfig(workers=workers), 100, 8, gpus)
 
 
 def test_epochs_follow_the_images_within_bounds(made_run):
@@ -315,7 +292,7 @@ def test_too_few_images_skip_the_step_with_a_reason(made_run, capsys):
 
 
 def test_a_size_that_the_stride_does_not_divide_is_refused(made_run):
-    with pytest.raises(UsageError, match=r"refine\.size = 72"):
+    with pytest.raises(UsageError, match="settings of refine: size = 72 must be a multiple of output_stride = 16"):
         refine(made_run(24, "refine.size=72"), 3, "f")
 
 

@@ -1,0 +1,192 @@
+"""What a command would do on this cluster, found without doing any of it; what cannot run there is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datus2_ray import datasets, storage
+from datus2_ray.config import RunConfig
+from datus2_ray.errors import BackboneError
+from datus2_ray.pools import Pool, plan_pool
+from datus2_ray.ray_session import look_at_cluster
+from datus2_ray.resources import ACTOR_MEMORY, Cluster, Device, choose_device, require_cpu
+from datus2_ray.run_folder import RunFolder
+from datus2_ray.sources import Listing, list_source
+from datus2_ray.trainings import pretrain_split, pretrain_workers, refine_workers
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One row of the plan: something that a stage puts on the cluster.
+
+    Parameters
+    ----------
+    stage, runs : str
+        The stage, and what of it: ``tasks``, ``embed``, ``workers`` and so on.
+    least, most : int
+        How many at once, and how many it may grow to.
+    device : str
+        Where they compute.
+    gpus : float
+        GPUs that each reserves.
+    parts : int or None
+        Units of work that they share; None where the work is not cut into parts.
+    memory : int or None
+        Bytes that `most` of them are expected to take; None where it depends on what the images show.
+    """
+
+    stage: str
+    runs: str
+    least: int
+    most: int
+    device: Device = "cpu"
+    gpus: float = 0.0
+    parts: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command would do.
+
+    Parameters
+    ----------
+    source : Listing
+        What it would read.
+    cluster : Cluster
+        Where.
+    device : str
+        Where its models compute.
+    stages : tuple of StagePlan
+        What it would put there, in order.
+    notes : tuple of str
+        What is left out, and what may keep it waiting.
+    """
+
+    source: Listing
+    cluster: Cluster
+    device: Device
+    stages: tuple[StagePlan, ...]
+    notes: tuple[str, ...]
+
+
+def plan_run(config: RunConfig) -> Plan:
+    """Plan a run.
+
+    Raises
+    ------
+    DatusError
+        It cannot run: with these settings, on this source, or on this cluster. The message says what to change.
+    """
+    cluster, device = _placed(config)
+    source = list_source(config, labelled=True)
+    parts = len(source.parts)
+    embed = plan_pool(cluster, device, config.discover, config.discover.pools, parts)
+    tasks = min(cluster.cpus, parts)
+    holders = config.cluster.workers or cluster.cpus
+    notes = _waits(config, cluster, device)
+    expected = embed.most * config.discover.pools * ACTOR_MEMORY
+    if device == "cpu" and expected > cluster.memory:
+        notes.append("with a large backbone memory may run short in discover; lower discover.actors where it does")
+    stages = [
+        _ingest(source, tasks),
+        _read("discover", config, tasks, parts, config.discover.input_size),
+        _actors("discover", "embed", embed, parts),
+    ]
+    if config.discover.pools > 1:
+        stages.append(_actors("discover", "describe", embed, parts))
+    stages.append(StagePlan("cluster", "shard holders", holders, holders))
+    stages.append(StagePlan("label", "tasks", tasks, tasks, parts=parts))
+    if not config.refine.enabled:
+        notes.append("no refinement: it is switched off")
+    elif source.images < config.refine.min_images:
+        notes.append(f"no refinement: {source.images} images, under refine.min_images = {config.refine.min_images}")
+    else:
+        stages.append(_workers("refine", refine_workers(config.refine, source.images, cluster, device), device))
+        pool = plan_pool(cluster, device, config.discover, 1, parts)
+        stages.append(_read("predict", config, tasks, parts, config.refine.size))
+        stages.append(_actors("predict", "segment", pool, parts))
+    if source.labelled:
+        if config.evaluate.token_kmeans:
+            stages.append(StagePlan("baseline", "shard holders", holders, holders))
+        stages.append(StagePlan("evaluate", "tasks", tasks, tasks, parts=parts))
+    else:
+        notes.append("no scores: the source has no masks")
+    return Plan(source, cluster, device, tuple(stages), tuple(notes))
+
+
+def plan_pretraining(config: RunConfig) -> Plan:
+    """Plan a pre-training; raises as :func:`plan_run` does."""
+    cluster, device = _placed(config)
+    source = list_source(config, labelled=False)
+    workers = pretrain_workers(config.pretrain, cluster, device)
+    trained_on, _ = pretrain_split(config.pretrain, source.images)
+    held = min(3 * config.pretrain.image_size**2 * trained_on // workers, int(config.pretrain.memory * 1e9))
+    stages = (
+        _ingest(source, min(cluster.cpus, len(source.parts))),
+        _workers("pretrain", workers, device, held),
+    )
+    return Plan(source, cluster, device, stages, tuple(_waits(config, cluster, device)))
+
+
+def see_weights(config: RunConfig) -> None:
+    """See that what the settings name as weights is there, without fetching any.
+
+    Raises
+    ------
+    BackboneError
+        A name that timm does not know, or a file that does not exist.
+    """
+    named = [config.backbone]
+    if config.discover.descriptor == "cnn":
+        named.append(config.discover.cnn)
+    if config.refine.enabled and config.refine.encoder_start not in ("random", "supervised"):
+        named.append(config.refine.encoder_start)
+    for spec in filter(None, named):
+        uri = spec.partition("::")[0]
+        if "://" not in uri:
+            # Imported here: timm and torch take seconds, and most runs name none.
+            from datus2_ray.core.backbone_spec import parse_spec
+
+            parse_spec(spec)
+        elif storage.find_file(uri) is None:
+            raise BackboneError(f"there is no weights file {uri}; give one that exists, or the name of a timm model")
+
+
+def _placed(config: RunConfig) -> tuple[Cluster, Device]:
+    """Check what needs no look at the source: that comes first, a listing of millions of objects takes minutes."""
+    datasets.find(config.dataset)
+    RunFolder(config.out).see_free(config.source)
+    cluster = look_at_cluster(config.no_progress_seconds)
+    require_cpu(cluster)
+    return cluster, choose_device(cluster, config.device)
+
+
+def _ingest(source: Listing, tasks: int) -> StagePlan:
+    return StagePlan(
+        "ingest", "tasks", tasks, tasks, parts=len(source.parts), memory=tasks * max(source.sizes.values(), default=0)
+    )
+
+
+def _actors(stage: str, runs: str, pool: Pool, parts: int) -> StagePlan:
+    memory = pool.most * ACTOR_MEMORY
+    return StagePlan(stage, runs, pool.least, pool.most, pool.device, pool.num_gpus, parts, memory)
+
+
+def _workers(stage: str, workers: int, device: Device, images: int = 0) -> StagePlan:
+    gpus = 1.0 if device == "cuda" else 0.0
+    return StagePlan(stage, "workers", workers, workers, device, gpus, memory=workers * (ACTOR_MEMORY + images))
+
+
+def _read(stage: str, config: RunConfig, tasks: int, parts: int, size: int) -> StagePlan:
+    pixels = config.ingest.images_per_part * 3 * size**2
+    return StagePlan(stage, "tasks", tasks, tasks, parts=parts, memory=tasks * pixels)
+
+
+def _waits(config: RunConfig, cluster: Cluster, device: Device) -> list[str]:
+    if device == "cpu" or cluster.gpus:
+        return []
+    return [
+        "the cluster has no GPU yet: stages wait for its autoscaler to start some, and fail where nothing has moved "
+        f"for no_progress_seconds = {config.no_progress_seconds}"
+    ]
