@@ -100,3 +100,12 @@ def test_every_field_has_a_line_of_help_and_every_preset_loads() -> None:
     assert preset_names() == ["demo", "paper"]
     for preset in preset_names():
         assert load(FLAGS, preset=preset).preset == preset
+
+
+def test_flags_of_a_stage_reach_it_and_win_over_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("ingest: {image_column: a, id_column: b}")
+    flags = {"source": "in", "out": "out", "image_column": "jpg", "mask_column": None, "no_refine": True}
+    config = load(flags, config_file=str(file))
+    assert (config.ingest.image_column, config.ingest.id_column, config.ingest.mask_column) == ("jpg", "b", None)
+    assert not config.refine.enabled
