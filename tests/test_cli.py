@@ -36,7 +36,8 @@ def test_flags_are_frozen() -> None:
     ).stdout  # fmt: skip
     assert set(re.findall(r"(?<![\w-])--[a-z-]+", text)) == {
         "--out", "--dataset", "--split", "--preset", "--backbone", "--clusters", "--device", "--config", "--set",
-        "--seed", "--limit", "--max-error-rate", "--image-column", "--id-column", "--mask-column", "--no-refine", "--save-png", "--debug", "--help",
+        "--seed", "--limit", "--max-error-rate", "--image-column", "--id-column", "--mask-column", "--no-refine",
+        "--save-png", "--debug", "--help",
     }  # fmt: skip
 
 
