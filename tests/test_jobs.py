@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from datus2_ray import storage
@@ -96,14 +97,25 @@ def submit(cluster: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def ray_submit(cluster: dict[str, str], job: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [RAY, "job", "submit", "--working-dir", ".", "--", *job],
+        cwd=ROOT, env=cluster, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 def test_a_job_given_twice_runs_once_and_leaves_its_report_in_the_bucket(
     cluster: dict[str, str], bucket: str, scenes: Path
 ) -> None:
-    source, out = f"s3://{bucket}/scenes", f"s3://{bucket}/runs/job"
-    for file in scenes.rglob("*"):
-        if file.is_file():
-            storage.write_bytes(storage.join(source, file.relative_to(scenes).as_posix()), file.read_bytes())
+    source, out = f"s3://{bucket}/shards", f"s3://{bucket}/runs/job"
+    pictures = sorted((scenes / "images").iterdir())
+    columns = {
+        "image": [picture.read_bytes() for picture in pictures],
+        "image_id": [picture.stem for picture in pictures],
+        "mask": [(scenes / "masks" / f"{picture.stem}.png").read_bytes() for picture in pictures],
+    }
+    storage.write_table(f"{source}/train-00000.parquet", pa.table(columns), row_group_rows=8)
     line = ["run", source, "--out", out, "--dataset", "demo", "--preset", "demo", "--no-refine", "--limit", "8"]
     line += ["--backbone", "untrained:vit_tiny_patch16_224", "--set", "evaluate.token_kmeans=false"]
     first = submit(cluster, *line)
@@ -122,6 +134,10 @@ def test_a_job_given_twice_runs_once_and_leaves_its_report_in_the_bucket(
     assert all("masks" in output for output, _ in ended)
     assert storage.read_json(storage.join(out, "summary.json"))["images"] == 8
     assert b"<html" in storage.read_bytes(storage.join(out, "report", "index.html"))
+    # By Ray's own command, and with nothing left to do.
+    again = ray_submit(cluster, ["python", "jobs/run.py", *line[1:]])
+    assert again.returncode == 0, again.stdout
+    assert "done before" in again.stdout
 
 
 @pytest.mark.slow
