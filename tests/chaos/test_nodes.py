@@ -26,7 +26,10 @@ def test_a_run_on_three_nodes(
     small_run: Callable[[Path, Path], RunConfig],
 ) -> None:
     out, settings = tmp_path / "run", tmp_path / "settings.json"
-    settings.write_text(small_run(scenes, out).model_copy(update={"device": "cpu"}).model_dump_json())
+    config = small_run(scenes, out)
+    # As many actors as nodes: one a CPU would start a dozen processes with torch on what may be a small machine.
+    few = config.discover.model_copy(update={"actors": 3})
+    settings.write_text(config.model_copy(update={"device": "cpu", "discover": few}).model_dump_json())
     script = Path(__file__).parent / "three_nodes.py"
     # Short, for the sockets in it; and its own, since a cluster notes its address there.
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
