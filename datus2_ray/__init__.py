@@ -5,6 +5,7 @@ from datus2_ray.ingestion import ingest
 from datus2_ray.pipeline import run
 from datus2_ray.prediction import predict
 from datus2_ray.pretraining import pretrain
+from datus2_ray.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["RunConfig", "ingest", "predict", "pretrain", "run"]

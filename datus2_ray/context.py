@@ -28,10 +28,10 @@ class RunContext:
     events: EventLog
 
     @staticmethod
-    def open(config: RunConfig) -> RunContext:
+    def open(config: RunConfig, command: str = "run") -> RunContext:
         """Open the run folder that the settings name; an error where it is not a run's to write to."""
         folder = RunFolder(config.out)
-        folder.claim(config.source)
+        folder.claim(config.source, command)
         return RunContext(config, folder, EventLog(folder))
 
     def is_finished(self, config: RunConfig) -> bool:

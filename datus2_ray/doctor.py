@@ -65,7 +65,11 @@ def diagnose(subject: Subject) -> list[tuple[str, Finding]]:
 def check_python(subject: Subject) -> Finding:
     """Compare Python and the packages with the ranges that this package was made for."""
     wrong = [] if (3, 11) <= sys.version_info[:2] < (3, 14) else [f"Python {sys.version.split()[0]}, not 3.11-3.13"]
-    for line in requires("datus2-ray") or ():
+    try:
+        needed = requires("datus2-ray") or []
+    except PackageNotFoundError:
+        return Finding("warning", "datus2-ray is not installed here, so its packages are not compared; install it")
+    for line in needed:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue

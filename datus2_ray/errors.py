@@ -19,6 +19,10 @@ class StorageError(DatusError):
     """A file, folder or bucket that cannot be read or written."""
 
 
+class MissingFileError(StorageError):
+    """One file that is not there, or that its owner lets nobody read: the store itself is well."""
+
+
 class BackboneError(DatusError):
     """A backbone that cannot be found, read, or that does not fit its architecture."""
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from datus2_ray import storage
 from datus2_ray.core.images import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
-from datus2_ray.run_folder import COMMIT, MARKER
+from datus2_ray.run_folder import BEGUN, COMMIT, MARKER
 from datus2_ray.stage_configs import IngestConfig
 from datus2_ray.storage import FileEntry
 
@@ -23,6 +23,9 @@ FOLDER = "shards"
 
 #: In a shard's metadata: the data set whose classes its masks hold. Only ``datus2 ingest`` writes it.
 DATASET_KEY = b"datus2_ray.dataset"
+
+#: And whether it holds masks at all.
+LABELLED_KEY = b"datus2_ray.labelled"
 
 #: Row groups of more rows are cut: a part is what is done at once, and again after a crash.
 MOST_ROWS = 256
@@ -64,7 +67,7 @@ class Slice:
     stop: int
 
 
-def find_shards(source: str, files: Sequence[FileEntry]) -> list[FileEntry]:
+def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -> list[FileEntry]:
     """Give the shards of a source, sorted by path; none where it is no folder of shards.
 
     Parameters
@@ -73,21 +76,28 @@ def find_shards(source: str, files: Sequence[FileEntry]) -> list[FileEntry]:
         URI of the source.
     files : sequence of FileEntry
         Everything in it.
+    config : IngestConfig
+        Where a column is named, shards are meant, whatever else lies there.
 
     Raises
     ------
     UsageError
-        An ingest into this folder was not finished.
+        An ingest into this folder was not finished, or a column is named and there is no shard.
     """
     paths = {entry.path for entry in files}
     if MARKER in paths:
         if f"{FOLDER}/{COMMIT}" not in paths:
             raise UsageError(f"{source} holds no finished shards; run the same `datus2 ingest` again, or give images")
         return [entry for entry in files if entry.path.startswith(f"{FOLDER}/part-")]
-    if any(entry.path.lower().endswith(tuple(IMAGE_SUFFIXES)) for entry in files):
+    if BEGUN in paths and COMMIT not in paths:
+        raise UsageError(f"{source} holds shards that are not finished; run the same `datus2 ingest` again")
+    column = config.image_column or config.id_column or config.mask_column
+    if column is None and any(entry.path.lower().endswith(tuple(IMAGE_SUFFIXES)) for entry in files):
         return []
-    hidden = [entry for entry in files if entry.path.startswith("_") or "/_" in entry.path]
-    return [entry for entry in files if entry.path.endswith(".parquet") and entry not in hidden]
+    tables = [entry for entry in files if entry.path.endswith(".parquet") and not f"/{entry.path}".count("/_")]
+    if column is not None and not tables:
+        raise UsageError(f"{source} holds no Parquet files, so there is no column {column}")
+    return tables
 
 
 def find_columns(source: str, shard: str, config: IngestConfig) -> ShardColumns:
@@ -137,6 +147,8 @@ def find_columns(source: str, shard: str, config: IngestConfig) -> ShardColumns:
     else:
         image_id = "image_id" if "image_id" in texts else None
     noted = (schema.metadata or {}).get(DATASET_KEY)
+    if noted and (schema.metadata or {}).get(LABELLED_KEY) == b"no":
+        mask = None
     return ShardColumns(image, image_id, mask, noted.decode() if noted else None)
 
 
@@ -166,6 +178,8 @@ def cut_shards(source: str, shards: Sequence[str], columns: ShardColumns, limit:
         footer = storage.parquet_footer(storage.join(source, shard))
         schema = footer.schema.to_arrow_schema()
         there = {name for field in schema for name, _ in _leaves(field.name, field.type)}
+        if (schema.metadata or {}).get(DATASET_KEY) != (columns.dataset.encode() if columns.dataset else None):
+            raise UsageError(f"{source}: {shard} and {shards[0]} were not made from the same data set")
         lacking = [name for name in (columns.image, columns.image_id, columns.mask) if name and name not in there]
         if lacking:
             raise UsageError(f"{source}: the shard {shard} has no column {lacking[0]}, unlike {shards[0]}")

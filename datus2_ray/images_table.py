@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from datus2_ray import storage
+from datus2_ray.datasets.layout import quote_id
+from datus2_ray.errors import StorageError
 from datus2_ray.image_shards import Slice, read_slice
 from datus2_ray.run_folder import RunFolder
 
@@ -26,11 +29,14 @@ class ImagesTable:
         URI of the source where its shards keep the images.
     image_column : str or None
         Column of the shards that holds them.
+    id_column : str or None
+        Column that holds their ids, if any.
     """
 
     folder: str
     source: str | None = None
     image_column: str | None = None
+    id_column: str | None = None
 
     @staticmethod
     def of(folder: RunFolder) -> ImagesTable:
@@ -57,5 +63,20 @@ class ImagesTable:
         rows = table["row"].to_pylist()
         first = min(rows)
         cut = Slice(table["shard"][0].as_py(), table["row_group"][0].as_py(), 0, first, max(rows) + 1)
-        images = read_slice(source, cut, [column])[column]
+        found = read_slice(source, cut, [column, *([self.id_column] if self.id_column else [])])
+        images, ids = found[column], found.get(self.id_column or "")
+        if len(images) < cut.stop - cut.start or (
+            ids and not self._same(ids, table["image_id"].to_pylist(), rows, first)
+        ):
+            raise StorageError(
+                f"{source}/{cut.shard} is not what it was when the run began; run the same command again"
+            )
         return pa.array([images[row - first] for row in rows], pa.binary())
+
+    @staticmethod
+    def _same(found: list[Any], ids: list[str], rows: list[int], first: int) -> bool:
+        """Compare ids with those of a shard; where one was null the image has another name."""
+        there = [found[row - first] for row in rows]
+        return all(
+            name is None or image_id in (name, quote_id(str(name))) for name, image_id in zip(there, ids, strict=True)
+        )

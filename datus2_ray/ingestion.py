@@ -29,7 +29,7 @@ def ingest(config: RunConfig) -> tuple[str, Commit]:
     DatusError
         Something that the message explains in one line.
     """
-    context = RunContext.open(config)
+    context = RunContext.open(config, "ingest")
     start_ray(config.no_progress_seconds)
 
     from datus2_ray.stages.write_shards import write_shards

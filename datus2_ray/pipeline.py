@@ -12,6 +12,7 @@ from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
 from datus2_ray.plan import plan_run, see_weights
 from datus2_ray.ray_session import start_ray
+from datus2_ray.version import VERSION
 from datus2_ray.weights_cache import local_spec
 
 
@@ -75,11 +76,12 @@ def run(config: RunConfig) -> dict[str, Any]:
     if refinement is not None and "skipped" not in refinement.facts:
         masks["refined"] = predict(context, images, refinement)
     # What an earlier run with other settings left, and this one does not make, must not pass for its result.
-    unrefined = () if "refined" in masks else ("masks/refined", "quarantine/predict.parquet")
-    unscored = () if labelled else ("metrics.json", "evaluate")
-    unsaved = () if config.save_png else ("png",)
-    for name in (*unrefined, *unscored, *unsaved):
-        storage.remove(context.folder.path(name))
+    unmade = {"masks/refined": "refined" not in masks, "evaluate": not labelled, "png": not config.save_png}
+    for stage in (stage for stage, is_unmade in unmade.items() if is_unmade):
+        context.folder.discard(stage)
+    for name, stage in (("quarantine/predict.parquet", "masks/refined"), ("metrics.json", "evaluate")):
+        if unmade[stage]:
+            storage.remove(context.folder.path(name))
     metrics = None
     if labelled:
         if score_tokens:
@@ -99,7 +101,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         "cnn": describe_weights(cnn) if cnn else None,
         "refinement": refinement.facts if refinement else {"skipped": "switched off (--no-refine)"},
         "seconds": {stage: round(seconds, 2) for stage, seconds in context.events.stage_seconds().items()},
-        "versions": {name: version(name) for name in ("datus2-ray", "ray", "torch", "timm", "numpy")},
+        "versions": {"datus2-ray": VERSION, **{name: version(name) for name in ("ray", "torch", "timm", "numpy")}},
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "metrics": metrics,
     }

@@ -78,7 +78,7 @@ def plan_run(config: RunConfig) -> Plan:
     DatusError
         It cannot run: with these settings, on this source, or on this cluster. The message says what to change.
     """
-    cluster, device = _placed(config)
+    cluster, device = _placed(config, "run")
     source = list_source(config, labelled=True)
     parts = len(source.parts)
     embed = plan_pool(cluster, device, config.discover, config.discover.pools, parts)
@@ -90,7 +90,7 @@ def plan_run(config: RunConfig) -> Plan:
         notes.append("with a large backbone memory may run short in discover; lower discover.actors where it does")
     stages = [
         _ingest(source, tasks),
-        _read("discover", config, tasks, parts, config.discover.input_size),
+        _read("discover", source, tasks, config.discover.input_size),
         _actors("discover", "embed", embed, parts),
     ]
     if config.discover.pools > 1:
@@ -104,7 +104,7 @@ def plan_run(config: RunConfig) -> Plan:
     else:
         stages.append(_workers("refine", refine_workers(config.refine, source.images, cluster, device), device))
         pool = plan_pool(cluster, device, config.discover, 1, parts)
-        stages.append(_read("predict", config, tasks, parts, config.refine.size))
+        stages.append(_read("predict", source, tasks, config.refine.size))
         stages.append(_actors("predict", "segment", pool, parts))
     if source.labelled:
         if config.evaluate.token_kmeans:
@@ -117,7 +117,7 @@ def plan_run(config: RunConfig) -> Plan:
 
 def plan_pretraining(config: RunConfig) -> Plan:
     """Plan a pre-training; raises as :func:`plan_run` does."""
-    cluster, device = _placed(config)
+    cluster, device = _placed(config, "pretrain")
     source = list_source(config, labelled=False)
     workers = pretrain_workers(config.pretrain, cluster, device)
     trained_on, _ = pretrain_split(config.pretrain, source.images)
@@ -153,10 +153,10 @@ def see_weights(config: RunConfig) -> None:
             raise BackboneError(f"there is no weights file {uri}; give one that exists, or the name of a timm model")
 
 
-def _placed(config: RunConfig) -> tuple[Cluster, Device]:
+def _placed(config: RunConfig, command: str) -> tuple[Cluster, Device]:
     """Check what needs no look at the source: that comes first, a listing of millions of objects takes minutes."""
     datasets.find(config.dataset)
-    RunFolder(config.out).see_free(config.source)
+    RunFolder(config.out).see_free(config.source, command)
     cluster = look_at_cluster(config.no_progress_seconds)
     require_cpu(cluster)
     return cluster, choose_device(cluster, config.device)
@@ -178,9 +178,9 @@ def _workers(stage: str, workers: int, device: Device, images: int = 0) -> Stage
     return StagePlan(stage, "workers", workers, workers, device, gpus, memory=workers * (ACTOR_MEMORY + images))
 
 
-def _read(stage: str, config: RunConfig, tasks: int, parts: int, size: int) -> StagePlan:
-    pixels = config.ingest.images_per_part * 3 * size**2
-    return StagePlan(stage, "tasks", tasks, tasks, parts=parts, memory=tasks * pixels)
+def _read(stage: str, source: Listing, tasks: int, size: int) -> StagePlan:
+    pixels = max(source.counts.values(), default=0) * 3 * size**2
+    return StagePlan(stage, "tasks", tasks, tasks, parts=len(source.parts), memory=tasks * pixels)
 
 
 def _waits(config: RunConfig, cluster: Cluster, device: Device) -> list[str]:

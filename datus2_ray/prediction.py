@@ -72,7 +72,7 @@ def predict(
     settings["ingest"] |= columns or {}
     config = RunConfig.model_validate(settings)
     RunFolder(config.out).keep_apart(model.uri)
-    context = RunContext.open(config)
+    context = RunContext.open(config, "predict")
     start_ray(context.config.no_progress_seconds)
 
     from datus2_ray.stages.discover import discover

@@ -35,7 +35,7 @@ def pretrain(config: RunConfig) -> tuple[str, Commit]:
     if find_spec("lightly") is None:
         raise UsageError("pre-training needs the library lightly; install it with: pip install 'datus2-ray[pretrain]'")
     plan = plan_pretraining(config)
-    context = RunContext.open(config)
+    context = RunContext.open(config, "pretrain")
     start_ray(config.no_progress_seconds)
 
     from datus2_ray.stages.ingest import ingest

@@ -94,13 +94,15 @@ class RunFolder:
         if out.startswith(read) or read.startswith(out):
             raise UsageError(f"--out {self.uri} and {other} lie within each other; give another folder for the results")
 
-    def see_free(self, source: str) -> None:
+    def see_free(self, source: str, command: str) -> None:
         """See that the folder is a run's already, or can become one: a stage removes what lies in its place.
 
         Parameters
         ----------
         source : str
             URI of what the run reads.
+        command : str
+            Whose folder it is to be: of each command its own, as one's tables would pass for the other's.
 
         Raises
         ------
@@ -108,14 +110,18 @@ class RunFolder:
             The folder is, holds, or lies within the source, or has other people's files in it.
         """
         self.keep_apart(source)
-        if not storage.exists(self.path(MARKER)) and not storage.is_empty(self.uri):
+        if storage.exists(self.path(MARKER)):
+            owner = storage.read_json(self.path(MARKER)).get("command", command)
+            if owner != command:
+                raise UsageError(f"--out {self.uri} is what `datus2 {owner}` made; give another folder")
+        elif not storage.is_empty(self.uri):
             raise UsageError(f"--out {self.uri} has files in it that are no run's; give a new or empty folder")
 
-    def claim(self, source: str) -> None:
-        """Make the folder a run's, where it may be one (:meth:`see_free`)."""
-        self.see_free(source)
+    def claim(self, source: str, command: str) -> None:
+        """Make the folder a command's, where it may be (:meth:`see_free`)."""
+        self.see_free(source, command)
         if not storage.exists(self.path(MARKER)):
-            storage.write_json(self.path(MARKER), {"format": 1})
+            storage.write_json(self.path(MARKER), {"format": 1, "command": command})
 
     def commit_of(self, stage: str) -> Commit | None:
         """Give a finished stage's commit, or None while it is not finished."""
@@ -147,17 +153,21 @@ class RunFolder:
         begun = self.path(stage, BEGUN)
         same = storage.exists(begun) and storage.read_json(begun)["fingerprint"] == stage_fingerprint
         if not same:
-            # In this order: a crash in between must not leave a commit, or a beginning, of tables that are gone.
-            for name in (COMMIT, BEGUN):
-                storage.remove(self.path(stage, name))
-            storage.remove(self.path(stage))
+            self.discard(stage)
             storage.write_json(begun, {"fingerprint": stage_fingerprint})
         return self.written_parts(stage)
 
     def unfinish(self) -> None:
         """Take away what says that the run is finished, before something in it changes."""
-        for name in FINISHED:
+        # The report first: while it is there, the others say that it is theirs.
+        for name in (REPORT, *FINISHED):
             storage.remove(self.path(name))
+
+    def discard(self, stage: str) -> None:
+        """Remove a stage's result, in an order in which a crash leaves no commit of tables that are gone."""
+        for name in (COMMIT, BEGUN):
+            storage.remove(self.path(stage, name))
+        storage.remove(self.path(stage))
 
     def written_parts(self, stage: str) -> set[str]:
         """Give the names of the parts that lie in a stage's folder, committed or not."""

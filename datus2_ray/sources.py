@@ -68,7 +68,7 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
         It does not exist, or one of its shards cannot be read.
     """
     files = storage.list_files(config.source)
-    shards = find_shards(config.source, files)
+    shards = find_shards(config.source, files, config.ingest)
     found = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
     if labelled:
         refuse_uncounted(config, found.dataset, found.labelled)
@@ -96,7 +96,7 @@ def list_for_shards(config: RunConfig) -> Listing:
         As :func:`list_source`, or the source holds shards already.
     """
     files = storage.list_files(config.source)
-    if find_shards(config.source, files):
+    if find_shards(config.source, files, config.ingest):
         raise UsageError(f"{config.source} holds shards already; give it to `datus2 run`")
     return _list_files(config, files, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
 

@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from datus2_ray import s3
-from datus2_ray.errors import StorageError
+from datus2_ray.errors import MissingFileError, StorageError
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
 
 def absolute(uri: str) -> str:
     """Make a local path independent of links and of the working directory, another on a worker; a URI stays."""
-    return uri if "://" in uri else str(Path(uri).expanduser().resolve())
+    return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().resolve())
 
 
 def join(uri: str, *parts: str) -> str:
@@ -119,6 +119,12 @@ def read_bytes(uri: str) -> bytes:
 
     try:
         return s3.patiently(read)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        # Where its folder, or the bucket, is gone too, it is not this file alone.
+        local = isinstance(filesystem, pafs.LocalFileSystem)
+        alone = Path(path).parent.is_dir() if local else "bucket" not in str(error).lower()
+        kind = MissingFileError if alone else StorageError
+        raise kind(f"cannot read {uri}: {_reason(error, uri)}") from error
     except OSError as error:
         raise StorageError(f"cannot read {uri}: {_reason(error, uri)}") from error
 

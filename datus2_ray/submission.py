@@ -247,7 +247,7 @@ def follow(client: Any, submission_id: str) -> None:
         details = asyncio.run(_follow(client, submission_id))
     except (ConnectionError, RuntimeError) as error:
         raise DatusError(
-            f"lost the cluster while following {submission_id}: {str(error).splitlines()[0]}; "
+            f"lost the cluster while following {submission_id}: {' '.join(str(error).split())}; "
             "give the same command again: it follows the job that runs, or goes on where it ended"
         ) from error
     if details.status != "SUCCEEDED":

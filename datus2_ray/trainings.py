@@ -18,7 +18,7 @@ def refine_workers(config: RefineConfig, images: int, cluster: Cluster, device: 
         It does not fit the cluster.
     """
     most = min(config.batch_size // 2, max(1, images // 4))
-    automatic = (cluster.gpus or 1) if device == "cuda" else min(2, cluster.cpus)
+    automatic = (cluster.gpus or 1) if device == "cuda" else max(1, min(2, cluster.cpus, _room(cluster)))
     workers = config.workers or min(automatic, most)
     if workers > most:
         raise UsageError(
@@ -72,9 +72,13 @@ def _see_that_they_fit(stage: str, workers: int, cluster: Cluster, device: Devic
                 f"{stage}.workers = {workers}, but the cluster has {cluster.gpus} GPUs; set at most {cluster.gpus}"
             )
         return
-    room = max(1, sum(node.memory // LEAST_ACTOR_MEMORY for node in cluster.nodes))
+    room = max(1, _room(cluster))
     if workers > room:
         raise DatusError(
             f"{stage}.workers = {workers} take {LEAST_ACTOR_MEMORY / 1e9:.2g} GB each, and Ray has "
             f"{cluster.memory / 1e9:.1f} GB; set at most {room}"
         )
+
+
+def _room(cluster: Cluster) -> int:
+    return sum(node.memory // LEAST_ACTOR_MEMORY for node in cluster.nodes)

@@ -34,12 +34,24 @@ def test_a_folder_of_tables_alone_is_shards_and_one_with_pictures_is_not(tmp_pat
     write(tmp_path, "a.parquet", {"image": BYTES})
     write(tmp_path, "_notes/x.parquet", {"image": BYTES})
 
-    def found() -> list[str]:
-        return [entry.path for entry in find_shards(str(tmp_path), storage.list_files(str(tmp_path)))]
+    def found(config: IngestConfig | None = None) -> list[str]:
+        files = storage.list_files(str(tmp_path))
+        return [entry.path for entry in find_shards(str(tmp_path), files, config or IngestConfig())]
 
     assert found() == ["a.parquet", "b/train-1.parquet"]
     (tmp_path / "b" / "picture.JPG").write_bytes(b"")
     assert found() == []
+    # Where a column is named, shards are meant.
+    assert found(IngestConfig(image_column="image")) == ["a.parquet", "b/train-1.parquet"]
+    storage.write_json(str(tmp_path / "_BEGUN.json"), {})
+    with pytest.raises(UsageError, match="not finished"):
+        found(IngestConfig(id_column="x"))
+
+
+def test_a_column_of_a_folder_of_pictures_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(UsageError, match="holds no Parquet files, so there is no column img"):
+        find_shards(str(tmp_path), storage.list_files(str(tmp_path)), IngestConfig(image_column="img"))
 
 
 @pytest.mark.parametrize(

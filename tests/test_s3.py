@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from datus2_ray import s3, storage
-from datus2_ray.errors import StorageError
+from datus2_ray.errors import MissingFileError, StorageError
 from datus2_ray.run_folder import Commit, RunFolder
 
 SECRET = "a-secret-of-the-tests"
@@ -42,7 +42,7 @@ def test_storage_keeps_its_promises_there(bucket):
 
 def test_a_run_folder_works_there(bucket):
     folder = RunFolder(f"s3://{bucket}/deep/run")
-    folder.claim("s3://elsewhere/images")
+    folder.claim("s3://elsewhere/images", "run")
     assert folder.begin("segments", "f") == set()
     storage.write_table(folder.path("segments", "part-000000.parquet"), pa.table({"x": [1]}))
     assert folder.begin("segments", "f") == {"part-000000.parquet"}
@@ -115,3 +115,15 @@ def test_a_store_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(s3, "ATTEMPTS", 2)
     with pytest.raises(StorageError, match=r"no answer from http://127\.0\.0\.1:1; check AWS_ENDPOINT_URL"):
         storage.read_bytes("s3://bucket/x")
+
+
+def test_a_missing_object_is_told_from_a_store_that_refuses(bucket, faulty, monkeypatch):
+    with pytest.raises(MissingFileError):
+        storage.read_bytes(f"s3://{bucket}/none.jpg")
+    storage.write_bytes(f"s3://{bucket}/x.jpg", b"data")
+    with faulty(lambda number, method: (403, "ExpiredToken")) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        with pytest.raises(StorageError) as caught:
+            storage.read_bytes(f"s3://{bucket}/x.jpg")
+    assert not isinstance(caught.value, MissingFileError)

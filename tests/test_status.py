@@ -18,7 +18,7 @@ from datus2_ray.status import STAGES, survey
 def folder(tmp_path: Path) -> RunFolder:
     """A run that was interrupted while it discovered: two of three parts are there."""
     folder = RunFolder(str(tmp_path / "run"))
-    folder.claim(str(tmp_path / "in"))
+    folder.claim(str(tmp_path / "in"), "run")
     names = [f"part-00000{i}.parquet" for i in range(3)]
     folder.begin("images", "f")
     folder.finish("images", Commit("f", 25, 24, 1, dict.fromkeys(names, 8), {}))

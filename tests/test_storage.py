@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from datus2_ray import storage
-from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.errors import MissingFileError, StorageError, UsageError
 from datus2_ray.run_folder import FINISHED, Commit, EventLog, RunFolder, fingerprint
 
 
@@ -82,12 +82,12 @@ def test_a_run_never_writes_into_a_folder_that_is_not_its_own(tmp_path: Path) ->
         storage.write_bytes(str(folder / "images" / "a.jpg"), b"precious")
     for out in (source, source / "run", tmp_path, photos):
         with pytest.raises(UsageError, match=r"lie within each other|no run's"):
-            RunFolder(str(out)).claim(str(source))
+            RunFolder(str(out)).claim(str(source), "run")
     assert (photos / "images" / "a.jpg").read_bytes() == b"precious"
     run = RunFolder(str(tmp_path / "run"))
-    run.claim(str(source))
+    run.claim(str(source), "run")
     run.begin("images", "f")
-    run.claim(str(source))  # the same run goes on
+    run.claim(str(source), "run")  # the same run goes on
 
 
 def test_a_crash_while_old_output_is_removed_leaves_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,3 +136,19 @@ def test_work_on_a_stage_takes_the_marks_of_a_finished_run_away(tmp_path: Path) 
         storage.write_json(folder.path(name), {})
     folder.begin("images", "f")
     assert not any(storage.exists(folder.path(name)) for name in FINISHED)
+
+
+def test_each_command_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path / "out"))
+    folder.claim(str(tmp_path / "in"), "ingest")
+    folder.claim(str(tmp_path / "in"), "ingest")
+    with pytest.raises(UsageError, match="is what `datus2 ingest` made"):
+        folder.claim(str(tmp_path / "in"), "run")
+
+
+def test_a_missing_file_is_told_from_a_missing_store(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError):
+        storage.read_bytes(str(tmp_path / "none.jpg"))
+    with pytest.raises(StorageError) as caught:
+        storage.read_bytes(str(tmp_path / "none" / "none.jpg"))
+    assert not isinstance(caught.value, MissingFileError)

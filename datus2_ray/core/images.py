@@ -59,7 +59,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     """
     with reading():
         image = open_image(data)
-        _check_sides(image)
+        check_sides(image.height, image.width)
         image.load()
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
@@ -86,7 +86,7 @@ def probe(data: bytes) -> tuple[int, int]:
     """
     with reading():
         image = open_image(data)
-        _check_sides(image)
+        check_sides(image.height, image.width)
         width, height = image.size
         has_tag = image.format != "PNG" or any(marker in data for marker in _PNG_METADATA)
         # Pillow has already exchanged the two sides of a TIFF when it opens it.
@@ -145,10 +145,18 @@ def reading() -> Iterator[None]:
             raise ImageError("unreadable", f"damaged or cut off ({type(error).__name__}: {cause[:200]})") from error
 
 
-def _check_sides(image: Image.Image) -> None:
-    width, height = image.size
+def check_sides(height: int, width: int) -> None:
+    """See that an image of this size in pixels can be used.
+
+    Raises
+    ------
+    ImageError
+        Of kind ``too_small`` or ``too_large``.
+    """
     if min(width, height) < LEAST_SIDE:
         raise ImageError("too_small", f"{width}x{height} pixels, a side has at least {LEAST_SIDE}")
+    if width * height > MOST_PIXELS:
+        raise ImageError("too_large", f"more than {MOST_PIXELS // 1_000_000} megapixels")
 
 
 def _orientation(image: Image.Image) -> int:

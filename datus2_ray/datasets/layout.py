@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.images import IMAGE_SUFFIXES
+from datus2_ray.errors import ImageError
 
 __all__ = [
     "MASK_SUFFIXES",
     "DatasetLayout",
     "Sample",
     "assign_ids",
+    "check_id",
     "describe",
     "find_mask",
     "image_files",
@@ -166,6 +168,18 @@ def _is_hidden(path: str) -> bool:
     if not path.startswith(".") and "/." not in path and "__MACOSX" not in path:
         return False
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
+
+
+def check_id(image_id: str | None) -> None:
+    """See that an id that another program wrote could have come from :func:`quote_id`.
+
+    Raises
+    ------
+    ImageError
+        It is null, or could lead out of a folder.
+    """
+    if not image_id or _UNSAFE.search(image_id.replace("%", "")):
+        raise ImageError("unsafe_id", f"the id {image_id!r} cannot name a file in an output folder")
 
 
 def quote_id(path: str) -> str:

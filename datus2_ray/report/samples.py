@@ -77,10 +77,11 @@ def draw_samples(folder: RunFolder, colours: MaskColours) -> list[Sample]:
         Which masks it has, and their colours.
     """
     samples = []
+    table = ImagesTable.of(folder)
     for part, rows in choose_rows(folder.require("masks/initial").parts, SAMPLES).items():
         initial = storage.read_table(folder.path("masks/initial", part), ["image_id", "mask"]).take(rows)
         ids = initial["image_id"].to_pylist()
-        images = _by_id(ImagesTable.of(folder).read(part, ["image_id", "image", "mask"]), ids)
+        images = _by_id(table.read(part, ["image_id", "image", "mask"]), ids)
         segments = _patch_maps(folder, part, ids)
         refined = _rows_of(folder, "masks/refined", part, ids, ["mask"]) if colours.refined else {}
         for image_id, mask in zip(ids, initial["mask"].to_pylist(), strict=True):
@@ -115,8 +116,9 @@ def draw_crops(folder: RunFolder, segments: Iterable[TypicalSegment]) -> dict[Ty
     for segment in segments:
         by_part[segment.part][segment.image_id].append(segment)
     crops: dict[TypicalSegment, Picture] = {}
+    table = ImagesTable.of(folder)
     for part, by_image in sorted(by_part.items()):
-        images = _by_id(ImagesTable.of(folder).read(part, ["image_id", "image"]), list(by_image))
+        images = _by_id(table.read(part, ["image_id", "image"]), list(by_image))
         maps = _patch_maps(folder, part, list(by_image))
         for image_id, wanted in by_image.items():
             pixels = decode(images[image_id]["image"])

@@ -49,17 +49,24 @@ def ingest(context: RunContext, labelled: bool = True, listing: Listing | None =
     """
     config = context.config
     listing = listing or list_source(config, labelled)
-    identity = {**config.ingest.identity(), "dataset": listing.dataset, "source": config.source}
+    # Of shards the listing's hash says which columns are read, and their row groups are the parts.
+    identity: dict[str, Any] = {"dataset": listing.dataset, "source": config.source}
+    if listing.columns is None:
+        identity["images_per_part"] = config.ingest.images_per_part
     stamp = fingerprint("ingest", VERSION, identity, [listing.content])
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        return map_parts(parts, reader(config.source, config.dataset, listing))
+        return map_parts(parts, reader(config.source, config.dataset, listing, heartbeat))
 
     def facts() -> dict[str, Any]:
         survey = survey_images(context.folder.path("images"), listing)
         found: dict[str, Any] = {"dataset": listing.dataset, "labelled": survey.labelled, "classes": survey.classes}
         if listing.columns is not None:
-            found["kept_in"] = {"source": config.source, "image_column": listing.columns.image}
+            found["kept_in"] = {
+                "source": config.source,
+                "image_column": listing.columns.image,
+                "id_column": listing.columns.image_id,
+            }
         return found
 
     commit = run_stage(context, "ingest", "images", stamp, listing.counts, build, listing.parts.__getitem__, facts)
@@ -70,11 +77,11 @@ def ingest(context: RunContext, labelled: bool = True, listing: Listing | None =
     return commit
 
 
-def reader(source: str, dataset: str, listing: Listing) -> Callable[[pa.Table], pa.Table]:
+def reader(source: str, dataset: str, listing: Listing, heartbeat: Heartbeat) -> Callable[[pa.Table], pa.Table]:
     """Give the task that reads a part of a source."""
     if listing.columns is None:
-        return ReadFiles(source, dataset)
-    return ReadShard(source, dataset, listing.columns)
+        return ReadFiles(source, dataset, heartbeat)
+    return ReadShard(source, dataset, listing.columns, heartbeat)
 
 
 def refuse_empty(context: RunContext, commit: Commit) -> None:

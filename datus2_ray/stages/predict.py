@@ -101,7 +101,7 @@ def predict_images(
         cluster = Cluster.now()
         device = choose_device(cluster, context.config.device)
         pool = plan_pool(cluster, device, context.config.discover, pools=1, parts=len(parts))
-        blocks = map_parts(blocks, ReadChosen(ReadImages(ImagesTable.of(context.folder), size), chosen))
+        blocks = map_parts(blocks, ReadChosen(ReadImages(ImagesTable.of(context.folder), size, heartbeat), chosen))
         blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device, heartbeat)
         return map_parts(blocks, encode_masks)
 

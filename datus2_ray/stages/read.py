@@ -12,8 +12,12 @@ import pyarrow as pa
 from datus2_ray.core import images
 from datus2_ray.errors import ImageError
 from datus2_ray.images_table import ImagesTable
+from datus2_ray.stages.heartbeat import Heartbeat
 
 T = TypeVar("T")
+
+#: Images between two signs of life from a task that decodes them.
+BEAT_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class ReadImages:
         The run's images.
     size : int
         Side of the square, in pixels.
+    heartbeat : Heartbeat
+        Told as the images are decoded.
 
     Notes
     -----
@@ -36,6 +42,7 @@ class ReadImages:
 
     table: ImagesTable
     size: int
+    heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
@@ -43,7 +50,9 @@ class ReadImages:
         table = self.table.read(part, ["image_id", "height", "width", "image"])
         pixels: list[bytes | None] = []
         faults: list[ImageError | None] = []
-        for data in table["image"].to_pylist():
+        for number, data in enumerate(table["image"].to_pylist()):
+            if number % BEAT_EVERY == 0:
+                self.heartbeat.beat()
             try:
                 pixels.append(images.resize(images.decode(data), self.size, self.size).tobytes())
                 faults.append(None)

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from datus2_ray import datasets, schemas, storage
 from datus2_ray.core import images, masks
-from datus2_ray.errors import ImageError, StorageError
-from datus2_ray.stages.read import with_faults
+from datus2_ray.errors import ImageError, MissingFileError
+from datus2_ray.stages.heartbeat import Heartbeat
+from datus2_ray.stages.read import BEAT_EVERY, with_faults
 
 #: Files read at a time: from an object store each is a round trip.
 READ_THREADS = 8
@@ -30,10 +31,13 @@ class ReadFiles:
         URI of the source.
     dataset : str
         Name of its layout, which knows how a mask is read.
+    heartbeat : Heartbeat
+        Told as the images are read, of which a shard takes thousands.
     """
 
     source: str
     dataset: str
+    heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part's files; every image is decoded once here, so that later steps meet only sound ones."""
@@ -41,14 +45,16 @@ class ReadFiles:
         rows: list[dict[str, Any]] = []
         faults: list[ImageError | None] = []
         with ThreadPoolExecutor(READ_THREADS) as threads:
-            images, truths = (list(threads.map(self._bytes, part[name])) for name in ("image", "mask"))
-        for image_id, image, mask in zip(part["image_id"], images, truths, strict=True):
-            try:
-                rows.append(self._row(image_id, image, mask))
-                faults.append(None)
-            except ImageError as fault:
-                rows.append({"image_id": image_id})
-                faults.append(fault)
+            read = (threads.map(self._bytes, part[name]) for name in ("image", "mask"))
+            for number, (image_id, image, mask) in enumerate(zip(part["image_id"], *read, strict=True)):
+                if number % BEAT_EVERY == 0:
+                    self.heartbeat.beat()
+                try:
+                    rows.append(self._row(image_id, image, mask))
+                    faults.append(None)
+                except ImageError as fault:
+                    rows.append({"image_id": image_id})
+                    faults.append(fault)
         table = pa.Table.from_pylist(rows, schema=schemas.IMAGES)
         return with_faults(table.append_column("part", pa.array([part["part"]] * len(rows), pa.string())), faults)
 
@@ -62,7 +68,8 @@ class ReadFiles:
     def _bytes(self, path: str) -> Read:
         try:
             return storage.read_bytes(storage.join(self.source, path)) if path else None
-        except StorageError as error:
+        except MissingFileError as error:
+            # Any other fault is the store's, of which the images are not to blame: it ends the stage.
             return ImageError("unreadable", str(error))
 
 

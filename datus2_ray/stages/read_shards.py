@@ -8,11 +8,14 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray import schemas
-from datus2_ray.datasets.layout import quote_id
+from datus2_ray.core import images
+from datus2_ray.datasets.ground_truth import class_ids
+from datus2_ray.datasets.layout import check_id, quote_id
 from datus2_ray.errors import ImageError
 from datus2_ray.image_shards import ShardColumns, Slice, name_rows, read_slice
 from datus2_ray.sources import slice_of
-from datus2_ray.stages.read import with_faults
+from datus2_ray.stages.heartbeat import Heartbeat
+from datus2_ray.stages.read import BEAT_EVERY, with_faults
 from datus2_ray.stages.read_files import check_image
 
 
@@ -28,11 +31,14 @@ class ReadShard:
         Name of the layout that knows how a mask of other people's shards is read.
     columns : ShardColumns
         Where the values stand.
+    heartbeat : Heartbeat
+        Told as the images are decoded.
     """
 
     source: str
     dataset: str
     columns: ShardColumns
+    heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part; images of unknown origin are decoded once, those of our own shards were at their making."""
@@ -50,7 +56,18 @@ class ReadShard:
     def _own(self, cut: Slice) -> list[tuple[dict[str, Any], ImageError | None]]:
         names = ["image_id", "height", "width", *(["mask"] if self.columns.mask else [])]
         columns = read_slice(self.source, cut, names)
-        return [(dict(zip(names, row, strict=True)), None) for row in zip(*columns.values(), strict=True)]
+        return [self._see(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+    def _see(self, row: dict[str, Any]) -> tuple[dict[str, Any], ImageError | None]:
+        """See that a row is what `datus2 ingest` would have written: that a file says so of itself proves nothing."""
+        try:
+            check_id(row["image_id"])
+            images.check_sides(row["height"] or 0, row["width"] or 0)
+            if row.get("mask") is not None:
+                class_ids(row["mask"], row["height"], row["width"])
+        except ImageError as fault:
+            return {"image_id": quote_id(str(row["image_id"]))}, fault
+        return row, None
 
     def _foreign(self, cut: Slice) -> list[tuple[dict[str, Any], ImageError | None]]:
         wanted = [name for name in (self.columns.image, self.columns.image_id, self.columns.mask) if name]
@@ -60,7 +77,12 @@ class ReadShard:
             named = columns[self.columns.image_id]
             ids = [quote_id(str(name)) if name is not None else ids[i] for i, name in enumerate(named)]
         masks = columns[self.columns.mask] if self.columns.mask else [None] * len(ids)
-        return [self._check(*row) for row in zip(ids, columns[self.columns.image], masks, strict=True)]
+        checked = []
+        for number, row in enumerate(zip(ids, columns[self.columns.image], masks, strict=True)):
+            if number % BEAT_EVERY == 0:
+                self.heartbeat.beat()
+            checked.append(self._check(*row))
+        return checked
 
     def _check(
         self, image_id: str, image: bytes | None, mask: bytes | None

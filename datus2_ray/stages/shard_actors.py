@@ -192,10 +192,13 @@ def plan_shards(table: VectorTable, counts: Mapping[str, int], shard_rows: int) 
     for start in range(0, max(total, 1), shard_rows):
         stop = min(start + shard_rows, total)
         pieces = []
-        for part, end in zip(parts, ends, strict=True):
-            begin = int(end) - counts[part]
-            if begin < stop and end > start:
-                pieces.append((part, max(start - begin, 0), min(stop, int(end)) - begin))
+        first = int(np.searchsorted(ends, start, side="right"))
+        for part, end in zip(parts[first:], ends[first:].tolist(), strict=True) if start < stop else ():
+            begin = end - counts[part]
+            if begin >= stop:
+                break
+            if counts[part]:
+                pieces.append((part, max(start - begin, 0), min(stop, end) - begin))
         plans.append(ShardPlan(len(plans), start, stop, first_row, tuple(pieces)))
         first_row += int(table.chosen(start, stop).sum())
     return plans

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ray.data
 
 from datus2_ray.context import RunContext
-from datus2_ray.image_shards import DATASET_KEY, FOLDER
+from datus2_ray.image_shards import DATASET_KEY, FOLDER, LABELLED_KEY
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.sources import list_for_shards
 from datus2_ray.stages.heartbeat import Heartbeat
@@ -38,13 +38,18 @@ def write_shards(context: RunContext) -> Commit:
     """
     config = context.config
     listing = list_for_shards(config)
-    identity = {**config.ingest.identity(), "dataset": config.dataset, "source": config.source}
+    identity = {
+        "shard_megabytes": config.ingest.shard_megabytes,
+        "row_group_rows": config.ingest.row_group_rows,
+        "dataset": config.dataset,
+        "source": config.source,
+    }
     stamp = fingerprint("shards", VERSION, identity, [listing.content])
-    metadata = {DATASET_KEY: config.dataset.encode()}
+    metadata = {DATASET_KEY: config.dataset.encode(), LABELLED_KEY: b"yes" if listing.labelled else b"no"}
     writer = PartWriter(context.folder.path(FOLDER), "ingest", config.ingest.row_group_rows, metadata)
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        return map_parts(parts, ReadFiles(config.source, config.dataset))
+        return map_parts(parts, ReadFiles(config.source, config.dataset, heartbeat))
 
     def facts() -> dict[str, int | str]:
         return {"dataset": config.dataset}

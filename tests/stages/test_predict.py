@@ -130,7 +130,7 @@ def segment_here(context: RunContext, spec: SegmenterSpec = SPEC) -> list[dict[s
     """Send the first part through the operators, in this process."""
     before = torch.get_num_threads()
     uri = segmenter_uri(context.folder, write_segmenter(context, spec))
-    read = ReadChosen(ReadImages(ImagesTable(context.folder.path("images")), spec.size), None)
+    read = ReadChosen(ReadImages(ImagesTable(context.folder.path("images")), spec.size, Heartbeat()), None)
     block = encode_masks(SegmentImages(uri, "cpu", Heartbeat())(read(pa.table({"part": [part_name(0)]}))))
     torch.set_num_threads(before)
     return block.to_pylist()

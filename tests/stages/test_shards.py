@@ -13,6 +13,7 @@ import pytest
 from datus2_ray import storage
 from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError, StorageError, UsageError
+from datus2_ray.image_shards import DATASET_KEY
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.stages.ingest import ingest
 from datus2_ray.stages.write_shards import write_shards
@@ -121,3 +122,53 @@ def test_shards_without_masks_need_a_number_of_clusters(open_run: Open, scenes: 
     write_shards(packed)
     with pytest.raises(UsageError, match="--clusters K"):
         ingest(open_run(Path(packed.folder.uri), name="run"))
+
+
+def test_a_file_that_says_of_itself_to_be_ours_is_not_believed(open_run: Open, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    ids = ["../../../evil", "/abs/evil", None, "huge", "a%2Fb", "good"]
+    table = pa.table(
+        {
+            "image_id": ids, "image": [b"x"] * 6, "height": [20, 20, 20, 2_000_000_000, 20, 20], "width": [20] * 6,
+            "mask": pa.array([None] * 6, pa.binary()),
+        }
+    ).replace_schema_metadata({DATASET_KEY: b"folder"})  # fmt: skip
+    pq.write_table(table, tmp_path / "in" / "x.parquet")
+    context = open_run(tmp_path / "in", clusters=2, max_error_rate=0.9)
+    assert ingest(context).rows_out == 2
+    refused = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).to_pylist()
+    assert [row["kind"] for row in refused] == ["unsafe_id", "unsafe_id", "unsafe_id", "too_large"]
+    assert not any(row["image_id"].startswith(("/", "..")) for row in refused)
+
+
+def test_shards_that_are_replaced_under_a_run_are_noticed(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+    source = foreign(tmp_path / "in", scenes)
+    context = open_run(source, clusters=2, ingest={"id_column": "image.path"})
+    ingest(context)
+    (source / "train-00004.parquet").replace(source / "train-00000.parquet")
+    with pytest.raises(StorageError, match=r"train-00000.parquet is not what it was when the run began"):
+        rows_of(context)
+
+
+def test_shards_of_two_data_sets_are_not_taken_for_one(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("demo", "folder"):
+        packed = open_run(scenes, name=name, dataset=name, limit=2)
+        write_shards(packed)
+        shard = Path(packed.folder.uri) / "shards" / "part-000000.parquet"
+        (tmp_path / "in" / f"{name}.parquet").write_bytes(shard.read_bytes())
+    with pytest.raises(UsageError, match=r"folder.parquet and demo.parquet were not made from the same data set"):
+        ingest(open_run(tmp_path / "in"))
+
+
+def test_settings_that_cannot_matter_to_a_run_on_shards_redo_nothing(open_run: Open, scenes: Path) -> None:
+    packed = open_run(scenes, name="packed", dataset="demo", limit=4)
+    write_shards(packed)
+    source = Path(packed.folder.uri)
+    stamps = {
+        ingest(open_run(source, *settings, name=name)).fingerprint
+        for name, *settings in (("a",), ("b", "ingest.images_per_part=3"), ("c", "ingest.image_column=image"))
+    }
+    assert len(stamps) == 1
+    again = open_run(scenes, "ingest.images_per_part=3", name="again", dataset="demo", limit=4)
+    assert write_shards(again).fingerprint == packed.folder.require("shards").fingerprint
