@@ -11,7 +11,7 @@ from datus2_ray.run_folder import BEGUN, MARKER, EventLog, RunFolder
 
 #: Folder of a stage's result, and the stage's name in the event log; in the order in which they are made.
 STAGES = {
-    "shards": "ingest",
+    "shards": "shards",
     "images": "ingest",
     "segments": "discover",
     "clusters": "cluster",

@@ -122,7 +122,7 @@ def read_bytes(uri: str) -> bytes:
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         # Where its folder, or the bucket, is gone too, it is not this file alone.
         local = isinstance(filesystem, pafs.LocalFileSystem)
-        alone = Path(path).parent.is_dir() if local else "bucket" not in str(error).lower()
+        alone = Path(path).parent.is_dir() if local else "Path does not exist" in str(error)
         kind = MissingFileError if alone else StorageError
         raise kind(f"cannot read {uri}: {_reason(error, uri)}") from error
     except OSError as error:

@@ -87,22 +87,36 @@ def _faulty(server: str, fault: Callable[[int, str], tuple[int, str] | None]) ->
     lock, seen = threading.Lock(), [0]
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def answer(self) -> None:
             with lock:
                 seen[0] += 1
                 wrong = fault(seen[0], self.command)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.body()
             if wrong is not None:
                 text = f"<Error><Code>{wrong[1]}</Code><Message>made</Message></Error>".encode()
                 self.reply(wrong[0], {}, b"" if self.command == "HEAD" else text)
                 return
-            headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+            # What two neighbours say to each other: how the body is framed, and whether it may come.
+            own = ("host", "connection", "expect", "transfer-encoding")
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in own}
             request = urllib.request.Request(server + self.path, body or None, headers, method=self.command)
             try:
                 with urllib.request.urlopen(request) as found:
                     self.reply(found.status, dict(found.headers), found.read())
             except urllib.error.HTTPError as error:
                 self.reply(error.code, dict(error.headers), error.read())
+
+        def body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            chunks = []
+            while size := int(self.rfile.readline(), 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
 
         def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response(status)

@@ -70,7 +70,7 @@ def ingest(context: RunContext, labelled: bool = True, listing: Listing | None =
         return found
 
     commit = run_stage(context, "ingest", "images", stamp, listing.counts, build, listing.parts.__getitem__, facts)
-    refuse_empty(context, commit)
+    refuse_empty(context, commit, "ingest")
     if labelled:
         # Shards may have a column for masks and nothing in it.
         refuse_uncounted(config, listing.dataset, commit.facts["labelled"] > 0)
@@ -84,8 +84,8 @@ def reader(source: str, dataset: str, listing: Listing, heartbeat: Heartbeat) ->
     return ReadShard(source, dataset, listing.columns, heartbeat)
 
 
-def refuse_empty(context: RunContext, commit: Commit) -> None:
+def refuse_empty(context: RunContext, commit: Commit, stage: str) -> None:
     """End a run of whose images none can be used, with the first one's fault."""
     if commit.rows_out == 0:
-        first = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).slice(0, 1).to_pylist()[0]
+        first = storage.read_table(context.folder.path("quarantine", f"{stage}.parquet")).slice(0, 1).to_pylist()[0]
         raise DatusError(f"no image of {context.config.source} can be used; {first['image_id']}: {first['message']}")

@@ -15,6 +15,9 @@ from datus2_ray.stages.read_files import ReadFiles
 
 VERSION = 1
 
+#: Its name in the log, and of its table of quarantined images.
+STAGE = "shards"
+
 
 def write_shards(context: RunContext) -> Commit:
     """Read every image of the source once, check it, and write it with its ground truth into shards.
@@ -44,9 +47,9 @@ def write_shards(context: RunContext) -> Commit:
         "dataset": config.dataset,
         "source": config.source,
     }
-    stamp = fingerprint("shards", VERSION, identity, [listing.content])
+    stamp = fingerprint(STAGE, VERSION, identity, [listing.content])
     metadata = {DATASET_KEY: config.dataset.encode(), LABELLED_KEY: b"yes" if listing.labelled else b"no"}
-    writer = PartWriter(context.folder.path(FOLDER), "ingest", config.ingest.row_group_rows, metadata)
+    writer = PartWriter(context.folder.path(FOLDER), STAGE, config.ingest.row_group_rows, metadata)
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         return map_parts(parts, ReadFiles(config.source, config.dataset, heartbeat))
@@ -55,6 +58,6 @@ def write_shards(context: RunContext) -> Commit:
         return {"dataset": config.dataset}
 
     payload = listing.parts.__getitem__
-    commit = run_stage(context, "ingest", FOLDER, stamp, listing.counts, build, payload, facts, writer)
-    refuse_empty(context, commit)
+    commit = run_stage(context, STAGE, FOLDER, stamp, listing.counts, build, payload, facts, writer)
+    refuse_empty(context, commit, STAGE)
     return commit
