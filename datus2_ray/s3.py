@@ -116,3 +116,59 @@ def explain(message: str, bucket: str) -> str:
         if re.search(pattern, message):
             return explanation.format(bucket=bucket, endpoint=endpoint() or "AWS")
     return re.sub(r" ?\(Request ID: [^)]*\)", "", message.splitlines()[0] if message else "unknown error")
+
+
+class PatientFile:
+    """A file in a bucket, for readers that ask for many pieces of it: each piece is tried again by itself.
+
+    To try the whole table again would not do: it takes a dozen requests, and where a fifth of them is refused hardly
+    ever all succeed.
+
+    Parameters
+    ----------
+    filesystem : S3FileSystem
+        As :func:`open_bucket` gives it.
+    path : str
+        Bucket and key.
+    """
+
+    closed = False
+
+    def __init__(self, filesystem: pafs.FileSystem, path: str) -> None:
+        self._file = patiently(lambda: filesystem.open_input_file(path))
+        self._size = patiently(self._file.size)
+        self._at = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Read so many bytes, or the rest."""
+        rest = self._size - self._at
+        count = rest if size is None or size < 0 else min(size, rest)
+        data = patiently(lambda: self._file.read_at(count, self._at))
+        self._at += len(data)
+        return bytes(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place, counted from the start, from here, or from the end."""
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Give the place."""
+        return self._at
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that any place can be gone to."""
+        return True
+
+    def writable(self) -> bool:
+        """Tell that it cannot be written."""
+        return False
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._file.close()
+        self.closed = True

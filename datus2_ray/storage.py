@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,20 +178,12 @@ def write_json(uri: str, value: Any) -> None:
 
 def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
     """Read one Parquet file, or only some of its columns."""
-    filesystem, path = resolve(uri)
-    try:
-        return s3.patiently(lambda: pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(f"cannot read the table {uri}: {_reason(error, uri)}") from error
+    return _parquet(uri, "the table", lambda file: file.read(columns=columns))
 
 
 def parquet_footer(uri: str) -> pq.FileMetaData:
     """Read the footer of a Parquet file: its schema and its row groups."""
-    filesystem, path = resolve(uri)
-    try:
-        return s3.patiently(lambda: pq.read_metadata(path, filesystem=filesystem))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(f"cannot read the table {uri}: {_reason(error, uri)}") from error
+    return _parquet(uri, "the table", lambda file: file.metadata)
 
 
 def count_rows(uri: str) -> int:
@@ -200,16 +193,19 @@ def count_rows(uri: str) -> int:
 
 def read_row_group(uri: str, row_group: int, columns: list[str]) -> pa.Table:
     """Read some columns of one row group of a Parquet file, and no other bytes of it."""
+    return _parquet(uri, f"row group {row_group} of", lambda file: file.read_row_group(row_group, columns=columns))
+
+
+def _parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
     filesystem, path = resolve(uri)
-
-    def read() -> pa.Table:
-        with filesystem.open_input_file(path) as file:
-            return pq.ParquetFile(file).read_row_group(row_group, columns=columns)
-
     try:
-        return s3.patiently(read)
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            with filesystem.open_input_file(path) as local:
+                return read(pq.ParquetFile(local))
+        with pa.PythonFile(s3.PatientFile(filesystem, path), mode="r") as file:
+            return read(pq.ParquetFile(file))
     except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(f"cannot read row group {row_group} of {uri}: {_reason(error, uri)}") from error
+        raise StorageError(f"cannot read {what} {uri}: {_reason(error, uri)}") from error
 
 
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:

@@ -127,3 +127,15 @@ def test_a_missing_object_is_told_from_a_store_that_refuses(bucket, faulty, monk
         with pytest.raises(StorageError) as caught:
             storage.read_bytes(f"s3://{bucket}/x.jpg")
     assert not isinstance(caught.value, MissingFileError)
+
+
+def test_a_table_is_read_where_every_other_request_is_refused(bucket, faulty, monkeypatch):
+    uri = f"s3://{bucket}/t.parquet"
+    table = pa.table({"x": list(range(1000)), "y": [b"y" * 100] * 1000, "z": ["z"] * 1000})
+    storage.write_table(uri, table, row_group_rows=100)
+    with faulty(lambda number, method: (503, "SlowDown") if number % 2 else None) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        assert storage.read_table(uri, ["z", "x"]).equals(table.select(["z", "x"]))
+        assert storage.read_row_group(uri, 3, ["x"])["x"].to_pylist() == list(range(300, 400))
+        assert storage.count_rows(uri) == 1000
