@@ -55,7 +55,7 @@ def test_the_chain_from_images_to_scores_and_back_again(ray_session: None, scene
 
     # The same command again: no table is written, and the answer is the same.
     before = times(out)
-    again = datus2_ray.run(settings(scenes, out))
+    again = datus2_ray.run(settings(scenes, out, save_png=True))
     assert times(out) == before
     assert again["metrics"] == metrics
 
