@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -64,13 +64,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Find segments and classes in the images of SOURCE; write masks, scores and a report to the run folder."""
-    flags: dict[str, Any] = {
-        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "clusters": clusters,
-        "device": device, "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
-        "no_refine": no_refine or None, "image_column": image_column, "id_column": id_column,
-        "mask_column": mask_column,
-    }  # fmt: skip
-    settings = configuration.load(flags, preset=preset, config_file=config, assignments=tuple(assignments or ()))
+    settings = configuration.from_command(locals())
 
     from datus2_ray.pipeline import run as run_pipeline
     from datus2_ray.report.terminal import print_summary
@@ -91,11 +85,7 @@ def ingest(
     debug: Debug = False,
 ) -> None:
     """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
-    flags = {
-        "source": source, "out": out, "dataset": dataset, "split": split, "limit": limit,
-        "max_error_rate": max_error_rate,
-    }  # fmt: skip
-    settings = configuration.load(flags, config_file=config, assignments=tuple(assignments or ()))
+    settings = configuration.from_command(locals())
 
     from datus2_ray.ingestion import ingest as ingest_images
 
@@ -127,13 +117,7 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Say what `run` with the same flags would put on this cluster, or why it cannot run there; does none of it."""
-    flags: dict[str, Any] = {
-        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "clusters": clusters,
-        "device": device, "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "save_png": save_png or None,
-        "no_refine": no_refine or None, "image_column": image_column, "id_column": id_column,
-        "mask_column": mask_column,
-    }  # fmt: skip
-    settings = configuration.load(flags, preset=preset, config_file=config, assignments=tuple(assignments or ()))
+    settings = configuration.from_command(locals())
 
     from datus2_ray.plan import plan_run, see_weights
     from datus2_ray.report.terminal import print_plan
@@ -205,12 +189,7 @@ def pretrain(
     debug: Debug = False,
 ) -> None:
     """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
-    flags = {
-        "source": source, "out": out, "dataset": dataset, "split": split, "backbone": backbone, "device": device,
-        "seed": seed, "limit": limit, "max_error_rate": max_error_rate, "image_column": image_column,
-        "id_column": id_column,
-    }  # fmt: skip
-    settings = configuration.load(flags, config_file=config, assignments=tuple(assignments or ()))
+    settings = configuration.from_command(locals())
 
     from datus2_ray.pretraining import pretrain as pretrain_backbone
 

@@ -119,6 +119,27 @@ def load(
         raise UsageError(_describe(error)) from error
 
 
+def from_command(parameters: dict[str, Any]) -> RunConfig:
+    """Put the settings of a command together from its parameters, as the command line parsed them.
+
+    Parameters
+    ----------
+    parameters : dict
+        Flags by name, among them ``preset``, ``config`` and ``assignments`` where the command has them.
+
+    Raises
+    ------
+    UsageError
+        As :func:`load`.
+    """
+    # A switch that was not given is False, and must not overrule a file of settings.
+    flags = {name: value for name, value in parameters.items() if value is not None and value is not False}
+    flags.pop("debug", None)
+    preset, file = str(flags.pop("preset", "paper")), flags.pop("config", None)
+    assignments = tuple(flags.pop("assignments", ()))
+    return load(flags, preset=preset, config_file=file, assignments=assignments)
+
+
 def _mapping(text: str | bytes, origin: str) -> dict[str, Any]:
     try:
         value = yaml.safe_load(text) or {}

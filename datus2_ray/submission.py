@@ -74,15 +74,8 @@ class Job:
                     raise UsageError(f"{place} is relative to this machine; give s3://… or a path that every node has")
         asked = {name: value for name, value in self.parsed.items() if name != "debug"}
         if "assignments" in asked:
-            asked = self._settings(asked).model_dump(mode="json")
+            asked = configuration.from_command(asked).model_dump(mode="json")
         return f"datus2-{self.command}-{run_folder.fingerprint('job', 1, asked, [self.command])[:16]}"
-
-    def _settings(self, asked: dict[str, Any]) -> configuration.RunConfig:
-        # A switch that was not given is False, and must not overrule a file of settings.
-        flags = {name: value for name, value in asked.items() if value is not None and value is not False}
-        preset, file = str(flags.pop("preset", "paper")), flags.pop("config", None)
-        assignments = tuple(flags.pop("assignments", ()))
-        return configuration.load(flags, preset=preset, config_file=file, assignments=assignments)
 
 
 def read_command(app: typer.Typer, line: list[str]) -> Job:
