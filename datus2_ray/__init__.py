@@ -1,11 +1,35 @@
-"""DatUS²: segments and classes in images without a single label, as a batch system on Ray."""
+"""DatUS²: segments and classes in images without a single label, as a batch system on Ray.
 
-from datus2_ray.config import RunConfig
-from datus2_ray.ingestion import ingest
-from datus2_ray.pipeline import run
-from datus2_ray.prediction import predict
-from datus2_ray.pretraining import pretrain
+The functions of the library are loaded when they are first asked for, so that ``datus2_ray.core`` can be
+used, for example in a bare PyTorch loop, without Ray.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from datus2_ray.version import VERSION
+
+if TYPE_CHECKING:
+    from datus2_ray.config import RunConfig
+    from datus2_ray.ingestion import ingest
+    from datus2_ray.pipeline import run
+    from datus2_ray.prediction import predict
+    from datus2_ray.pretraining import pretrain
 
 __version__ = VERSION
 __all__ = ["RunConfig", "ingest", "predict", "pretrain", "run"]
+
+_MODULES = {
+    "RunConfig": "config",
+    "ingest": "ingestion",
+    "run": "pipeline",
+    "predict": "prediction",
+    "pretrain": "pretraining",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what ``__all__`` names from its module (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
