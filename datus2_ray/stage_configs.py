@@ -51,8 +51,11 @@ class DiscoverConfig(StageConfig):
     input_size: int = Field(224, ge=32, description="Side of the square that the backbone sees, in pixels.")
     feature: Literal["key", "query", "value", "token"] = Field("key", description="Patch vectors that span the graph.")
     block: int = Field(-1, description="Transformer block they are taken from; -1 is the last.")
-    louvain: Literal["scikit-network", "networkx", "python-louvain"] = Field(
-        "scikit-network", description="Library that clusters the graph."
+    louvain: Literal["compiled", "scikit-network", "networkx", "python-louvain"] = Field(
+        "compiled", description="What clusters the graph; compiled is our own and gives scikit-network's partition."
+    )
+    louvain_orders: int = Field(
+        1, ge=1, description="Orders of the patches that compiled tries; of several the highest modularity is kept."
     )
     resolution: float = Field(1.0, gt=0, description="Louvain's resolution; higher gives more, smaller communities.")
     tau: int = Field(5, ge=0, description="A segment is valid if it has more patches than this, noise otherwise.")
@@ -89,6 +92,8 @@ class DiscoverConfig(StageConfig):
     def _fits_itself(self) -> DiscoverConfig:
         if self.descriptor == "cnn" and self.cnn is None:
             raise ValueError("descriptor = cnn needs a network: --set discover.cnn=FILE (or untrained:resnet50)")
+        if self.louvain_orders > 1 and self.louvain != "compiled":
+            raise ValueError(f"louvain_orders = {self.louvain_orders} needs louvain = compiled, not {self.louvain}")
         if self.actors and self.max_actors and self.max_actors < self.actors:
             raise ValueError(f"max_actors = {self.max_actors} must not be below actors = {self.actors}")
         return self

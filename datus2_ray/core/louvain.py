@@ -1,4 +1,4 @@
-"""Louvain community detection by one of three libraries behind one function."""
+"""Louvain community detection: compiled here, or by one of three libraries, behind one function."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from datus2_ray.core.packed_bits import unpack
 from datus2_ray.errors import UsageError
+
+#: scikit-network's default: the gain of modularity that a pass or a level must bring for another one to follow.
+PAPER_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -33,21 +37,31 @@ class Partition:
 
 
 def louvain(
-    adjacency: np.ndarray | sp.csr_matrix, *, library: str = "scikit-network", resolution: float = 1.0, seed: int = 0
+    adjacency: np.ndarray | sp.csr_matrix,
+    *,
+    library: str = "compiled",
+    resolution: float = 1.0,
+    seed: int = 0,
+    orders: int = 1,
 ) -> Partition:
     """Partition an undirected graph by Louvain's method.
 
     Parameters
     ----------
     adjacency : ndarray or csr_matrix
-        Symmetric, non-negative weights or bool, shape (N, N); self-loops are allowed.
-    library : {"scikit-network", "networkx", "python-louvain"}
-        Which implementation. The first is the paper's (Dugue's modularity, tolerance 1e-3, no shuffling) and takes no
-        random choice; the others shuffle the nodes by `seed`.
+        Symmetric, non-negative weights or bool, shape (N, N); self-loops are allowed. Or the rows of a bool one in
+        bits, uint8, shape (N, ceil(N / 8)), as :func:`datus2_ray.core.affinity.pack` makes them.
+    library : {"compiled", "scikit-network", "networkx", "python-louvain"}
+        Which implementation. scikit-network is the paper's (Dugue's modularity, tolerance 1e-3, no shuffling); compiled
+        is our own, which gives the same partition to the last bit. Neither takes a random choice; the others shuffle
+        the nodes by `seed`.
     resolution : float
         Higher values give more and smaller communities.
     seed : int
-        Seed of the libraries that need one.
+        Of the libraries that shuffle, and of further orders.
+    orders : int
+        More than one, compiled only: nodes are visited in their own order and in shuffled ones, down to a tolerance of
+        1e-7, and the partition of highest modularity is kept.
 
     Returns
     -------
@@ -57,17 +71,50 @@ def louvain(
     Raises
     ------
     UsageError
-        python-louvain is asked for another resolution than 1.
+        python-louvain is asked for another resolution than 1, or another library than ours for several orders.
 
     References
     ----------
     Blondel et al., "Fast unfolding of communities in large networks", 2008. DatUS², step 4.
     """
-    graph = sp.csr_matrix(adjacency)
+    if library == "compiled":
+        return _compiled(adjacency, resolution, seed, orders)
+    if orders != 1:
+        raise UsageError(f"several orders of the nodes are tried by the compiled Louvain only, not by {library}")
+    graph = sp.csr_matrix(unpack(adjacency, len(adjacency)) if is_packed(adjacency) else adjacency)
     if graph.nnz == 0:
         return Partition(np.arange(graph.shape[0], dtype=np.int32), 0.0)
     labels = _in_order_of_first_node(LIBRARIES[library](graph, resolution, seed))
     return Partition(labels, modularity(graph, labels, resolution))
+
+
+def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: int, orders: int) -> Partition:
+    # Here and not above: numba takes half a second to load, and the command line needs no graph.
+    from datus2_ray.core.louvain_binary import louvain_binary
+    from datus2_ray.core.louvain_csr import louvain_weighted
+
+    nodes = adjacency.shape[0]
+    shuffle = np.random.default_rng(seed).permutation
+    visits = np.stack([np.arange(nodes), *(shuffle(nodes) for _ in range(orders - 1))])
+    tolerance = PAPER_TOLERANCE if orders == 1 else 1e-7
+    if isinstance(adjacency, np.ndarray) and (adjacency.dtype == bool or is_packed(adjacency)):
+        packed = adjacency if is_packed(adjacency) else np.packbits(adjacency, axis=1)
+        labels, reached = louvain_binary(packed, visits, resolution, tolerance)
+    else:
+        graph = sp.csr_matrix(adjacency, dtype=np.float64)
+        graph.sort_indices()
+        indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int64)
+        labels, reached = louvain_weighted(indptr, indices, graph.data, visits, resolution, tolerance)
+    return Partition(_in_order_of_first_node(labels), reached)
+
+
+def is_packed(adjacency: np.ndarray | sp.csr_matrix) -> bool:
+    """Tell whether a graph comes as bits; one of two nodes or more is then narrower than high."""
+    return (
+        isinstance(adjacency, np.ndarray)
+        and adjacency.dtype == np.uint8
+        and adjacency.shape[1] == (len(adjacency) + 7) // 8
+    )
 
 
 def modularity(graph: sp.csr_matrix, labels: np.ndarray, resolution: float = 1.0) -> float:
@@ -90,7 +137,9 @@ def _in_order_of_first_node(labels: np.ndarray) -> np.ndarray:
 def _scikit_network(graph: sp.csr_matrix, resolution: float, seed: int) -> np.ndarray:
     from sknetwork.clustering import Louvain
 
-    algorithm = Louvain(resolution=resolution, modularity="dugue", tol_optimization=1e-3, tol_aggregation=1e-3)
+    algorithm = Louvain(
+        resolution=resolution, modularity="dugue", tol_optimization=PAPER_TOLERANCE, tol_aggregation=PAPER_TOLERANCE
+    )
     return np.asarray(algorithm.fit_predict(graph))
 
 

@@ -79,8 +79,8 @@ def _identity(context: RunContext, backbone: str, device: str, keep_tokens: bool
         "backbone": backbone_fingerprint(local_spec(backbone)),
     }
     identity["cnn"] = backbone_fingerprint(local_spec(str(config.cnn))) if config.descriptor == "cnn" else None
-    if config.louvain != "scikit-network":
-        identity["seed"] = context.config.seed  # the paper's library takes no random choice
+    if config.louvain in ("networkx", "python-louvain") or config.louvain_orders > 1:
+        identity["seed"] = context.config.seed  # scikit-network, and what gives the same, take no random choice
     if device != "cpu" or config.dtype != "float32":
         # Elsewhere an image's result may depend on what shares its batch.
         identity["batches"] = [config.batch_size, config.crop_batch_size]

@@ -11,7 +11,6 @@ import pyarrow as pa
 from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.core.descriptors import mean_tokens
 from datus2_ray.core.louvain import Partition, louvain
-from datus2_ray.core.packed_bits import unpack
 from datus2_ray.core.segments import Segments, find_segments
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.read import scatter
@@ -62,9 +61,11 @@ class FindSegments:
         return block.drop_columns(["graph"])
 
     def _find(self, graph: pa.Buffer, height: int, width: int, seed: int) -> tuple[Partition, Segments]:
-        patches = height * width
-        adjacency = unpack(np.frombuffer(graph, dtype=np.uint8).reshape(patches, -1), patches)
-        partition = louvain(adjacency, library=self.config.louvain, resolution=self.config.resolution, seed=seed)
+        packed = np.frombuffer(graph, dtype=np.uint8).reshape(height * width, -1)
+        config = self.config
+        partition = louvain(
+            packed, library=config.louvain, resolution=config.resolution, seed=seed, orders=config.louvain_orders
+        )
         return partition, find_segments(partition.labels.reshape(height, width), self.config.tau)
 
 

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import networkx as nx
 import numpy as np
 import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sknetwork.clustering import Louvain
 
+from datus2_ray.core import images
+from datus2_ray.core.affinity import binary_affinity, pack
+from datus2_ray.core.backbone import DEFAULT_BACKBONE, Tap, load_backbone
 from datus2_ray.core.louvain import LIBRARIES, louvain, modularity
+from datus2_ray.datasets.demo import write_demo
 from datus2_ray.errors import UsageError
 
 
@@ -19,7 +29,7 @@ def planted(
     return upper | upper.T, truth
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", ["compiled", *LIBRARIES])
 def test_every_library_finds_planted_groups(library: str) -> None:
     adjacency, truth = planted()
     found = louvain(adjacency, library=library)
@@ -28,7 +38,7 @@ def test_every_library_finds_planted_groups(library: str) -> None:
     assert found.labels.dtype == np.int32
 
 
-@pytest.mark.parametrize("library", ["scikit-network", "networkx"])
+@pytest.mark.parametrize("library", ["compiled", "scikit-network", "networkx"])
 def test_higher_resolution_never_gives_fewer_communities(library: str) -> None:
     adjacency, _ = planted(groups=3, size=30, inside=0.5, outside=0.2)
     counts = [louvain(adjacency, library=library, resolution=r, seed=1).communities for r in (0.3, 1.0, 1.6)]
@@ -36,7 +46,7 @@ def test_higher_resolution_never_gives_fewer_communities(library: str) -> None:
     assert counts[0] < counts[-1]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", ["compiled", *LIBRARIES])
 def test_one_seed_one_answer(library: str) -> None:
     adjacency, _ = planted(inside=0.3, outside=0.2)
     first, second = (louvain(adjacency, library=library, seed=7) for _ in range(2))
@@ -48,22 +58,104 @@ def test_python_louvain_refuses_a_resolution_that_it_gets_wrong() -> None:
         louvain(planted()[0], library="python-louvain", resolution=1.3)
 
 
-def test_default_is_scikit_network_as_the_paper_calls_it() -> None:
-    import scipy.sparse as sp
-
+def test_scikit_network_is_called_as_the_paper_calls_it() -> None:
     adjacency, _ = planted(inside=0.35, outside=0.2)
     theirs = Louvain().fit_predict(sp.csr_matrix(adjacency))
-    ours = louvain(adjacency).labels
+    ours = louvain(adjacency, library="scikit-network").labels
     # The same partition, whatever the numbers of its communities.
     pairs = {(int(a), int(b)) for a, b in zip(theirs, ours, strict=True)}
     assert len(pairs) == len(set(theirs)) == len(set(ours))
 
 
+@st.composite
+def graphs(draw: st.DrawFn, weighted: bool) -> np.ndarray:
+    """Draw a symmetric matrix with self-loops: from nearly empty to full, uniform or with groups."""
+    nodes = draw(st.integers(1, 120))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    if draw(st.booleans()):
+        chance = np.full((nodes, nodes), draw(st.sampled_from([0.01, 0.05, 0.3, 0.7, 0.95, 1.0])))
+    else:
+        group = rng.integers(0, draw(st.integers(1, 6)), nodes)
+        chance = np.where(group[:, None] == group, draw(st.floats(0.2, 1)), draw(st.floats(0, 0.6)))
+    upper = np.triu(rng.random((nodes, nodes)) < chance)
+    if weighted:
+        weights = np.triu(upper * rng.random((nodes, nodes)))
+        return weights + np.triu(weights, 1).T
+    return upper | upper.T
+
+
+RESOLUTIONS = st.sampled_from([0.4, 1.0, 1.0, 1.9])
+
+
+@settings(max_examples=200)
+@given(graphs(weighted=False), RESOLUTIONS)
+def test_compiled_gives_scikit_networks_partition_of_a_binary_graph(adjacency: np.ndarray, resolution: float) -> None:
+    theirs = louvain(adjacency, library="scikit-network", resolution=resolution)
+    ours = louvain(adjacency, resolution=resolution)
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert ours.modularity == pytest.approx(theirs.modularity, abs=1e-12)
+
+
+@settings(max_examples=200)
+@given(graphs(weighted=True), RESOLUTIONS)
+def test_compiled_gives_scikit_networks_partition_of_a_weighted_graph(weights: np.ndarray, resolution: float) -> None:
+    graph = sp.csr_matrix(weights)
+    theirs = louvain(graph, library="scikit-network", resolution=resolution)
+    ours = louvain(graph, resolution=resolution)
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert ours.modularity == pytest.approx(theirs.modularity, abs=1e-6)  # scikit-network's weights are float32
+
+
+@given(graphs(weighted=False))
+def test_a_binary_graph_may_come_dense_in_bits_or_sparse(adjacency: np.ndarray) -> None:
+    expected = louvain(adjacency)
+    for graph in (np.packbits(adjacency, axis=1), sp.csr_matrix(adjacency), adjacency.astype(np.float32)):
+        found = louvain(graph)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        assert found.modularity == pytest.approx(expected.modularity, abs=1e-12)
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@settings(max_examples=30)
+@given(adjacency=graphs(weighted=False))
+def test_more_orders_never_lower_the_modularity(sparse: bool, adjacency: np.ndarray) -> None:
+    graph = sp.csr_matrix(adjacency) if sparse else adjacency
+    two, six = (louvain(graph, seed=3, orders=orders).modularity for orders in (2, 6))
+    assert six >= two
+    np.testing.assert_array_equal(louvain(graph, seed=3, orders=6).labels, louvain(graph, seed=3, orders=6).labels)
+
+
+def test_several_orders_are_the_compiled_ones_own() -> None:
+    with pytest.raises(UsageError, match="networkx"):
+        louvain(planted()[0], library="networkx", orders=2)
+
+
+def check_images(files: list[Path]) -> None:
+    """Compare ours with the library on the paper's graphs of images, at 784 and at 1,600 patches."""
+    for side in (224, 320):
+        backbone = load_backbone(DEFAULT_BACKBONE, input_size=side, device="cpu", dtype="float32")
+        for file in files:
+            pixels = images.resize(images.decode(file.read_bytes()), side, side)
+            keys = backbone.extract(torch.from_numpy(pixels[None]), [Tap("key")])[Tap("key")][0]
+            packed = pack(binary_affinity(keys)).numpy()
+            theirs = louvain(packed, library="scikit-network")
+            np.testing.assert_array_equal(louvain(packed).labels, theirs.labels)
+
+
+def test_compiled_gives_scikit_networks_partition_of_demo_scenes(tmp_path: Path) -> None:
+    write_demo(tmp_path, 8)
+    check_images(sorted((tmp_path / "images").iterdir()))
+
+
+@pytest.mark.parametrize("folder", ["suim/train_val", "camvid/val"])
+def test_compiled_gives_scikit_networks_partition_of_real_images(folder: str, real_data: Path) -> None:
+    files = sorted((real_data / folder / "images").iterdir())
+    check_images(files[:: len(files) // 8])
+
+
 def test_modularity_is_newmans() -> None:
     adjacency, truth = planted()
     np.fill_diagonal(adjacency, False)  # networkx counts a self-loop twice
-    import scipy.sparse as sp
-
     groups = [set(np.flatnonzero(truth == g).tolist()) for g in range(4)]
     theirs = nx.community.modularity(nx.from_numpy_array(adjacency.astype(int)), groups, resolution=1.3)
     assert modularity(sp.csr_matrix(adjacency), truth, 1.3) == pytest.approx(theirs)

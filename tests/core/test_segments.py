@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from datus2_ray.core.segments import NOISE, components, find_segments
+from datus2_ray.core.components import NOISE, label_components
+from datus2_ray.core.segments import find_segments
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda s: arrays(np.int32, s, elements=st.integers(0, 2))
@@ -37,7 +38,9 @@ def flood_fill(communities: np.ndarray) -> np.ndarray:
 
 @given(maps)
 def test_components_equal_a_flood_fill(communities: np.ndarray) -> None:
-    np.testing.assert_array_equal(components(communities), flood_fill(communities))
+    parts, sizes = label_components(communities)
+    np.testing.assert_array_equal(parts, flood_fill(communities))
+    np.testing.assert_array_equal(sizes, np.bincount(parts.ravel()))
 
 
 @given(maps, st.integers(0, 6))
