@@ -4,7 +4,7 @@
 
     RUN/config.json events.jsonl summary.json metrics.json
     RUN/images/part-000000.parquet … _COMMIT.json        (every stage folder has a _COMMIT.json, written last)
-    RUN/segments/ clusters/ masks/initial/ refine/ masks/refined/ baseline/ quarantine/ report/
+    RUN/segments/ clusters/ masks/initial/ refine/ masks/refined/ baseline/ evaluate/ png/ quarantine/ report/
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ class RunFolder:
 
     def written_parts(self, stage: str) -> set[str]:
         """Give the names of the parts that lie in a stage's folder, committed or not."""
-        names = (entry.path for entry in storage.list_files(self.path(stage)))
+        # The folder itself only: below `png/` lies a file for every mask, which a store takes minutes to list.
+        names = (entry.path for entry in storage.list_files(self.path(stage), recursive=False))
         return {name for name in names if name.startswith("part-") and name.endswith(".parquet")}
 
     def finish(self, stage: str, commit: Commit) -> None:

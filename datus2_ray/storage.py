@@ -61,8 +61,15 @@ def join(uri: str, *parts: str) -> str:
     return posixpath.join(uri, *parts)
 
 
-def list_files(uri: str) -> list[FileEntry]:
+def list_files(uri: str, recursive: bool = True) -> list[FileEntry]:
     """List every file below a folder, sorted by relative path, without hidden ones (a part that starts with a dot).
+
+    Parameters
+    ----------
+    uri : str
+        The folder.
+    recursive : bool
+        Whether the files of its folders are listed too.
 
     Raises
     ------
@@ -74,7 +81,7 @@ def list_files(uri: str) -> list[FileEntry]:
     if info.type != pafs.FileType.Directory:
         found = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
         raise StorageError(f"{uri} {found}; give a folder of images, a data-set root or a run folder")
-    listed = _checked(filesystem.get_file_info, pafs.FileSelector(root, recursive=True), uri)
+    listed = _checked(filesystem.get_file_info, pafs.FileSelector(root, recursive=recursive), uri)
     entries = []
     for item in listed:
         try:

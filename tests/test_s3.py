@@ -32,6 +32,7 @@ def test_storage_keeps_its_promises_there(bucket):
         ("a/b.bin", True),
         ("t.parquet", True),
     ]
+    assert [entry.path for entry in storage.list_files(root, recursive=False)] == ["t.parquet"]
     assert storage.exists(f"{root}/a")
     assert not storage.exists(f"{root}/none")
     assert not storage.is_empty(root)

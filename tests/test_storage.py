@@ -71,6 +71,7 @@ def test_a_stage_counts_only_when_committed(tmp_path: Path) -> None:
     commit = Commit("f", 2, 1, 1, {"part-000000.parquet": 1}, {"k": [1]})
     folder.finish("images", commit)
     assert folder.require("images") == commit
+    storage.write_bytes(folder.path("images", "deeper", "part-000001.parquet"), b"")
     assert folder.begin("images", "f") == {"part-000000.parquet"}
     assert folder.begin("images", "g") == set()
     assert folder.commit_of("images") is None
