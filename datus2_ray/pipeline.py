@@ -79,7 +79,12 @@ def run(config: RunConfig) -> dict[str, Any]:
     unmade = {"masks/refined": "refined" not in masks, "evaluate": not labelled, "png": not config.save_png}
     for stage in (stage for stage, is_unmade in unmade.items() if is_unmade):
         context.folder.discard(stage)
-    for name, stage in (("quarantine/predict.parquet", "masks/refined"), ("metrics.json", "evaluate")):
+    for name, stage in (
+        ("quarantine/predict.parquet", "masks/refined"),
+        ("quarantine/evaluate.parquet", "evaluate"),
+        ("metrics.json", "evaluate"),
+        ("quarantine/export.parquet", "png"),
+    ):
         if unmade[stage]:
             storage.remove(context.folder.path(name))
     metrics = None

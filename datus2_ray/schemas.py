@@ -151,6 +151,13 @@ MASKS = _schema(
     ]
 )
 
+PNG_FILES = _schema(
+    [
+        ("image_id", pa.string(), "The image."),
+        ("files", pa.list_(pa.string()), "Its masks as files, one for each set of masks: paths below `png/`."),
+    ]
+)
+
 INITIAL_MASKS = pa.schema(
     [
         *MASKS,
@@ -162,3 +169,21 @@ INITIAL_MASKS = pa.schema(
         ),
     ]
 )
+
+
+#: A cell of a confusion matrix: class, cluster (K is noise) and the pixels that have both.
+CONFUSION_CELL = pa.list_(pa.int64(), 3)
+
+
+def confusion(sets: list[str]) -> pa.Schema:
+    """Give the schema of ``evaluate/``: one row an image.
+
+    Parameters
+    ----------
+    sets : list of str
+        Names of the sets of masks that are scored.
+    """
+    text = "Class, cluster (K is noise) and pixels of every cell that is not 0; null without ground truth."
+    return _schema(
+        [("image_id", pa.string(), "The image."), *((name, pa.list_(CONFUSION_CELL), text) for name in sets)]
+    )

@@ -29,8 +29,8 @@ def settings(scenes: Path, out: Path, *more: str, **flags: Any) -> RunConfig:
 
 
 def times(out: Path) -> dict[str, int]:
-    """When every table, checkpoint and commit of a run was last written."""
-    kept = (".parquet", ".safetensors", "_COMMIT.json")
+    """When every table, checkpoint, picture, commit and score of a run was last written."""
+    kept = (".parquet", ".safetensors", ".png", "_COMMIT.json", "metrics.json")
     return {str(f.relative_to(out)): f.stat().st_mtime_ns for f in out.rglob("*") if f.name.endswith(kept)}
 
 

@@ -1,28 +1,32 @@
-"""Evaluate: masks + ground truth → ``metrics.json``: int64 confusion counts a part, summed, scored once."""
+"""Evaluate: masks + ground truth → ``metrics.json``: int64 confusion counts an image, summed, scored once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import ray.data
 
-from datus2_ray import storage
-from datus2_ray.columns import list_arrays
+from datus2_ray import schemas, storage
+from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.context import RunContext
 from datus2_ray.core.kmeans import assign
 from datus2_ray.core.masks import decode_labels, upsample_nearest
 from datus2_ray.core.scoring import confusion_matrix, score
-from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stages.baseline import read_baseline
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.label import paint
-from datus2_ray.stages.once import run_once
-from datus2_ray.stages.parts import map_parts, stream_parts
+from datus2_ray.stages.parts import map_parts, run_stage
 
-VERSION = 1
+VERSION = 2
+
+#: Parts read at a time when their counts are added: from an object store each is a round trip.
+READ_THREADS = 16
 
 
 def evaluate(context: RunContext, class_names: list[str], clusters: int, masks: Mapping[str, Commit]) -> dict[str, Any]:
@@ -51,33 +55,64 @@ def evaluate(context: RunContext, class_names: list[str], clusters: int, masks: 
         inputs += [folder.require(stage).fingerprint for stage in ("segments", "baseline")]
     identity = {"classes": class_names, "clusters": clusters, "seed": context.config.seed, "masks": list(masks)}
     stamp = fingerprint("evaluate", VERSION, identity, inputs)
+    sets = [*masks, "token_kmeans"] if with_tokens else list(masks)
+    parts = masks["initial"].parts
 
-    def work(progress: Progress) -> dict[str, Any]:
+    def build(blocks: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         tables = {name: folder.path("masks", name) for name in masks}
         tokens = read_baseline(folder) if with_tokens else None
         scorer = ScorePart(folder.path("images"), folder.path("segments"), tables, tokens, len(class_names), clusters)
-        parts = masks["initial"].parts
-        progress.total = sum(parts.values())
-        totals: dict[str, np.ndarray] = {}
-        scored = 0
-        for row in stream_parts([{"part": part} for part in parts], lambda source, _: map_parts(source, scorer)):
-            for name in row["names"]:
-                counts = np.array(row[name], dtype=np.int64).reshape(len(class_names), clusters + 1)
-                totals[name] = totals.get(name, 0) + counts
-            scored += row["scored"]
-            progress.advance(row["images"])
+        return map_parts(blocks, scorer)
+
+    def facts() -> dict[str, Any]:
+        totals, scored = sum_counts(folder.path("evaluate"), sorted(parts), sets, len(class_names), clusters)
         metrics = {"classes": class_names, "clusters": clusters, "seed": context.config.seed, "images": scored}
         metrics |= {name: score(total) for name, total in totals.items()}
         storage.write_json(folder.path("metrics.json"), metrics)
         return metrics
 
-    facts: dict[str, Any] = run_once(context, "evaluate", "evaluate", stamp, "images", work).facts
-    return facts
+    return run_stage(context, "evaluate", "evaluate", stamp, parts, build, facts=facts).facts
+
+
+def sum_counts(
+    folder: str, parts: list[str], sets: list[str], classes: int, clusters: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """Add the counts of all images.
+
+    Parameters
+    ----------
+    folder : str
+        URI of ``evaluate/``.
+    parts : list of str
+        Names of its parts.
+    sets : list of str
+        Names of the sets of masks.
+    classes, clusters : int
+        C and K.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Confusion matrix of every set of masks, int64, shape (C, K + 1).
+    int
+        Images that have ground truth.
+    """
+    totals = {name: np.zeros((classes, clusters + 1), dtype=np.int64) for name in sets}
+    scored = 0
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        for table in threads.map(lambda part: storage.read_table(storage.join(folder, part)), parts):
+            scored += len(table) - table["initial"].null_count
+            for name, total in totals.items():
+                for cells in list_arrays(table[name]):
+                    if cells is not None:
+                        # No cell comes twice in an image.
+                        total[cells[:, 0], cells[:, 1]] += cells[:, 2]
+    return totals, scored
 
 
 @dataclass(frozen=True)
 class ScorePart:
-    """CPU task: counts the confusion matrices of one part, one for each set of masks.
+    """CPU task: counts the confusion matrices of the images of one part, one for each set of masks.
 
     Parameters
     ----------
@@ -105,15 +140,23 @@ class ScorePart:
         sets = {name: self._masks(storage.join(uri, part)) for name, uri in self.masks.items()}
         if self.token_centroids is not None:
             sets["token_kmeans"] = self._token_masks(part)
-        row: dict[str, Any] = {"part": part, "names": list(sets), "images": len(sets["initial"])}
-        row["scored"] = sum(image_id in truth for image_id in sets["initial"])
+        image_ids = list(sets["initial"])
+        columns: dict[str, Any] = {"image_id": image_ids}
         for name, predicted in sets.items():
-            counts = np.zeros((self.classes, self.clusters + 1), dtype=np.int64)
-            for image_id, labels in predicted.items():
-                if image_id in truth:
-                    counts += confusion_matrix(truth[image_id], _resolve(labels), self.classes, self.clusters)
-            row[name] = counts.ravel().tolist()
-        return pa.Table.from_pylist([row])
+            cells = [self._count(truth.get(image_id), predicted.get(image_id)) for image_id in image_ids]
+            columns[name] = list_column(cells, schemas.CONFUSION_CELL)
+        table = pa.table(columns, schema=schemas.confusion(list(sets)))
+        return table.append_column("part", pa.array([part] * len(table), pa.string()))
+
+    def _count(self, truth: np.ndarray | None, labels: Any) -> np.ndarray | None:
+        """Give the cells of an image's matrix; none where this set of masks lacks it, None without ground truth."""
+        if truth is None:
+            return None
+        if labels is None:
+            return np.empty((0, 3), dtype=np.int64)
+        counts = confusion_matrix(truth, _resolve(labels), self.classes, self.clusters)
+        rows, columns = counts.nonzero()
+        return np.column_stack([rows, columns, counts[rows, columns]])
 
     def _truth(self, part: str) -> dict[str, np.ndarray]:
         table = storage.read_table(storage.join(self.images, part), ["image_id", "mask"])

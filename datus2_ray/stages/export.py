@@ -7,20 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import ray.data
 
-from datus2_ray import storage
+from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.masks import NOISE_8, decode_labels, encode_palette_png, palette
-from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stages.once import run_once
-from datus2_ray.stages.parts import map_parts, stream_parts
+from datus2_ray.stages.heartbeat import Heartbeat
+from datus2_ray.stages.parts import map_parts, run_stage
 
-VERSION = 1
+VERSION = 2
 
 
 def export_png(context: RunContext, clusters: int, masks: Mapping[str, Commit]) -> None:
     """Write every mask of the run as a PNG file below ``png/NAME``.
+
+    A part's table in ``png/`` is written after the files that it names, so that it means that all of them are there.
 
     Parameters
     ----------
@@ -29,21 +31,17 @@ def export_png(context: RunContext, clusters: int, masks: Mapping[str, Commit]) 
     clusters : int
         K: up to 254 the files carry a palette; above, they are the 16-bit PNG of the table.
     masks : mapping of str to Commit
-        Name (``initial``, ``refined``) and commit of each set of masks.
+        Name (``initial``, ``refined``) and commit of each set of masks; all are in the same parts, and the first has
+        every image of the others.
     """
     inputs = [commit.fingerprint for commit in masks.values()]
     stamp = fingerprint("export", VERSION, {"masks": list(masks), "clusters": clusters}, inputs)
 
-    def work(progress: Progress) -> dict[str, int]:
-        progress.total = sum(commit.rows_out for commit in masks.values())
-        for name, commit in masks.items():
-            writer = WritePng(context.folder.path("masks", name), context.folder.path("png", name), clusters)
-            items = [{"part": part} for part in commit.parts]
-            for row in stream_parts(items, lambda source, _, writer=writer: map_parts(source, writer)):  # type: ignore[misc]
-                progress.advance(row["files"])
-        return {}
+    def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
+        tables = {name: context.folder.path("masks", name) for name in masks}
+        return map_parts(parts, WritePng(tables, context.folder.path("png"), clusters))
 
-    run_once(context, "export", "png", stamp, "files", work)
+    run_stage(context, "export", "png", stamp, next(iter(masks.values())).parts, build)
 
 
 @dataclass(frozen=True)
@@ -52,22 +50,31 @@ class WritePng:
 
     Parameters
     ----------
-    masks, folder : str
-        URIs of the masks' table and of the folder for the files.
+    masks : dict of str to str
+        Name and URI of every set of masks.
+    folder : str
+        URI of the folder for the files.
     clusters : int
         K.
     """
 
-    masks: str
+    masks: dict[str, str]
     folder: str
     clusters: int
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Write one part's files; an image id may hold slashes and then makes folders, but never leaves the folder."""
-        table = storage.read_table(storage.join(self.masks, block["part"][0].as_py()), ["image_id", "mask"])
-        for row in table.to_pylist():
-            data = row["mask"]
-            if self.clusters < NOISE_8:
-                data = encode_palette_png(np.asarray(decode_labels(data), dtype=np.uint8), palette(self.clusters))
-            storage.write_bytes(storage.join(self.folder, f"{row['image_id']}.png"), data)
-        return pa.table({"files": [len(table)]})
+        part = block["part"][0].as_py()
+        files: dict[str, list[str]] = {}
+        for name, uri in self.masks.items():
+            for row in storage.read_table(storage.join(uri, part), ["image_id", "mask"]).to_pylist():
+                file = storage.join(name, f"{row['image_id']}.png")
+                storage.write_bytes(storage.join(self.folder, file), self._encode(row["mask"]))
+                files.setdefault(row["image_id"], []).append(file)
+        table = pa.table({"image_id": list(files), "files": list(files.values())}, schema=schemas.PNG_FILES)
+        return table.append_column("part", pa.array([part] * len(table), pa.string()))
+
+    def _encode(self, mask: bytes) -> bytes:
+        if self.clusters >= NOISE_8:
+            return mask
+        return encode_palette_png(np.asarray(decode_labels(mask), dtype=np.uint8), palette(self.clusters))

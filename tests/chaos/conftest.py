@@ -15,7 +15,7 @@ import datus2_ray
 from datus2_ray import storage
 from datus2_ray.config import RunConfig, load
 
-TABLES = ("images", "segments", "clusters", "masks/initial", "baseline", "quarantine")
+TABLES = ("images", "segments", "clusters", "masks/initial", "baseline", "evaluate", "quarantine")
 
 BACKBONE = "untrained:vit_tiny_patch16_224"
 ASSIGNMENTS = ("ingest.images_per_part=3", "evaluate.token_restarts=1")

@@ -1,24 +1,25 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from datus2_ray import storage
+from datus2_ray import schemas, storage
 from datus2_ray.columns import list_arrays
 from datus2_ray.config import load
 from datus2_ray.context import RunContext
-from datus2_ray.core.masks import decode_labels
+from datus2_ray.core.masks import decode_labels, encode_labels
 from datus2_ray.core.scoring import score
 from datus2_ray.run_folder import Commit
 from datus2_ray.stages.baseline import baseline, read_baseline
 from datus2_ray.stages.cluster import cluster
 from datus2_ray.stages.discover import discover
-from datus2_ray.stages.evaluate import evaluate
-from datus2_ray.stages.export import export_png
+from datus2_ray.stages.evaluate import ScorePart, evaluate, sum_counts
 from datus2_ray.stages.ingest import ingest
 from datus2_ray.stages.label import label
 from datus2_ray.stages.parts import configure_ray_data
@@ -72,13 +73,64 @@ def test_metrics_are_those_of_all_pixels_at_once(
         assert metrics[name] == score(counts.astype(np.int64))
 
 
-def test_exported_files_show_the_masks_of_the_table(labelled: tuple[RunContext, Commit, Commit, Commit]) -> None:
-    context, _, _, initial = labelled
-    export_png(context, CLUSTERS, {"initial": initial})
+def test_counts_of_an_image_are_the_cells_of_its_confusion_matrix(
+    labelled: tuple[RunContext, Commit, Commit, Commit], scenes: Path
+) -> None:
+    context, _, segments, initial = labelled
+    baseline(context, segments, CLUSTERS)
+    evaluate(context, CLASSES, CLUSTERS, {"initial": initial})
     for part in initial.parts:
-        for row in storage.read_table(context.folder.path("masks/initial", part)).to_pylist():
-            image = Image.open(context.folder.path("png/initial", f"{row['image_id']}.png"))
-            assert image.mode == "P"
-            np.testing.assert_array_equal(np.asarray(image), decode_labels(row["mask"]))
-            colours = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
-            assert len(colours) == len(np.unique(np.asarray(image)))
+        masks = storage.read_table(context.folder.path("masks/initial", part)).to_pylist()
+        counts = storage.read_table(context.folder.path("evaluate", part))
+        assert counts.schema.equals(schemas.confusion(["initial", "token_kmeans"]))
+        for row, mask in zip(counts.to_pylist(), masks, strict=True):
+            assert row["image_id"] == mask["image_id"]
+            truth = np.asarray(Image.open(scenes / "masks" / f"{row['image_id']}.png"))
+            predicted = decode_labels(mask["mask"]).astype(int)
+            predicted[predicted == 255] = CLUSTERS
+            expected = Counter(zip(truth.ravel().tolist(), predicted.ravel().tolist(), strict=True))
+            assert {(a, b): n for a, b, n in row["initial"]} == {
+                k: n for k, n in expected.items() if k[0] < len(CLASSES)
+            }
+
+
+def test_an_interrupted_evaluation_goes_on_and_gives_the_same_files(
+    labelled: tuple[RunContext, Commit, Commit, Commit],
+) -> None:
+    context, _, segments, initial = labelled
+    baseline(context, segments, CLUSTERS)
+    metrics = evaluate(context, CLASSES, CLUSTERS, {"initial": initial})
+    folder, scores = Path(context.folder.path("evaluate")), Path(context.folder.path("metrics.json"))
+    before = {file: file.read_bytes() for file in [*folder.iterdir(), scores]}
+    times = {file: file.stat().st_mtime_ns for file in before}
+
+    assert evaluate(context, CLASSES, CLUSTERS, {"initial": initial}) == metrics
+    assert {file: file.stat().st_mtime_ns for file in before} == times
+
+    missing = [folder / "part-000001.parquet", folder / "_COMMIT.json", scores]
+    for file in missing:
+        file.unlink()
+    assert evaluate(context, CLASSES, CLUSTERS, {"initial": initial}) == metrics
+    assert {file: file.read_bytes() for file in [*folder.iterdir(), scores]} == before
+    kept = [file for file in before if file not in missing]
+    assert [file.stat().st_mtime_ns for file in kept] == [times[file] for file in kept]
+
+
+def test_images_without_ground_truth_are_not_scored(tmp_path: Path) -> None:
+    truth = encode_labels(np.array([[0, 1], [1, 255]], np.uint8))
+    images = [{"image_id": i, "mask": mask} for i, mask in (("a", truth), ("b", None), ("c", truth))]
+    initial = [{"image_id": i, "mask": encode_labels(np.array([[0, 2], [255, 2]], np.uint8))} for i in "abc"]
+    refined = [{"image_id": i, "mask": encode_labels(np.array([[2, 1], [1, 0]], np.uint8))} for i in "ab"]
+    tables = {name: str(tmp_path / name) for name in ("images", "initial", "refined")}
+    for name, rows in (("images", images), ("initial", initial), ("refined", refined)):
+        storage.write_table(f"{tables[name]}/p", pa.Table.from_pylist(rows, schema=schemas.MASKS))
+    masks = {name: tables[name] for name in ("initial", "refined")}
+    counts = ScorePart(tables["images"], "", masks, None, classes=2, clusters=3)(pa.table({"part": ["p"]}))
+    cells = [[0, 0, 1], [1, 2, 1], [1, 3, 1]]
+    assert counts["initial"].to_pylist() == [cells, None, cells]
+    assert counts["refined"].to_pylist() == [[[0, 2, 1], [1, 1, 2]], None, []]
+    storage.write_table(str(tmp_path / "evaluate" / "p"), counts)
+    totals, scored = sum_counts(str(tmp_path / "evaluate"), ["p"], ["initial", "refined"], 2, 3)
+    assert scored == 2
+    np.testing.assert_array_equal(totals["initial"], [[2, 0, 0, 0], [0, 0, 2, 2]])
+    np.testing.assert_array_equal(totals["refined"], [[0, 0, 1, 0], [0, 2, 0, 0]])
