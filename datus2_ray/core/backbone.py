@@ -7,10 +7,10 @@ earlier block pass the final norm, as in DINO's ``get_intermediate_layers`` (Car
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,8 @@ VIT = Family(
 INPUT_SIZE_OF_PATCH = {14: 224}
 
 PROJECTIONS = ("query", "key", "value")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Backbone:
         return self._normalisation(pixels)
 
     def extract(self, pixels: Tensor, taps: Sequence[Tap]) -> dict[Tap, Tensor]:
-        """Compute the vectors of a batch of images, all taps from one forward pass.
+        """Compute the vectors of a batch of images, all taps from one forward pass, which ends where the last is met.
 
         Parameters
         ----------
@@ -146,19 +148,27 @@ class Backbone:
         """
         self.grid(pixels.shape[1], pixels.shape[2])
         blocks = {tap: self._block_index(tap) for tap in taps}
+        projections = {blocks[tap] for tap in taps if tap.kind in PROJECTIONS}
+        outputs = {blocks[tap] for tap in taps if tap.kind not in PROJECTIONS}
+        deepest = max(projections | outputs)
         projected: dict[int, tuple[Tensor, ...]] = {}
         tokens: dict[int, Tensor] = {}
+        final = torch.empty(0)
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._dtype == "bfloat16")
         with torch.inference_mode(), autocast, ExitStack() as hooks:
-            for index in {blocks[tap] for tap in taps if tap.kind in PROJECTIONS}:
-                for handle in _hook_projections(self.model.blocks[index].attn, partial(projected.__setitem__, index)):
+            for index in projections:
+                keep_projections: Callable[[tuple[Tensor, ...]], None] = partial(projected.__setitem__, index)
+                if index == deepest and index not in outputs:
+                    keep_projections = _then_stop(keep_projections)
+                for handle in _hook_projections(self.model.blocks[index].attn, keep_projections):
                     hooks.callback(handle.remove)
-            for index in {blocks[tap] for tap in taps if tap.kind not in PROJECTIONS} - {self.depth - 1}:
-                keep = partial(_keep_output, partial(tokens.__setitem__, index))
-                hooks.callback(self.model.blocks[index].register_forward_hook(keep).remove)
-            final = self.model.forward_features(self.normalise(pixels))
+            for index in outputs - {self.depth - 1}:
+                keep = partial(tokens.__setitem__, index)
+                hook = partial(_keep_output, _then_stop(keep) if index == deepest else keep)
+                hooks.callback(self.model.blocks[index].register_forward_hook(hook).remove)
+            with suppress(_Enough):
+                final = self.model.forward_features(self.normalise(pixels))
             tokens = {index: self.model.norm(output) for index, output in tokens.items()}
-            tokens[self.depth - 1] = final
         return {tap: self._select(tap, projected.get(blocks[tap], ()), tokens.get(blocks[tap], final)) for tap in taps}
 
     def _select(self, tap: Tap, projected: tuple[Tensor, ...], tokens: Tensor) -> Tensor:
@@ -225,6 +235,18 @@ def load_backbone(
         trained=loaded.trained,
         dtype=dtype,
     )
+
+
+class _Enough(Exception):  # noqa: N818 - no error
+    """All that was asked for is computed: the rest of a forward pass would be for nothing."""
+
+
+def _then_stop(keep: Callable[[T], None]) -> Callable[[T], None]:
+    def keep_and_stop(vectors: T) -> None:
+        keep(vectors)
+        raise _Enough
+
+    return keep_and_stop
 
 
 def _has_projections(attention: Any, dim: int) -> bool:

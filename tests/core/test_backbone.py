@@ -148,6 +148,26 @@ def test_one_forward_pass_serves_all_taps_and_negative_blocks_count_from_the_end
     assert not torch.equal(found[taps[0]], found[taps[6]])
 
 
+@pytest.mark.parametrize("case", ARCHITECTURES)
+def test_a_pass_ends_where_the_last_vectors_are_met_and_gives_the_same_bits(case: str) -> None:
+    name, arguments, _ = ARCHITECTURES[case]
+    model = build(name, **arguments)
+    backbone = wrap(model, 4 * model.patch_embed.patch_size[0])
+    pixels = images(backbone.input_size)
+    taps = [Tap(kind, block) for kind in ("key", "token") for block in (0, 1, 2)]  # type: ignore[arg-type]
+    together = backbone.extract(pixels, taps)
+    done: list[int] = []
+    handles = [b.mlp.register_forward_hook(lambda *_, i=i: done.append(i)) for i, b in enumerate(model.blocks)]
+    for chosen, blocks in (([taps[1]], [0]), ([taps[2]], [0, 1]), ([taps[3], taps[1]], [0]), ([taps[4]], [0, 1]),
+                           ([taps[0], taps[5]], [0, 1, 2])):  # fmt: skip
+        done.clear()
+        for tap, vectors in backbone.extract(pixels, chosen).items():
+            assert torch.equal(vectors, together[tap])
+        assert done == blocks
+    for handle in handles:
+        handle.remove()
+
+
 def test_patches_come_in_raster_order() -> None:
     model = build("vit_small_patch16_224", img_size=64, **SMALL)
     with torch.no_grad():
