@@ -40,6 +40,7 @@ def mean_tokens(tokens: np.ndarray, patch_map: np.ndarray, segments: int) -> np.
         float32, shape (S, D).
     """
     members = patch_map.ravel()
-    sums = np.zeros((segments, tokens.shape[1]), dtype=np.float64)
-    np.add.at(sums, members[members >= 0], tokens[members >= 0].astype(np.float64))
-    return l2_normalise(sums)
+    # A segment's patches side by side, in raster order still, then one sum a run of them.
+    order = np.argsort(members, kind="stable")[np.count_nonzero(members < 0) :]
+    starts = np.searchsorted(members[order], np.arange(segments))
+    return l2_normalise(np.add.reduceat(tokens[order].astype(np.float64), starts, axis=0))

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.core.affinity import binary_affinity, pack
+from datus2_ray.core.affinity import binary_affinity, pack, pack_on_device
 from datus2_ray.core.packed_bits import unpack
 
 
@@ -18,10 +20,17 @@ def test_affinity_is_the_sign_of_every_dot_product(n: int, d: int, seed: int) ->
     np.testing.assert_array_equal(binary_affinity(torch.from_numpy(features)).numpy(), naive)
 
 
+@pytest.mark.parametrize("n", [195, 196, 197, 500])
+def test_affinity_made_in_strips_is_that_of_one_product(n: int) -> None:
+    features = torch.from_numpy(np.random.default_rng(n).integers(-3, 4, (n, 7)).astype(np.float32))
+    assert torch.equal(binary_affinity(features), features @ features.T > 0)
+
+
+@pytest.mark.parametrize("packer", [pack, pack_on_device])
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 196, 784])
-def test_packed_bits_are_those_of_numpy_and_come_back(n: int) -> None:
+def test_packed_bits_are_those_of_numpy_and_come_back(n: int, packer: Callable[[torch.Tensor], torch.Tensor]) -> None:
     adjacency = np.random.default_rng(n).random((n, n)) < 0.4
-    packed = pack(torch.from_numpy(adjacency)).numpy()
+    packed = packer(torch.from_numpy(adjacency)).numpy()
     np.testing.assert_array_equal(packed, np.packbits(adjacency, axis=1))
     np.testing.assert_array_equal(unpack(packed, n), adjacency)
 

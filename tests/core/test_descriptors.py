@@ -15,5 +15,9 @@ def test_mean_tokens_is_the_normalised_mean_of_each_segment() -> None:
         np.testing.assert_allclose(found[segment], mean / np.linalg.norm(mean), rtol=1e-6)
 
 
+def test_an_image_of_noise_has_no_descriptor() -> None:
+    assert mean_tokens(np.ones((4, 5)), np.full((2, 2), -1), 0).shape == (0, 5)
+
+
 def test_zero_vector_stays_zero() -> None:
     assert l2_normalise(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
