@@ -143,6 +143,11 @@ class RunFolder:
             raise StorageError(f"{self.path(stage)} is not finished; run the same `datus2 run` again")
         return commit
 
+    def begun(self, stage: str) -> str | None:
+        """Give the fingerprint under which a stage was begun, finished or not; None where it was not."""
+        uri = self.path(stage, BEGUN)
+        return str(storage.read_json(uri)["fingerprint"]) if storage.exists(uri) else None
+
     def begin(self, stage: str, stage_fingerprint: str) -> set[str]:
         """Prepare a stage's folder and give the names of the parts that an interrupted attempt left finished.
 
@@ -150,11 +155,9 @@ class RunFolder:
         """
         # From here on the folder is no finished run: what is in it may be of two minds.
         self.unfinish()
-        begun = self.path(stage, BEGUN)
-        same = storage.exists(begun) and storage.read_json(begun)["fingerprint"] == stage_fingerprint
-        if not same:
+        if self.begun(stage) != stage_fingerprint:
             self.discard(stage)
-            storage.write_json(begun, {"fingerprint": stage_fingerprint})
+            storage.write_json(self.path(stage, BEGUN), {"fingerprint": stage_fingerprint})
         return self.written_parts(stage)
 
     def unfinish(self) -> None:

@@ -17,8 +17,9 @@ from datus2_ray.core.backbone import DEFAULT_BACKBONE
 from datus2_ray.core.backbone import fingerprint as backbone_fingerprint
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.pools import plan_pool
-from datus2_ray.resources import Cluster, choose_device
+from datus2_ray.resources import Cluster, Device
 from datus2_ray.run_folder import Commit, fingerprint
+from datus2_ray.stages.begun_device import choose_begun_device
 from datus2_ray.stages.describe import DescribeCrops
 from datus2_ray.stages.embed import EmbedImages
 from datus2_ray.stages.heartbeat import Heartbeat
@@ -52,9 +53,17 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
     backbone = context.config.backbone or DEFAULT_BACKBONE
     crops = config.descriptor != "tokens"
     cluster = Cluster.now()
-    device = choose_device(cluster, context.config.device)
+    identity = _identity(context, backbone, keep_tokens)
+
+    def stamp_on(device: Device) -> str:
+        placed: dict[str, Any] = {"device": device}
+        if device != "cpu" or config.dtype != "float32":
+            # Elsewhere an image's result may depend on what shares its batch.
+            placed["batches"] = [config.batch_size, config.crop_batch_size]
+        return fingerprint("discover", VERSION, identity | placed, [images.fingerprint])
+
+    device = choose_begun_device(context, cluster, "segments", stamp_on)
     pool = plan_pool(cluster, device, config, pools=config.pools, parts=len(images.parts))
-    stamp = fingerprint("discover", VERSION, _identity(context, backbone, device, keep_tokens), [images.fingerprint])
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         tokens = keep_tokens or not crops
@@ -66,22 +75,18 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
             parts = map_parts(parts, DescribeCrops, pool, backbone, config, device, heartbeat)
         return map_parts(parts, partial(conform, keep_tokens=keep_tokens))
 
-    return run_stage(context, "discover", "segments", stamp, images.parts, build)
+    return run_stage(context, "discover", "segments", stamp_on(device), images.parts, build)
 
 
-def _identity(context: RunContext, backbone: str, device: str, keep_tokens: bool) -> dict[str, Any]:
+def _identity(context: RunContext, backbone: str, keep_tokens: bool) -> dict[str, Any]:
     """Give what decides the segments and their descriptors: weights by content, not by place."""
     config = context.config.discover
     identity = {
         **config.identity(),
-        "device": device,
         "tokens": keep_tokens,
         "backbone": backbone_fingerprint(local_spec(backbone)),
     }
     identity["cnn"] = backbone_fingerprint(local_spec(str(config.cnn))) if config.descriptor == "cnn" else None
     if config.louvain in ("networkx", "python-louvain") or config.louvain_orders > 1:
         identity["seed"] = context.config.seed  # scikit-network, and what gives the same, take no random choice
-    if device != "cpu" or config.dtype != "float32":
-        # Elsewhere an image's result may depend on what shares its batch.
-        identity["batches"] = [config.batch_size, config.crop_batch_size]
     return identity

@@ -16,9 +16,10 @@ from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, to_bytes
 from datus2_ray.errors import DatusError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
-from datus2_ray.resources import Cluster, Device, choose_device
+from datus2_ray.resources import Cluster, Device
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stage_configs import RefineConfig
+from datus2_ray.stages.begun_device import choose_begun_device
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.shares import image_ids, split_images
 from datus2_ray.stages.training_run import Job, plan_scaling, run_training
@@ -58,15 +59,20 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
         The training failed, stalled or diverged.
     """
     config, folder = context.config.refine, context.folder
-    device = choose_device(Cluster.now(), context.config.device)
-    identity = {
-        **config.identity(),
-        "encoder": choose_encoder(config, device),
-        "clusters": clusters,
-        "seed": context.config.seed,
-        "encoder_start": encoder_start.fingerprint(local_spec(config.encoder_start)),
-    }
-    stamp = fingerprint("refine", VERSION, identity, [input_fingerprint])
+    start_fingerprint = encoder_start.fingerprint(local_spec(config.encoder_start))
+
+    def stamp_on(device: Device) -> str:
+        identity = {
+            **config.identity(),
+            "encoder": choose_encoder(config, device),
+            "clusters": clusters,
+            "seed": context.config.seed,
+            "encoder_start": start_fingerprint,
+        }
+        return fingerprint("refine", VERSION, identity, [input_fingerprint])
+
+    device = choose_begun_device(context, Cluster.now(), "refine", stamp_on)
+    stamp = stamp_on(device)
     progress = Progress("refine", config.steps, "steps")
     done = folder.commit_of("refine")
     if done is not None and done.fingerprint == stamp:
@@ -79,7 +85,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
         progress.skip(f"skipped: {reason}")
         return _finish(context, stamp, masks.rows_out, {"skipped": reason})
 
-    training, scaling, spec = plan_training(context, clusters, masks)
+    training, scaling, spec = plan_training(context, clusters, masks, device)
     name = f"{stamp[:16]}-{spec.encoder}-{training.workers}"
     start, supervised = _write_start(folder.path("refine", name), spec, config, context.config.seed)
     context.events.write("begin", stage="refine", steps=config.steps, workers=training.workers)
@@ -130,7 +136,9 @@ def train(config: dict[str, Any]) -> Any:
     return refine_worker.train(config)
 
 
-def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Training, ScalingConfig, SegmenterSpec]:
+def plan_training(
+    context: RunContext, clusters: int, masks: Commit, device: Device
+) -> tuple[Training, ScalingConfig, SegmenterSpec]:
     """Decide what is trained, on which images, and with how many workers of the cluster.
 
     Raises
@@ -140,7 +148,6 @@ def plan_training(context: RunContext, clusters: int, masks: Commit) -> tuple[Tr
     """
     config = context.config.refine
     cluster = Cluster.now()
-    device = choose_device(cluster, context.config.device)
     spec = SegmenterSpec(
         encoder=choose_encoder(config, device),
         output_stride=config.output_stride,

@@ -99,7 +99,7 @@ def made_run(open_run: Callable[..., RunContext], tmp_path: Path) -> Callable[..
 def plan(context: RunContext, workers: int) -> Training:
     masks = context.folder.require("masks/initial")
     config = context.config.model_copy(update={"refine": context.config.refine.model_copy(update={"workers": workers})})
-    training, _, spec = plan_training(RunContext(config, context.folder, context.events), 3, masks)
+    training, _, spec = plan_training(RunContext(config, context.folder, context.events), 3, masks, "cpu")
     start, _ = write_start(context.folder.path("refine", "test"), spec, context.config.refine, seed=0)
     return Training(**{**vars(training), "start": start, "threads": 1})
 
