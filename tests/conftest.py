@@ -46,6 +46,11 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+#: Every actor with a model imports torch, 7 s of a core, and a run starts one a CPU in each of two pools; the tests' Ray
+#: says to have four CPUs. Most of a small run's time is that: where more actors are what is tested, the test asks for them.
+FEW_ACTORS = ("discover.actors=1", "cluster.workers=2")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Give the folder of real images (``../shared/data``, or ``DATUS2_REAL_DATA``) or skip."""
@@ -175,7 +180,7 @@ def open_run(tmp_path: Path, ray_session: None) -> Callable[..., RunContext]:
             "out": str(tmp_path / name),
         }
         configure_ray_data(no_progress_seconds=120)
-        return RunContext.open(load(flags, assignments=assignments))
+        return RunContext.open(load(flags, assignments=(*FEW_ACTORS, *assignments)))
 
     return open_run
 

@@ -14,6 +14,9 @@ from datus2_ray.config import RunConfig, load
 SETTINGS = (
     "ingest.images_per_part=10",
     "ingest.row_group_rows=10",
+    "discover.actors=1",  # each imports torch, which takes longer than the models' work on a few images
+    "cluster.workers=2",
+    "cluster.restarts=3",
     "refine.steps=3",
     "refine.size=64",
     "refine.batch_size=4",

@@ -18,7 +18,8 @@ from datus2_ray.config import RunConfig, load
 TABLES = ("images", "segments", "clusters", "masks/initial", "baseline", "evaluate", "quarantine")
 
 BACKBONE = "untrained:vit_tiny_patch16_224"
-ASSIGNMENTS = ("ingest.images_per_part=3", "evaluate.token_restarts=1")
+#: One actor a pool: each imports torch, which takes longer than the models' work on a few images.
+ASSIGNMENTS = ("ingest.images_per_part=3", "discover.actors=1", "cluster.restarts=3", "evaluate.token_restarts=1")
 FLAGS = ("--dataset", "demo", "--preset", "demo", "--no-refine", "--backbone", BACKBONE)
 
 #: What makes a process start a Ray of its own.
@@ -53,12 +54,12 @@ def command() -> Callable[..., subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session")
-def small_run() -> Callable[[Path, Path], RunConfig]:
-    """Give a function that makes the same settings for a run in this process."""
+def small_run() -> Callable[..., RunConfig]:
+    """Give a function that makes the same settings, and any more, for a run in this process."""
 
-    def small_run(source: Path, out: Path) -> RunConfig:
+    def small_run(source: Path, out: Path, *more: str) -> RunConfig:
         flags = {"source": str(source), "out": str(out), "dataset": "demo", "refine": {"enabled": False}}
-        return load({**flags, "backbone": BACKBONE}, preset="demo", assignments=ASSIGNMENTS)
+        return load({**flags, "backbone": BACKBONE}, preset="demo", assignments=ASSIGNMENTS + more)
 
     return small_run
 

@@ -65,7 +65,8 @@ def settings(source: Path, out: Path, max_error_rate: float) -> RunConfig:
         "source": str(source), "out": str(out), "clusters": 3, "max_error_rate": max_error_rate,
         "backbone": "untrained:vit_tiny_patch16_224", "refine": {"enabled": False},
     }  # fmt: skip
-    return load(flags, assignments=("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens"))
+    small = ("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens")
+    return load(flags, assignments=(*small, "discover.actors=1", "cluster.workers=2", "cluster.restarts=3"))
 
 
 @pytest.mark.slow

@@ -36,9 +36,12 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["MapWorker(MapBatches(EmbedImages)).", "ReadImages", "ShardHolder."])
+@pytest.mark.parametrize(
+    ("victim", "actors"), [("MapWorker(MapBatches(EmbedImages)).", 2), ("ReadImages", 1), ("ShardHolder.", 1)]
+)
 def test_a_run_survives_the_death_of_a_worker(
     victim: str,
+    actors: int,
     ray_session: None,
     scenes: Path,
     tmp_path: Path,
@@ -49,7 +52,7 @@ def test_a_run_survives_the_death_of_a_worker(
     out = tmp_path / "run"
     killer = Killer(victim)
     killer.start()
-    datus2_ray.run(small_run(scenes, out))
+    datus2_ray.run(small_run(scenes, out, f"discover.actors={actors}"))
     killer.stop = True
     assert killer.killed, f"no process named {victim} was seen"
     assert hashes(str(out)) == undisturbed
