@@ -46,8 +46,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-#: Every actor with a model imports torch, 7 s of a core, and a run starts one a CPU in each of two pools; the tests' Ray
-#: says to have four CPUs. Most of a small run's time is that: where more actors are what is tested, the test asks for them.
+#: Every actor with a model imports torch, 7 s of a core, and a run starts one a CPU in each of two pools; the tests'
+#: Ray says to have four CPUs. Where more actors are what is tested, the test asks for them.
 FEW_ACTORS = ("discover.actors=1", "cluster.workers=2")
 
 
@@ -69,13 +69,15 @@ def s3_server() -> Iterator[str]:
     """Start an S3 server on the loopback device and give its address; ``AWS_ENDPOINT_URL`` names it."""
     environment = Path(__file__).parents[1] / ".moto"
     if not (environment / "bin" / "moto_server").exists():
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        subprocess.run([environment / "bin" / "pip", "install", "--quiet", MOTO], check=True)
+        # By this environment's own pip, which is there: one of its own takes longer than the server.
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", environment / "bin" / "python", "install", "--quiet"]
+        subprocess.run([*pip, "--no-compile", MOTO], check=True)
     server = subprocess.Popen(
         [environment / "bin" / "moto_server", "-H", "127.0.0.1", "-p", str(S3_PORT)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    for _ in range(300):
+    for _ in range(900):
         try:
             socket.create_connection(("127.0.0.1", S3_PORT)).close()
             break
