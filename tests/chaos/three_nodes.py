@@ -1,8 +1,9 @@
-"""A run on a cluster of three nodes in one machine; on request one of them is lost in the middle of it.
+"""Two runs on a cluster of three nodes in one machine; in the middle of the second one of the nodes is lost.
 
-    python three_nodes.py SETTINGS.json [--lose-one]
+    python three_nodes.py WHOLE.json LOST.json
 
-It is a process of its own, since a process can join one cluster only. It prints what ``run`` gives, as JSON.
+The files hold the settings of the runs. It is a process of its own, since a process can join one cluster only. It
+prints, a line a run, what ``run`` gives and how many nodes are left, as JSON.
 """
 
 from __future__ import annotations
@@ -31,18 +32,21 @@ def lose(cluster: Cluster, node: object, segments: Path) -> None:
     print("a node was lost", file=sys.stderr, flush=True)
 
 
+def run(settings: RunConfig) -> None:
+    summary = datus2_ray.run(settings)
+    print(json.dumps({"images": summary["images"], "nodes": sum(node["Alive"] for node in ray.nodes())}))
+
+
 def main() -> None:
-    settings = RunConfig.model_validate_json(Path(sys.argv[1]).read_text())
+    whole, lost = (RunConfig.model_validate_json(Path(name).read_text()) for name in sys.argv[1:])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     second = cluster.add_node(num_cpus=2, num_gpus=1)
     cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     assert ray.cluster_resources()["CPU"] == 6
-    if "--lose-one" in sys.argv:
-        arguments = (cluster, second, Path(settings.out) / "segments")
-        threading.Thread(target=lose, args=arguments, daemon=True).start()
-    summary = datus2_ray.run(settings)
-    print(json.dumps({"images": summary["images"], "nodes": sum(node["Alive"] for node in ray.nodes())}))
+    run(whole)
+    threading.Thread(target=lose, args=(cluster, second, Path(lost.out) / "segments"), daemon=True).start()
+    run(lost)
     ray.shutdown()
     cluster.shutdown()
 
