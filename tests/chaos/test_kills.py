@@ -26,7 +26,8 @@ class Killer(threading.Thread):
             for process in psutil.Process().children(recursive=True):
                 try:
                     title = process.cmdline()[0]
-                    if title.startswith("ray::") and self.title in title:
+                    # An actor that is still being built has done nothing yet that could be lost.
+                    if title.startswith("ray::") and self.title in title and "__init__" not in title:
                         process.kill()
                         self.killed = title
                         return
