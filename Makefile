@@ -22,9 +22,17 @@ format: $(VENV)/.installed
 type-check: $(VENV)/.installed
 	$(BIN)/mypy
 
+# Every benchmark whose figures are in docs/, on rendered scenes or, better, make bench IMAGES=FOLDER (4,000 images or more).
+IMAGES ?= bench/images
+COUNTS = $(if $(filter bench/images,$(IMAGES)),250 500 1000,250 500 1000 2000 4000)
 bench: $(VENV)/.installed
+	test -d $(IMAGES) || $(BIN)/python -c "from pathlib import Path; from datus2_ray.datasets.demo import write_demo; write_demo(Path('bench'), 1000)"
+	$(BIN)/pip install --quiet igraph==1.0.0
+	$(BIN)/python benchmarks/steps.py $(IMAGES)
+	$(BIN)/python benchmarks/louvain.py $(IMAGES)
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/driver_memory.py
+	$(BIN)/python benchmarks/scale.py $(IMAGES) --counts $(COUNTS)
 
 # Trains the backbone that comes with the package: make backbone DATA=FOLDER (see datus2_ray/weights/README.md).
 # Interrupted, the same command goes on from the last checkpoint.
@@ -40,7 +48,7 @@ backbone: $(VENV)/.installed
 	$(BIN)/python backbone/picture.py docs/backbone.png
 
 clean:
-	rm -rf demo backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .moto
+	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .moto
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -37,22 +37,19 @@ def settings(source: str, out: str, count: int) -> dict[str, Any]:
     """Give the settings of a run in which everything but the forward passes weighs."""
     return {
         "source": source, "out": out, "clusters": 20, "limit": count, "backbone": "untrained:vit_tiny_patch16_224",
-        "max_error_rate": 0.5, "refine": {"enabled": False}, "cluster": {"restarts": 1},
+        "max_error_rate": 0.5, "no_progress_seconds": 900, "refine": {"enabled": False}, "cluster": {"restarts": 1},
         "discover": {"input_size": 128, "tau": 0, "descriptor": "tokens"},
     }  # fmt: skip
 
 
 def watch_store(most: list[int], end: threading.Event) -> None:
     """Note the most bytes that the object store holds, every half second."""
+    import ray
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-    state = None
+    state = get_state_from_address(ray.get_runtime_context().gcs_address)
     while not end.wait(0.5):
-        try:
-            state = state or get_state_from_address(None)
-            most[0] = max(most[0], get_memory_info_reply(state).store_stats.object_store_bytes_used)
-        except Exception:  # not up yet, or no longer
-            state = None
+        most[0] = max(most[0], get_memory_info_reply(state).store_stats.object_store_bytes_used)
 
 
 def one(source: str, count: int) -> None:
