@@ -148,6 +148,10 @@ class RunFolder:
         uri = self.path(stage, BEGUN)
         return str(storage.read_json(uri)["fingerprint"]) if storage.exists(uri) else None
 
+    def is_bare(self, stage: str) -> bool:
+        """Tell whether a stage that was begun has left nothing yet."""
+        return all(entry.path == BEGUN for entry in storage.list_files(self.path(stage)))
+
     def begin(self, stage: str, stage_fingerprint: str) -> set[str]:
         """Prepare a stage's folder and give the names of the parts that an interrupted attempt left finished.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -69,10 +70,12 @@ def s3_server() -> Iterator[str]:
     """Start an S3 server on the loopback device and give its address; ``AWS_ENDPOINT_URL`` names it."""
     environment = Path(__file__).parents[1] / ".moto"
     if not (environment / "bin" / "moto_server").exists():
-        # By this environment's own pip, which is there: one of its own takes longer than the server.
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", environment / "bin" / "python", "install", "--quiet"]
-        subprocess.run([*pip, "--no-compile", MOTO], check=True)
+        # By this environment's own pip where it has one: to make another takes longer than to install the server.
+        shared = importlib.util.find_spec("pip") is not None
+        subprocess.run([sys.executable, "-m", "venv", *["--without-pip"] * shared, environment], check=True)
+        python = environment / "bin" / "python"
+        pip = [sys.executable, "-m", "pip", "--python", python] if shared else [python, "-m", "pip"]
+        subprocess.run([*pip, "install", "--quiet", "--no-compile", MOTO], check=True)
     server = subprocess.Popen(
         [environment / "bin" / "moto_server", "-H", "127.0.0.1", "-p", str(S3_PORT)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -106,7 +106,7 @@ assert sorted(len(pids) for pids in lie.values()) == [1, 2], lie
 pool, rows = stream("cpu", 1, 0.25, 20, actors=1, max_actors=1)
 assert len({row["pid"] for row in rows}) == 1
 with joined(num_cpus=4, memory=20 * GIB):
-    pool, rows = stream("cpu", 1, 0.5, 40, actors=1, max_actors=3)
+    pool, rows = stream("cpu", 1, 0.5, 80, actors=1, max_actors=3)
 assert (pool.least, pool.most) == (1, 3), pool
 assert 1 < len({row["pid"] for row in rows}) <= 3, len({row["pid"] for row in rows})
 """,

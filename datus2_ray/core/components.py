@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from datus2_ray.core.compiled import compiled
 
 #: Value of a patch that belongs to no valid segment.
 NOISE = -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def label_components(communities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split communities into 8-connected components.
 
@@ -50,7 +51,7 @@ def label_components(communities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return parts, sizes[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def measure(parts: np.ndarray, sizes: np.ndarray, tau: int) -> tuple[np.ndarray, np.ndarray]:
     """Renumber the components that are large enough, and find their boxes.
 

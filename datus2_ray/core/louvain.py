@@ -14,6 +14,9 @@ from datus2_ray.errors import UsageError
 #: scikit-network's default: the gain of modularity that a pass or a level must bring for another one to follow.
 PAPER_TOLERANCE = 1e-3
 
+#: Nodes up to which links are counted in 16 bits; a dense graph of more would take gigabytes.
+MOST_DENSE = 65_535
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -82,6 +85,8 @@ def louvain(
     if orders != 1:
         raise UsageError(f"several orders of the nodes are tried by the compiled Louvain only, not by {library}")
     graph = sp.csr_matrix(unpack(adjacency, len(adjacency)) if is_packed(adjacency) else adjacency)
+    if graph.dtype != bool:
+        graph = graph.astype(np.float64)  # scikit-network would cut other numbers down to integers
     if graph.nnz == 0:
         return Partition(np.arange(graph.shape[0], dtype=np.int32), 0.0)
     labels = _in_order_of_first_node(LIBRARIES[library](graph, resolution, seed))
@@ -97,12 +102,15 @@ def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: in
     shuffle = np.random.default_rng(seed).permutation
     visits = np.stack([np.arange(nodes), *(shuffle(nodes) for _ in range(orders - 1))])
     tolerance = PAPER_TOLERANCE if orders == 1 else 1e-7
-    if isinstance(adjacency, np.ndarray) and (adjacency.dtype == bool or is_packed(adjacency)):
-        packed = adjacency if is_packed(adjacency) else np.packbits(adjacency, axis=1)
+    binary = isinstance(adjacency, np.ndarray) and (adjacency.dtype == bool or is_packed(adjacency))
+    if binary and nodes <= MOST_DENSE:
+        packed = (adjacency if is_packed(adjacency) else np.packbits(adjacency, axis=1)).view()
+        packed.flags.writeable = False  # one kind of array, one compilation: what comes out of a table is read-only
         labels, reached = louvain_binary(packed, visits, resolution, tolerance)
     else:
-        graph = sp.csr_matrix(adjacency, dtype=np.float64)
-        graph.sort_indices()
+        dense = unpack(adjacency, nodes) if is_packed(adjacency) else adjacency
+        graph = sp.csr_matrix(dense, dtype=np.float64, copy=True)
+        graph.sum_duplicates()
         indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int64)
         labels, reached = louvain_weighted(indptr, indices, graph.data, visits, resolution, tolerance)
     return Partition(_in_order_of_first_node(labels), reached)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from datus2_ray.core.compiled import compiled
 from datus2_ray.core.louvain_csr import louvain_levels
 from datus2_ray.core.louvain_dense import optimize_binary
 from datus2_ray.core.louvain_dense_merge import in_order_of_products, links_between
 from datus2_ray.core.louvain_merge import renumber
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def unpack_rows(packed: np.ndarray, n: int) -> np.ndarray:
     """Unpack bits, first bit highest; uint8 of 0 and 1, shape (N, N)."""
     rows = np.empty((n, n), dtype=np.uint8)
@@ -26,7 +26,7 @@ def unpack_rows(packed: np.ndarray, n: int) -> np.ndarray:
     return rows
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def partition_binary(
     rows: np.ndarray, order: np.ndarray, degrees: np.ndarray, resolution: float, tolerance: float
 ) -> tuple[np.ndarray, float]:
@@ -84,7 +84,7 @@ def partition_binary(
     return partition[labels], modularity
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def louvain_binary(
     packed: np.ndarray, orders: np.ndarray, resolution: float, tolerance: float
 ) -> tuple[np.ndarray, float]:
@@ -115,8 +115,8 @@ def louvain_binary(
     if degrees.sum() == 0:
         return np.arange(n), 0.0
     labels, modularity = partition_binary(rows, orders[0], degrees, resolution, tolerance)
-    for order in orders[1:]:
-        other, other_modularity = partition_binary(rows, order, degrees, resolution, tolerance)
+    for number in range(1, len(orders)):
+        other, other_modularity = partition_binary(rows, orders[number], degrees, resolution, tolerance)
         if other_modularity > modularity:
             labels, modularity = other, other_modularity
     return labels, modularity

@@ -7,12 +7,12 @@ nodes in their order, ties to the lowest label, both aggregation products in the
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from datus2_ray.core.compiled import compiled
 from datus2_ray.core.louvain_merge import aggregate, renumber
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def optimize(
     indptr: np.ndarray,
     indices: np.ndarray,
@@ -90,7 +90,7 @@ def optimize(
             return labels, increase
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def louvain_levels(
     indptr: np.ndarray,
     indices: np.ndarray,
@@ -138,7 +138,7 @@ def louvain_levels(
         order = np.arange(count)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def louvain_weighted(
     indptr: np.ndarray,
     indices: np.ndarray,

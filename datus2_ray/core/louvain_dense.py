@@ -10,22 +10,23 @@ partition is the same to the last bit.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from datus2_ray.core.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join(counts: np.ndarray, row: np.ndarray) -> None:
     for j in range(len(counts)):
         counts[j] += row[j]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _leave(counts: np.ndarray, row: np.ndarray) -> None:
     for j in range(len(counts)):
         counts[j] -= row[j]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def optimize_binary(
     rows: np.ndarray,
     order: np.ndarray,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from datus2_ray.core.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def links_between(
     rows: np.ndarray, labels: np.ndarray, names: np.ndarray, slots: np.ndarray, counts: np.ndarray, sums: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +45,7 @@ def links_between(
     return links, weights
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def in_order_of_products(
     rows: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

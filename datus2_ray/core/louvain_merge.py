@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from datus2_ray.core.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def renumber(labels: np.ndarray) -> int:
     """Renumber communities from 0 in the order of their names, in place; give how many there are."""
     used = np.zeros(labels.max() + 1, dtype=np.int64)
@@ -22,7 +23,7 @@ def renumber(labels: np.ndarray) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _product(
     indptr: np.ndarray,
     indices: np.ndarray,
@@ -63,7 +64,7 @@ def _product(
     return out_indptr, out_indices[:end], out_data[:end]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def aggregate(
     indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, weights: np.ndarray, labels: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

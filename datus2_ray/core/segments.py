@@ -43,6 +43,6 @@ def find_segments(communities: np.ndarray, tau: int) -> Segments:
     Segments
         Possibly none at all.
     """
-    parts, counts = label_components(np.ascontiguousarray(communities))
+    parts, counts = label_components(np.ascontiguousarray(communities, dtype=np.int32))
     patch_map, boxes = measure(parts, counts, tau)
     return Segments(patch_map, counts[counts > tau].astype(np.int32), boxes)

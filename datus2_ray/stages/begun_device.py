@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from datus2_ray.context import RunContext
@@ -12,7 +13,9 @@ from datus2_ray.resources import Cluster, Device, choose_device
 def choose_begun_device(
     context: RunContext, cluster: Cluster, stage: str, fingerprint: Callable[[Device], str]
 ) -> Device:
-    """Choose a stage's device: the one of an earlier attempt, where settings leave it open.
+    """Choose a stage's device: the one of an earlier attempt that left something, where settings leave it open.
+
+    A joined cluster may have scaled its GPUs down and start them again: there a stage that was begun on them waits.
 
     Parameters
     ----------
@@ -33,14 +36,17 @@ def choose_begun_device(
     """
     device = choose_device(cluster, context.config.device)
     begun = context.folder.begun(stage)
-    if context.config.device != "auto" or begun is None or begun == fingerprint(device):
-        return device
     other: Device = "cpu" if device == "cuda" else "cuda"
-    if begun != fingerprint(other):
+    if context.config.device != "auto" or begun is None or begun != fingerprint(other):
         return device
-    if other == "cuda" and context.folder.commit_of(stage) is None:
+    if context.folder.commit_of(stage) is not None:
+        return other
+    if context.folder.is_bare(stage):
+        return device  # nothing was done yet that would be lost
+    if other == "cuda" and not cluster.joined:
         raise DatusError(
             f"{context.folder.path(stage)} was begun on GPUs, and there is none now; bring some back to go on, or give "
             "--device cpu to do it anew on CPUs"
         )
+    print(f"{stage} goes on where it was begun, device {other}; --device {device} does it anew", file=sys.stderr)
     return other

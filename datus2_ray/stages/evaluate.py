@@ -19,7 +19,7 @@ from datus2_ray.core.masks import decode_labels, upsample_nearest
 from datus2_ray.core.scoring import confusion_matrix, score
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stages.baseline import read_baseline
-from datus2_ray.stages.heartbeat import Heartbeat
+from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
 from datus2_ray.stages.label import paint
 from datus2_ray.stages.parts import map_parts, run_stage
 
@@ -61,7 +61,8 @@ def evaluate(context: RunContext, class_names: list[str], clusters: int, masks: 
     def build(blocks: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         tables = {name: folder.path("masks", name) for name in masks}
         tokens = read_baseline(folder) if with_tokens else None
-        scorer = ScorePart(folder.path("images"), folder.path("segments"), tables, tokens, len(class_names), clusters)
+        images, segments = folder.path("images"), folder.path("segments")
+        scorer = ScorePart(images, segments, tables, tokens, len(class_names), clusters, heartbeat)
         return map_parts(blocks, scorer)
 
     def facts() -> dict[str, Any]:
@@ -124,6 +125,8 @@ class ScorePart:
         The baseline's centroids, shape (K, D).
     classes, clusters : int
         C and K.
+    heartbeat : Heartbeat
+        Told as the images are scored.
     """
 
     images: str
@@ -132,6 +135,7 @@ class ScorePart:
     token_centroids: np.ndarray | None
     classes: int
     clusters: int
+    heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Score one part."""
@@ -143,7 +147,11 @@ class ScorePart:
         image_ids = list(sets["initial"])
         columns: dict[str, Any] = {"image_id": image_ids}
         for name, predicted in sets.items():
-            cells = [self._count(truth.get(image_id), predicted.get(image_id)) for image_id in image_ids]
+            cells = []
+            for number, image_id in enumerate(image_ids):
+                if number % BEAT_EVERY == 0:
+                    self.heartbeat.beat()
+                cells.append(self._count(truth.get(image_id), predicted.get(image_id)))
             columns[name] = list_column(cells, schemas.CONFUSION_CELL)
         table = pa.table(columns, schema=schemas.confusion(list(sets)))
         return table.append_column("part", pa.array([part] * len(table), pa.string()))

@@ -13,7 +13,7 @@ from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.masks import NOISE_8, decode_labels, encode_palette_png, palette
 from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stages.heartbeat import Heartbeat
+from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
 from datus2_ray.stages.parts import map_parts, run_stage
 
 VERSION = 2
@@ -39,7 +39,7 @@ def export_png(context: RunContext, clusters: int, masks: Mapping[str, Commit]) 
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         tables = {name: context.folder.path("masks", name) for name in masks}
-        return map_parts(parts, WritePng(tables, context.folder.path("png"), clusters))
+        return map_parts(parts, WritePng(tables, context.folder.path("png"), clusters, heartbeat))
 
     run_stage(context, "export", "png", stamp, next(iter(masks.values())).parts, build)
 
@@ -56,18 +56,24 @@ class WritePng:
         URI of the folder for the files.
     clusters : int
         K.
+    heartbeat : Heartbeat
+        Told as the files are written.
     """
 
     masks: dict[str, str]
     folder: str
     clusters: int
+    heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Write one part's files; an image id may hold slashes and then makes folders, but never leaves the folder."""
         part = block["part"][0].as_py()
         files: dict[str, list[str]] = {}
         for name, uri in self.masks.items():
-            for row in storage.read_table(storage.join(uri, part), ["image_id", "mask"]).to_pylist():
+            of_set = storage.read_table(storage.join(uri, part), ["image_id", "mask"])
+            for number, row in enumerate(of_set.to_pylist()):
+                if number % BEAT_EVERY == 0:
+                    self.heartbeat.beat()
                 file = storage.join(name, f"{row['image_id']}.png")
                 storage.write_bytes(storage.join(self.folder, file), self._encode(row["mask"]))
                 files.setdefault(row["image_id"], []).append(file)

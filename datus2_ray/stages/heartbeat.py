@@ -17,6 +17,9 @@ import ray
 
 from datus2_ray.errors import DatusError
 
+#: Images between two signs of life from a task that goes through those of a part.
+BEAT_EVERY = 16
+
 #: Seconds between two looks at the heartbeat.
 LOOK_EVERY = 2.0
 

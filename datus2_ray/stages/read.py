@@ -12,12 +12,9 @@ import pyarrow as pa
 from datus2_ray.core import images
 from datus2_ray.errors import ImageError
 from datus2_ray.images_table import ImagesTable
-from datus2_ray.stages.heartbeat import Heartbeat
+from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
 
 T = TypeVar("T")
-
-#: Images between two signs of life from a task that decodes them.
-BEAT_EVERY = 16
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pyarrow as pa
 from datus2_ray import datasets, schemas, storage
 from datus2_ray.core import images, masks
 from datus2_ray.errors import ImageError, MissingFileError
-from datus2_ray.stages.heartbeat import Heartbeat
-from datus2_ray.stages.read import BEAT_EVERY, with_faults
+from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
+from datus2_ray.stages.read import with_faults
 
 #: Files read at a time: from an object store each is a round trip.
 READ_THREADS = 8

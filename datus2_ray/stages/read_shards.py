@@ -14,8 +14,8 @@ from datus2_ray.datasets.layout import check_id, quote_id
 from datus2_ray.errors import ImageError
 from datus2_ray.image_shards import ShardColumns, Slice, name_rows, read_slice
 from datus2_ray.sources import slice_of
-from datus2_ray.stages.heartbeat import Heartbeat
-from datus2_ray.stages.read import BEAT_EVERY, with_faults
+from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
+from datus2_ray.stages.read import with_faults
 from datus2_ray.stages.read_files import check_image
 
 

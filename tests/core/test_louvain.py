@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import networkx as nx
@@ -104,6 +105,20 @@ def test_compiled_gives_scikit_networks_partition_of_a_weighted_graph(weights: n
     ours = louvain(graph, resolution=resolution)
     np.testing.assert_array_equal(ours.labels, theirs.labels)
     assert ours.modularity == pytest.approx(theirs.modularity, abs=1e-6)  # scikit-network's weights are float32
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_another_kind_of_number_counts_as_it_is_and_the_callers_graph_stays(kind: type) -> None:
+    rng = np.random.default_rng(0)
+    half = np.triu(rng.integers(0, 99, (60, 60)) * (rng.random((60, 60)) < 0.2)) / (1 if kind is np.int32 else 7)
+    sorted_graph = sp.csr_matrix((half + np.triu(half, 1).T).astype(kind))
+    order = np.concatenate([np.arange(b - 1, a - 1, -1) for a, b in itertools.pairwise(sorted_graph.indptr)])
+    graph = sp.csr_matrix((sorted_graph.data[order], sorted_graph.indices[order], sorted_graph.indptr))
+    before = graph.toarray()
+    theirs = louvain(graph, library="scikit-network")
+    np.testing.assert_array_equal(louvain(graph).labels, theirs.labels)
+    np.testing.assert_array_equal(graph.toarray(), before)
+    np.testing.assert_array_equal(louvain(before.astype(np.float64)).labels, theirs.labels)
 
 
 @given(graphs(weighted=False))

@@ -20,6 +20,7 @@ from datus2_ray.stages.baseline import baseline, read_baseline
 from datus2_ray.stages.cluster import cluster
 from datus2_ray.stages.discover import discover
 from datus2_ray.stages.evaluate import ScorePart, evaluate, sum_counts
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.ingest import ingest
 from datus2_ray.stages.label import label
 from datus2_ray.stages.parts import configure_ray_data
@@ -125,7 +126,8 @@ def test_images_without_ground_truth_are_not_scored(tmp_path: Path) -> None:
     for name, rows in (("images", images), ("initial", initial), ("refined", refined)):
         storage.write_table(f"{tables[name]}/p", pa.Table.from_pylist(rows, schema=schemas.MASKS))
     masks = {name: tables[name] for name in ("initial", "refined")}
-    counts = ScorePart(tables["images"], "", masks, None, classes=2, clusters=3)(pa.table({"part": ["p"]}))
+    score_part = ScorePart(tables["images"], "", masks, None, classes=2, clusters=3, heartbeat=Heartbeat())
+    counts = score_part(pa.table({"part": ["p"]}))
     cells = [[0, 0, 1], [1, 2, 1], [1, 3, 1]]
     assert counts["initial"].to_pylist() == [cells, None, cells]
     assert counts["refined"].to_pylist() == [[[0, 2, 1], [1, 1, 2]], None, []]
