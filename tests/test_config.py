@@ -30,7 +30,12 @@ def test_paper_is_the_default_and_says_what_the_method_says() -> None:
     config = load(FLAGS)
     discover = config.discover
     assert (discover.feature, discover.block, discover.tau, discover.resolution) == ("key", -1, 5, 1.0)
-    assert (discover.descriptor, discover.louvain, discover.input_size) == ("cls", "scikit-network", 224)
+    # compiled, in one order: scikit-network's partition to the last bit (tests/core/test_louvain.py).
+    assert (discover.louvain, discover.louvain_orders) == ("compiled", 1)
+    assert (discover.descriptor, discover.input_size) == ("cls", 224)
+    assert load(FLAGS, assignments=("discover.louvain=scikit-network",)).discover.louvain == "scikit-network"
+    with pytest.raises(UsageError, match="louvain_orders = 2 needs louvain = compiled"):
+        load(FLAGS, assignments=("discover.louvain=networkx", "discover.louvain_orders=2"))
     assert (config.cluster.algorithm, config.cluster.start) == ("lloyd", "k-means++")
     assert config.refine.steps <= 400
 
