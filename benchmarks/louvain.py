@@ -12,7 +12,6 @@ igraph is not among the project's dependencies: pip install igraph.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from collections.abc import Callable
@@ -21,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from real_images import evenly, parser
 from rich.console import Console
 from rich.table import Table
 
 from datus2_ray.core import images
 from datus2_ray.core.affinity import binary_affinity, pack
-from datus2_ray.core.backbone import DEFAULT_BACKBONE, Tap, load_backbone
+from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.louvain import Partition, louvain, modularity
 from datus2_ray.core.packed_bits import unpack
 
@@ -54,12 +54,9 @@ CHOICES: dict[str, Callable[[np.ndarray], Partition]] = {
 
 def make_graphs(folder: Path, count: int, size: int, backbone: str) -> list[np.ndarray]:
     """Make the graphs of some images, as packed bits."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in images.IMAGE_SUFFIXES)
-    if len(files) < count:
-        raise SystemExit(f"{folder} has {len(files)} images, fewer than {count}")
     model = load_backbone(backbone, input_size=size)
     graphs = []
-    for file in files[:: len(files) // count][:count]:
+    for file in evenly(folder, count):
         pixels = images.resize(images.decode(file.read_bytes()), size, size)
         keys = model.extract(torch.from_numpy(pixels[None]), [Tap("key")])[Tap("key")][0]
         graphs.append(pack(binary_affinity(keys)).numpy())
@@ -78,13 +75,9 @@ def measure(partition: Callable[[np.ndarray], Partition], graph: np.ndarray) -> 
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
-    parser.add_argument("--libraries", nargs="+", choices=list(CHOICES), default=list(CHOICES))
-    arguments = parser.parse_args()
+    flags = parser(__doc__, count=200)
+    flags.add_argument("--libraries", nargs="+", choices=list(CHOICES), default=list(CHOICES))
+    arguments = flags.parse_args()
     torch.set_num_threads(1)
     graphs = make_graphs(arguments.folder, arguments.images, arguments.size, arguments.backbone)
     louvain(graphs[0])  # compiles, or loads what was compiled

@@ -10,7 +10,6 @@ for the graph, scikit-network for Louvain, SciPy's labelling of each community f
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from collections import defaultdict
@@ -21,12 +20,13 @@ from typing import Any
 import numpy as np
 import scipy.ndimage
 import torch
+from real_images import evenly, parser
 from rich.console import Console
 from rich.table import Table
 
 from datus2_ray.core import images
 from datus2_ray.core.affinity import binary_affinity, pack
-from datus2_ray.core.backbone import DEFAULT_BACKBONE, Tap, load_backbone
+from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.crops import crops
 from datus2_ray.core.descriptors import mean_tokens
 from datus2_ray.core.louvain import louvain
@@ -76,20 +76,12 @@ def measure(file: Path, backbone: Any, size: int, own: dict[str, list[float]], o
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, count=100).parse_args()
     torch.set_num_threads(1)
-    files = sorted(file for file in arguments.folder.rglob("*") if file.suffix.lower() in images.IMAGE_SUFFIXES)
-    if len(files) < arguments.images:
-        raise SystemExit(f"{arguments.folder} has {len(files)} images, fewer than {arguments.images}")
     backbone = load_backbone(arguments.backbone, input_size=arguments.size)
     own: dict[str, list[float]] = defaultdict(list)
     other: dict[str, list[float]] = defaultdict(list)
-    chosen = files[:: len(files) // arguments.images][: arguments.images]
+    chosen = evenly(arguments.folder, arguments.images)
     measure(chosen[0], backbone, arguments.size, defaultdict(list), defaultdict(list))  # compiles, warms up
     for file in chosen:
         measure(file, backbone, arguments.size, own, other)

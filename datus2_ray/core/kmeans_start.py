@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.assignment import FloatArray, Metric, chunks, metric_rows, row_distances, workspace
+from datus2_ray.core.assignment import Metric, chunks, metric_rows
+from datus2_ray.core.distances import FloatArray, distances_to
 from datus2_ray.core.row_hash import sample_rows
 from datus2_ray.core.shard_rows import farthest_rows, rows_at
 from datus2_ray.core.shard_sums import Moments, partial_sums
@@ -130,13 +131,12 @@ def _draw(masses: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[
 
 def _distances(rows: NDArray[np.float64], centres: NDArray[np.intp], metric: Metric) -> NDArray[np.float64]:
     """Compute the distances of all rows to some of them, float64 [n, number of centres]."""
-    distances = np.empty((len(rows), len(centres)))
-    scratch = workspace(rows.shape[1])[0]
+    distances = np.empty((len(centres), len(rows)))
+    # A chunk stays in the core's own cache while all centres are looked at.
     for chunk in chunks(len(rows)):
-        part = rows[chunk]
-        for column, centre in enumerate(centres):
-            distances[chunk, column] = row_distances(part, rows[centre], metric, scratch[: len(part)])
-    return distances
+        for number, centre in enumerate(centres):
+            distances_to(rows[chunk], rows[centre], metric == "spherical", distances[number, chunk])
+    return distances.T
 
 
 def kmeans_parallel(

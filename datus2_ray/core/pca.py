@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.assignment import BLAS, FloatArray, chunks
+from datus2_ray.core.assignment import BLAS, chunks
+from datus2_ray.core.distances import FloatArray
 from datus2_ray.core.shard_sums import moments
 from datus2_ray.core.shards import Shard, Shards, combined
 from datus2_ray.errors import UsageError

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.assignment import FloatArray, Metric, assign, metric_rows
+from datus2_ray.core.assignment import Metric, assign, metric_rows
+from datus2_ray.core.distances import FloatArray
 from datus2_ray.core.row_hash import row_uniform
 from datus2_ray.core.shards import Shard, Shards, own_rows
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
-from datus2_ray.core.assignment import BLAS, Metric, chunks, metric_rows, nearest, workspace
+from datus2_ray.core.assignment import BLAS, Assignment, Metric, chunks, metric_rows
+from datus2_ray.core.distances import add_rows
 from datus2_ray.core.shards import Shard, own_rows
 
 
@@ -113,20 +113,15 @@ def partial_sums(
     PartialSums
     """
     own = None if rows is None else own_rows(shard, rows)
+    assignment = Assignment(centroids, metric)
     clusters = len(centroids)
-    total = PartialSums(np.zeros(centroids.shape), np.zeros(clusters), np.zeros(clusters, np.int64), 0.0)
-    work, scratch = workspace(shard.x.shape[1])
+    sums, totals, counts, inertia = np.zeros(centroids.shape), np.zeros(clusters), np.zeros(clusters, np.int64), 0.0
     with BLAS.limit(limits=1):
         for chunk in chunks(len(shard.x) if own is None else len(own)):
             at = chunk if own is None else own[chunk]
-            x, weights = metric_rows(shard.x[at], metric, work), shard.weights[at]
-            labels, distances = nearest(x, centroids, metric, scratch)
-            # A sparse product adds row after row, so its rounding does not depend on the number of threads.
-            membership = scipy.sparse.csc_array((weights, labels, np.arange(len(x) + 1)), shape=(clusters, len(x)))
-            total += PartialSums(
-                membership @ x,
-                np.bincount(labels, weights, clusters).astype(np.float64),
-                np.bincount(labels, minlength=clusters),
-                float((weights * distances).sum()),
-            )
-    return total
+            found, weights = assignment.nearest(shard.x[at]), shard.weights[at]
+            add_rows(found.rows, weights / found.lengths, found.labels, sums)
+            totals += np.bincount(found.labels, weights, clusters)
+            counts += np.bincount(found.labels, minlength=clusters)
+            inertia += float((weights * found.distances).sum())
+    return PartialSums(sums, totals, counts, inertia)

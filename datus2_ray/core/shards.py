@@ -16,7 +16,7 @@ from typing import Concatenate, ParamSpec, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.assignment import FloatArray
+from datus2_ray.core.distances import FloatArray
 
 P = ParamSpec("P")
 T = TypeVar("T")

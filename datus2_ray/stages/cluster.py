@@ -20,7 +20,7 @@ from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

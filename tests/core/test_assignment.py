@@ -88,3 +88,36 @@ def test_far_from_the_origin_labels_are_still_those_of_the_true_distances():
     x = (1000 + rng.integers(-64, 64, (500, 16)) / 64).astype(np.float32)
     centroids = 1000 + rng.integers(-64, 64, (6, 16)) / 64
     assert (assign(x, centroids)[0] == naive(x, centroids, "euclidean").argmin(axis=1)).all()
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["euclidean", "spherical"]),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(-45, 45),
+    st.integers(-45, 45),
+    st.integers(0, 2**32 - 1),
+)
+def test_rows_and_centroids_of_any_magnitude_get_the_nearest(metric, dtype, magnitude, spread, seed):
+    # Where float32 overflows, underflows or cannot tell centroids apart, the product rules nothing out.
+    rng = np.random.default_rng(seed)
+    scale = 10.0**magnitude if dtype is np.float64 else 10.0 ** (magnitude * 0.8)
+    x = (rng.standard_normal((40, 12)) * scale).astype(dtype)
+    middle = rng.standard_normal(12) * scale
+    centroids = middle + rng.standard_normal((5, 12)) * scale * 10.0 ** min(spread / 5, 1)
+    expected = naive(x, centroids, metric)
+    labels, distances = assign(x, centroids, metric)
+    chosen = expected[np.arange(len(x)), labels]
+    np.testing.assert_allclose(chosen, expected.min(axis=1), rtol=1e-11, atol=1e-15 if metric == "spherical" else 0)
+    np.testing.assert_allclose(distances, chosen, rtol=1e-11, atol=1e-14 if metric == "spherical" else 0)
+
+
+@pytest.mark.parametrize("dimensions", [31, 32, 33, 64, 100])
+def test_distances_add_all_their_terms_whatever_the_dimensions(dimensions):
+    rng = np.random.default_rng(3)
+    x = rng.integers(-8, 8, (50, dimensions)).astype(np.float32)
+    centroids = rng.integers(-8, 8, (7, dimensions)).astype(np.float64)
+    labels, distances = assign(x, centroids)
+    expected = ((x[:, None] - centroids) ** 2).sum(axis=2)  # whole numbers: every sum is exact
+    assert (labels == expected.argmin(axis=1)).all()
+    assert (distances == expected.min(axis=1)).all()

@@ -1,0 +1,27 @@
+"""The arguments that benchmarks on real images share, and which images of a folder they take."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from datus2_ray.core import images
+from datus2_ray.core.backbone import DEFAULT_BACKBONE
+
+
+def parser(description: str | None, count: int) -> argparse.ArgumentParser:
+    """Make a parser of ``FOLDER [--images N] [--size S] [--backbone NAME]``."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("folder", type=Path)
+    made.add_argument("--images", type=int, default=count)
+    made.add_argument("--size", type=int, default=224)
+    made.add_argument("--backbone", default=DEFAULT_BACKBONE)
+    return made
+
+
+def evenly(folder: Path, count: int) -> list[Path]:
+    """Take images evenly from all that lie below a folder, in the order of their names."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in images.IMAGE_SUFFIXES)
+    if len(files) < count:
+        raise SystemExit(f"{folder} has {len(files)} images, fewer than {count}")
+    return files[:: len(files) // count][:count]
