@@ -49,6 +49,9 @@ class DiscoverConfig(StageConfig):
     """Discover: images → ``segments/``."""
 
     input_size: int = Field(224, ge=32, description="Side of the square that the backbone sees, in pixels.")
+    reduced_decoding: bool = Field(
+        False, description="Decode JPEGs at 1/2, 1/4 or 1/8 where input_size allows: faster, pixels differ a little."
+    )
     feature: Literal["key", "query", "value", "token"] = Field("key", description="Patch vectors that span the graph.")
     block: int = Field(-1, description="Transformer block they are taken from; -1 is the last.")
     louvain: Literal["compiled", "scikit-network", "networkx", "python-louvain"] = Field(

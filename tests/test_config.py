@@ -51,7 +51,7 @@ def test_paper_is_the_default_and_says_what_the_method_says() -> None:
         ({"assignments": ("discover=3",)}, "setting discover = 3"),
         ({"assignments": ("preset=demo",)}, "a preset is chosen by --preset"),
         ({"assignments": ("discover.tau=[",)}, "the value is not YAML"),
-        ({"preset": "papre"}, "unknown preset 'papre'; there are demo, paper"),
+        ({"preset": "papre"}, "unknown preset 'papre'; there are demo, fast, paper"),
         ({"config_file": "/nowhere.yaml"}, "cannot read /nowhere.yaml"),
     ],
 )
@@ -102,7 +102,7 @@ def test_every_field_has_a_line_of_help_and_every_preset_loads() -> None:
     for model in models:
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name}"
-    assert preset_names() == ["demo", "paper"]
+    assert preset_names() == ["demo", "fast", "paper"]
     for preset in preset_names():
         assert load(FLAGS, preset=preset).preset == preset
 

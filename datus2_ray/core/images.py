@@ -32,7 +32,7 @@ _TRANSPOSING = range(5, 9)
 _PNG_METADATA = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
+def decode(data: bytes, least_side: int | None = None) -> NDArray[np.uint8]:
     """Decode an image to 8-bit RGB, upright.
 
     Grey, palette, CMYK (also Adobe's inverted JPEG), YCbCr and LAB become RGB. Transparent pixels are laid over white,
@@ -45,6 +45,10 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     ----------
     data : bytes
         A JPEG, PNG, BMP, GIF, TIFF or WebP file.
+    least_side : int, optional
+        Let libjpeg leave out what only a larger picture needs: a JPEG whose sides are 2, 4 or 8 times as long, or more,
+        is decoded at a half, a quarter or an eighth of its size. Its pixels are then block means, not what resizing the
+        whole picture gives, and not bitwise the same with another libjpeg.
 
     Returns
     -------
@@ -60,6 +64,8 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     with reading():
         image = open_image(data)
         check_sides(image.height, image.width)
+        if least_side is not None:
+            image.draft(None, (least_side, least_side))  # does nothing for other formats
         image.load()
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)

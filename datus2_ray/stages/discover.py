@@ -67,7 +67,7 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         tokens = keep_tokens or not crops
-        read = ReadImages(ImagesTable.of(context.folder), config.input_size, heartbeat)
+        read = ReadImages(ImagesTable.of(context.folder), config.input_size, heartbeat, config.reduced_decoding)
         parts = map_parts(parts, read)
         parts = map_parts(parts, EmbedImages, pool, backbone, config, device, tokens, heartbeat)
         parts = map_parts(parts, FindSegments(config, context.config.seed))

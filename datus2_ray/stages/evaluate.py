@@ -19,7 +19,7 @@ from datus2_ray.core.masks import decode_labels, upsample_nearest
 from datus2_ray.core.scoring import confusion_matrix, score
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stages.baseline import read_baseline
-from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.label import paint
 from datus2_ray.stages.parts import map_parts, run_stage
 
@@ -147,11 +147,8 @@ class ScorePart:
         image_ids = list(sets["initial"])
         columns: dict[str, Any] = {"image_id": image_ids}
         for name, predicted in sets.items():
-            cells = []
-            for number, image_id in enumerate(image_ids):
-                if number % BEAT_EVERY == 0:
-                    self.heartbeat.beat()
-                cells.append(self._count(truth.get(image_id), predicted.get(image_id)))
+            pairs = ((truth.get(image_id), predicted.get(image_id)) for image_id in self.heartbeat.through(image_ids))
+            cells = [self._count(*pair) for pair in pairs]
             columns[name] = list_column(cells, schemas.CONFUSION_CELL)
         table = pa.table(columns, schema=schemas.confusion(list(sets)))
         return table.append_column("part", pa.array([part] * len(table), pa.string()))

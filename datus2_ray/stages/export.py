@@ -13,7 +13,7 @@ from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.masks import NOISE_8, decode_labels, encode_palette_png, palette
 from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.parts import map_parts, run_stage
 
 VERSION = 2
@@ -71,9 +71,7 @@ class WritePng:
         files: dict[str, list[str]] = {}
         for name, uri in self.masks.items():
             of_set = storage.read_table(storage.join(uri, part), ["image_id", "mask"])
-            for number, row in enumerate(of_set.to_pylist()):
-                if number % BEAT_EVERY == 0:
-                    self.heartbeat.beat()
+            for row in self.heartbeat.through(of_set.to_pylist()):
                 file = storage.join(name, f"{row['image_id']}.png")
                 storage.write_bytes(storage.join(self.folder, file), self._encode(row["mask"]))
                 files.setdefault(row["image_id"], []).append(file)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import ray
 
 from datus2_ray.errors import DatusError
+
+T = TypeVar("T")
 
 #: Images between two signs of life from a task that goes through those of a part.
 BEAT_EVERY = 16
@@ -47,6 +49,13 @@ class Heartbeat:
     def beat(self) -> None:
         """Tell that some work was done; costs no waiting."""
         self._counter.beat.remote()
+
+    def through(self, items: Iterable[T]) -> Iterator[T]:
+        """Pass on what a task goes through, and beat before the first and every sixteenth."""
+        for number, item in enumerate(items):
+            if number % BEAT_EVERY == 0:
+                self.beat()
+            yield item
 
     def beats(self) -> int:
         """Give the number of beats so far."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from datus2_ray.core import images
 from datus2_ray.errors import ImageError
 from datus2_ray.images_table import ImagesTable
-from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
+from datus2_ray.stages.heartbeat import Heartbeat
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ class ReadImages:
         Side of the square, in pixels.
     heartbeat : Heartbeat
         Told as the images are decoded.
+    reduced : bool
+        Whether a JPEG is decoded at a fraction of its size where that is enough for `size`.
 
     Notes
     -----
@@ -40,6 +42,7 @@ class ReadImages:
     table: ImagesTable
     size: int
     heartbeat: Heartbeat
+    reduced: bool = False
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
@@ -47,11 +50,10 @@ class ReadImages:
         table = self.table.read(part, ["image_id", "height", "width", "image"])
         pixels: list[bytes | None] = []
         faults: list[ImageError | None] = []
-        for number, data in enumerate(table["image"].to_pylist()):
-            if number % BEAT_EVERY == 0:
-                self.heartbeat.beat()
+        for data in self.heartbeat.through(table["image"].to_pylist()):
             try:
-                pixels.append(images.resize(images.decode(data), self.size, self.size).tobytes())
+                decoded = images.decode(data, self.size if self.reduced else None)
+                pixels.append(images.resize(decoded, self.size, self.size).tobytes())
                 faults.append(None)
             except ImageError as fault:
                 pixels.append(None)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from datus2_ray import datasets, schemas, storage
 from datus2_ray.core import images, masks
 from datus2_ray.errors import ImageError, MissingFileError
-from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import with_faults
 
 #: Files read at a time: from an object store each is a round trip.
@@ -46,9 +46,7 @@ class ReadFiles:
         faults: list[ImageError | None] = []
         with ThreadPoolExecutor(READ_THREADS) as threads:
             read = (threads.map(self._bytes, part[name]) for name in ("image", "mask"))
-            for number, (image_id, image, mask) in enumerate(zip(part["image_id"], *read, strict=True)):
-                if number % BEAT_EVERY == 0:
-                    self.heartbeat.beat()
+            for image_id, image, mask in self.heartbeat.through(zip(part["image_id"], *read, strict=True)):
                 try:
                     rows.append(self._row(image_id, image, mask))
                     faults.append(None)

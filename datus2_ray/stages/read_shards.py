@@ -14,7 +14,7 @@ from datus2_ray.datasets.layout import check_id, quote_id
 from datus2_ray.errors import ImageError
 from datus2_ray.image_shards import ShardColumns, Slice, name_rows, read_slice
 from datus2_ray.sources import slice_of
-from datus2_ray.stages.heartbeat import BEAT_EVERY, Heartbeat
+from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import with_faults
 from datus2_ray.stages.read_files import check_image
 
@@ -77,12 +77,8 @@ class ReadShard:
             named = columns[self.columns.image_id]
             ids = [quote_id(str(name)) if name is not None else ids[i] for i, name in enumerate(named)]
         masks = columns[self.columns.mask] if self.columns.mask else [None] * len(ids)
-        checked = []
-        for number, row in enumerate(zip(ids, columns[self.columns.image], masks, strict=True)):
-            if number % BEAT_EVERY == 0:
-                self.heartbeat.beat()
-            checked.append(self._check(*row))
-        return checked
+        rows = zip(ids, columns[self.columns.image], masks, strict=True)
+        return [self._check(*row) for row in self.heartbeat.through(rows)]
 
     def _check(
         self, image_id: str, image: bytes | None, mask: bytes | None

@@ -274,3 +274,29 @@ def test_real_photographs(real_data: Path) -> None:
                 np.testing.assert_array_equal(decode(data), np.asarray(image.convert("RGB")))
             assert probe(data) == decode(data).shape[:2]
             assert kind_of(data[: len(data) * 2 // 3]) == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(447, 900, (447, 900)), (448, 600, (224, 300)), (897, 1793, (225, 449)), (3000, 4000, (375, 500))],
+)
+def test_a_jpeg_may_be_decoded_at_a_fraction_of_its_size(height: int, width: int, expected: tuple[int, int]) -> None:
+    data = encoded(Image.fromarray(picture(height, width)), "JPEG", quality=95)
+    reduced = decode(data, 224)
+    assert reduced.shape == (*expected, 3)
+    whole = resize(decode(data), 224, 224).astype(int)
+    assert np.abs(resize(reduced, 224, 224) - whole).mean() < 3
+
+
+def test_a_reduced_jpeg_is_upright_and_its_damage_is_seen() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(picture(500, 1000)), "JPEG", exif=exif)
+    assert decode(data, 200).shape == (500, 250, 3)
+    assert kind_of(data[: len(data) // 2], lambda part: decode(part, 200)) == "unreadable"
+
+
+@pytest.mark.parametrize("codec", ["PNG", "WEBP", "TIFF"])
+def test_only_jpegs_are_reduced(codec: str) -> None:
+    data = encoded(Image.fromarray(picture(600, 600)), codec)
+    np.testing.assert_array_equal(decode(data, 64), decode(data))

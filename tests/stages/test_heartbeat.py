@@ -60,3 +60,11 @@ def test_rows_come_in_order_and_an_error_comes_through(ray_session: None) -> Non
     assert [next(passed)["n"], next(passed)["n"]] == [1, 2]
     with pytest.raises(ValueError, match="broken"):
         next(passed)
+
+
+def test_a_task_beats_while_it_goes_through_its_items(ray_session: None) -> None:
+    heartbeat = Heartbeat()
+    assert list(heartbeat.through(range(40))) == list(range(40))
+    assert heartbeat.beats() == 3
+    assert list(heartbeat.through([])) == []
+    assert heartbeat.beats() == 3
