@@ -4,8 +4,9 @@
 
 DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind of vector a patch of 8 x 8 pixels of
 the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained ViT;
-those of the packaged one, and of any other that is named. Hand-made vectors are scaled to unit deviation and clustered
-by Euclidean k-means, tokens by spherical k-means, both on the same 100,000 patches at most. A pixel takes the cluster
+those of the packaged one, and of any other that is named; and the mean of each one's tokens over all its blocks.
+Hand-made vectors are scaled to unit deviation; they and means of blocks are clustered by Euclidean k-means, tokens by
+spherical k-means, all on the same 100,000 patches at most. A pixel takes the cluster
 of the patch that covers it. One to one: K = classes, Hungarian matching. Many to one: K = 27, every cluster its most
 frequent class. Mean and deviation over seeds.
 """
@@ -42,6 +43,7 @@ SETS = {"SUIM, 8 classes": ("suim", "suim", "train_val"), "SUIM, 6 classes": ("s
         "CamVid, 11 classes": ("camvid", "camvid", "val")}  # fmt: skip
 
 UNTRAINED = "the same, untrained"
+MEAN = ", mean of all blocks"
 
 Vectors = NDArray[np.float32]
 
@@ -88,11 +90,15 @@ def load(name: str, device: str) -> Backbone:
     return backbone
 
 
-def token_vectors(backbone: Backbone, images: list[Path], feature: str) -> Vectors:
-    """Give the patch vectors of a backbone's last block."""
-    tap = Tap(feature)  # type: ignore[arg-type]
-    found = [backbone.extract(torch.from_numpy(pixels), [tap])[tap].half().cpu() for pixels in batches(images, SIZE)]
-    return torch.cat(found).flatten(0, 1).float().numpy()
+def token_vectors(backbone: Backbone, images: list[Path]) -> dict[str, Vectors]:
+    """Give the patch tokens of a backbone's last block, and their mean over all blocks."""
+    taps = [Tap("token", block) for block in range(backbone.depth)]
+    last, mean = [], []
+    for pixels in batches(images, SIZE):
+        found = backbone.extract(torch.from_numpy(pixels), taps)
+        last.append(found[taps[-1]].half().cpu())
+        mean.append((sum(found.values()) / len(taps)).half().cpu())  # type: ignore[union-attr]
+    return {name: torch.cat(part).flatten(0, 1).float().numpy() for name, part in (("", last), (MEAN, mean))}
 
 
 def hand_vectors(images: list[Path], kind: str) -> Vectors:
@@ -148,12 +154,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--backbone", action="append", default=[])
     parser.add_argument("--only", action="store_true", help="Leave out the rows that need no named backbone.")
-    parser.add_argument("--feature", default="token")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    device = arguments.device
     named = arguments.backbone if arguments.only else [UNTRAINED, DEFAULT_BACKBONE, *arguments.backbone]
     hand = [] if arguments.only else ["RGB", "RGB, x, y", "RGB, gradient, x, y"]
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
@@ -163,18 +169,16 @@ def main() -> None:
         images, masks = read_images(arguments.data, next(iter(sets.values())), folder, split, arguments.limit)
         counts = {title: pixel_counts(dataset, images, masks, GRID) for title, dataset in sets.items()}
         for name in [*hand, *named]:
-            if name in hand:
-                vectors, metric = hand_vectors(images, name), "euclidean"
-            else:
-                backbone = load(name, arguments.device)
-                vectors, metric = token_vectors(backbone, images, arguments.feature), "spherical"
-            for title in sets:
-                values = measure(vectors, counts[title], metric, arguments.seeds)  # type: ignore[arg-type]
-                results.setdefault(title, {})[name] = values
-                print(title, name, {key: round(float(np.mean(value)), 1) for key, value in values.items()})
+            kinds = {"": hand_vectors(images, name)} if name in hand else token_vectors(load(name, device), images)
+            for kind, vectors in kinds.items():
+                metric: Metric = "euclidean" if name in hand or kind == MEAN else "spherical"
+                for title in sets:
+                    values = measure(vectors, counts[title], metric, arguments.seeds)
+                    results.setdefault(title, {})[name + kind] = values
+                    print(title, name + kind, {key: round(float(np.mean(value)), 1) for key, value in values.items()})
     for title, rows in results.items():
         show(title, rows)
-    print(f"{arguments.seeds} seeds, {platform.processor() or platform.machine()}, {arguments.device}")
+    print(f"{arguments.seeds} seeds, {platform.processor() or platform.machine()}, {device}")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
 

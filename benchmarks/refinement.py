@@ -1,0 +1,133 @@
+"""The refinement under Ray Train against a plain PyTorch loop on data that lies decoded in memory, in one run.
+
+    python benchmarks/refinement.py [--images N] [--repeats R]
+
+Both train the same DeepLabV3 from the same weights on the same initial masks of rendered scenes, with the same
+augmentation, optimiser and batch, and validate after every epoch. Ours also decodes the images, pass after pass, and
+writes checkpoints, with as many workers as it takes by itself; the loop is one process with a thread a CPU. Of ours the
+time of 5 and of 10 epochs is measured: the difference is the steady state, the rest is the start of Ray Train and its
+workers, shown apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from datus2_ray import storage
+from datus2_ray.config import load
+from datus2_ray.context import RunContext
+from datus2_ray.core.augmentation import augment
+from datus2_ray.core.segmenter import build_segmenter, from_bytes, pixel_cross_entropy, to_bytes
+from datus2_ray.datasets.demo import write_demo
+from datus2_ray.ray_session import start_ray
+from datus2_ray.run_folder import Commit
+from datus2_ray.stages.refine_data import Pair, stack
+from datus2_ray.stages.refine_plan import Training
+
+CLUSTERS = 6
+
+#: refine makes 5 to 10 epochs of its steps, one pass over the images each: at both ends they are equally long.
+EPOCHS = 5
+
+
+def decoded(training: Training, share: int) -> list[Pair]:
+    """Decode a share's images and masks as the refinement does, without Ray."""
+    read = training.read(share)
+    pairs = []
+    for part in training.parts:
+        block = read(pa.table({"part": [part]}))
+        for image, mask in zip(block["image"].to_pylist(), block["mask"].to_pylist(), strict=True):
+            pixels = torch.frombuffer(bytearray(image), dtype=torch.uint8).view(read.size, read.size, 3)
+            labels = torch.frombuffer(bytearray(mask), dtype=torch.uint8).view(read.size, read.size)
+            pairs.append((pixels.permute(2, 0, 1).numpy(), labels.numpy()))
+    return pairs
+
+
+def plain_loop(training: Training, start: bytes) -> float:
+    """Seconds of a loop that a user would write, over all of the training's images and steps."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    batch = training.batch_size * training.workers
+    shares = range(training.workers)
+    pairs = [pair for share in shares for pair in decoded(training, share)]
+    held_out = [pair for share in shares for pair in decoded(training, training.workers + share)]
+    model = from_bytes(start)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    generator = torch.Generator().manual_seed(0)
+    begin = time.perf_counter()
+    for step in range(training.steps):
+        model.train()
+        chosen = torch.randint(len(pairs), (batch,), generator=generator).tolist()
+        images, masks = augment(*map(torch.from_numpy, stack([pairs[i] for i in chosen])), generator)
+        loss, pixels = pixel_cross_entropy(model(images), masks)
+        optimiser.zero_grad()
+        (loss / pixels.clamp(min=1)).backward()
+        optimiser.step()
+        if (step + 1) % training.epoch_steps == 0:
+            model.eval()
+            with torch.no_grad():
+                for first in range(0, len(held_out), batch):
+                    images, masks = map(torch.from_numpy, stack(held_out[first : first + batch]))
+                    pixel_cross_entropy(model(images), masks)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--repeats", type=int, default=1)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        write_demo(Path(scratch) / "in", arguments.images, seed=0)
+        start_ray(600)
+        from datus2_ray.stages.cluster import cluster
+        from datus2_ray.stages.discover import discover
+        from datus2_ray.stages.ingest import ingest
+        from datus2_ray.stages.label import label
+        from datus2_ray.stages.refine import plan_training, refine
+
+        def opened(steps: int) -> RunContext:
+            flags = {"source": f"{scratch}/in/images", "out": f"{scratch}/out", "clusters": CLUSTERS}
+            return RunContext.open(load(flags, assignments=("discover.descriptor=tokens", f"refine.steps={steps}")))
+
+        context = opened(1)
+        images = ingest(context)
+        segments = discover(context, images, keep_tokens=False)
+        cluster(context, segments, CLUSTERS)
+        masks: Commit = label(context, segments, context.folder)
+        batch = context.config.refine.batch_size
+        steps = EPOCHS * (int(arguments.images * (1 - context.config.refine.held_out)) // batch)
+
+        ours: dict[int, list[float]] = {steps: [], 2 * steps: []}
+        plain: list[float] = []
+        for _ in range(arguments.repeats):
+            for count in ours:
+                training_context = opened(count)
+                training, _, spec = plan_training(training_context, CLUSTERS, masks, "cpu")
+                storage.remove(training_context.folder.path("refine"))
+                begin = time.perf_counter()
+                refine(training_context, CLUSTERS, masks.fingerprint)
+                ours[count].append(time.perf_counter() - begin)
+            plain.append(plain_loop(training, to_bytes(build_segmenter(spec, 0))))
+    short, long = (statistics.median(seconds) for seconds in ours.values())
+    loop = statistics.median(plain) / (2 * steps)
+    steady = (long - short) / steps
+    print(f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}; {spec.encoder}, {arguments.images} "
+          f"images, batches of {batch}, {training.workers} workers")  # fmt: skip
+    print(f"plain loop, {2 * steps} steps:          {loop:.3f} s a step")
+    print(f"refine, steady ({steps} steps more):  {steady:.3f} s a step, {steady / loop:.2f} of the loop")
+    print(f"refine, whole of {2 * steps} steps:     {long:.1f} s, {long / (2 * steps) / loop:.2f} of the loop; start "
+          f"{short - steps * steady:.1f} s")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
