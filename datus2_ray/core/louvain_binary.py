@@ -27,8 +27,25 @@ def unpack_rows(packed: np.ndarray, n: int) -> np.ndarray:
 
 
 @compiled
+def sums_of_links(n: int, link: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sum 0 … n links of this weight one after the other, as a loop over them rounds: float64 and float32 (n + 1,)."""
+    sums = np.zeros(n + 1)
+    sums32 = np.zeros(n + 1, dtype=np.float32)
+    for count in range(n):
+        sums[count + 1] = sums[count] + link
+        sums32[count + 1] = sums32[count] + np.float32(link)
+    return sums, sums32
+
+
+@compiled
 def partition_binary(
-    rows: np.ndarray, order: np.ndarray, degrees: np.ndarray, resolution: float, tolerance: float
+    rows: np.ndarray,
+    order: np.ndarray,
+    degrees: np.ndarray,
+    sums: np.ndarray,
+    sums32: np.ndarray,
+    resolution: float,
+    tolerance: float,
 ) -> tuple[np.ndarray, float]:
     """Partition an undirected graph whose links all weigh the same, visiting its nodes in one order.
 
@@ -40,6 +57,8 @@ def partition_binary(
         In which order nodes are visited, int64, shape (N,).
     degrees : ndarray
         Links of every node, int64, shape (N,).
+    sums, sums32 : ndarray
+        As :func:`sums_of_links` gives them; a link's weight is its share of all.
     resolution, tolerance : float
         As in scikit-network, where both tolerances are the same here.
 
@@ -51,12 +70,6 @@ def partition_binary(
         Newman's modularity at this resolution.
     """
     n, total = len(degrees), degrees.sum()
-    link = 1.0 / total
-    sums = np.zeros(n + 1)
-    sums32 = np.zeros(n + 1, dtype=np.float32)
-    for count in range(n):
-        sums[count + 1] = sums[count] + link
-        sums32[count + 1] = sums32[count] + np.float32(link)
     weights = degrees / total
     labels, increase, slots, counts = optimize_binary(
         rows, order, weights.astype(np.float32), sums32, np.float32(resolution), np.float32(tolerance)
@@ -114,9 +127,10 @@ def louvain_binary(
             degrees[i] += rows[i, j]
     if degrees.sum() == 0:
         return np.arange(n), 0.0
-    labels, modularity = partition_binary(rows, orders[0], degrees, resolution, tolerance)
-    for number in range(1, len(orders)):
-        other, other_modularity = partition_binary(rows, orders[number], degrees, resolution, tolerance)
-        if other_modularity > modularity:
-            labels, modularity = other, other_modularity
-    return labels, modularity
+    sums, sums32 = sums_of_links(n, 1.0 / degrees.sum())
+    best, highest = degrees, -np.inf
+    for number in range(len(orders)):
+        labels, modularity = partition_binary(rows, orders[number], degrees, sums, sums32, resolution, tolerance)
+        if modularity > highest:
+            best, highest = labels, modularity
+    return best, highest

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from datus2_ray.core.compiled import compiled
+from datus2_ray.core.louvain_gain import gain_without, is_better
 from datus2_ray.core.louvain_merge import aggregate, renumber
 
 
@@ -43,7 +44,6 @@ def optimize(
         Gain of modularity.
     """
     n = len(weights)
-    two = np.float32(2)
     labels = np.arange(n)
     community_weights = weights.copy()
     links = np.zeros(n, dtype=np.float32)  # of the current node to each community
@@ -66,17 +66,12 @@ def optimize(
                     loop += data[p]
             weight = weights[i]
             pull = resolution * weight
-            leaving = two * (links[own] - loop)
-            leaving -= pull * (community_weights[own] - weight)
-            leaving -= pull * (community_weights[own] - weight)
+            leaving = gain_without(links[own] - loop, pull, community_weights[own] - weight)
             best, best_gain = own, np.float32(0)
             for m in range(count):
                 label = met[m]
-                gain = two * links[label]
-                gain -= pull * community_weights[label]
-                gain -= pull * community_weights[label]
-                gain -= leaving
-                if gain > best_gain or (gain == best_gain and best != own and label < best):
+                gain = gain_without(links[label], pull, community_weights[label]) - leaving
+                if is_better(gain, label, best_gain, best, own):
                     best, best_gain = label, gain
                 links[label] = 0
             links[own] = 0

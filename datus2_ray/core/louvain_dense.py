@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from datus2_ray.core.compiled import compiled
+from datus2_ray.core.louvain_gain import gain_without, is_better
 
 
 @compiled
@@ -62,7 +63,6 @@ def optimize_binary(
         Links of every node to the communities that have a row, uint16.
     """
     n = len(weights)
-    two = np.float32(2)
     labels = np.arange(n)
     community_weights = weights.copy()
     slots = np.full(n, -1, dtype=np.int64)
@@ -87,28 +87,20 @@ def optimize_binary(
             weight = weights[i]
             pull = resolution * weight
             links = counts[slots[own], i] if slots[own] >= 0 else rows[own, i]
-            leaving = two * (link_sums[links] - link_sums[rows[i, i]])
-            leaving -= pull * (community_weights[own] - weight)
-            leaving -= pull * (community_weights[own] - weight)
+            leaving = gain_without(link_sums[links] - link_sums[rows[i, i]], pull, community_weights[own] - weight)
             best, best_gain = own, np.float32(0)
             for slot in range(used):
                 links = counts[slot, i]
                 label = names[slot]
                 if links > 0 and label != own:
-                    gain = two * link_sums[links]
-                    gain -= pull * community_weights[label]
-                    gain -= pull * community_weights[label]
-                    gain -= leaving
-                    if gain > best_gain or (gain == best_gain and best != own and label < best):
+                    gain = gain_without(link_sums[links], pull, community_weights[label]) - leaving
+                    if is_better(gain, label, best_gain, best, own):
                         best, best_gain = label, gain
             label = following[n]
             while label != n:
                 if label != own and rows[i, label]:
-                    gain = two * link_sums[1]
-                    gain -= pull * community_weights[label]
-                    gain -= pull * community_weights[label]
-                    gain -= leaving
-                    if gain > best_gain or (gain == best_gain and best != own and label < best):
+                    gain = gain_without(link_sums[1], pull, community_weights[label]) - leaving
+                    if is_better(gain, label, best_gain, best, own):
                         best, best_gain = label, gain
                     elif gain < best_gain or gain <= 0:
                         break  # the others weigh as much or more
