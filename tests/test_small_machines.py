@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 #: Seconds within which all commands of a machine must end; the stages' own guard against a hang is set lower.
-LIMIT = 840
+LIMIT = 1740
 
 #: Does commands one after the other on a Ray of so many CPUs; what runs do not share is the actors, not Ray itself.
 COMMANDS = """
@@ -66,6 +66,7 @@ def outcomes(scenes: Path, out: Path, cpus: int, *commands: tuple[str, ...]) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LIMIT + 60)
 def test_on_one_cpu_each_command_ends_or_is_refused(scenes: Path, tmp_path: Path) -> None:
     done = outcomes(
         scenes,
@@ -87,6 +88,7 @@ def test_on_one_cpu_each_command_ends_or_is_refused(scenes: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LIMIT + 60)
 def test_on_two_cpus_each_command_ends(scenes: Path, tmp_path: Path) -> None:
     run, pretrained = outcomes(
         scenes,
