@@ -69,8 +69,14 @@ class DiscoverConfig(StageConfig):
         None, description="CNN for descriptor=cnn: a timm name, file or s3:// URI, or untrained:resnet50."
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Arithmetic of the forward passes.")
-    batch_size: int = Field(4, ge=1, description="Images a forward pass.", json_schema_extra=EXECUTION)
-    crop_batch_size: int = Field(4, ge=1, description="Crops a forward pass.", json_schema_extra=EXECUTION)
+    batch_size: int | None = Field(
+        None, ge=1, description="Images a forward pass; default 4 on a CPU, 32 on a GPU, a part's images at most.",
+        json_schema_extra=EXECUTION,
+    )  # fmt: skip
+    crop_batch_size: int | None = Field(
+        None, ge=1, description="Crops a forward pass; default 4 on a CPU, 64 on a GPU, those of a part at most.",
+        json_schema_extra=EXECUTION,
+    )  # fmt: skip
     actors: int | None = Field(
         None,
         ge=1,
@@ -100,6 +106,11 @@ class DiscoverConfig(StageConfig):
         if self.actors and self.max_actors and self.max_actors < self.actors:
             raise ValueError(f"max_actors = {self.max_actors} must not be below actors = {self.actors}")
         return self
+
+    def batch_sizes(self, device: str) -> tuple[int, int]:
+        """Give the images and the crops of a forward pass on ``cpu`` or ``cuda``."""
+        images, crops = (32, 64) if device == "cuda" else (4, 4)
+        return self.batch_size or images, self.crop_batch_size or crops
 
     @property
     def pools(self) -> int:

@@ -35,5 +35,8 @@ class Normalisation:
         Tensor
             float32, shape (B, 3, H, W), on the device.
         """
+        if self.device.type == "cuda" and pixels.device.type == "cpu":
+            # From memory that the GPU may read by itself, so that nobody waits for the copy.
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         scaled = pixels.to(self.device).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         return scaled.div_(255).sub_(self._mean).div_(self._std)

@@ -14,6 +14,7 @@ from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.cnn import load_cnn
 from datus2_ray.core.crops import CROP_SIZE, crops
 from datus2_ray.core.descriptors import l2_normalise
+from datus2_ray.core.overlap import one_ahead
 from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
@@ -40,7 +41,7 @@ class DescribeCrops:
         prepare_device(device)
         self._device = device
         self._heartbeat = heartbeat
-        self._batch_size = config.crop_batch_size
+        _, self._batch_size = config.batch_sizes(device)
         self._size = config.input_size
         self.dim, self._extract = _extractor(backbone, config, device)
 
@@ -61,11 +62,12 @@ class DescribeCrops:
         return block.drop_columns(["pixels"]).append_column("descriptors", column)
 
     def _describe(self, cut: Tensor) -> np.ndarray:
-        batches = [np.empty((0, self.dim), dtype=np.float32)]
-        for start in range(0, len(cut), self._batch_size):
-            batches.append(self._extract(cut[start : start + self._batch_size]).float().cpu().numpy())
+        starts = range(0, len(cut), self._batch_size)
+        vectors = [np.empty((0, self.dim), dtype=np.float32)]
+        for batch in one_ahead(self._extract(cut[start : start + self._batch_size]) for start in starts):
+            vectors.append(batch.float().cpu().numpy())
             self._heartbeat.beat()
-        return l2_normalise(np.concatenate(batches))
+        return l2_normalise(np.concatenate(vectors))
 
 
 def _extractor(backbone: str, config: DiscoverConfig, device: str) -> tuple[int, Callable[[Tensor], Tensor]]:

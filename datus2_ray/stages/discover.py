@@ -59,7 +59,7 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
         placed: dict[str, Any] = {"device": device}
         if device != "cpu" or config.dtype != "float32":
             # Elsewhere an image's result may depend on what shares its batch.
-            placed["batches"] = [config.batch_size, config.crop_batch_size]
+            placed["batches"] = config.batch_sizes(device)
         return fingerprint("discover", VERSION, identity | placed, [images.fingerprint])
 
     device = choose_begun_device(context, cluster, "segments", stamp_on)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from datus2_ray.columns import list_column
 from datus2_ray.core import affinity
 from datus2_ray.core.backbone import Tap, load_backbone
+from datus2_ray.core.overlap import one_ahead
 from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
@@ -42,7 +44,7 @@ class EmbedImages:
         )
         self._feature = Tap(config.feature, config.block)
         self._token = Tap("token") if keep_tokens else None
-        self._batch_size = config.batch_size
+        self._batch_size, _ = config.batch_sizes(device)
         self._heartbeat = heartbeat
         self._size = config.input_size
 
@@ -51,8 +53,12 @@ class EmbedImages:
         pixels, rows = pixels_of(block, self._size)
         graphs: list[bytes] = []
         tokens: list[np.ndarray | None] = []
-        for start in range(0, len(rows), self._batch_size):
-            self._embed(pixels[start : start + self._batch_size], graphs, tokens)
+        starts = range(0, len(rows), self._batch_size)
+        batches = (self._embed(pixels[start : start + self._batch_size]) for start in starts)
+        for bits, kept in one_ahead(batches):
+            graphs += [graph.cpu().numpy().tobytes() for graph in bits]
+            if kept is not None:
+                tokens += list(kept.cpu().numpy())
             self._heartbeat.beat()
         height, width = self._backbone.grid(self._size, self._size)
         count = len(block)
@@ -63,10 +69,10 @@ class EmbedImages:
         block = block.append_column("graph", pa.array(scatter(graphs, rows, count), pa.binary()))
         return block.append_column("tokens", list_column(scatter(tokens, rows, count), token_type))
 
-    def _embed(self, pixels: np.ndarray, graphs: list[bytes], tokens: list[np.ndarray | None]) -> None:
+    def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor], Tensor | None]:
+        """Give the packed graphs of a batch and its tokens, still on the device."""
         taps = [self._feature] if self._token is None else [self._feature, self._token]
         features = self._backbone.extract(torch.from_numpy(pixels), taps)
         # One product an image: a batched one may sum in another order for another batch.
-        graphs += [affinity.pack(affinity.binary_affinity(f)).cpu().numpy().tobytes() for f in features[self._feature]]
-        if self._token is not None:
-            tokens += list(features[self._token].to(torch.float16).cpu().numpy())
+        bits = [affinity.pack(affinity.binary_affinity(vectors)) for vectors in features[self._feature]]
+        return bits, None if self._token is None else features[self._token].to(torch.float16)
