@@ -14,6 +14,9 @@ from datus2_ray.errors import UsageError
 #: scikit-network's default: the gain of modularity that a pass or a level must bring for another one to follow.
 PAPER_TOLERANCE = 1e-3
 
+#: The same where the highest modularity is sought.
+FINE_TOLERANCE = 1e-7
+
 #: Nodes up to which links are counted in 16 bits; a dense graph of more would take gigabytes.
 MOST_DENSE = 65_535
 
@@ -63,8 +66,8 @@ def louvain(
     seed : int
         Of the libraries that shuffle, and of further orders.
     orders : int
-        More than one, compiled only: nodes are visited in their own order and in shuffled ones, down to a tolerance of
-        1e-7, and the partition of highest modularity is kept.
+        More than one, compiled only: after the paper's, nodes are visited by rising degree and in shuffled orders, down
+        to a tolerance of 1e-7, and the partition of highest modularity is kept.
 
     Returns
     -------
@@ -99,21 +102,32 @@ def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: in
     from datus2_ray.core.louvain_csr import louvain_weighted
 
     nodes = adjacency.shape[0]
-    shuffle = np.random.default_rng(seed).permutation
-    visits = np.stack([np.arange(nodes), *(shuffle(nodes) for _ in range(orders - 1))])
-    tolerance = PAPER_TOLERANCE if orders == 1 else 1e-7
+    tolerances = np.array([PAPER_TOLERANCE] + [FINE_TOLERANCE] * (orders - 1))
     binary = isinstance(adjacency, np.ndarray) and (adjacency.dtype == bool or is_packed(adjacency))
     if binary and nodes <= MOST_DENSE:
         packed = (adjacency if is_packed(adjacency) else np.packbits(adjacency, axis=1)).view()
         packed.flags.writeable = False  # one kind of array, one compilation: what comes out of a table is read-only
-        labels, reached = louvain_binary(packed, visits, resolution, tolerance)
+        visits = _orders(np.bitwise_count(packed).sum(axis=1), orders, seed)
+        labels, reached = louvain_binary(packed, visits, resolution, tolerances)
     else:
         dense = unpack(adjacency, nodes) if is_packed(adjacency) else adjacency
         graph = sp.csr_matrix(dense, dtype=np.float64, copy=True)
         graph.sum_duplicates()
         indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int64)
-        labels, reached = louvain_weighted(indptr, indices, graph.data, visits, resolution, tolerance)
+        visits = _orders(np.asarray(graph.sum(axis=1)).ravel(), orders, seed)
+        labels, reached = louvain_weighted(indptr, indices, graph.data, visits, resolution, tolerances)
     return Partition(_in_order_of_first_node(labels), reached)
+
+
+def _orders(degrees: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Give the orders in which nodes are visited, int64 (count, N): their own, by rising degree, and shuffled ones.
+
+    Where nearly all nodes are joined, those with few links have a choice and hubs have none: with these first, some
+    graphs of real images come out far better than in many random orders.
+    """
+    nodes, shuffle = len(degrees), np.random.default_rng(seed).permutation
+    known = [np.arange(nodes), np.argsort(degrees, kind="stable")][:count]
+    return np.stack([*known, *(shuffle(nodes) for _ in range(count - len(known)))])
 
 
 def is_packed(adjacency: np.ndarray | sp.csr_matrix) -> bool:

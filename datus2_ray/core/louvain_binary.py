@@ -99,7 +99,7 @@ def partition_binary(
 
 @compiled
 def louvain_binary(
-    packed: np.ndarray, orders: np.ndarray, resolution: float, tolerance: float
+    packed: np.ndarray, orders: np.ndarray, resolution: float, tolerances: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Partition an undirected graph whose links all weigh the same: the best of several orders of its nodes.
 
@@ -109,8 +109,10 @@ def louvain_binary(
         Symmetric adjacency in bits, uint8, shape (N, ceil(N / 8)), as :func:`datus2_ray.core.affinity.pack` makes it.
     orders : ndarray
         Orders in which nodes are visited, int64, shape (O, N); N at most 65,535. The first of equals is kept.
-    resolution, tolerance : float
+    resolution : float
         As in :func:`partition_binary`.
+    tolerances : ndarray
+        The tolerance of each order, float64, shape (O,).
 
     Returns
     -------
@@ -130,7 +132,9 @@ def louvain_binary(
     sums, sums32 = sums_of_links(n, 1.0 / degrees.sum())
     best, highest = degrees, -np.inf
     for number in range(len(orders)):
-        labels, modularity = partition_binary(rows, orders[number], degrees, sums, sums32, resolution, tolerance)
+        labels, modularity = partition_binary(
+            rows, orders[number], degrees, sums, sums32, resolution, tolerances[number]
+        )
         if modularity > highest:
             best, highest = labels, modularity
     return best, highest

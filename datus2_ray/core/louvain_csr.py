@@ -140,7 +140,7 @@ def louvain_weighted(
     data: np.ndarray,
     orders: np.ndarray,
     resolution: float,
-    tolerance: float,
+    tolerances: np.ndarray,
 ) -> tuple[np.ndarray, float]:
     """Partition an undirected weighted graph: the best of several orders of its nodes.
 
@@ -150,8 +150,10 @@ def louvain_weighted(
         Symmetric adjacency in CSR, columns sorted; int64, int64, float64.
     orders : ndarray
         Orders in which nodes are visited, int64, shape (O, N). The first of equals is kept.
-    resolution, tolerance : float
+    resolution : float
         As in :func:`louvain_levels`.
+    tolerances : ndarray
+        The tolerance of each order, float64, shape (O,).
 
     Returns
     -------
@@ -171,7 +173,7 @@ def louvain_weighted(
         return best, highest
     weights, shares = weights / total, data / data.sum()
     for number in range(len(orders)):
-        labels = louvain_levels(indptr, indices, shares, orders[number], weights, resolution, tolerance)
+        labels = louvain_levels(indptr, indices, shares, orders[number], weights, resolution, tolerances[number])
         volumes = np.zeros(n)
         modularity = 0.0
         for i in range(n):
