@@ -68,7 +68,12 @@ class DiscoverConfig(StageConfig):
     cnn: str | None = Field(
         None, description="CNN for descriptor=cnn: a timm name, file or s3:// URI, or untrained:resnet50."
     )
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Arithmetic of the forward passes.")
+    dtype: Literal["float32", "bfloat16"] | None = Field(
+        "float32", description="Arithmetic of the forward passes; null: bfloat16 on a GPU, float32 on a CPU."
+    )
+    compile: bool = Field(
+        False, description="Compile the transformer's blocks by torch.compile: half a minute an actor, then faster."
+    )
     batch_size: int | None = Field(
         None, ge=1, description="Images a forward pass; default 4 on a CPU, 32 on a GPU, a part's images at most.",
         json_schema_extra=EXECUTION,
@@ -106,6 +111,10 @@ class DiscoverConfig(StageConfig):
         if self.actors and self.max_actors and self.max_actors < self.actors:
             raise ValueError(f"max_actors = {self.max_actors} must not be below actors = {self.actors}")
         return self
+
+    def arithmetic(self, device: str) -> Literal["float32", "bfloat16"]:
+        """Give the arithmetic of the forward passes on ``cpu`` or ``cuda``."""
+        return self.dtype or ("bfloat16" if device == "cuda" else "float32")
 
     def batch_sizes(self, device: str) -> tuple[int, int]:
         """Give the images and the crops of a forward pass on ``cpu`` or ``cuda``."""

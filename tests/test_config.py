@@ -114,3 +114,12 @@ def test_flags_of_a_stage_reach_it_and_win_over_a_file(tmp_path: Path) -> None:
     config = load(flags, config_file=str(file))
     assert (config.ingest.image_column, config.ingest.id_column, config.ingest.mask_column) == ("jpg", "b", None)
     assert not config.refine.enabled
+
+
+def test_passes_fit_the_device_unless_settings_say_otherwise() -> None:
+    fast, paper = (load(FLAGS, preset=preset).discover for preset in ("fast", "paper"))
+    assert [fast.arithmetic(device) for device in ("cpu", "cuda")] == ["float32", "bfloat16"]
+    assert [paper.arithmetic(device) for device in ("cpu", "cuda")] == ["float32", "float32"]
+    assert [fast.batch_sizes(device) for device in ("cpu", "cuda")] == [(4, 4), (32, 64)]
+    given = load(FLAGS, assignments=("discover.batch_size=3", "discover.crop_batch_size=5")).discover
+    assert given.batch_sizes("cuda") == (3, 5)

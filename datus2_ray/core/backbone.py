@@ -6,6 +6,8 @@ earlier block pass the final norm, as in DINO's ``get_intermediate_layers`` (Car
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -90,6 +92,7 @@ class Backbone:
         input_size: int,
         trained: bool,
         dtype: Literal["float32", "bfloat16"] = "float32",
+        compiled: bool = False,
     ) -> None:
         self.name = name
         self.model: Any = model
@@ -103,6 +106,7 @@ class Backbone:
         self.trained = trained
         self._normalisation = normalisation
         self._dtype = dtype
+        self._compiled = [torch.compile(block.forward) for block in timm_model.blocks] if compiled else []
         self.grid(input_size, input_size)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -162,6 +166,11 @@ class Backbone:
                     keep_projections = _then_stop(keep_projections)
                 for handle in _hook_projections(self.model.blocks[index].attn, keep_projections):
                     hooks.callback(handle.remove)
+            # What a hook within a block hands over, a compiled block would not.
+            for index in set(range(len(self._compiled))) - projections:
+                block = self.model.blocks[index]
+                block.forward = self._compiled[index]
+                hooks.callback(delattr, block, "forward")
             for index in outputs - {self.depth - 1}:
                 keep = partial(tokens.__setitem__, index)
                 hook = partial(_keep_output, _then_stop(keep) if index == deepest else keep)
@@ -197,6 +206,7 @@ def load_backbone(
     input_size: int | None = None,
     device: str = "cpu",
     dtype: Literal["float32", "bfloat16"] = "float32",
+    compiled: bool = False,
 ) -> Backbone:
     """Load a vision transformer.
 
@@ -211,6 +221,9 @@ def load_backbone(
         Where it computes, as PyTorch names it.
     dtype : str
         ``float32``, or ``bfloat16`` for autocast. The vectors are float32 in both.
+    compiled : bool
+        Whether blocks are compiled by ``torch.compile`` in the first passes, which takes a C++ compiler (on a GPU
+        triton) and half a minute; vectors then differ in their last digits.
 
     Returns
     -------
@@ -220,9 +233,11 @@ def load_backbone(
     Raises
     ------
     BackboneError
-        If the model is unknown or not a vision transformer, if its weights cannot be fetched or read or do not fit, or
-        if the input size is not a multiple of the patch size.
+        If the model is unknown or not a vision transformer, if its weights cannot be fetched or read or do not fit, if
+        the input size is not a multiple of the patch size, or if there is no compiler.
     """
+    if compiled and device == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "c++"))):
+        raise BackboneError("torch.compile finds no C++ compiler; install g++, or leave discover.compile off")
     parsed = parse_spec(spec)
     loaded = load_timm(parsed, VIT)
     patches: Any = loaded.model.patch_embed
@@ -234,6 +249,7 @@ def load_backbone(
         input_size=input_size or default,
         trained=loaded.trained,
         dtype=dtype,
+        compiled=compiled,
     )
 
 

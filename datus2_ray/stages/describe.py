@@ -71,9 +71,11 @@ class DescribeCrops:
 
 
 def _extractor(backbone: str, config: DiscoverConfig, device: str) -> tuple[int, Callable[[Tensor], Tensor]]:
+    dtype = config.arithmetic(device)
     if config.descriptor == "cnn":
-        cnn = load_cnn(local_spec(str(config.cnn)), device=device, dtype=config.dtype)
+        cnn = load_cnn(local_spec(str(config.cnn)), device=device, dtype=dtype)
         return cnn.dim, cnn.embed
-    vit = load_backbone(local_spec(backbone), input_size=CROP_SIZE, device=device, dtype=config.dtype)
+    spec = local_spec(backbone)
+    vit = load_backbone(spec, input_size=CROP_SIZE, device=device, dtype=dtype, compiled=config.compile)
     tap = Tap("cls")
     return vit.dim, lambda pixels: vit.extract(pixels, [tap])[tap]

@@ -40,7 +40,11 @@ class EmbedImages:
     ) -> None:
         prepare_device(device)
         self._backbone = load_backbone(
-            local_spec(backbone), input_size=config.input_size, device=device, dtype=config.dtype
+            local_spec(backbone),
+            input_size=config.input_size,
+            device=device,
+            dtype=config.arithmetic(device),
+            compiled=config.compile,
         )
         self._feature = Tap(config.feature, config.block)
         self._token = Tap("token") if keep_tokens else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -323,3 +324,22 @@ def test_a_gpu_gives_what_the_cpu_gives(dtype: Any) -> None:
     expected, found = (one.extract(pixels, [Tap("key")])[Tap("key")] for one in (cpu, gpu))
     assert found.device.type == "cuda"
     assert functional.cosine_similarity(found.cpu(), expected, dim=-1).min() > 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_blocks_give_the_same_vectors() -> None:
+    plain, compiled = (load_backbone("untrained:vit_tiny_patch16_224", compiled=flag) for flag in (False, True))
+    taps = [Tap("key"), Tap("token", 3), Tap("cls"), Tap("value", 5)]
+    for count, wanted in ((3, taps), (2, taps[:1]), (3, taps[2:3])):
+        pixels = torch.from_numpy(np.random.default_rng(count).integers(0, 256, (count, 224, 224, 3), np.uint8))
+        expected, found = plain.extract(pixels, wanted), compiled.extract(pixels, wanted)
+        for tap in wanted:
+            torch.testing.assert_close(found[tap], expected[tap], rtol=1e-4, atol=1e-4)
+    assert all("forward" not in vars(block) for block in compiled.model.blocks)
+
+
+def test_without_a_compiler_compiled_blocks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(BackboneError, match=r"install g\+\+"):
+        load_backbone("untrained:vit_tiny_patch16_224", compiled=True)

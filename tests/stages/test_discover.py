@@ -19,6 +19,7 @@ from datus2_ray.columns import list_arrays
 from datus2_ray.context import RunContext
 from datus2_ray.core.backbone import DEFAULT_BACKBONE, load_backbone
 from datus2_ray.core.backbone_spec import PACKAGED_WEIGHTS
+from datus2_ray.core.scenes import render
 from datus2_ray.stages.cluster import cluster
 from datus2_ray.stages.discover import discover
 from datus2_ray.stages.ingest import ingest
@@ -166,6 +167,24 @@ def test_weights_of_a_bucket_give_what_the_file_gives(
     shutil.rmtree(fetch(uri).parent)  # of the user's own cache, which the actors share
     assert found[0][0] == found[1][0]
     assert found[0][1].equals(found[1][1])
+
+
+def test_reduced_decoding_touches_large_jpegs_alone(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:
+    (tmp_path / "in").mkdir()
+    for name, height in {"large.jpg": 960, "lossless.png": 960, "small.jpg": 240}.items():
+        Image.fromarray(render(3, height=height, width=height * 4 // 3)[0]).save(tmp_path / "in" / name)
+    found = []
+    for reduced in ("false", "true"):
+        settings = (f"discover.reduced_decoding={reduced}", "discover.descriptor=tokens")
+        context = open_run(tmp_path / "in", *settings, name=reduced)
+        discover(context, ingest(context), keep_tokens=True)
+        rows = table(context, "segments")
+        found.append(dict(zip(rows["image_id"].to_pylist(), list_arrays(rows["tokens"]), strict=True)))
+    same = {name: np.array_equal(found[0][name], found[1][name]) for name in found[0]}
+    assert same == {"large": False, "lossless": True, "small": True}
+    whole, fraction = (tokens["large"].astype(np.float32) for tokens in found)
+    cosine = (whole * fraction).sum(1) / (np.linalg.norm(whole, axis=1) * np.linalg.norm(fraction, axis=1))
+    assert cosine.mean() > 0.98
 
 
 @pytest.mark.parametrize("descriptor", ["tokens", "cnn"])
