@@ -24,4 +24,4 @@ def evenly(folder: Path, count: int) -> list[Path]:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in images.IMAGE_SUFFIXES)
     if len(files) < count:
         raise SystemExit(f"{folder} has {len(files)} images, fewer than {count}")
-    return files[:: len(files) // count][:count]
+    return [files[i * len(files) // count] for i in range(count)]

@@ -60,7 +60,9 @@ class DiscoverConfig(StageConfig):
     louvain_orders: int = Field(
         1, ge=1, description="Orders of the patches that compiled tries; of several the highest modularity is kept."
     )
-    resolution: float = Field(1.0, gt=0, description="Louvain's resolution; higher gives more, smaller communities.")
+    resolution: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="Louvain's resolution; higher gives more, smaller communities."
+    )
     tau: int = Field(5, ge=0, description="A segment is valid if it has more patches than this, noise otherwise.")
     descriptor: Literal["cls", "tokens", "cnn"] = Field(
         "cls", description="Segment feature: CLS of its crop, mean of its patch tokens, or a CNN on its crop."
@@ -72,14 +74,14 @@ class DiscoverConfig(StageConfig):
         "float32", description="Arithmetic of the forward passes; null: bfloat16 on a GPU, float32 on a CPU."
     )
     compile: bool = Field(
-        False, description="Compile the transformer's blocks by torch.compile: half a minute an actor, then faster."
+        False, description="Compile the transformer's blocks by torch.compile, in every actor's first pass."
     )
     batch_size: int | None = Field(
-        None, ge=1, description="Images a forward pass; default 4 on a CPU, 32 on a GPU, a part's images at most.",
+        None, ge=1, description="Images a forward pass; default 4 on a CPU, 8 on a GPU (there a change does it again).",
         json_schema_extra=EXECUTION,
     )  # fmt: skip
     crop_batch_size: int | None = Field(
-        None, ge=1, description="Crops a forward pass; default 4 on a CPU, 64 on a GPU, those of a part at most.",
+        None, ge=1, description="Crops a forward pass; default 4 on a CPU, 32 on a GPU (there a change does it again).",
         json_schema_extra=EXECUTION,
     )  # fmt: skip
     actors: int | None = Field(
@@ -118,7 +120,8 @@ class DiscoverConfig(StageConfig):
 
     def batch_sizes(self, device: str) -> tuple[int, int]:
         """Give the images and the crops of a forward pass on ``cpu`` or ``cuda``."""
-        images, crops = (32, 64) if device == "cuda" else (4, 4)
+        # On a GPU two passes or more a part of 16 images, so that one is computed while the other is read.
+        images, crops = (8, 32) if device == "cuda" else (4, 4)
         return self.batch_size or images, self.crop_batch_size or crops
 
     @property

@@ -120,6 +120,6 @@ def test_passes_fit_the_device_unless_settings_say_otherwise() -> None:
     fast, paper = (load(FLAGS, preset=preset).discover for preset in ("fast", "paper"))
     assert [fast.arithmetic(device) for device in ("cpu", "cuda")] == ["float32", "bfloat16"]
     assert [paper.arithmetic(device) for device in ("cpu", "cuda")] == ["float32", "float32"]
-    assert [fast.batch_sizes(device) for device in ("cpu", "cuda")] == [(4, 4), (32, 64)]
+    assert [fast.batch_sizes(device) for device in ("cpu", "cuda")] == [(4, 4), (8, 32)]
     given = load(FLAGS, assignments=("discover.batch_size=3", "discover.crop_batch_size=5")).discover
     assert given.batch_sizes("cuda") == (3, 5)

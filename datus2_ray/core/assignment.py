@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +117,7 @@ class Assignment:
     """
 
     def __init__(self, centroids: NDArray[np.float64], metric: Metric) -> None:
-        self._centroids = np.ascontiguousarray(centroids)
+        self._centroids = _frozen(centroids)
         self._spherical = metric == "spherical"
         # What all centroids have in common moves all scores of a row alike: without it the product's error is smaller.
         middle = centroids.mean(axis=0)
@@ -151,7 +151,7 @@ class Assignment:
         -------
         Nearest
         """
-        rows = np.ascontiguousarray(x, np.float32 if x.dtype == np.float16 else x.dtype)
+        rows = _frozen(x.astype(np.float32) if x.dtype == np.float16 else x)
         lengths = lengths_of(rows) if self._spherical else np.ones(len(rows))
         # A score that overflows decides nothing, see choose().
         with np.errstate(over="ignore", invalid="ignore"):
@@ -161,6 +161,13 @@ class Assignment:
             rows, lengths, self._centroids, self._spherical, scores, self._offsets, self._rounding, labels, distances
         )
         return Nearest(rows, lengths, labels, distances)
+
+
+def _frozen(array: FloatArray) -> Any:
+    """View an array as read-only, as those that come from Ray are: one kind of array, one compilation."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def assign(

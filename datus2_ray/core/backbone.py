@@ -7,6 +7,7 @@ earlier block pass the final norm, as in DINO's ``get_intermediate_layers`` (Car
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -106,7 +107,14 @@ class Backbone:
         self.trained = trained
         self._normalisation = normalisation
         self._dtype = dtype
-        self._compiled = [torch.compile(block.forward) for block in timm_model.blocks] if compiled else []
+        self._compiled: list[Callable[..., Any]] = []
+        if compiled:
+            from torch._inductor import config as inductor  # seconds that only this needs
+
+            # Many actors compile at once, and each of them little: no pool of processes for it.
+            inductor.compile_threads = 1
+            # One kernel for all sizes of a batch: which one an image meets does not depend on what came before it.
+            self._compiled = [torch.compile(block.forward, dynamic=True) for block in timm_model.blocks]
         self.grid(input_size, input_size)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -222,8 +230,8 @@ def load_backbone(
     dtype : str
         ``float32``, or ``bfloat16`` for autocast. The vectors are float32 in both.
     compiled : bool
-        Whether blocks are compiled by ``torch.compile`` in the first passes, which takes a C++ compiler (on a GPU
-        triton) and half a minute; vectors then differ in their last digits.
+        Whether blocks are compiled by ``torch.compile`` in the first pass, which takes a C++ compiler; vectors then
+        differ in their last digits, and may do so from a batch of one image to a larger one.
 
     Returns
     -------
@@ -236,7 +244,7 @@ def load_backbone(
         If the model is unknown or not a vision transformer, if its weights cannot be fetched or read or do not fit, if
         the input size is not a multiple of the patch size, or if there is no compiler.
     """
-    if compiled and device == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "c++"))):
+    if compiled and not has_compiler():
         raise BackboneError("torch.compile finds no C++ compiler; install g++, or leave discover.compile off")
     parsed = parse_spec(spec)
     loaded = load_timm(parsed, VIT)
@@ -251,6 +259,11 @@ def load_backbone(
         dtype=dtype,
         compiled=compiled,
     )
+
+
+def has_compiler() -> bool:
+    """Tell whether ``torch.compile`` finds a C++ compiler: ``$CXX``, or g++."""
+    return shutil.which(shlex.split(os.environ.get("CXX") or "g++")[0]) is not None
 
 
 class _Enough(Exception):  # noqa: N818 - no error

@@ -47,8 +47,8 @@ def decode(data: bytes, least_side: int | None = None) -> NDArray[np.uint8]:
         A JPEG, PNG, BMP, GIF, TIFF or WebP file.
     least_side : int, optional
         Let libjpeg leave out what only a larger picture needs: a JPEG whose sides are 2, 4 or 8 times as long, or more,
-        is decoded at a half, a quarter or an eighth of its size. Its pixels are then block means, not what resizing the
-        whole picture gives, and not bitwise the same with another libjpeg.
+        is decoded at a half, a quarter or an eighth of its size, from the low frequencies of its blocks. That is not
+        quite what resizing the whole picture gives, nor bitwise the same with another libjpeg.
 
     Returns
     -------

@@ -107,19 +107,19 @@ def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: in
     if binary and nodes <= MOST_DENSE:
         packed = (adjacency if is_packed(adjacency) else np.packbits(adjacency, axis=1)).view()
         packed.flags.writeable = False  # one kind of array, one compilation: what comes out of a table is read-only
-        visits = _orders(np.bitwise_count(packed).sum(axis=1), orders, seed)
+        visits = visiting_orders(np.bitwise_count(packed).sum(axis=1), orders, seed)
         labels, reached = louvain_binary(packed, visits, resolution, tolerances)
     else:
         dense = unpack(adjacency, nodes) if is_packed(adjacency) else adjacency
         graph = sp.csr_matrix(dense, dtype=np.float64, copy=True)
         graph.sum_duplicates()
         indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int64)
-        visits = _orders(np.asarray(graph.sum(axis=1)).ravel(), orders, seed)
+        visits = visiting_orders(np.asarray(graph.sum(axis=1)).ravel(), orders, seed)
         labels, reached = louvain_weighted(indptr, indices, graph.data, visits, resolution, tolerances)
     return Partition(_in_order_of_first_node(labels), reached)
 
 
-def _orders(degrees: np.ndarray, count: int, seed: int) -> np.ndarray:
+def visiting_orders(degrees: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Give the orders in which nodes are visited, int64 (count, N): their own, by rising degree, and shuffled ones.
 
     Where nearly all nodes are joined, those with few links have a choice and hubs have none: with these first, some

@@ -135,6 +135,6 @@ def louvain_binary(
         labels, modularity = partition_binary(
             rows, orders[number], degrees, sums, sums32, resolution, tolerances[number]
         )
-        if modularity > highest:
+        if number == 0 or modularity > highest:
             best, highest = labels, modularity
     return best, highest

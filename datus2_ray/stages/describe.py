@@ -63,11 +63,14 @@ class DescribeCrops:
 
     def _describe(self, cut: Tensor) -> np.ndarray:
         starts = range(0, len(cut), self._batch_size)
-        vectors = [np.empty((0, self.dim), dtype=np.float32)]
-        for batch in one_ahead(self._extract(cut[start : start + self._batch_size]) for start in starts):
-            vectors.append(batch.float().cpu().numpy())
-            self._heartbeat.beat()
-        return l2_normalise(np.concatenate(vectors))
+        batches = one_ahead(self._pass(cut[start : start + self._batch_size]) for start in starts)
+        vectors = [batch.float().cpu().numpy() for batch in batches]
+        return l2_normalise(np.concatenate([np.empty((0, self.dim), dtype=np.float32), *vectors]))
+
+    def _pass(self, batch: Tensor) -> Tensor:
+        vectors = self._extract(batch)
+        self._heartbeat.beat()
+        return vectors
 
 
 def _extractor(backbone: str, config: DiscoverConfig, device: str) -> tuple[int, Callable[[Tensor], Tensor]]:

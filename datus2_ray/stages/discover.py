@@ -57,7 +57,7 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
 
     def stamp_on(device: Device) -> str:
         placed: dict[str, Any] = {"device": device}
-        if device != "cpu" or config.arithmetic(device) != "float32":
+        if device != "cpu" or config.arithmetic(device) != "float32" or config.compile:
             # Elsewhere an image's result may depend on what shares its batch.
             placed["batches"] = config.batch_sizes(device)
         return fingerprint("discover", VERSION, identity | placed, [images.fingerprint])

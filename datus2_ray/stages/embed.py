@@ -63,7 +63,6 @@ class EmbedImages:
             graphs += [graph.cpu().numpy().tobytes() for graph in bits]
             if kept is not None:
                 tokens += list(kept.cpu().numpy())
-            self._heartbeat.beat()
         height, width = self._backbone.grid(self._size, self._size)
         count = len(block)
         tokens = tokens or [None] * len(rows)
@@ -77,6 +76,7 @@ class EmbedImages:
         """Give the packed graphs of a batch and its tokens, still on the device."""
         taps = [self._feature] if self._token is None else [self._feature, self._token]
         features = self._backbone.extract(torch.from_numpy(pixels), taps)
+        self._heartbeat.beat()
         # One product an image: a batched one may sum in another order for another batch.
         bits = [affinity.pack(affinity.binary_affinity(vectors)) for vectors in features[self._feature]]
         return bits, None if self._token is None else features[self._token].to(torch.float16)

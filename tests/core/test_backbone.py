@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from datus2_ray.core import backbone_spec
 from datus2_ray.core.architecture import IMAGENET_MEAN, IMAGENET_STD
-from datus2_ray.core.backbone import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
+from datus2_ray.core.backbone import DEFAULT_BACKBONE, Backbone, Tap, has_compiler, load_backbone
 from datus2_ray.core.pixels import Normalisation
 from datus2_ray.errors import BackboneError
 
@@ -327,16 +327,21 @@ def test_a_gpu_gives_what_the_cpu_gives(dtype: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
 def test_compiled_blocks_give_the_same_vectors() -> None:
     plain, compiled = (load_backbone("untrained:vit_tiny_patch16_224", compiled=flag) for flag in (False, True))
+    torch._dynamo.utils.counters.clear()
     taps = [Tap("key"), Tap("token", 3), Tap("cls"), Tap("value", 5)]
     for count, wanted in ((3, taps), (2, taps[:1]), (3, taps[2:3])):
         pixels = torch.from_numpy(np.random.default_rng(count).integers(0, 256, (count, 224, 224, 3), np.uint8))
         expected, found = plain.extract(pixels, wanted), compiled.extract(pixels, wanted)
         for tap in wanted:
             torch.testing.assert_close(found[tap], expected[tap], rtol=1e-4, atol=1e-4)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
     assert all("forward" not in vars(block) for block in compiled.model.blocks)
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), np.uint8))
+    four, three = (compiled.extract(pixels[:count], taps[:1])[taps[0]] for count in (4, 3))
+    assert torch.equal(four[:3], three)
 
 
 def test_without_a_compiler_compiled_blocks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

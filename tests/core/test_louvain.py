@@ -15,7 +15,7 @@ from sknetwork.clustering import Louvain
 from datus2_ray.core import images
 from datus2_ray.core.affinity import binary_affinity, pack
 from datus2_ray.core.backbone import DEFAULT_BACKBONE, Tap, load_backbone
-from datus2_ray.core.louvain import LIBRARIES, louvain, modularity
+from datus2_ray.core.louvain import LIBRARIES, louvain, modularity, visiting_orders
 from datus2_ray.datasets.demo import write_demo
 from datus2_ray.errors import UsageError
 
@@ -138,6 +138,29 @@ def test_more_orders_never_lower_the_modularity(sparse: bool, adjacency: np.ndar
     one, two, six = (louvain(graph, seed=3, orders=orders).modularity for orders in (1, 2, 6))
     assert six >= two >= one
     np.testing.assert_array_equal(louvain(graph, seed=3, orders=6).labels, louvain(graph, seed=3, orders=6).labels)
+
+
+def test_orders_are_the_nodes_own_then_by_rising_degree_then_shuffled() -> None:
+    degrees = np.array([3, 1, 2, 1, 5, 2])
+    own, rising, *shuffled = visiting_orders(degrees, 4, seed=1)
+    assert own.tolist() == [0, 1, 2, 3, 4, 5]
+    assert rising.tolist() == [1, 3, 2, 5, 0, 4]
+    assert all(sorted(order) == own.tolist() for order in shuffled)
+    assert not np.array_equal(visiting_orders(degrees, 4, seed=2)[2:], shuffled)
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_rising_degree_finds_what_the_nodes_own_order_misses(sparse: bool) -> None:
+    # Hubs, which are joined to all, stand before the members of two groups.
+    hubs, group = 6, 5
+    adjacency = np.zeros((hubs + 2 * group, hubs + 2 * group), dtype=bool)
+    adjacency[:hubs] = adjacency[:, :hubs] = True
+    for start in (hubs, hubs + group):
+        adjacency[start : start + group, start : start + group] = True
+    graph = sp.csr_matrix(adjacency) if sparse else adjacency
+    own, rising = (louvain(graph, orders=orders) for orders in (1, 2))
+    assert rising.modularity > own.modularity
+    assert rising.labels[hubs] != rising.labels[hubs + group]
 
 
 def test_several_orders_are_the_compiled_ones_own() -> None:
