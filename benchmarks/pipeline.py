@@ -92,13 +92,16 @@ def main() -> None:
             return seconds, commit.rows_out, sum(len(row) for table in parts for row in table["sizes"].to_pylist())
 
         start_up = measure("warm", 2 * cpus, 1)[0]
+        print(f"discover over {2 * cpus} images: {start_up:.1f} s", flush=True)
         rows = []
         for repeat in range(arguments.repeats):
             whole, images, crops = measure(f"run{repeat}", arguments.images, 16)
-            bare = {
-                f"{cpus} processes x 1 thread": bare_loop(arguments.backbone, images, crops, cpus, 1),
-                f"1 process x {cpus} threads": bare_loop(arguments.backbone, images, crops, 1, cpus),
-            }
+            print(f"discover: {whole:.1f} s, {images} images, {crops} segments", flush=True)
+            bare = {}
+            for processes, threads in ((cpus, 1), (1, cpus)):
+                name = f"{processes} process(es) x {threads} thread(s)"
+                bare[name] = bare_loop(arguments.backbone, images, crops, processes, threads)
+                print(f"bare loop, {name}: {bare[name]:.1f} s", flush=True)
             rows.append((whole, bare, images, crops))
     whole = statistics.median(row[0] for row in rows)
     images, crops = rows[0][2], rows[0][3]
