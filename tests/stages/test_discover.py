@@ -176,7 +176,7 @@ def test_reduced_decoding_touches_large_jpegs_alone(tmp_path: Path, open_run: Ca
     found = []
     for reduced in ("false", "true"):
         settings = (f"discover.reduced_decoding={reduced}", "discover.descriptor=tokens")
-        context = open_run(tmp_path / "in", *settings, name=reduced)
+        context = open_run(tmp_path / "in", *settings, name=reduced, clusters=2)
         discover(context, ingest(context), keep_tokens=True)
         rows = table(context, "segments")
         found.append(dict(zip(rows["image_id"].to_pylist(), list_arrays(rows["tokens"]), strict=True)))
