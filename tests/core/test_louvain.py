@@ -151,16 +151,15 @@ def test_orders_are_the_nodes_own_then_by_rising_degree_then_shuffled() -> None:
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 def test_rising_degree_finds_what_the_nodes_own_order_misses(sparse: bool) -> None:
-    # Hubs, which are joined to all, stand before the members of two groups.
-    hubs, group = 6, 5
-    adjacency = np.zeros((hubs + 2 * group, hubs + 2 * group), dtype=bool)
-    adjacency[:hubs] = adjacency[:, :hubs] = True
-    for start in (hubs, hubs + group):
-        adjacency[start : start + group, start : start + group] = True
+    # Half of the nodes are joined to nearly all others, the rest hardly to the other group.
+    rng = np.random.default_rng(123)
+    heat, group = rng.random(40), rng.integers(0, 2, 40)
+    chance = np.where(group[:, None] == group, 0.95, 0.75) * np.where(np.maximum(heat[:, None], heat) > 0.5, 1, 0.6)
+    adjacency = np.triu(rng.random((40, 40)) < chance)
+    adjacency |= adjacency.T
     graph = sp.csr_matrix(adjacency) if sparse else adjacency
     own, rising = (louvain(graph, orders=orders) for orders in (1, 2))
-    assert rising.modularity > own.modularity
-    assert rising.labels[hubs] != rising.labels[hubs + group]
+    assert rising.modularity > 1.1 * own.modularity
 
 
 def test_several_orders_are_the_compiled_ones_own() -> None:
