@@ -117,7 +117,9 @@ def main() -> None:
                 begin = time.perf_counter()
                 refine(training_context, CLUSTERS, masks.fingerprint)
                 ours[count].append(time.perf_counter() - begin)
+                print(f"refine, {count} steps: {ours[count][-1]:.1f} s", flush=True)
             plain.append(plain_loop(training, to_bytes(build_segmenter(spec, 0))))
+            print(f"plain loop, {2 * steps} steps: {plain[-1]:.1f} s", flush=True)
     short, long = (statistics.median(seconds) for seconds in ours.values())
     loop = statistics.median(plain) / (2 * steps)
     steady = (long - short) / steps
