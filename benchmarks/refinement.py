@@ -30,7 +30,7 @@ from datus2_ray.core.segmenter import build_segmenter, from_bytes, pixel_cross_e
 from datus2_ray.datasets.demo import write_demo
 from datus2_ray.ray_session import start_ray
 from datus2_ray.run_folder import Commit
-from datus2_ray.stages.refine_data import Pair, stack
+from datus2_ray.stages.refine_data import Pair, pairs_of, stack
 from datus2_ray.stages.refine_plan import Training
 
 CLUSTERS = 6
@@ -42,14 +42,7 @@ EPOCHS = 5
 def decoded(training: Training, share: int) -> list[Pair]:
     """Decode a share's images and masks as the refinement does, without Ray."""
     read = training.read(share)
-    pairs = []
-    for part in training.parts:
-        block = read(pa.table({"part": [part]}))
-        for image, mask in zip(block["image"].to_pylist(), block["mask"].to_pylist(), strict=True):
-            pixels = torch.frombuffer(bytearray(image), dtype=torch.uint8).view(read.size, read.size, 3)
-            labels = torch.frombuffer(bytearray(mask), dtype=torch.uint8).view(read.size, read.size)
-            pairs.append((pixels.permute(2, 0, 1).numpy(), labels.numpy()))
-    return pairs
+    return [pair for part in training.parts for pair in pairs_of(read(pa.table({"part": [part]})), read.size)]
 
 
 def plain_loop(training: Training, start: bytes) -> float:

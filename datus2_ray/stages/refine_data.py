@@ -85,12 +85,16 @@ def stream_pairs(parts: Sequence[str], read: ReadPairs) -> Iterator[Pair]:
     image : ndarray of uint8, shape [3, size, size]
     mask : ndarray of uint8 or int32, shape [size, size]
     """
-    size = read.size
     for block in read_parts(parts, read):
-        for image, mask in zip(block["image"].to_pylist(), block["mask"].to_pylist(), strict=True):
-            pixels = np.frombuffer(image, np.uint8).reshape(size, size, 3).transpose(2, 0, 1)
-            labels = np.frombuffer(mask, np.uint8 if len(mask) == size * size else np.int32).reshape(size, size)
-            yield pixels, labels
+        yield from pairs_of(block, read.size)
+
+
+def pairs_of(block: pa.Table, size: int) -> Iterator[Pair]:
+    """Give the pairs of a block that :class:`ReadPairs` made, as :func:`stream_pairs` does."""
+    for image, mask in zip(block["image"].to_pylist(), block["mask"].to_pylist(), strict=True):
+        pixels = np.frombuffer(image, np.uint8).reshape(size, size, 3).transpose(2, 0, 1)
+        labels = np.frombuffer(mask, np.uint8 if len(mask) == size * size else np.int32).reshape(size, size)
+        yield pixels, labels
 
 
 def training_batches(parts: Sequence[str], read: ReadPairs, batch_size: int, key: tuple[int, ...]) -> Generator[Pair]:
