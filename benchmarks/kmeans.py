@@ -26,14 +26,13 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import torch
-from real_images import evenly, parser
+from real_images import evenly, parser, read
 from rich.console import Console
 from rich.table import Table
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from datus2_ray import storage
-from datus2_ray.core import images
 from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.kmeans import assign, kmeans
 from datus2_ray.core.shard_sums import partial_sums
@@ -49,8 +48,7 @@ def patch_vectors(files: list[Path], backbone: str, size: int) -> np.ndarray:
     taps = [Tap("token", -2), Tap("token", -1)]
     found = []
     for file in files:
-        pixels = torch.from_numpy(images.resize(images.decode(file.read_bytes()), size, size)[None].copy())
-        found.append(torch.cat(list(model.extract(pixels, taps).values()), dim=-1)[0].numpy())
+        found.append(torch.cat(list(model.extract(read(file, size), taps).values()), dim=-1)[0].numpy())
     return np.concatenate(found)
 
 

@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from real_images import evenly, parser
+from real_images import evenly, parser, read
 from rich.console import Console
 from rich.table import Table
 
-from datus2_ray.core import images
 from datus2_ray.core.affinity import binary_affinity, pack
 from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.louvain import Partition, louvain, modularity
@@ -57,8 +56,7 @@ def make_graphs(folder: Path, count: int, size: int, backbone: str) -> list[np.n
     model = load_backbone(backbone, input_size=size)
     graphs = []
     for file in evenly(folder, count):
-        pixels = images.resize(images.decode(file.read_bytes()), size, size)
-        keys = model.extract(torch.from_numpy(pixels[None]), [Tap("key")])[Tap("key")][0]
+        keys = model.extract(read(file, size), [Tap("key")])[Tap("key")][0]
         graphs.append(pack(binary_affinity(keys)).numpy())
     return graphs
 

@@ -1,9 +1,11 @@
-"""The arguments that benchmarks on real images share, and which images of a folder they take."""
+"""The arguments that benchmarks on real images share, which images of a folder they take, and how one is read."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+import torch
 
 from datus2_ray.core import images
 from datus2_ray.core.backbone import DEFAULT_BACKBONE
@@ -25,3 +27,8 @@ def evenly(folder: Path, count: int) -> list[Path]:
     if len(files) < count:
         raise SystemExit(f"{folder} has {len(files)} images, fewer than {count}")
     return [files[i * len(files) // count] for i in range(count)]
+
+
+def read(file: Path, size: int) -> torch.Tensor:
+    """Decode an image to a square, as a batch of one: uint8 (1, size, size, 3)."""
+    return torch.from_numpy(images.resize(images.decode(file.read_bytes()), size, size)[None])
