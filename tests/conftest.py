@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -71,7 +70,9 @@ def s3_server() -> Iterator[str]:
     environment = Path(__file__).parents[1] / ".moto"
     if not (environment / "bin" / "moto_server").exists():
         # By this environment's own pip where it has one: to make another takes longer than to install the server.
-        shared = importlib.util.find_spec("pip") is not None
+        # Not by importlib.util.find_spec: once that has named pip, setuptools cannot be imported in this process (its
+        # _distutils_hack stands back for pip), and torch.compile imports it.
+        shared = any(Path(folder, "pip").is_dir() for folder in sys.path)
         subprocess.run([sys.executable, "-m", "venv", *["--without-pip"] * shared, environment], check=True)
         python = environment / "bin" / "python"
         pip = [sys.executable, "-m", "pip", "--python", python] if shared else [python, "-m", "pip"]
