@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from datus2_ray import datasets, storage
@@ -130,13 +131,18 @@ def plan_pretraining(config: RunConfig) -> Plan:
 
 
 def see_weights(config: RunConfig) -> None:
-    """See that what the settings name as weights is there, without fetching any.
+    """See that what the settings name as weights is there, without fetching any, and what is to compile them.
 
     Raises
     ------
     BackboneError
-        A name that timm does not know, or a file that does not exist.
+        A name that timm does not know, a file that does not exist, or no C++ compiler on this machine where it is the
+        one that computes.
     """
+    if config.discover.compile and not os.environ.get("RAY_ADDRESS"):
+        from datus2_ray.core.backbone import require_compiler
+
+        require_compiler()
     named = [config.backbone]
     if config.discover.descriptor == "cnn":
         named.append(config.discover.cnn)

@@ -152,6 +152,18 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
             see_weights(settings(scenes, tmp_path, *assignments, **flags))
 
 
+def test_a_missing_compiler_is_seen_before_ray_starts_but_not_for_a_cluster(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    compiling = settings(scenes, tmp_path, "discover.compile=true")
+    with pytest.raises(DatusError, match=r"install g\+\+, or leave discover.compile off"):
+        see_weights(compiling)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    see_weights(compiling)
+
+
 def test_a_source_in_a_bucket_is_listed(bucket: str, scenes: Path, tmp_path: Path) -> None:
     for file in sorted(scenes.rglob("*.png"))[:3]:
         storage.write_bytes(f"s3://{bucket}/in/{file.name}", file.read_bytes())

@@ -244,8 +244,8 @@ def load_backbone(
         If the model is unknown or not a vision transformer, if its weights cannot be fetched or read or do not fit, if
         the input size is not a multiple of the patch size, or if there is no compiler.
     """
-    if compiled and not has_compiler():
-        raise BackboneError("torch.compile finds no C++ compiler; install g++, or leave discover.compile off")
+    if compiled:
+        require_compiler()
     parsed = parse_spec(spec)
     loaded = load_timm(parsed, VIT)
     patches: Any = loaded.model.patch_embed
@@ -264,6 +264,18 @@ def load_backbone(
 def has_compiler() -> bool:
     """Tell whether ``torch.compile`` finds a C++ compiler: ``$CXX``, or g++."""
     return shutil.which(shlex.split(os.environ.get("CXX") or "g++")[0]) is not None
+
+
+def require_compiler() -> None:
+    """See that :func:`has_compiler`.
+
+    Raises
+    ------
+    BackboneError
+        There is none.
+    """
+    if not has_compiler():
+        raise BackboneError("torch.compile finds no C++ compiler; install g++, or leave discover.compile off")
 
 
 class _Enough(Exception):  # noqa: N818 - no error
