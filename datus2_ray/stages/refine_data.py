@@ -23,6 +23,9 @@ from datus2_ray.stages.training_read import read_parts
 #: Bytes of decoded images among which a worker shuffles.
 SHUFFLE_BYTES = 2**26
 
+#: Bytes of decoded images and masks that a worker keeps from pass to pass: 5,000 of 224 x 224 pixels.
+KEPT_BYTES = 2**30
+
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -51,12 +54,13 @@ class ReadPairs:
     size: int
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Read one part; the columns are ``image`` (uint8 RGB) and ``mask`` (uint8, or int32), as bytes."""
+        """Read one part; the columns are ``part``, ``image`` (uint8 RGB) and ``mask`` (uint8, or int32), as bytes."""
         part = block["part"][0].as_py()
         ids = storage.read_table(storage.join(self.masks, part), ["image_id"])["image_id"].to_pylist()
         wanted = [image_id for image_id in ids if self.split.share(image_id) == self.share]
         rows = self._pairs(part, wanted) if wanted else []
-        return pa.table({"image": [image for image, _ in rows], "mask": [mask for _, mask in rows]}, schema=_PAIRS)
+        columns = {"image": [image for image, _ in rows], "mask": [mask for _, mask in rows]}
+        return pa.table({"part": [part] * len(rows), **columns}, schema=_PAIRS)
 
     def _pairs(self, part: str, wanted: Sequence[str]) -> list[tuple[bytes, bytes]]:
         encoded = _by_id(self.images.read(part, ["image_id", "image"]))
@@ -70,7 +74,7 @@ class ReadPairs:
         return pixels.tobytes(), labels.astype(np.uint8 if labels.dtype == np.uint8 else np.int32).tobytes()
 
 
-_PAIRS = pa.schema([("image", pa.binary()), ("mask", pa.binary())])
+_PAIRS = pa.schema([("part", pa.string()), ("image", pa.binary()), ("mask", pa.binary())])
 
 
 def _by_id(table: pa.Table) -> dict[str, bytes]:
@@ -97,7 +101,43 @@ def pairs_of(block: pa.Table, size: int) -> Iterator[Pair]:
         yield pixels, labels
 
 
-def training_batches(parts: Sequence[str], read: ReadPairs, batch_size: int, key: tuple[int, ...]) -> Generator[Pair]:
+class Pairs:
+    """The pairs of a share, pass after pass: kept decoded once all have been read, where they fit in memory.
+
+    Parameters
+    ----------
+    read : ReadPairs
+        How a part is read, and of which share.
+    most_bytes : int
+        Bytes of decoded pairs that may be kept; of more, none are, and every pass reads them anew.
+    """
+
+    def __init__(self, read: ReadPairs, most_bytes: int = KEPT_BYTES) -> None:
+        self.read = read
+        self._room = most_bytes
+        self._kept: dict[str, list[Pair]] | None = None
+
+    def stream(self, parts: Sequence[str]) -> Iterator[Pair]:
+        """Give what :func:`stream_pairs` gives, in the same order."""
+        if self._kept is not None:
+            for part in parts:
+                yield from self._kept.get(part, ())
+            return
+        kept: dict[str, list[Pair]] = {}
+        room = self._room
+        for block in read_parts(parts, self.read):
+            for part, pair in zip(block["part"].to_pylist(), pairs_of(block, self.read.size), strict=True):
+                room -= pair[0].nbytes + pair[1].nbytes
+                if room >= 0:
+                    kept.setdefault(part, []).append(pair)
+                yield pair
+            if room < 0:
+                kept, self._room = {}, 0
+        if room >= 0:
+            self._kept = kept
+
+
+def training_batches(parts: Sequence[str], pairs: Pairs, batch_size: int, key: tuple[int, ...]) -> Generator[Pair]:
     """Give batches without end: pass after pass over a share, each in another order that depends on the key alone.
 
     A batch that a pass leaves incomplete is filled from the next, so that every worker has as many batches as it
@@ -107,8 +147,8 @@ def training_batches(parts: Sequence[str], read: ReadPairs, batch_size: int, key
     ----------
     parts : sequence of str
         Names of the parts.
-    read : ReadPairs
-        How they are read, and of which share.
+    pairs : Pairs
+        What they hold of the share.
     batch_size : int
         Pairs a batch.
     key : tuple of int
@@ -123,7 +163,8 @@ def training_batches(parts: Sequence[str], read: ReadPairs, batch_size: int, key
     for number in count():
         rng = np.random.default_rng([*key, number])
         order = [parts[i] for i in rng.permutation(len(parts))]
-        for pair in shuffled(stream_pairs(order, read), max(batch_size, SHUFFLE_BYTES // (4 * read.size**2)), rng):
+        buffer = max(batch_size, SHUFFLE_BYTES // (4 * pairs.read.size**2))
+        for pair in shuffled(pairs.stream(order), buffer, rng):
             batch.append(pair)
             if len(batch) == batch_size:
                 yield stack(batch)

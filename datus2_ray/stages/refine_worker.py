@@ -19,7 +19,7 @@ from datus2_ray import storage
 from datus2_ray.core.augmentation import augment
 from datus2_ray.core.segmenter import Segmenter, from_bytes, pixel_cross_entropy, to_bytes
 from datus2_ray.stages.parts import configure_ray_data
-from datus2_ray.stages.refine_data import Pair, stack, stream_pairs, training_batches
+from datus2_ray.stages.refine_data import Pair, Pairs, stack, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.training_worker import prepare_torch, teller
 
@@ -57,13 +57,14 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
     tell = teller(config["watcher"], rank)
     tell(first_epoch * training.epoch_steps)
     held_out = _held_out_batches(training, rank)
+    pairs = Pairs(training.read(rank))
 
     for epoch in range(first_epoch, -(-training.steps // training.epoch_steps)):
         key = (training.seed, rank, epoch)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))  # for dropout
         generator = torch.Generator().manual_seed(torch.initial_seed() + 1)
         steps = range(epoch * training.epoch_steps, min((epoch + 1) * training.epoch_steps, training.steps))
-        batches = training_batches(training.parts, training.read(rank), training.batch_size, key)
+        batches = training_batches(training.parts, pairs, training.batch_size, key)
         losses = []
         model.train()
         for step in steps:

@@ -31,10 +31,10 @@ from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, part_name
-from datus2_ray.stages import refine_worker
+from datus2_ray.stages import refine_data, refine_worker
 from datus2_ray.stages.refine import _write_start as write_start
 from datus2_ray.stages.refine import plan_training, refine, train
-from datus2_ray.stages.refine_data import ReadPairs, shuffled, stream_pairs, training_batches
+from datus2_ray.stages.refine_data import KEPT_BYTES, Pairs, ReadPairs, shuffled, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.shares import split_images
 from datus2_ray.stages.training_run import Job, Trained, explain, run_training
@@ -174,6 +174,23 @@ def test_pairs_are_joined_by_id_and_resized_alike(made_run):
             assert row["mask"] == labels[1::2, 1::2].tobytes()
 
 
+def test_pairs_are_read_once_where_they_fit(made_run, monkeypatch):
+    training = plan(made_run(24), 1)
+    passes = []
+    read_parts = refine_data.read_parts
+    monkeypatch.setattr(refine_data, "read_parts", lambda *given: passes.append(given) or read_parts(*given))
+    size = 4 * training.size**2  # bytes of a pair
+    for most_bytes, reads in ((22 * size, 1), (22 * size - 1, 3)):
+        passes.clear()
+        pairs = Pairs(training.read(0), most_bytes)
+        next(pairs.stream(training.parts))  # a pass that is broken off keeps nothing
+        passes.clear()
+        seen = [[image.tobytes() for image, _ in pairs.stream(training.parts)] for _ in range(3)]
+        assert len(seen[0]) == 22
+        assert seen[0] == seen[1] == seen[2]
+        assert len(passes) == reads
+
+
 def test_wide_masks_stay_wide(made_run):
     context = made_run(2)
     wide = np.full((72, 72), 300, np.uint16)
@@ -195,8 +212,10 @@ def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
     context = made_run(24)
     training = plan(context, 1)
 
-    def take(key: tuple[int, ...], count: int, parts: Iterator[str] | None = None) -> list[bytes]:
-        batches = training_batches(list(parts or training.parts), training.read(0), 4, key)
+    def take(
+        key: tuple[int, ...], count: int, parts: Iterator[str] | None = None, most_bytes: int = KEPT_BYTES
+    ) -> list[bytes]:
+        batches = training_batches(list(parts or training.parts), Pairs(training.read(0), most_bytes), 4, key)
         taken = [image.tobytes() for _ in range(count) for image in next(batches)[0]]
         batches.close()
         return taken
@@ -208,6 +227,8 @@ def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
     assert first[:share] != first[share:]
     assert take((0, 0, 0), 11) == first
     assert take((0, 0, 1), 11) != first
+    for most_bytes in (0, 5 * 4 * training.size**2):  # too little to keep them, at once or after a few
+        assert take((0, 0, 0), 11, most_bytes=most_bytes) == first
     held_out = {image.tobytes() for image, _ in stream_pairs(training.parts, training.read(1))}
     assert len(held_out) == 2
     assert not held_out & set(first)
