@@ -54,6 +54,10 @@ class DiscoverConfig(StageConfig):
     )
     feature: Literal["key", "query", "value", "token"] = Field("key", description="Patch vectors that span the graph.")
     block: int = Field(-1, description="Transformer block they are taken from; -1 is the last.")
+    graph: Literal["binary", "neighbours"] = Field(
+        "binary", description="Links: all positive products, or cosines with each patch's nearest neighbours."
+    )
+    neighbours: int = Field(16, ge=1, description="Nearest neighbours that a patch is linked with, in that graph.")
     louvain: Literal["compiled", "scikit-network", "networkx", "python-louvain"] = Field(
         "compiled", description="What clusters the graph; compiled is our own and gives scikit-network's partition."
     )
@@ -64,6 +68,9 @@ class DiscoverConfig(StageConfig):
         1.0, gt=0, allow_inf_nan=False, description="Louvain's resolution; higher gives more, smaller communities."
     )
     tau: int = Field(5, ge=0, description="A segment is valid if it has more patches than this, noise otherwise.")
+    noise: Literal["kept", "given"] = Field(
+        "kept", description="Patches of no valid segment: kept as noise, or given to the segment they are most alike."
+    )
     descriptor: Literal["cls", "tokens", "cnn"] = Field(
         "cls", description="Segment feature: CLS of its crop, mean of its patch tokens, or a CNN on its crop."
     )
@@ -128,6 +135,11 @@ class DiscoverConfig(StageConfig):
     def pools(self) -> int:
         """Pools of model actors: one embeds images, a second one describes crops where that is wanted."""
         return 1 if self.descriptor == "tokens" else 2
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether segments are made or described by the patch tokens."""
+        return self.descriptor == "tokens" or self.noise == "given"
 
 
 class ClusterConfig(StageConfig):

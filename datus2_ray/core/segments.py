@@ -1,4 +1,4 @@
-"""Segments: the 8-connected components of the communities on the patch grid, and which of them count."""
+"""Segments: the 8-connected components of the communities on the patch grid, which of them count, and the noise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datus2_ray.core.components import label_components, measure
+from datus2_ray.core.components import NOISE, label_components, measure
+from datus2_ray.core.descriptors import l2_normalise, mean_tokens
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,35 @@ def find_segments(communities: np.ndarray, tau: int) -> Segments:
     parts, counts = label_components(np.ascontiguousarray(communities, dtype=np.int32))
     patch_map, boxes = measure(parts, counts, tau)
     return Segments(patch_map, counts[counts > tau].astype(np.int32), boxes)
+
+
+def give_noise_away(found: Segments, tokens: np.ndarray) -> Segments:
+    """Give every patch of noise to the valid segment of its image that it is most alike, so that none is left.
+
+    Parameters
+    ----------
+    found : Segments
+        As :func:`find_segments` gives them.
+    tokens : ndarray
+        Patch tokens in raster order, float, shape (h · w, D). What counts is the cosine between a patch's token and the
+        mean of a segment's, all less the mean over the image.
+
+    Returns
+    -------
+    Segments
+        The same segments, grown; an image of noise alone is one segment.
+    """
+    noise = found.patch_map.ravel() == NOISE
+    members = found.patch_map.ravel().astype(np.int64)
+    if not noise.any():
+        return found
+    if not len(found.sizes):
+        members[:] = 0
+    else:
+        directions = l2_normalise(tokens - tokens.mean(axis=0, dtype=np.float64))
+        means = mean_tokens(directions, found.patch_map, len(found.sizes))
+        # Not a matrix product: that may round differently for another number of threads.
+        members[noise] = (directions[noise][:, None] * means).sum(axis=2).argmax(axis=1)
+    sizes = np.bincount(members)
+    patch_map, boxes = measure(members.reshape(found.patch_map.shape), sizes, 0)
+    return Segments(patch_map, sizes.astype(np.int32), boxes)

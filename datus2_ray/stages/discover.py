@@ -66,7 +66,7 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
     pool = plan_pool(cluster, device, config, pools=config.pools, parts=len(images.parts))
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        tokens = keep_tokens or not crops
+        tokens = keep_tokens or config.needs_tokens
         read = ReadImages(ImagesTable.of(context.folder), config.input_size, heartbeat, config.reduced_decoding)
         parts = map_parts(parts, read)
         parts = map_parts(parts, EmbedImages, pool, backbone, config, device, tokens, heartbeat)

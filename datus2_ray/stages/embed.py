@@ -1,4 +1,4 @@
-"""Embed: one forward pass an image; out come the affinity graph as packed bits and, where wanted, the patch tokens."""
+"""Embed: one forward pass an image; out come the affinity graph as bytes and, where wanted, the patch tokens."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from datus2_ray.columns import list_column
-from datus2_ray.core import affinity
+from datus2_ray.core.affinity import binary_affinity, pack
 from datus2_ray.core.backbone import Tap, load_backbone
+from datus2_ray.core.neighbour_graph import nearest_neighbours
 from datus2_ray.core.overlap import one_ahead
 from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
@@ -46,6 +47,7 @@ class EmbedImages:
             dtype=config.arithmetic(device),
             compiled=config.compile,
         )
+        self._config = config
         self._feature = Tap(config.feature, config.block)
         self._token = Tap("token") if keep_tokens else None
         self._batch_size, _ = config.batch_sizes(device)
@@ -59,8 +61,8 @@ class EmbedImages:
         tokens: list[np.ndarray | None] = []
         starts = range(0, len(rows), self._batch_size)
         batches = (self._embed(pixels[start : start + self._batch_size]) for start in starts)
-        for bits, kept in one_ahead(batches):
-            graphs += [graph.cpu().numpy().tobytes() for graph in bits]
+        for computed, kept in one_ahead(batches):
+            graphs += [graph.cpu().numpy().tobytes() for graph in computed]
             if kept is not None:
                 tokens += list(kept.cpu().numpy())
         height, width = self._backbone.grid(self._size, self._size)
@@ -73,10 +75,15 @@ class EmbedImages:
         return block.append_column("tokens", list_column(scatter(tokens, rows, count), token_type))
 
     def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor], Tensor | None]:
-        """Give the packed graphs of a batch and its tokens, still on the device."""
+        """Give the graphs of a batch as bytes, and its tokens, still on the device."""
         taps = [self._feature] if self._token is None else [self._feature, self._token]
         features = self._backbone.extract(torch.from_numpy(pixels), taps)
         self._heartbeat.beat()
         # One product an image: a batched one may sum in another order for another batch.
-        bits = [affinity.pack(affinity.binary_affinity(vectors)) for vectors in features[self._feature]]
-        return bits, None if self._token is None else features[self._token].to(torch.float16)
+        graphs = [self._graph(vectors) for vectors in features[self._feature]]
+        return graphs, None if self._token is None else features[self._token].to(torch.float16)
+
+    def _graph(self, vectors: Tensor) -> Tensor:
+        if self._config.graph == "neighbours":
+            return nearest_neighbours(vectors, self._config.neighbours)
+        return pack(binary_affinity(vectors))

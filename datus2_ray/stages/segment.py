@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse as sp
 
 from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.core.descriptors import mean_tokens
 from datus2_ray.core.louvain import Partition, louvain
-from datus2_ray.core.segments import Segments, find_segments
+from datus2_ray.core.neighbour_graph import LINK, symmetric_graph
+from datus2_ray.core.segments import Segments, find_segments, give_noise_away
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.read import scatter
 
@@ -35,11 +37,14 @@ class FindSegments:
         """Find the segments of one part."""
         rows = [row for row, well in enumerate(block["graph"].is_valid().to_pylist()) if well]
         grid = list(zip(block["grid_height"].to_pylist(), block["grid_width"].to_pylist(), strict=True))
-        graphs = block["graph"].combine_chunks()
+        graphs, tokens = block["graph"].combine_chunks(), list_arrays(block["tokens"])
         found: list[tuple[Partition, Segments]] = []
         for row in rows:
             image_id = block["image_id"][row].as_py()
-            found.append(self._find(graphs[row].as_buffer(), *grid[row], image_seed(self.seed, image_id)))
+            partition, segments = self._find(graphs[row].as_buffer(), *grid[row], image_seed(self.seed, image_id))
+            if self.config.noise == "given":
+                segments = give_noise_away(segments, np.asarray(tokens[row]))
+            found.append((partition, segments))
         count = len(block)
         maps = [segments.patch_map.ravel() for _, segments in found]
         columns = {
@@ -50,7 +55,6 @@ class FindSegments:
             "modularity": pa.array(scatter([p.modularity for p, _ in found], rows, count), pa.float64()),
         }
         if self.config.descriptor == "tokens":
-            tokens = list_arrays(block["tokens"])
             pairs = zip(rows, found, strict=True)
             means = [mean_tokens(np.asarray(tokens[row]), s.patch_map, len(s.sizes)) for row, (_, s) in pairs]
             dim = block.schema.field("tokens").type.value_type.list_size
@@ -61,10 +65,14 @@ class FindSegments:
         return block.drop_columns(["graph"])
 
     def _find(self, graph: pa.Buffer, height: int, width: int, seed: int) -> tuple[Partition, Segments]:
-        packed = np.frombuffer(graph, dtype=np.uint8).reshape(height * width, -1)
         config = self.config
+        adjacency: np.ndarray | sp.csr_matrix
+        if config.graph == "neighbours":
+            adjacency = symmetric_graph(np.frombuffer(graph, dtype=LINK).reshape(height * width, -1))
+        else:
+            adjacency = np.frombuffer(graph, dtype=np.uint8).reshape(height * width, -1)
         partition = louvain(
-            packed, library=config.louvain, resolution=config.resolution, seed=seed, orders=config.louvain_orders
+            adjacency, library=config.louvain, resolution=config.resolution, seed=seed, orders=config.louvain_orders
         )
         return partition, find_segments(partition.labels.reshape(height, width), self.config.tau)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from datus2_ray.core.components import NOISE, label_components
-from datus2_ray.core.segments import find_segments
+from datus2_ray.core.segments import find_segments, give_noise_away
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda s: arrays(np.int32, s, elements=st.integers(0, 2))
@@ -63,3 +63,26 @@ def test_tau_is_exclusive_and_diagonals_connect() -> None:
     assert find_segments(communities, 2).sizes.tolist() == [3, 6]  # the ones meet across the diagonal
     assert find_segments(communities, 3).sizes.tolist() == [6]
     assert find_segments(communities, 6).patch_map.max() == NOISE
+
+
+@given(maps, st.integers(0, 4), st.integers(0, 2**32 - 1))
+def test_no_noise_is_left_and_what_was_a_segment_still_is(communities: np.ndarray, tau: int, seed: int) -> None:
+    before = find_segments(communities, tau)
+    tokens = np.random.default_rng(seed).normal(1.0, 1.0, (communities.size, 5)).astype(np.float32)
+    after = give_noise_away(before, tokens)
+    valid = before.patch_map != NOISE
+    assert (after.patch_map != NOISE).all()
+    assert (after.patch_map[valid] == before.patch_map[valid]).all()
+    assert len(after.sizes) == max(1, len(before.sizes))
+    assert (after.sizes == np.bincount(after.patch_map.ravel())).all()
+    for number, (top, left, bottom, right) in enumerate(after.boxes):
+        rows, columns = np.nonzero(after.patch_map == number)
+        assert (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1) == (top, left, bottom, right)
+
+
+def test_noise_goes_to_the_segment_of_like_tokens_not_to_the_nearest() -> None:
+    communities = np.array([[0, 0, 1, 2, 2]])
+    tokens = np.array([[1.0, 0.0], [1.0, 0.0], [0.1, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    assert give_noise_away(find_segments(communities, 1), tokens).patch_map.tolist() == [[0, 0, 1, 1, 1]]
+    tokens[2] = [1.0, 0.1]
+    assert give_noise_away(find_segments(communities, 1), tokens).patch_map.tolist() == [[0, 0, 0, 1, 1]]

@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.ndimage
 import scipy.sparse as sp
 import torch
 from PIL import Image
+from sklearn.neighbors import NearestNeighbors
 from sknetwork.clustering import Louvain
 
 from datus2_ray import storage
 from datus2_ray.columns import list_arrays
 from datus2_ray.context import RunContext
-from datus2_ray.core.backbone import DEFAULT_BACKBONE, load_backbone
+from datus2_ray.core.backbone import DEFAULT_BACKBONE, Tap, load_backbone
 from datus2_ray.core.backbone_spec import PACKAGED_WEIGHTS
 from datus2_ray.core.scenes import render
 from datus2_ray.stages.cluster import cluster
@@ -134,11 +136,22 @@ def test_paper_preset_equals_a_naive_reading(real_images: Path, open_run: Callab
             assert float(descriptor @ naive.cls(image, expected == segment)) > 0.9995
 
 
-def test_any_number_of_workers_and_parts_gives_the_same_bits(scenes: Path, open_run: Callable[..., RunContext]) -> None:
+#: Of the graph of nearest neighbours, and all that goes with it.
+NEIGHBOURS = (
+    "discover.feature=token", "discover.graph=neighbours", "discover.resolution=2", "discover.noise=given",
+    "discover.descriptor=tokens", "cluster.metric=spherical", "cluster.weights=area",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [(), NEIGHBOURS], ids=["paper", "neighbours"])
+def test_any_number_of_workers_and_parts_gives_the_same_bits(
+    scenes: Path, open_run: Callable[..., RunContext], settings: tuple[str, ...]
+) -> None:
+    one = ("discover.actors=1", "cluster.workers=1", "cluster.shard_rows=16", *settings)
     runs = [
-        open_run(scenes, "discover.actors=1", "cluster.workers=1", "cluster.shard_rows=16", name="a", dataset="demo"),
+        open_run(scenes, *one, name="a", dataset="demo"),
         open_run(
-            scenes,
+            scenes, *settings,
             "ingest.images_per_part=5", "discover.actors=2", "discover.max_actors=3", "discover.batch_size=3",
             "discover.crop_batch_size=7", "cluster.workers=3", "cluster.shard_rows=16", name="b", dataset="demo",
         ),
@@ -151,6 +164,37 @@ def test_any_number_of_workers_and_parts_gives_the_same_bits(scenes: Path, open_
         assert table(runs[0], name).equals(table(runs[1], name)), name
     centroids = [storage.read_table(context.folder.path("clusters/centroids.parquet")) for context in runs]
     assert centroids[0].equals(centroids[1])
+
+
+def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_run: Callable[..., RunContext]) -> None:
+    context = open_run(scenes, *NEIGHBOURS, backbone=DEFAULT_BACKBONE, dataset="demo", limit=4)
+    discover(context, ingest(context), keep_tokens=False)
+    rows = table(context, "segments")
+    backbone = load_backbone(DEFAULT_BACKBONE)
+    for i, found in enumerate(list_arrays(rows["patch_map"])):
+        path = next(scenes.rglob(f"images/{rows['image_id'][i].as_py()}.*"))
+        image = Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
+        tokens = backbone.extract(torch.from_numpy(np.asarray(image)[None].copy()), [Tap("token")])[Tap("token")][0]
+        centred = (tokens - tokens.mean(0)).numpy()
+        distances, patches = NearestNeighbors(n_neighbors=17, metric="cosine").fit(centred).kneighbors(centred)
+        weights = np.zeros((784, 784))
+        for patch in range(784):
+            for other, distance in zip(patches[patch, 1:], distances[patch, 1:], strict=True):
+                weights[patch, other] = max(weights[patch, other], 1 - distance)
+                weights[other, patch] = max(weights[other, patch], 1 - distance)
+        communities = Louvain(resolution=2).fit_predict(sp.csr_matrix(weights)).reshape(28, 28)
+        segments, count = np.full((28, 28), -1), 0
+        for community in np.unique(communities):
+            parts, number = scipy.ndimage.label(communities == community, np.ones((3, 3)))
+            for part in range(1, number + 1):
+                if (parts == part).sum() > 5:
+                    segments[parts == part], count = count, count + 1
+        assert count == len(rows["sizes"][i]) > 5
+        assert (found >= 0).all()
+        # The same partition of what is no noise: segments correspond in pairs.
+        valid = segments.ravel() >= 0
+        assert 0 < np.count_nonzero(~valid) < 200
+        assert len(set(zip(segments.ravel()[valid], found[valid], strict=True))) == count
 
 
 def test_weights_of_a_bucket_give_what_the_file_gives(
