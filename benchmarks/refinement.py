@@ -3,7 +3,7 @@
     python benchmarks/refinement.py [--images N] [--repeats R]
 
 Both train the same DeepLabV3 from the same weights on the same initial masks of rendered scenes, with the same
-augmentation, optimiser and batch, and validate after every epoch. Ours also decodes the images, pass after pass, and
+augmentation, optimiser and batch, and validate after every epoch. Ours also decodes the images, in the first pass, and
 writes checkpoints, with as many workers as it takes by itself; the loop is one process with a thread a CPU. Of ours the
 time of 5 and of 10 epochs is measured: the difference is the steady state, the rest is the start of Ray Train and its
 workers, shown apart.

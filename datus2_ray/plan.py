@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from datus2_ray import datasets, storage
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import BackboneError
 from datus2_ray.pools import Pool, plan_pool
-from datus2_ray.ray_session import look_at_cluster
+from datus2_ray.ray_session import joined_address, look_at_cluster
 from datus2_ray.resources import ACTOR_MEMORY, Cluster, Device, choose_device, require_cpu
 from datus2_ray.run_folder import RunFolder
 from datus2_ray.sources import Listing, list_source
-from datus2_ray.trainings import pretrain_split, pretrain_workers, refine_workers
+from datus2_ray.trainings import PAIRS_MEMORY, pretrain_split, pretrain_workers, refine_workers
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,9 @@ def plan_run(config: RunConfig) -> Plan:
     elif source.images < config.refine.min_images:
         notes.append(f"no refinement: {source.images} images, under refine.min_images = {config.refine.min_images}")
     else:
-        stages.append(_workers("refine", refine_workers(config.refine, source.images, cluster, device), device))
+        workers = refine_workers(config.refine, source.images, cluster, device)
+        kept = min(PAIRS_MEMORY, 4 * config.refine.size**2 * source.images // workers)
+        stages.append(_workers("refine", workers, device, kept))
         pool = plan_pool(cluster, device, config.discover, 1, parts)
         stages.append(_read("predict", source, tasks, config.refine.size))
         stages.append(_actors("predict", "segment", pool, parts))
@@ -139,7 +140,7 @@ def see_weights(config: RunConfig) -> None:
         A name that timm does not know, a file that does not exist, or no C++ compiler on this machine where it is the
         one that computes.
     """
-    if config.discover.compile and not os.environ.get("RAY_ADDRESS"):
+    if config.discover.compile and joined_address() is None:
         from datus2_ray.core.backbone import require_compiler
 
         require_compiler()

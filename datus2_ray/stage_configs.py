@@ -115,6 +115,9 @@ class DiscoverConfig(StageConfig):
     def _fits_itself(self) -> DiscoverConfig:
         if self.descriptor == "cnn" and self.cnn is None:
             raise ValueError("descriptor = cnn needs a network: --set discover.cnn=FILE (or untrained:resnet50)")
+        if self.noise == "given" and self.descriptor != "tokens":
+            # Patches from all over an image would stretch the box that is cut out.
+            raise ValueError(f"noise = given needs descriptor = tokens, not {self.descriptor}: crops show whole boxes")
         if self.louvain_orders > 1 and self.louvain != "compiled":
             raise ValueError(f"louvain_orders = {self.louvain_orders} needs louvain = compiled, not {self.louvain}")
         if self.actors and self.max_actors and self.max_actors < self.actors:
@@ -135,11 +138,6 @@ class DiscoverConfig(StageConfig):
     def pools(self) -> int:
         """Pools of model actors: one embeds images, a second one describes crops where that is wanted."""
         return 1 if self.descriptor == "tokens" else 2
-
-    @property
-    def needs_tokens(self) -> bool:
-        """Whether segments are made or described by the patch tokens."""
-        return self.descriptor == "tokens" or self.noise == "given"
 
 
 class ClusterConfig(StageConfig):

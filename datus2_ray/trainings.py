@@ -6,6 +6,9 @@ from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.resources import LEAST_ACTOR_MEMORY, Cluster, Device, require_cpu
 from datus2_ray.stage_configs import PretrainConfig, RefineConfig
 
+#: Bytes of decoded images and masks that a worker of the refinement keeps from pass to pass: 2,600 of 224 x 224 pixels.
+PAIRS_MEMORY = 2**29
+
 
 def refine_workers(config: RefineConfig, images: int, cluster: Cluster, device: Device) -> int:
     """Give the number of the refinement's workers: one a GPU, else up to two; each with at least two images a step.

@@ -33,6 +33,7 @@ def test_paper_is_the_default_and_says_what_the_method_says() -> None:
     # compiled, in one order: scikit-network's partition to the last bit (tests/core/test_louvain.py).
     assert (discover.louvain, discover.louvain_orders) == ("compiled", 1)
     assert (discover.descriptor, discover.input_size) == ("cls", 224)
+    assert (discover.graph, discover.noise) == ("binary", "kept")
     assert load(FLAGS, assignments=("discover.louvain=scikit-network",)).discover.louvain == "scikit-network"
     with pytest.raises(UsageError, match="louvain_orders = 2 needs louvain = compiled"):
         load(FLAGS, assignments=("discover.louvain=networkx", "discover.louvain_orders=2"))
@@ -49,6 +50,7 @@ def test_paper_is_the_default_and_says_what_the_method_says() -> None:
         ({"assignments": ("discover.tau=-1",)}, "setting discover.tau = -1: input should be greater than"),
         ({"assignments": ("discover.feature=keys",)}, "setting discover.feature = 'keys'"),
         ({"assignments": ("discover=3",)}, "setting discover = 3"),
+        ({"assignments": ("discover.noise=given",)}, "noise = given needs descriptor = tokens, not cls"),
         ({"assignments": ("preset=demo",)}, "a preset is chosen by --preset"),
         ({"assignments": ("discover.tau=[",)}, "the value is not YAML"),
         ({"preset": "papre"}, "unknown preset 'papre'; there are demo, fast, paper"),

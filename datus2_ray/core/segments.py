@@ -1,4 +1,4 @@
-"""Segments: the 8-connected components of the communities on the patch grid, which of them count, and the noise."""
+"""Segments: 8-connected components of the communities on the patch grid; and, where wanted, the noise given to them."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def give_noise_away(found: Segments, tokens: np.ndarray) -> Segments:
     found : Segments
         As :func:`find_segments` gives them.
     tokens : ndarray
-        Patch tokens in raster order, float, shape (h · w, D). What counts is the cosine between a patch's token and the
-        mean of a segment's, all less the mean over the image.
+        Patch tokens in raster order, float, shape (h · w, D). What counts is a token's direction from the mean over the
+        image: the cosine between a patch's and the mean of a segment's.
 
     Returns
     -------
@@ -74,8 +74,12 @@ def give_noise_away(found: Segments, tokens: np.ndarray) -> Segments:
     else:
         directions = l2_normalise(tokens - tokens.mean(axis=0, dtype=np.float64))
         means = mean_tokens(directions, found.patch_map, len(found.sizes))
-        # Not a matrix product: that may round differently for another number of threads.
-        members[noise] = (directions[noise][:, None] * means).sum(axis=2).argmax(axis=1)
+        nearest = np.full(len(members), -np.inf, dtype=np.float32)
+        for segment, mean in enumerate(means):
+            # Patch by patch: a matrix product may round differently for another number of threads.
+            cosines = np.vecdot(directions, mean)
+            nearer = noise & (cosines > nearest)
+            members[nearer], nearest[nearer] = segment, cosines[nearer]
     sizes = np.bincount(members)
     patch_map, boxes = measure(members.reshape(found.patch_map.shape), sizes, 0)
     return Segments(patch_map, sizes.astype(np.int32), boxes)

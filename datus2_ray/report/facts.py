@@ -55,6 +55,10 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
     limit = f"the first {config['limit']:,} image ids" if config["limit"] else ""
     projection = f", after PCA to {cluster['pca']} dimensions" if cluster["pca"] else ""
     restarts = f"{cluster['restarts']} restart{'s' if cluster['restarts'] > 1 else ''}"
+    # A run made before there was a choice has no such settings.
+    near = discover.get("graph") == "neighbours"
+    graph = f"a graph of each patch's {discover['neighbours']} nearest neighbours" if near else "the binary graph"
+    noise = "goes to the segment that it is most alike" if discover.get("noise") == "given" else "is noise"
     facts = [
         Fact("Source", config["source"], limit),
         Fact("Data set", layout.title, f"split {config['split']}" if config["split"] else "all that the source holds"),
@@ -63,13 +67,13 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
             "Backbone",
             summary["backbone"]["name"] + ("" if summary["backbone"]["trained"] else " (untrained)"),
             f"sees {discover['input_size']} × {discover['input_size']} pixels; its {discover['feature']} vectors of "
-            f"{'the last block' if discover['block'] == -1 else 'block ' + str(discover['block'])} span the graph",
+            f"{'the last block' if discover['block'] == -1 else 'block ' + str(discover['block'])} span {graph}",
         ),
         Fact(
             "Segments",
             f"Louvain ({discover['louvain']}), τ = {discover['tau']}",
             f"communities at resolution {discover['resolution']:g}, split into connected parts; a part of at most "
-            f"{discover['tau']} patches is noise",
+            f"{discover['tau']} patches {noise}",
         ),
         Fact("Descriptor", discover["descriptor"], DESCRIPTORS[discover["descriptor"]]),
         Fact(

@@ -1,8 +1,8 @@
 """Discover: images → segments, one streaming execution.
 
 Decode in CPU tasks → embed in an actor pool → Louvain and components in CPU tasks → describe crops in a second actor
-pool → write. The graph leaves the device as packed bits; features do not, unless the descriptor or the baseline needs
-the patch tokens.
+pool → write. The graph leaves the device as packed bits or lists of neighbours; features do not, unless the descriptor
+or the baseline needs the patch tokens.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
     pool = plan_pool(cluster, device, config, pools=config.pools, parts=len(images.parts))
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        tokens = keep_tokens or config.needs_tokens
+        tokens = keep_tokens or not crops
         read = ReadImages(ImagesTable.of(context.folder), config.input_size, heartbeat, config.reduced_decoding)
         parts = map_parts(parts, read)
         parts = map_parts(parts, EmbedImages, pool, backbone, config, device, tokens, heartbeat)

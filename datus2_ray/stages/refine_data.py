@@ -19,12 +19,10 @@ from datus2_ray.core import images, masks
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.stages.shares import Split
 from datus2_ray.stages.training_read import read_parts
+from datus2_ray.trainings import PAIRS_MEMORY
 
 #: Bytes of decoded images among which a worker shuffles.
 SHUFFLE_BYTES = 2**26
-
-#: Bytes of decoded images and masks that a worker keeps from pass to pass: 5,000 of 224 x 224 pixels.
-KEPT_BYTES = 2**30
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -102,39 +100,45 @@ def pairs_of(block: pa.Table, size: int) -> Iterator[Pair]:
 
 
 class Pairs:
-    """The pairs of a share, pass after pass: kept decoded once all have been read, where they fit in memory.
+    """The pairs of a share, pass after pass: a part that has been read is kept decoded while there is room.
 
     Parameters
     ----------
     read : ReadPairs
         How a part is read, and of which share.
     most_bytes : int
-        Bytes of decoded pairs that may be kept; of more, none are, and every pass reads them anew.
+        Bytes of decoded pairs that may be kept.
     """
 
-    def __init__(self, read: ReadPairs, most_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, read: ReadPairs, most_bytes: int = PAIRS_MEMORY) -> None:
         self.read = read
         self._room = most_bytes
-        self._kept: dict[str, list[Pair]] | None = None
+        self._kept: dict[str, list[Pair]] = {}
 
     def stream(self, parts: Sequence[str]) -> Iterator[Pair]:
-        """Give what :func:`stream_pairs` gives, in the same order."""
-        if self._kept is not None:
-            for part in parts:
-                yield from self._kept.get(part, ())
-            return
-        kept: dict[str, list[Pair]] = {}
-        room = self._room
+        """Give what :func:`stream_pairs` gives, in the same order; only what is not kept is read."""
+        read = self._read_in_order([part for part in parts if part not in self._kept])
+        for part in parts:
+            pairs = self._kept[part] if part in self._kept else next(read)
+            size = sum(image.nbytes + mask.nbytes for image, mask in pairs)
+            if part not in self._kept and size <= self._room:
+                self._kept[part] = pairs
+                self._room -= size
+            yield from pairs
+
+    def _read_in_order(self, parts: Sequence[str]) -> Iterator[list[Pair]]:
+        """Read parts, and give the pairs of each as soon as those of a later one come, or none do."""
+        following = iter(parts)
+        current, pairs = next(following, None), list[Pair]()
         for block in read_parts(parts, self.read):
             for part, pair in zip(block["part"].to_pylist(), pairs_of(block, self.read.size), strict=True):
-                room -= pair[0].nbytes + pair[1].nbytes
-                if room >= 0:
-                    kept.setdefault(part, []).append(pair)
-                yield pair
-            if room < 0:
-                kept, self._room = {}, 0
-        if room >= 0:
-            self._kept = kept
+                while part != current:
+                    yield pairs
+                    current, pairs = next(following), []
+                pairs.append(pair)
+        while current is not None:
+            yield pairs
+            current, pairs = next(following, None), []
 
 
 def training_batches(parts: Sequence[str], pairs: Pairs, batch_size: int, key: tuple[int, ...]) -> Generator[Pair]:

@@ -34,6 +34,24 @@ def test_what_was_run_is_told_in_full(make_run):
     assert facts["Finished"].value.endswith("UTC")
 
 
+def test_the_graph_and_the_noise_are_told_as_they_were_chosen_and_for_runs_older_than_the_choice(make_run):
+    run = make_run()
+    config, summary = (storage.read_json(run.path(name)) for name in ("config.json", "summary.json"))
+
+    def notes() -> tuple[str, str]:
+        facts = {fact.name: fact.note for fact in run_facts(run, config, summary)}
+        return facts["Backbone"], facts["Segments"]
+
+    before = notes()
+    assert before[0].endswith("span the binary graph")
+    assert before[1].endswith("patches is noise")
+    config["discover"] |= {"graph": "neighbours", "neighbours": 12, "noise": "given"}
+    assert notes()[0].endswith("span a graph of each patch's 12 nearest neighbours")
+    assert notes()[1].endswith("goes to the segment that it is most alike")
+    del config["discover"]["graph"], config["discover"]["noise"]
+    assert notes() == before
+
+
 def test_counts(make_run):
     run = make_run(images=4)
     counts = {fact.name: fact.value for fact in count_facts({**SUMMARY, "images": 4}, survey_segments(run, 4))}

@@ -194,7 +194,8 @@ def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_run: 
         # The same partition of what is no noise: segments correspond in pairs.
         valid = segments.ravel() >= 0
         assert 0 < np.count_nonzero(~valid) < 200
-        assert len(set(zip(segments.ravel()[valid], found[valid], strict=True))) == count
+        pairs = set(zip(segments.ravel()[valid], found[valid], strict=True))
+        assert len(pairs) == len({segment for segment, _ in pairs}) == len({segment for _, segment in pairs}) == count
 
 
 def test_weights_of_a_bucket_give_what_the_file_gives(

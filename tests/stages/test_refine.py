@@ -34,10 +34,11 @@ from datus2_ray.run_folder import Commit, part_name
 from datus2_ray.stages import refine_data, refine_worker
 from datus2_ray.stages.refine import _write_start as write_start
 from datus2_ray.stages.refine import plan_training, refine, train
-from datus2_ray.stages.refine_data import KEPT_BYTES, Pairs, ReadPairs, shuffled, stream_pairs, training_batches
+from datus2_ray.stages.refine_data import Pairs, ReadPairs, shuffled, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.shares import split_images
 from datus2_ray.stages.training_run import Job, Trained, explain, run_training
+from datus2_ray.trainings import PAIRS_MEMORY
 
 SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
 
@@ -174,21 +175,40 @@ def test_pairs_are_joined_by_id_and_resized_alike(made_run):
             assert row["mask"] == labels[1::2, 1::2].tobytes()
 
 
-def test_pairs_are_read_once_where_they_fit(made_run, monkeypatch):
+def test_a_part_is_read_once_while_there_is_room(made_run, monkeypatch):
     training = plan(made_run(24), 1)
-    passes = []
+    asked = []
     read_parts = refine_data.read_parts
-    monkeypatch.setattr(refine_data, "read_parts", lambda *given: passes.append(given) or read_parts(*given))
-    size = 4 * training.size**2  # bytes of a pair
-    for most_bytes, reads in ((22 * size, 1), (22 * size - 1, 3)):
-        passes.clear()
-        pairs = Pairs(training.read(0), most_bytes)
-        next(pairs.stream(training.parts))  # a pass that is broken off keeps nothing
-        passes.clear()
-        seen = [[image.tobytes() for image, _ in pairs.stream(training.parts)] for _ in range(3)]
-        assert len(seen[0]) == 22
-        assert seen[0] == seen[1] == seen[2]
-        assert len(passes) == reads
+    monkeypatch.setattr(refine_data, "read_parts", lambda parts, read: asked.append(parts) or read_parts(parts, read))
+    expected = [image.tobytes() for image, _ in stream_pairs(training.parts, training.read(0))]
+    assert len(expected) == 22
+    assert len(training.parts) > 2
+    pair = 4 * training.size**2  # bytes
+    for room in (22 * pair, 22 * pair - 1, 0):
+        pairs = Pairs(training.read(0), room)
+        next(pairs.stream(training.parts))  # broken off: what was read of the first part is kept
+        asked.clear()
+        for _ in range(2):
+            assert [image.tobytes() for image, _ in pairs.stream(training.parts)] == expected
+        first = 1 if room else 0
+        assert len(asked[0]) == len(training.parts) - first
+        left = [part for parts in asked[1:] for part in parts]
+        assert len(left) == {0: len(training.parts), 22 * pair: 0}.get(room, 1)
+    backwards = Pairs(training.read(0))
+    list(backwards.stream(training.parts[1:2]))
+    turned = training.parts[::-1]
+    wanted = [image.tobytes() for image, _ in stream_pairs(turned, training.read(0))]
+    assert [image.tobytes() for image, _ in backwards.stream(turned)] == wanted
+
+
+def test_a_part_of_which_a_share_has_nothing_is_not_waited_for(made_run):
+    training = plan(made_run(24), 1)
+    held_out = training.read(1)  # two images: most parts have none
+    expected = [image.tobytes() for image, _ in stream_pairs(training.parts, held_out)]
+    pairs = Pairs(held_out)
+    for _ in range(2):
+        assert [image.tobytes() for image, _ in pairs.stream(training.parts)] == expected
+    assert len(expected) == 2
 
 
 def test_wide_masks_stay_wide(made_run):
@@ -213,7 +233,7 @@ def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
     training = plan(context, 1)
 
     def take(
-        key: tuple[int, ...], count: int, parts: Iterator[str] | None = None, most_bytes: int = KEPT_BYTES
+        key: tuple[int, ...], count: int, parts: Iterator[str] | None = None, most_bytes: int = PAIRS_MEMORY
     ) -> list[bytes]:
         batches = training_batches(list(parts or training.parts), Pairs(training.read(0), most_bytes), 4, key)
         taken = [image.tobytes() for _ in range(count) for image in next(batches)[0]]
