@@ -1,15 +1,10 @@
-"""The graph of each patch's nearest neighbours, with cosine weights: made on the device, carried as a short list."""
+"""Each patch's nearest neighbours, with cosine weights: found on the device, carried as a short list."""
 
 from __future__ import annotations
 
-import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-#: A neighbour in a patch's list; a weight of 0 is no link.
-LINK = np.dtype([("patch", "<i4"), ("weight", "<f4")])
 
 
 def nearest_neighbours(features: Tensor, count: int) -> Tensor:
@@ -26,7 +21,8 @@ def nearest_neighbours(features: Tensor, count: int) -> Tensor:
     Returns
     -------
     Tensor
-        uint8, shape (N, min(count, N - 1), 8), the bytes of :data:`LINK`, on the device of `features`; 784 patches with
+        uint8, shape (N, min(count, N - 1), 8), the bytes of
+        :data:`~datus2_ray.core.neighbour_links.LINK`, on the device of `features`; 784 patches with
         16 neighbours take 100 KB. Weights are the cosines, and 0 where these are negative.
     """
     features = features.float()
@@ -37,27 +33,3 @@ def nearest_neighbours(features: Tensor, count: int) -> Tensor:
     # Both as the four bytes that they are: one tensor leaves the device.
     numbers = torch.stack([patches.to(torch.int32), weights.clamp(min=0.0).view(torch.int32)], dim=2)
     return numbers.view(torch.uint8)
-
-
-def symmetric_graph(links: np.ndarray) -> sp.csr_matrix:
-    """Join two patches if either is among the other's neighbours.
-
-    Parameters
-    ----------
-    links : ndarray
-        Of :data:`LINK`, shape (N, k).
-
-    Returns
-    -------
-    csr_matrix
-        float64, symmetric to the last bit, shape (N, N), without self-loops.
-    """
-    nodes, count = links.shape
-    rows = np.repeat(np.arange(nodes), count)
-    weights = links["weight"].ravel().astype(np.float64)
-    directed = sp.csr_matrix((weights, (rows, links["patch"].ravel())), shape=(nodes, nodes))
-    directed.eliminate_zeros()
-    # Two cosines of the same pair may differ in their last bit: the larger one holds for both.
-    graph: sp.csr_matrix = directed.maximum(directed.T).tocsr()
-    graph.sort_indices()
-    return graph

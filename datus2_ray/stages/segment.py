@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.core.descriptors import mean_tokens
 from datus2_ray.core.louvain import Partition, louvain
-from datus2_ray.core.neighbour_graph import LINK, symmetric_graph
+from datus2_ray.core.neighbour_links import LINK, symmetric_graph
 from datus2_ray.core.segments import Segments, find_segments, give_noise_away
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.read import scatter

@@ -8,7 +8,8 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from datus2_ray.core.louvain import louvain
-from datus2_ray.core.neighbour_graph import LINK, nearest_neighbours, symmetric_graph
+from datus2_ray.core.neighbour_graph import nearest_neighbours
+from datus2_ray.core.neighbour_links import LINK, symmetric_graph
 
 
 def features(seed: int, nodes: int = 60, dim: int = 12) -> torch.Tensor:
