@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from datus2_ray.config import RunConfig
+from datus2_ray.config import RunConfig, preset_names
 from datus2_ray.errors import UsageError
 from datus2_ray.stage_configs import IngestConfig, StageConfig
 
@@ -14,6 +14,20 @@ from datus2_ray.stage_configs import IngestConfig, StageConfig
 def help_of(field: str, model: type[StageConfig] = RunConfig) -> str:
     """Give the line of help of a setting."""
     return str(model.model_fields[field].description)
+
+
+def numbers(flag: str, text: str | None) -> list[float]:
+    """Read the numbers of a flag like ``--values 6,9,12``.
+
+    Raises
+    ------
+    UsageError
+        One of them is no number.
+    """
+    try:
+        return [float(number) for number in text.split(",")] if text else []
+    except ValueError as error:
+        raise UsageError(f"{flag} {text}: give numbers with commas between them, such as 6,9,12") from error
 
 
 def _one_of_devices(name: str | None) -> str | None:
@@ -31,7 +45,9 @@ Config = Annotated[str | None, typer.Option("--config", help="YAML file of setti
 Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value; may be given again.")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help=help_of("dataset"))]
 Split = Annotated[str | None, typer.Option("--split", help=help_of("split"))]
-Preset = Annotated[str, typer.Option("--preset", help="Preset that the settings start from: paper or demo.")]
+Preset = Annotated[
+    str, typer.Option("--preset", help=f"Preset that the settings start from: {', '.join(preset_names())}.")
+]
 Backbone = Annotated[str | None, typer.Option("--backbone", help=help_of("backbone"))]
 Clusters = Annotated[int | None, typer.Option("--clusters", help=help_of("clusters"))]
 Device = Annotated[

@@ -88,9 +88,11 @@ def plan_run(config: RunConfig) -> Plan:
     expected = embed.most * config.discover.pools * ACTOR_MEMORY
     if device == "cpu" and expected > cluster.memory:
         notes.append("with a large backbone memory may run short in discover; lower discover.actors where it does")
+    # Where the aspect is kept, photographs of 4 to 3 are expected; a panorama takes more.
+    width = config.discover.input_size * 4 // 3 if config.discover.keep_aspect else config.discover.input_size
     stages = [
         _ingest(source, tasks),
-        _read("discover", source, tasks, config.discover.input_size),
+        _read("discover", source, tasks, config.discover.input_size * width),
         _actors("discover", "embed", embed, parts),
     ]
     if config.discover.pools > 1:
@@ -106,7 +108,7 @@ def plan_run(config: RunConfig) -> Plan:
         kept = min(PAIRS_MEMORY, 4 * config.refine.size**2 * source.images // workers)
         stages.append(_workers("refine", workers, device, kept))
         pool = plan_pool(cluster, device, config.discover, 1, parts)
-        stages.append(_read("predict", source, tasks, config.refine.size))
+        stages.append(_read("predict", source, tasks, config.refine.size**2))
         stages.append(_actors("predict", "segment", pool, parts))
     if source.labelled:
         if config.evaluate.token_kmeans:
@@ -185,9 +187,9 @@ def _workers(stage: str, workers: int, device: Device, images: int = 0) -> Stage
     return StagePlan(stage, "workers", workers, workers, device, gpus, memory=workers * (ACTOR_MEMORY + images))
 
 
-def _read(stage: str, source: Listing, tasks: int, size: int) -> StagePlan:
-    pixels = max(source.counts.values(), default=0) * 3 * size**2
-    return StagePlan(stage, "tasks", tasks, tasks, parts=len(source.parts), memory=tasks * pixels)
+def _read(stage: str, source: Listing, tasks: int, pixels: int) -> StagePlan:
+    size = max(source.counts.values(), default=0) * 3 * pixels
+    return StagePlan(stage, "tasks", tasks, tasks, parts=len(source.parts), memory=tasks * size)
 
 
 def _waits(config: RunConfig, cluster: Cluster, device: Device) -> list[str]:

@@ -86,9 +86,13 @@ def segments(descriptor_dim: int, token_dim: int) -> pa.Schema:
 
 CENTROIDS = _schema(
     [
-        ("cluster", pa.int32(), "Number of the cluster, 0 … K-1."),
-        ("centroid", pa.list_(pa.float64()), "Its centroid, in the space of the (projected) descriptors."),
-        ("segments", pa.int64(), "Segments assigned to it."),
+        (
+            "cluster",
+            pa.int32(),
+            "Cluster that the centroid belongs to, 0 … K-1; several may share one.",
+        ),
+        ("centroid", pa.list_(pa.float64()), "A centroid, in the space of the (projected) descriptors."),
+        ("segments", pa.int64(), "Segments nearest to it."),
     ]
 )
 
@@ -164,7 +168,11 @@ INITIAL_MASKS = pa.schema(
         *_schema(
             [
                 ("segment_clusters", pa.list_(pa.int32()), "Cluster of every valid segment."),
-                ("segment_distances", pa.list_(pa.float32()), "Distance of its descriptor to that cluster's centroid."),
+                (
+                    "segment_distances",
+                    pa.list_(pa.float32()),
+                    "Distance of its descriptor to the nearest centroid.",
+                ),
             ]
         ),
     ]

@@ -48,12 +48,19 @@ class IngestConfig(StageConfig):
 class DiscoverConfig(StageConfig):
     """Discover: images → ``segments/``."""
 
-    input_size: int = Field(224, ge=32, description="Side of the square that the backbone sees, in pixels.")
+    input_size: int = Field(
+        224, ge=32, description="Side of the square that the backbone sees, or its shorter side, in pixels."
+    )
+    keep_aspect: bool = Field(False, description="Keep the images' aspect, up to 1 to 3, instead of making squares.")
+    mirror: bool = Field(
+        False, description="See every image mirrored too; a patch gets the mean of both views. Twice the time."
+    )
     reduced_decoding: bool = Field(
         False, description="Decode JPEGs at 1/2, 1/4 or 1/8 where input_size allows: faster, pixels differ a little."
     )
     feature: Literal["key", "query", "value", "token"] = Field("key", description="Patch vectors that span the graph.")
     block: int = Field(-1, description="Transformer block they are taken from; -1 is the last.")
+    blocks: int = Field(1, ge=1, description="Blocks, that one the last, over whose vectors the mean is taken.")
     graph: Literal["binary", "neighbours"] = Field(
         "binary", description="Links: all positive products, or cosines with each patch's nearest neighbours."
     )
@@ -118,6 +125,8 @@ class DiscoverConfig(StageConfig):
         if self.noise == "given" and self.descriptor != "tokens":
             # Patches from all over an image would stretch the box that is cut out.
             raise ValueError(f"noise = given needs descriptor = tokens, not {self.descriptor}: crops show whole boxes")
+        if 0 <= self.block < self.blocks - 1:
+            raise ValueError(f"blocks = {self.blocks} are more than there are up to block = {self.block}")
         if self.louvain_orders > 1 and self.louvain != "compiled":
             raise ValueError(f"louvain_orders = {self.louvain_orders} needs louvain = compiled, not {self.louvain}")
         if self.actors and self.max_actors and self.max_actors < self.actors:
@@ -145,6 +154,9 @@ class ClusterConfig(StageConfig):
 
     algorithm: Literal["lloyd", "minibatch"] = Field("lloyd", description="Exact Lloyd or mini-batch k-means.")
     metric: Literal["euclidean", "spherical"] = Field("euclidean", description="Distance between descriptors.")
+    overclustering: int = Field(
+        1, ge=1, description="Centroids a cluster: k-means finds so many times K, average linkage merges them to K."
+    )
     start: Literal["k-means++", "k-means||", "random"] = Field("k-means++", description="How the first centroids come.")
     restarts: int = Field(10, ge=1, description="Starts of which the one with the lowest inertia is kept.")
     max_iterations: int = Field(300, ge=1, description="Most Lloyd iterations a restart.")
@@ -175,6 +187,7 @@ class RefineConfig(StageConfig):
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's highest learning rate.")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay.")
     held_out: float = Field(0.1, gt=0, le=0.5, description="Share of images whose loss chooses the checkpoint.")
+    mirror: bool = Field(False, description="Predict from an image and its mirror image: the mean of their logits.")
     min_images: int = Field(20, ge=2, description="Under so many images the step is skipped.")
     workers: int | None = Field(None, ge=1, description="Training workers; default one a GPU, else up to two.")
 

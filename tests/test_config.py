@@ -26,6 +26,14 @@ def test_later_settings_win(tmp_path: Path) -> None:
     assert config.clusters == 3  # from a flag
 
 
+def test_demo_is_best_with_a_short_refinement() -> None:
+    best, demo = (load(FLAGS, preset=preset).model_dump() for preset in ("best", "demo"))
+    assert demo.pop("preset") == "demo"
+    assert best.pop("preset") == "best"
+    assert demo["refine"]["steps"] == 100
+    assert demo == {**best, "refine": {**best["refine"], "steps": 100}}
+
+
 def test_paper_is_the_default_and_says_what_the_method_says() -> None:
     config = load(FLAGS)
     discover = config.discover
@@ -34,6 +42,7 @@ def test_paper_is_the_default_and_says_what_the_method_says() -> None:
     assert (discover.louvain, discover.louvain_orders) == ("compiled", 1)
     assert (discover.descriptor, discover.input_size) == ("cls", 224)
     assert (discover.graph, discover.noise) == ("binary", "kept")
+    assert (discover.blocks, discover.keep_aspect, discover.mirror) == (1, False, False)
     assert load(FLAGS, assignments=("discover.louvain=scikit-network",)).discover.louvain == "scikit-network"
     with pytest.raises(UsageError, match="louvain_orders = 2 needs louvain = compiled"):
         load(FLAGS, assignments=("discover.louvain=networkx", "discover.louvain_orders=2"))
@@ -53,7 +62,7 @@ def test_paper_is_the_default_and_says_what_the_method_says() -> None:
         ({"assignments": ("discover.noise=given",)}, "noise = given needs descriptor = tokens, not cls"),
         ({"assignments": ("preset=demo",)}, "a preset is chosen by --preset"),
         ({"assignments": ("discover.tau=[",)}, "the value is not YAML"),
-        ({"preset": "papre"}, "unknown preset 'papre'; there are demo, fast, paper"),
+        ({"preset": "papre"}, "unknown preset 'papre'; there are best, demo, fast, paper"),
         ({"config_file": "/nowhere.yaml"}, "cannot read /nowhere.yaml"),
     ],
 )
@@ -104,7 +113,7 @@ def test_every_field_has_a_line_of_help_and_every_preset_loads() -> None:
     for model in models:
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name}"
-    assert preset_names() == ["demo", "fast", "paper"]
+    assert preset_names() == ["best", "demo", "fast", "paper"]
     for preset in preset_names():
         assert load(FLAGS, preset=preset).preset == preset
 

@@ -23,7 +23,7 @@ from datus2_ray.errors import DatusError
 cpus, command, flags, assignments = json.loads(sys.argv[1])
 ray.init(num_cpus=cpus, address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 try:
-    config = load(flags, preset="demo", assignments=tuple(assignments))
+    config = load(flags, preset="paper", assignments=tuple(assignments))
     if command == "run":
         summary = pipeline.run(config)
         outcome = {"images": summary["images"], "workers": summary["refinement"].get("workers")}

@@ -103,6 +103,27 @@ def load_timm(spec: Spec, family: Family) -> Loaded:
     )
 
 
+def patch_size(spec: Spec, family: Family) -> int:
+    """Tell the side of a model's patches in pixels from its file, or from timm; a hub is not asked.
+
+    Raises
+    ------
+    BackboneError
+        As :func:`load_timm`.
+    """
+    if spec.file is None:
+        architecture = _named(str(spec.architecture))
+    else:
+        state = read_weights(spec.file)
+        patches = state.get("patch_embed.proj.weight")
+        if patches is not None and patches.ndim == 4:
+            return int(patches.shape[-1])
+        architecture = _of_file(spec, read_file_config(spec.file)) or family.infer(state, spec.label)
+    with torch.device("meta"):
+        model = _build(architecture, family, spec.label, pretrained=False)
+    return int(model.patch_embed.patch_size[0])
+
+
 def infer_vit(state: StateDict, label: str) -> Architecture:
     """Tell a ViT's architecture from the names and shapes of its tensors: plain ViT, DINO, DINOv2, DINOv3, MAE, iBOT.
 

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datus2_ray.core.architecture import Family, infer_vit, load_timm
+from datus2_ray.core.architecture import Family, infer_vit, load_timm, patch_size
 from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, fingerprint, parse_spec
 from datus2_ray.core.pixels import Normalisation
 from datus2_ray.errors import BackboneError
 
-__all__ = ["DEFAULT_BACKBONE", "Backbone", "Tap", "fingerprint", "load_backbone"]
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "Tap", "fingerprint", "load_backbone", "patch_side"]
 
 # The position embeddings stay at the file's own grid and are interpolated, once, in the forward pass: any size fits.
 VIT = Family(
@@ -259,6 +259,22 @@ def load_backbone(
         dtype=dtype,
         compiled=compiled,
     )
+
+
+def patch_side(spec: str) -> int:
+    """Tell the side of a backbone's patches in pixels, without fetching weights from a hub.
+
+    Parameters
+    ----------
+    spec : str
+        As for :func:`load_backbone`.
+
+    Raises
+    ------
+    BackboneError
+        As :func:`load_backbone`.
+    """
+    return patch_size(parse_spec(spec), VIT)
 
 
 def has_compiler() -> bool:

@@ -19,11 +19,25 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from datus2_ray.errors import ImageError
 
-__all__ = ["IMAGE_SUFFIXES", "LEAST_SIDE", "MOST_PIXELS", "decode", "open_image", "probe", "reading", "resize"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "LEAST_SIDE",
+    "MOST_ASPECT",
+    "MOST_PIXELS",
+    "decode",
+    "fit",
+    "open_image",
+    "probe",
+    "reading",
+    "resize",
+]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 LEAST_SIDE = 8
 MOST_PIXELS = 100_000_000
+
+#: How many times as long as the short side the long one may be where the aspect is kept; a longer one is squeezed.
+MOST_ASPECT = 3
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 # Orientation tags 5 to 8 exchange height and width.
@@ -116,6 +130,29 @@ def resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     ndarray of uint8, shape [height, width, 3] or [height, width]
     """
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def fit(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
+    """Give the size nearest to an image's aspect whose sides are multiples of some number.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the image, in pixels.
+    short_side : int
+        What its shorter side becomes, in pixels; a multiple of `multiple`.
+    multiple : int
+        Side of a patch, in pixels.
+
+    Returns
+    -------
+    tuple of int
+        Height and width; the longer one is at most :data:`MOST_ASPECT` times the shorter.
+    """
+    scale = short_side / min(height, width)
+    long_side = min(scale * max(height, width), MOST_ASPECT * short_side)
+    long_side = max(short_side, round(long_side / multiple) * multiple)
+    return (short_side, long_side) if height <= width else (long_side, short_side)
 
 
 def open_image(data: bytes) -> Image.Image:

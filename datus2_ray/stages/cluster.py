@@ -12,6 +12,7 @@ import pyarrow as pa
 from datus2_ray import metrics, schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.kmeans import KMeansResult, Metric, kmeans
+from datus2_ray.core.merging import merge_centroids
 from datus2_ray.core.pca import PCA, fit_pca
 from datus2_ray.errors import DatusError
 from datus2_ray.progress import Progress
@@ -20,16 +21,34 @@ from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """What is needed to assign a descriptor: centroids (float64, K x d), their metric, and the projection before it."""
+    """What is needed to assign a descriptor to a cluster.
+
+    Parameters
+    ----------
+    centroids : ndarray
+        float64, shape (M, d).
+    members : ndarray
+        Cluster of every centroid, 0 … K-1, int32, shape (M,); M is K where none were merged.
+    metric : str
+        Distance to the centroids.
+    pca : PCA or None
+        Projection before it.
+    """
 
     centroids: np.ndarray
+    members: np.ndarray
     metric: Metric
     pca: PCA | None
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return int(self.members.max()) + 1
 
 
 def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
@@ -47,7 +66,7 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
     Returns
     -------
     Commit
-        Of ``clusters/``; its facts hold K, the number of segments and the inertia.
+        Of ``clusters/``; its facts hold K, the numbers of centroids and of segments, and the inertia.
 
     Raises
     ------
@@ -67,11 +86,15 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
         if progress.total == 0:
             raise DatusError("no image has a segment of more than tau patches; lower --set discover.tau=N")
         table = VectorTable(folder, "descriptors", "sizes" if config.weights == "area" else None)
-        result, pca = fit(table, counts, clusters, context, progress.tell_pass)
-        write_clusters(context.folder.path("clusters"), result, pca)
+        # Fewer segments than the finer clusters asked for are not a fault, as fewer than K are.
+        finer = max(clusters, min(config.overclustering * clusters, progress.total))
+        result, pca = fit(table, counts, finer, context, progress.tell_pass)
+        members = merge_centroids(result.centroids, clusters, config.metric)
+        write_clusters(context.folder.path("clusters"), result, members, pca)
         metrics.count_segments("cluster", progress.total)
         return {
             "clusters": clusters,
+            "centroids": finer,
             "segments": progress.total,
             "inertia": result.inertia,
             "iterations": result.iterations,
@@ -120,10 +143,10 @@ def default_workers() -> int:
     return max(1, Cluster.now().cpus)
 
 
-def write_clusters(folder: str, result: KMeansResult, pca: PCA | None) -> None:
+def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, pca: PCA | None) -> None:
     """Write centroids, curve and projection as tables."""
     centroids = {
-        "cluster": np.arange(len(result.centroids), dtype=np.int32),
+        "cluster": members,
         "centroid": list(result.centroids),
         "segments": result.sizes,
     }
@@ -147,4 +170,4 @@ def read_clusters(folder: RunFolder) -> Clusters:
         rows = storage.read_table(folder.path("clusters", "pca.parquet"))
         components = np.array(rows["component"].to_pylist())
         pca = PCA(np.array(rows["mean"][0].as_py()), components, rows["explained"].to_numpy())
-    return Clusters(np.array(table["centroid"].to_pylist()), facts["metric"], pca)
+    return Clusters(np.array(table["centroid"].to_pylist()), table["cluster"].to_numpy(), facts["metric"], pca)

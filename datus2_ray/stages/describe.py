@@ -18,7 +18,7 @@ from datus2_ray.core.overlap import one_ahead
 from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
-from datus2_ray.stages.read import pixels_of, scatter
+from datus2_ray.stages.read import PIXELS, pixels_of, scatter
 from datus2_ray.weights_cache import local_spec
 
 
@@ -42,24 +42,23 @@ class DescribeCrops:
         self._device = device
         self._heartbeat = heartbeat
         _, self._batch_size = config.batch_sizes(device)
-        self._size = config.input_size
         self.dim, self._extract = _extractor(backbone, config, device)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Take the column ``pixels`` away and add ``descriptors``."""
-        pixels, rows = pixels_of(block, self._size)
+        """Take the pixels away and add ``descriptors``."""
+        pixels, rows = pixels_of(block)
         boxes = list_arrays(block["boxes"])
         maps = list_arrays(block["patch_map"])
         cut: list[Tensor] = []
         for image, row in zip(pixels, rows, strict=True):
             grid = (block["grid_height"][row].as_py(), block["grid_width"][row].as_py())
             patch_map = torch.from_numpy(np.array(maps[row])).reshape(grid).to(self._device)
-            cut.append(crops(torch.from_numpy(image).to(self._device), patch_map, np.asarray(boxes[row])))
+            cut.append(crops(torch.tensor(image, device=self._device), patch_map, np.asarray(boxes[row])))
         vectors = self._describe(torch.cat(cut)) if cut else np.empty((0, self.dim), dtype=np.float32)
         ends = np.cumsum([len(crop) for crop in cut]).tolist()
         descriptors = [vectors[end - len(crop) : end] for end, crop in zip(ends, cut, strict=True)]
         column = list_column(scatter(descriptors, rows, len(block)), pa.list_(pa.float32(), self.dim))
-        return block.drop_columns(["pixels"]).append_column("descriptors", column)
+        return block.drop_columns(PIXELS).append_column("descriptors", column)
 
     def _describe(self, cut: Tensor) -> np.ndarray:
         starts = range(0, len(cut), self._batch_size)

@@ -7,13 +7,12 @@ or the baseline needs the patch tokens.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import ray.data
 
 from datus2_ray.context import RunContext
-from datus2_ray.core.backbone import DEFAULT_BACKBONE
+from datus2_ray.core.backbone import DEFAULT_BACKBONE, patch_side
 from datus2_ray.core.backbone import fingerprint as backbone_fingerprint
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.pools import plan_pool
@@ -29,7 +28,7 @@ from datus2_ray.stages.segment import FindSegments
 from datus2_ray.stages.segments_table import conform
 from datus2_ray.weights_cache import local_spec
 
-VERSION = 1
+VERSION = 2
 
 
 def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
@@ -66,14 +65,14 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
     pool = plan_pool(cluster, device, config, pools=config.pools, parts=len(images.parts))
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        tokens = keep_tokens or not crops
-        read = ReadImages(ImagesTable.of(context.folder), config.input_size, heartbeat, config.reduced_decoding)
-        parts = map_parts(parts, read)
-        parts = map_parts(parts, EmbedImages, pool, backbone, config, device, tokens, heartbeat)
+        table = ImagesTable.of(context.folder)
+        patch = patch_side(local_spec(backbone)) if config.keep_aspect else None
+        parts = map_parts(parts, ReadImages(table, config.input_size, heartbeat, config.reduced_decoding, patch))
+        parts = map_parts(parts, EmbedImages, pool, backbone, config, device, keep_tokens, heartbeat)
         parts = map_parts(parts, FindSegments(config, context.config.seed))
         if crops:
             parts = map_parts(parts, DescribeCrops, pool, backbone, config, device, heartbeat)
-        return map_parts(parts, partial(conform, keep_tokens=keep_tokens))
+        return map_parts(parts, conform)
 
     return run_stage(context, "discover", "segments", stamp_on(device), images.parts, build)
 

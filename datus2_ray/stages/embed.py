@@ -1,6 +1,9 @@
-"""Embed: one forward pass an image; out come the affinity graph as bytes and, where wanted, the patch tokens."""
+"""Embed: one forward pass an image; out come the affinity graph as bytes and, where wanted, patch vectors."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +15,11 @@ from datus2_ray.core.affinity import binary_affinity, pack
 from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.neighbour_graph import nearest_neighbours
 from datus2_ray.core.overlap import one_ahead
+from datus2_ray.core.patch_features import extract_patches
 from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
-from datus2_ray.stages.read import pixels_of, scatter
+from datus2_ray.stages.read import pixels_of
 from datus2_ray.weights_cache import local_spec
 
 
@@ -31,7 +35,7 @@ class EmbedImages:
     device : str
         ``cpu`` or ``cuda``.
     keep_tokens : bool
-        Whether the final-norm patch tokens go on as well.
+        Whether the final-norm patch tokens go on, for the baseline.
     heartbeat : Heartbeat
         Told after every forward pass.
     """
@@ -48,42 +52,72 @@ class EmbedImages:
             compiled=config.compile,
         )
         self._config = config
-        self._feature = Tap(config.feature, config.block)
-        self._token = Tap("token") if keep_tokens else None
+        blocks = range(config.block, config.block - config.blocks, -1)
+        self._spanning = tuple(Tap(config.feature, block) for block in blocks)
+        # What describes a segment are tokens, also where keys span its graph: of the same blocks and views.
+        self._describing = tuple(Tap("token", block) for block in blocks) if config.descriptor == "tokens" else None
+        self._baseline = [Tap("token")] if keep_tokens else []
         self._batch_size, _ = config.batch_sizes(device)
         self._heartbeat = heartbeat
-        self._size = config.input_size
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Replace nothing and add the columns ``grid_height``, ``grid_width``, ``graph`` and ``tokens``."""
-        pixels, rows = pixels_of(block, self._size)
-        graphs: list[bytes] = []
-        tokens: list[np.ndarray | None] = []
-        starts = range(0, len(rows), self._batch_size)
-        batches = (self._embed(pixels[start : start + self._batch_size]) for start in starts)
-        for computed, kept in one_ahead(batches):
-            graphs += [graph.cpu().numpy().tobytes() for graph in computed]
-            if kept is not None:
-                tokens += list(kept.cpu().numpy())
-        height, width = self._backbone.grid(self._size, self._size)
+        """Add ``grid_height``, ``grid_width`` and ``graph``; and ``features`` and ``tokens``, null where not wanted."""
+        pixels, rows = pixels_of(block)
         count = len(block)
-        tokens = tokens or [None] * len(rows)
-        token_type = pa.list_(pa.float16(), self._backbone.dim)
-        block = block.append_column("grid_height", pa.array([height] * count, pa.int32()))
-        block = block.append_column("grid_width", pa.array([width] * count, pa.int32()))
-        block = block.append_column("graph", pa.array(scatter(graphs, rows, count), pa.binary()))
-        return block.append_column("tokens", list_column(scatter(tokens, rows, count), token_type))
+        columns: dict[str, list[Any]] = {
+            name: [None] * count for name in ("grid_height", "grid_width", "graph", "features", "tokens")
+        }
+        batches = list(same_size(pixels, self._batch_size))
+        embedded = one_ahead(self._embed(np.stack([pixels[i] for i in batch])) for batch in batches)
+        for batch, (graphs, *vectors) in zip(batches, embedded, strict=True):
+            height, width = self._backbone.grid(*pixels[batch[0]].shape[:2])
+            found: list[list[Any]] = [
+                [height] * len(batch),
+                [width] * len(batch),
+                [graph.cpu().numpy().tobytes() for graph in graphs],
+            ]
+            found += [[None] * len(batch) if kept is None else list(kept.cpu().numpy()) for kept in vectors]
+            for column, values in zip(columns.values(), found, strict=True):
+                for i, value in zip(batch, values, strict=True):
+                    column[rows[i]] = value
+        types = (pa.int32(), pa.int32(), pa.binary())
+        for (name, values), kind in zip(columns.items(), types, strict=False):
+            block = block.append_column(name, pa.array(values, kind))
+        for name in ("features", "tokens"):
+            block = block.append_column(name, list_column(columns[name], pa.list_(pa.float16(), self._backbone.dim)))
+        return block
 
-    def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor], Tensor | None]:
-        """Give the graphs of a batch as bytes, and its tokens, still on the device."""
-        taps = [self._feature] if self._token is None else [self._feature, self._token]
-        features = self._backbone.extract(torch.from_numpy(pixels), taps)
+    def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+        """Give the graphs of a batch as bytes, its features and its tokens, still on the device."""
+        means = [self._spanning] if self._describing is None else [self._spanning, self._describing]
+        vectors, tokens = extract_patches(
+            self._backbone, torch.from_numpy(pixels), means, self._baseline, mirrored=self._config.mirror
+        )
         self._heartbeat.beat()
         # One product an image: a batched one may sum in another order for another batch.
-        graphs = [self._graph(vectors) for vectors in features[self._feature]]
-        return graphs, None if self._token is None else features[self._token].to(torch.float16)
+        graphs = [self._graph(one) for one in vectors[0]]
+        features = vectors[1].to(torch.float16) if self._describing is not None else None
+        return graphs, features, tokens[self._baseline[0]].to(torch.float16) if self._baseline else None
 
     def _graph(self, vectors: Tensor) -> Tensor:
         if self._config.graph == "neighbours":
             return nearest_neighbours(vectors, self._config.neighbours)
         return pack(binary_affinity(vectors))
+
+
+def same_size(pixels: Sequence[np.ndarray], most: int) -> Iterator[list[int]]:
+    """Cut images into batches of one size: the numbers of each one's images, sizes in the order of their first image.
+
+    Parameters
+    ----------
+    pixels : sequence of ndarray
+        Shape (H, W, 3).
+    most : int
+        Images in a batch.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(pixels):
+        groups.setdefault(image.shape, []).append(number)
+    for group in groups.values():
+        for start in range(0, len(group), most):
+            yield group[start : start + most]

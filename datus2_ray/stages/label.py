@@ -71,7 +71,7 @@ class LabelSegments:
         for i, row in enumerate(table.drop_columns(["patch_map", "descriptors"]).to_pylist()):
             labels, distances = self._assign(np.asarray(descriptors[i]))
             patches = np.asarray(maps[i]).reshape(row["grid_height"], row["grid_width"])
-            mask = paint(patches, labels, len(self.clusters.centroids))
+            mask = paint(patches, labels, self.clusters.count)
             png = encode_labels(upsample_nearest(mask, row["height"], row["width"]))
             rows.append(
                 {
@@ -88,7 +88,8 @@ class LabelSegments:
         if not len(descriptors):
             return np.empty(0, dtype=np.int32), np.empty(0)
         x = self.clusters.pca.transform(descriptors) if self.clusters.pca else descriptors
-        return assign(x, self.clusters.centroids, self.clusters.metric)
+        nearest, distances = assign(x, self.clusters.centroids, self.clusters.metric)
+        return self.clusters.members[nearest], distances
 
 
 def paint(patch_map: np.ndarray, labels: np.ndarray, clusters: int) -> np.ndarray:

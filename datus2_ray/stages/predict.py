@@ -92,7 +92,8 @@ def predict_images(
     Commit
         Of ``masks/refined/``.
     """
-    stamp = fingerprint("predict", VERSION, {"size": size}, inputs)
+    mirror = context.config.refine.mirror
+    stamp = fingerprint("predict", VERSION, {"size": size, "mirror": mirror}, inputs)
 
     # Imported here: the tasks that import this module only decode and encode, and have no need of torch.
     from datus2_ray.stages.predict_worker import SegmentImages
@@ -102,7 +103,7 @@ def predict_images(
         device = choose_device(cluster, context.config.device)
         pool = plan_pool(cluster, device, context.config.discover, pools=1, parts=len(parts))
         blocks = map_parts(blocks, ReadChosen(ReadImages(ImagesTable.of(context.folder), size, heartbeat), chosen))
-        blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device, heartbeat)
+        blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device, heartbeat, mirror)
         return map_parts(blocks, encode_masks)
 
     return run_stage(context, "predict", FOLDER, stamp, parts, build)

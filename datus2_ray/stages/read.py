@@ -16,33 +16,39 @@ from datus2_ray.stages.heartbeat import Heartbeat
 
 T = TypeVar("T")
 
+#: Columns that hold the decoded images.
+PIXELS = ["pixels", "pixel_height", "pixel_width"]
+
 
 @dataclass(frozen=True)
 class ReadImages:
-    """Turns a block that names a part into that part's images, decoded and resized to a square.
+    """Turns a block that names a part into that part's images, decoded and resized.
 
     Parameters
     ----------
     table : ImagesTable
         The run's images.
     size : int
-        Side of the square, in pixels.
+        Side of the square that they are resized to, in pixels.
     heartbeat : Heartbeat
         Told as the images are decoded.
     reduced : bool
         Whether a JPEG is decoded at a fraction of its size where that is enough for `size`.
+    patch : int, optional
+        Keep the aspect: `size` is then the shorter side, and the longer one a multiple of this. Default a square.
 
     Notes
     -----
-    The block has the columns ``part``, ``image_id``, ``height``, ``width`` (of the image itself), ``pixels`` (uint8,
-    ``size · size · 3`` bytes; null where the image could not be decoded) and the two fault columns. Pixels travel as
-    uint8 bytes, never as float: a quarter of the traffic.
+    The block has the columns ``part``, ``image_id``, ``height``, ``width`` (of the image itself), ``pixel_height``,
+    ``pixel_width``, ``pixels`` (uint8 RGB of that size; null where the image could not be decoded) and the two fault
+    columns. Pixels travel as uint8 bytes, never as float: a quarter of the traffic.
     """
 
     table: ImagesTable
     size: int
     heartbeat: Heartbeat
     reduced: bool = False
+    patch: int | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
@@ -50,16 +56,23 @@ class ReadImages:
         table = self.table.read(part, ["image_id", "height", "width", "image"])
         pixels: list[bytes | None] = []
         faults: list[ImageError | None] = []
-        for data in self.heartbeat.through(table["image"].to_pylist()):
+        # The image's own sides: one decoded at reduced scale has them rounded.
+        sizes = [self._fit(*own) for own in zip(table["height"].to_pylist(), table["width"].to_pylist(), strict=True)]
+        for data, size in zip(self.heartbeat.through(table["image"].to_pylist()), sizes, strict=True):
             try:
                 decoded = images.decode(data, self.size if self.reduced else None)
-                pixels.append(images.resize(decoded, self.size, self.size).tobytes())
+                pixels.append(images.resize(decoded, *size).tobytes())
                 faults.append(None)
             except ImageError as fault:
                 pixels.append(None)
                 faults.append(fault)
         table = table.drop_columns(["image"]).append_column("pixels", pa.array(pixels, pa.binary()))
+        for name, sides in zip(PIXELS[1:], np.array(sizes, dtype=np.int32).reshape(-1, 2).T, strict=True):
+            table = table.append_column(name, pa.array(sides))
         return with_faults(table.append_column("part", pa.array([part] * len(table), pa.string())), faults)
+
+    def _fit(self, height: int, width: int) -> tuple[int, int]:
+        return (self.size, self.size) if self.patch is None else images.fit(height, width, self.size, self.patch)
 
 
 def with_faults(table: pa.Table, faults: list[ImageError | None]) -> pa.Table:
@@ -69,27 +82,26 @@ def with_faults(table: pa.Table, faults: list[ImageError | None]) -> pa.Table:
     return table.append_column("fault_kind", kinds).append_column("fault_message", messages)
 
 
-def pixels_of(block: pa.Table, size: int) -> tuple[np.ndarray, list[int]]:
+def pixels_of(block: pa.Table) -> tuple[list[np.ndarray], list[int]]:
     """Give the pixels of a block's well rows.
 
     Parameters
     ----------
     block : Table
         As :class:`ReadImages` makes it.
-    size : int
-        Side of the square, in pixels.
 
     Returns
     -------
-    pixels : ndarray
-        uint8, shape (n, size, size, 3).
+    pixels : list of ndarray
+        uint8, shape (H, W, 3); read-only views.
     rows : list of int
         Their rows in the block.
     """
     rows = [row for row, well in enumerate(block["pixels"].is_valid().to_pylist()) if well]
     column = block["pixels"].combine_chunks()
-    flat = [np.frombuffer(column[row].as_buffer(), dtype=np.uint8) for row in rows]
-    return np.array(flat, dtype=np.uint8).reshape(len(rows), size, size, 3), rows
+    heights, widths = block["pixel_height"].to_pylist(), block["pixel_width"].to_pylist()
+    flat = (np.frombuffer(column[row].as_buffer(), dtype=np.uint8) for row in rows)
+    return [values.reshape(heights[row], widths[row], 3) for values, row in zip(flat, rows, strict=True)], rows
 
 
 def scatter(values: Sequence[T], rows: list[int], length: int) -> list[T | None]:

@@ -69,6 +69,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
             "seed": context.config.seed,
             "encoder_start": start_fingerprint,
         }
+        del identity["mirror"]  # decides the prediction alone
         return fingerprint("refine", VERSION, identity, [input_fingerprint])
 
     device = choose_begun_device(context, Cluster.now(), "refine", stamp_on)

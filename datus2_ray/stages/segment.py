@@ -15,17 +15,17 @@ from datus2_ray.core.louvain import Partition, louvain
 from datus2_ray.core.neighbour_links import LINK, symmetric_graph
 from datus2_ray.core.segments import Segments, find_segments, give_noise_away
 from datus2_ray.stage_configs import DiscoverConfig
-from datus2_ray.stages.read import scatter
+from datus2_ray.stages.read import PIXELS, scatter
 
 
 @dataclass(frozen=True)
 class FindSegments:
-    """CPU task: takes the column ``graph`` away and adds those that describe the segments.
+    """CPU task: takes the columns ``graph`` and ``features`` away and adds those that describe the segments.
 
     Parameters
     ----------
     config : DiscoverConfig
-        Which Louvain, its resolution, tau, and whether the descriptors are made here from the tokens.
+        Which Louvain, its resolution, tau, and whether the descriptors are made here from the patches'.
     seed : int
         The run's seed; each image's own comes from it and the image id, never from the order of arrival.
     """
@@ -37,13 +37,13 @@ class FindSegments:
         """Find the segments of one part."""
         rows = [row for row, well in enumerate(block["graph"].is_valid().to_pylist()) if well]
         grid = list(zip(block["grid_height"].to_pylist(), block["grid_width"].to_pylist(), strict=True))
-        graphs, tokens = block["graph"].combine_chunks(), list_arrays(block["tokens"])
+        graphs, features = block["graph"].combine_chunks(), list_arrays(block["features"])
         found: list[tuple[Partition, Segments]] = []
         for row in rows:
             image_id = block["image_id"][row].as_py()
             partition, segments = self._find(graphs[row].as_buffer(), *grid[row], image_seed(self.seed, image_id))
             if self.config.noise == "given":
-                segments = give_noise_away(segments, np.asarray(tokens[row]))
+                segments = give_noise_away(segments, np.asarray(features[row]))
             found.append((partition, segments))
         count = len(block)
         maps = [segments.patch_map.ravel() for _, segments in found]
@@ -56,13 +56,13 @@ class FindSegments:
         }
         if self.config.descriptor == "tokens":
             pairs = zip(rows, found, strict=True)
-            means = [mean_tokens(np.asarray(tokens[row]), s.patch_map, len(s.sizes)) for row, (_, s) in pairs]
-            dim = block.schema.field("tokens").type.value_type.list_size
+            means = [mean_tokens(np.asarray(features[row]), s.patch_map, len(s.sizes)) for row, (_, s) in pairs]
+            dim = block.schema.field("features").type.value_type.list_size
             columns["descriptors"] = list_column(scatter(means, rows, count), pa.list_(pa.float32(), dim))
-            block = block.drop_columns(["pixels"])
+            block = block.drop_columns(PIXELS)
         for name, column in columns.items():
             block = block.append_column(name, column)
-        return block.drop_columns(["graph"])
+        return block.drop_columns(["graph", "features"])
 
     def _find(self, graph: pa.Buffer, height: int, width: int, seed: int) -> tuple[Partition, Segments]:
         config = self.config

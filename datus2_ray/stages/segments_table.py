@@ -7,13 +7,10 @@ import pyarrow as pa
 from datus2_ray import schemas
 
 
-def conform(block: pa.Table, keep_tokens: bool) -> pa.Table:
+def conform(block: pa.Table) -> pa.Table:
     """Give a finished block the columns and types of ``segments/``, and keep part and faults beside them."""
     tokens = block.schema.field("tokens").type.value_type.list_size
     schema = schemas.segments(block.schema.field("descriptors").type.value_type.list_size, tokens)
-    if not keep_tokens:
-        empty = pa.nulls(len(block), schema.field("tokens").type)
-        block = block.set_column(block.schema.get_field_index("tokens"), "tokens", empty)
     extra = [name for name in ("part", "fault_kind", "fault_message") if name in block.column_names]
     kept = block.select(schema.names).cast(schema)
     for name in extra:

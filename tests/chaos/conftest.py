@@ -20,7 +20,7 @@ TABLES = ("images", "segments", "clusters", "masks/initial", "baseline", "evalua
 BACKBONE = "untrained:vit_tiny_patch16_224"
 #: One actor a pool: each imports torch, which takes longer than the models' work on a few images.
 ASSIGNMENTS = ("ingest.images_per_part=3", "discover.actors=1", "cluster.restarts=3", "evaluate.token_restarts=1")
-FLAGS = ("--dataset", "demo", "--preset", "demo", "--no-refine", "--backbone", BACKBONE)
+FLAGS = ("--dataset", "demo", "--preset", "paper", "--no-refine", "--backbone", BACKBONE)
 
 #: What makes a process start a Ray of its own.
 OUTSIDE = ("RAY_ADDRESS", "RAY_JOB_ID", "RAY_TMPDIR")
@@ -59,7 +59,7 @@ def small_run() -> Callable[..., RunConfig]:
 
     def small_run(source: Path, out: Path, *more: str) -> RunConfig:
         flags = {"source": str(source), "out": str(out), "dataset": "demo", "refine": {"enabled": False}}
-        return load({**flags, "backbone": BACKBONE}, preset="demo", assignments=ASSIGNMENTS + more)
+        return load({**flags, "backbone": BACKBONE}, preset="paper", assignments=ASSIGNMENTS + more)
 
     return small_run
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from datus2_ray.core import backbone_spec
 from datus2_ray.core.architecture import IMAGENET_MEAN, IMAGENET_STD
-from datus2_ray.core.backbone import DEFAULT_BACKBONE, Backbone, Tap, has_compiler, load_backbone
+from datus2_ray.core.backbone import DEFAULT_BACKBONE, Backbone, Tap, has_compiler, load_backbone, patch_side
 from datus2_ray.core.pixels import Normalisation
 from datus2_ray.errors import BackboneError
 
@@ -279,6 +279,26 @@ def test_the_packaged_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert trained.trained
     assert (trained.mean, trained.input_size) == (IMAGENET_MEAN, 224)
     assert all(torch.equal(value, source.state_dict()[key]) for key, value in trained.model.state_dict().items())
+
+
+def test_the_side_of_patches_is_told_without_weights_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: object, **__: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", fetch)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    file = tmp_path / "teacher.pth"
+    torch.save({"teacher": {f"backbone.{key}": value for key, value in build("vit_tiny_patch16_224", patch_size=4,
+                num_classes=0).state_dict().items()}}, file)  # fmt: skip
+    sides = {
+        DEFAULT_BACKBONE: 8,
+        "vit_small_patch8_224.dino": 8,
+        "untrained:vit_small_patch14_dinov2": 14,
+        str(file): 4,
+    }
+    assert {spec: patch_side(spec) for spec in sides} == sides
 
 
 def test_what_a_model_does_not_have_is_an_error() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
-from datus2_ray.core.images import decode, probe, resize
+from datus2_ray.core.images import MOST_ASPECT, decode, fit, probe, resize
 from datus2_ray.errors import ImageError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -300,3 +300,13 @@ def test_a_reduced_jpeg_is_upright_and_its_damage_is_seen() -> None:
 def test_only_jpegs_are_reduced(codec: str) -> None:
     data = encoded(Image.fromarray(picture(600, 600)), codec)
     np.testing.assert_array_equal(decode(data, 64), decode(data))
+
+
+@given(st.integers(8, 4000), st.integers(8, 4000), st.integers(2, 40), st.sampled_from([8, 14, 16]))
+def test_the_aspect_is_kept_as_well_as_whole_patches_can(height: int, width: int, patches: int, patch: int) -> None:
+    size = fit(height, width, patches * patch, patch)
+    assert min(size) == patches * patch
+    assert all(side % patch == 0 for side in size)
+    assert fit(width, height, patches * patch, patch) == size[::-1]
+    wanted = min(max(height, width) / min(height, width), MOST_ASPECT) * patches * patch
+    assert abs(max(size) - wanted) <= patch / 2 + 1e-6

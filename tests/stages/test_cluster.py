@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,28 @@ def test_weights_and_projection_reach_the_actors(digits: tuple[RunContext, Commi
     ours = kmeans(RayShards(table, counts, 5000, 1, pca), 4, seed=3)
     theirs = kmeans(LocalShards([pca.transform(DIGITS)], [weights]), 4, seed=3)
     assert np.array_equal(ours.centroids, theirs.centroids)
+
+
+def test_centroids_beyond_the_clusters_are_merged(
+    digits: tuple[RunContext, Commit], open_run: Callable[..., RunContext]
+) -> None:
+    _, commit = digits
+    context = open_run(Path("unused"), "cluster.overclustering=4", "cluster.restarts=1", seed=4)
+    done = cluster(context, commit, 10)
+    assert (done.facts["clusters"], done.facts["centroids"]) == (10, 40)
+    found = read_clusters(context.folder)
+    assert found.centroids.shape == (40, 64)
+    assert found.count == 10
+    masks = label(context, commit, context.folder)
+    rows = storage.read_table(context.folder.path("masks/initial", next(iter(masks.parts)))).to_pylist()
+    nearest = ((DIGITS[:, None].astype(np.float64) - found.centroids) ** 2).sum(axis=2).argmin(axis=1)
+    assert len(np.unique(nearest)) == 40
+    for i, row in enumerate(rows):
+        assert row["segment_clusters"] == found.members[nearest[7 * i : 7 * i + 7]].tolist()
+    assert decode_labels(rows[0]["mask"])[0, 0] == found.members[nearest[0]]
+    # With fewer vectors than such centroids, each is its own.
+    few = replace(write_segments(context.folder.path("segments"), DIGITS[:30]), fingerprint="few")
+    assert cluster(context, few, 10).facts["centroids"] == 30
 
 
 def test_a_share_of_the_vectors_is_the_same_share_for_any_shards(digits: tuple[RunContext, Commit]) -> None:

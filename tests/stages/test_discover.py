@@ -143,7 +143,17 @@ NEIGHBOURS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [(), NEIGHBOURS], ids=["paper", "neighbours"])
+#: And with every other way to see an image.
+VIEWS = (
+    *NEIGHBOURS,
+    "discover.keep_aspect=true",
+    "discover.mirror=true",
+    "discover.blocks=2",
+    "discover.input_size=96",
+)
+
+
+@pytest.mark.parametrize("settings", [(), VIEWS], ids=["paper", "neighbours"])
 def test_any_number_of_workers_and_parts_gives_the_same_bits(
     scenes: Path, open_run: Callable[..., RunContext], settings: tuple[str, ...]
 ) -> None:
@@ -212,6 +222,32 @@ def test_weights_of_a_bucket_give_what_the_file_gives(
     shutil.rmtree(fetch(uri).parent)  # of the user's own cache, which the actors share
     assert found[0][0] == found[1][0]
     assert found[0][1].equals(found[1][1])
+
+
+def test_images_keep_their_aspect_and_do_not_depend_on_those_of_another_beside_them(
+    tmp_path: Path, open_run: Callable[..., RunContext]
+) -> None:
+    sizes = {"a": (240, 320), "b": (320, 240), "c": (240, 320), "d": (100, 1000), "e": (64, 64)}
+    (tmp_path / "all").mkdir()
+    for number, (name, (height, width)) in enumerate(sizes.items()):
+        Image.fromarray(render(number, height=height, width=width)[0]).save(tmp_path / "all" / f"{name}.png")
+    (tmp_path / "all" / "f.png").write_bytes((tmp_path / "all" / "a.png").read_bytes()[:2000])  # cut off
+    (tmp_path / "two").mkdir()
+    for name in "bc":
+        shutil.copy(tmp_path / "all" / f"{name}.png", tmp_path / "two")
+    found = []
+    for folder in ("all", "two"):
+        views = (*VIEWS, "discover.batch_size=2")
+        context = open_run(tmp_path / folder, *views, name=f"run-{folder}", clusters=2, max_error_rate=0.5)
+        discover(context, ingest(context), keep_tokens=True)
+        found.append({row["image_id"]: row for row in table(context, "segments").to_pylist()})
+    assert {name: (row["grid_height"], row["grid_width"]) for name, row in found[0].items()} == {
+        "a": (6, 8), "b": (8, 6), "c": (6, 8), "d": (6, 18), "e": (6, 6),
+    }  # fmt: skip
+    for row in found[0].values():
+        assert len(row["patch_map"]) == len(row["tokens"]) == row["grid_height"] * row["grid_width"]
+        assert sum(row["sizes"]) == len(row["patch_map"])
+    assert {name: found[0][name] for name in "bc"} == found[1]
 
 
 def test_reduced_decoding_touches_large_jpegs_alone(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:

@@ -126,14 +126,34 @@ def test_only_images_with_an_initial_mask_get_a_refined_one(context):
     assert predict(context, images, refinement) == commit
 
 
-def segment_here(context: RunContext, spec: SegmenterSpec = SPEC) -> list[dict[str, Any]]:
+def segment_here(context: RunContext, spec: SegmenterSpec = SPEC, mirror: bool = False) -> list[dict[str, Any]]:
     """Send the first part through the operators, in this process."""
     before = torch.get_num_threads()
     uri = segmenter_uri(context.folder, write_segmenter(context, spec))
     read = ReadChosen(ReadImages(ImagesTable(context.folder.path("images")), spec.size, Heartbeat()), None)
-    block = encode_masks(SegmentImages(uri, "cpu", Heartbeat())(read(pa.table({"part": [part_name(0)]}))))
+    block = encode_masks(SegmentImages(uri, "cpu", Heartbeat(), mirror)(read(pa.table({"part": [part_name(0)]}))))
     torch.set_num_threads(before)
     return block.to_pylist()
+
+
+def test_mirrored_prediction_is_the_mean_of_both_views(context):
+    write_images(context)
+    rows = segment_here(context, mirror=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    segmenter = build_segmenter(SPEC, seed=0).eval()
+    changed = 0
+    for number, row in zip(range(8), rows, strict=False):
+        image = picture(number)
+        resized = torch.from_numpy(np.array(Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC)))
+        with torch.inference_mode():
+            views = [segmenter(view[None].permute(0, 3, 1, 2))[0] for view in (resized, resized.flip(1))]
+        expected = predict_labels((views[0] + views[1].flip(2)) / 2, *image.shape[:2])
+        found = decode_labels(row["mask"])
+        assert (found == expected).mean() > 0.999  # a batch rounds differently
+        changed += int((found != predict_labels(views[0], *image.shape[:2])).sum())
+    torch.set_num_threads(before)
+    assert changed > 0
 
 
 def test_a_new_image_that_cannot_be_read_carries_its_fault_to_the_end(context):
