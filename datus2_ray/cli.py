@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,7 @@ from datus2_ray.flags import (
     Source,
     Split,
     help_of,
+    numbers,
 )
 
 app = typer.Typer(
@@ -134,14 +135,17 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help=help_of("seed"))] = 0,
     debug: Debug = False,
 ) -> None:
-    """Render scenes with exact masks and run every step on them: nothing to download."""
+    """Render scenes with exact masks and run every step on them, as the paper has it and as we would: no download."""
     from pathlib import Path
 
     from datus2_ray.datasets.demo import write_demo
 
-    folder = Path(out) / f"scenes-{seed}"
-    write_demo(folder, images, seed)
-    run(source=str(folder), out=str(Path(out) / "run"), dataset="demo", preset="demo", seed=seed, limit=images)
+    folder, paper, best = (str(Path(out) / name) for name in (f"scenes-{seed}", "paper", "run"))
+    write_demo(Path(folder), images, seed)
+    scenes: dict[str, Any] = {"source": folder, "dataset": "demo", "seed": seed, "limit": images}
+    run(**scenes, out=paper, preset="paper", no_refine=True)
+    run(**scenes, out=best, preset="demo")
+    report(best, beside=paper)
 
 
 @app.command()
@@ -226,6 +230,39 @@ def evaluate(
 
 
 @app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="ablation, clusters, resolution, patch-size or data-size.")],
+    source: Source,
+    out: Annotated[str, typer.Option("--out", help="Folder for the runs, table, plot and CSV; local or s3:// URI.")],
+    dataset: Dataset = None,
+    split: Split = None,
+    preset: Preset = "best",
+    backbone: Backbone = None,
+    clusters: Clusters = None,
+    device: Device = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Seed = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds a variant, from --seed on.")] = 3,
+    values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
+    limit: Limit = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run: minutes each.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
+    flags = {key: value for key, value in locals().items() if key not in ("name", "seeds", "values", "refine")}
+    settings = configuration.from_command({**flags, "no_refine": not refine})
+    points = numbers("--values", values)
+
+    from datus2_ray.experiment import run_experiment
+    from datus2_ray.report import experiment as answer
+
+    results = run_experiment(name, settings, seeds, points, lambda line: typer.echo(f"=== {line}"))
+    uris = answer.write_answer(name, results, settings.out)
+    typer.echo(answer.table(answer.rows(results)) + "\n".join(uris))
+
+
+@app.command()
 def status(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
     debug: Debug = False,
@@ -266,12 +303,16 @@ def submit(
 
 
 @app.command()
-def report(out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")], debug: Debug = False) -> None:
-    """Write the report of a finished run again."""
+def report(
+    out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+    beside: Annotated[str | None, typer.Option(help="Run over the same images, to be shown beside it.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write the report of a finished run again, beside another one if wanted."""
     from datus2_ray.report.html import write_report
     from datus2_ray.run_folder import RunFolder
 
-    typer.echo(write_report(RunFolder(out)))
+    typer.echo(write_report(RunFolder(out), RunFolder(beside) if beside else None))
 
 
 @app.command()

@@ -116,7 +116,7 @@ def test_a_job_given_twice_runs_once_and_leaves_its_report_in_the_bucket(
         "mask": [(scenes / "masks" / f"{picture.stem}.png").read_bytes() for picture in pictures],
     }
     storage.write_table(f"{source}/train-00000.parquet", pa.table(columns), row_group_rows=8)
-    line = ["run", source, "--out", out, "--dataset", "demo", "--preset", "demo", "--no-refine", "--limit", "8"]
+    line = ["run", source, "--out", out, "--dataset", "demo", "--preset", "paper", "--no-refine", "--limit", "8"]
     line += ["--backbone", "untrained:vit_tiny_patch16_224", "--set", "evaluate.token_kmeans=false"]
     first = submit(cluster, *line)
     assert first.stdout is not None

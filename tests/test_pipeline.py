@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ SETTINGS = (
 
 def settings(scenes: Path, out: Path, *more: str, **flags: Any) -> RunConfig:
     flags = {"source": str(scenes), "out": str(out), "dataset": "demo", **flags}
-    return load({"backbone": "untrained:vit_tiny_patch16_224", **flags}, preset="demo", assignments=SETTINGS + more)
+    return load({"backbone": "untrained:vit_tiny_patch16_224", **flags}, preset="paper", assignments=SETTINGS + more)
 
 
 def times(out: Path) -> dict[str, int]:
@@ -102,3 +103,24 @@ def test_a_plain_folder_without_refinement_has_masks_but_no_scores(
     own = storage.read_table(str(out / "masks/initial/part-000000.parquet"))["mask"].to_pylist()[:2]
     new = storage.read_table(str(tmp_path / "masks/masks/initial/part-000000.parquet"))["mask"].to_pylist()
     assert new == own
+
+
+@pytest.mark.slow
+def test_the_best_preset_reads_no_label(ray_session: None, scenes: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(scenes / "images", bare / "images")
+    flags: dict[str, Any] = {"dataset": "demo", "clusters": 6, "limit": 20}
+    outs = []
+    for source in (scenes, bare):
+        outs.append(tmp_path / f"run-{source.name}")
+        config = load({"source": str(source), "out": str(outs[-1]), **flags}, preset="best", assignments=SETTINGS)
+        datus2_ray.run(config)
+    assert (outs[0] / "metrics.json").exists()
+    assert not (outs[1] / "metrics.json").exists()
+    for name in ("initial", "refined"):
+        labelled, unlabelled = (
+            [storage.read_table(str(part)) for part in sorted((out / "masks" / name).glob("part-*"))] for out in outs
+        )
+        assert len(labelled) == 2
+        assert sum(len(table) for table in labelled) == 20
+        assert all(one.equals(other) for one, other in zip(labelled, unlabelled, strict=True)), name

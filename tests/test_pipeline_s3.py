@@ -28,7 +28,7 @@ TABLES = ("segments", "clusters", "masks/initial")
 
 def settings(source: str, out: str, dataset: str | None) -> RunConfig:
     flags = {"source": source, "out": out, "dataset": dataset, "backbone": "untrained:vit_tiny_patch16_224"}
-    return load(flags, preset="demo", assignments=SETTINGS)
+    return load(flags, preset="paper", assignments=SETTINGS)
 
 
 @pytest.mark.slow

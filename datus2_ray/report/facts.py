@@ -55,6 +55,8 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
     limit = f"the first {config['limit']:,} image ids" if config["limit"] else ""
     projection = f", after PCA to {cluster['pca']} dimensions" if cluster["pca"] else ""
     restarts = f"{cluster['restarts']} restart{'s' if cluster['restarts'] > 1 else ''}"
+    finer = cluster.get("overclustering", 1)
+    merged = f", {finer} centroids a cluster, merged by average linkage" if finer > 1 else ""
     # A run made before there was a choice has no such settings.
     near = discover.get("graph") == "neighbours"
     graph = f"a graph of each patch's {discover['neighbours']} nearest neighbours" if near else "the binary graph"
@@ -66,8 +68,7 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         Fact(
             "Backbone",
             summary["backbone"]["name"] + ("" if summary["backbone"]["trained"] else " (untrained)"),
-            f"sees {discover['input_size']} × {discover['input_size']} pixels; its {discover['feature']} vectors of "
-            f"{'the last block' if discover['block'] == -1 else 'block ' + str(discover['block'])} span {graph}",
+            f"sees {_view(discover)}; its {discover['feature']} vectors of {_blocks(discover)} span {graph}",
         ),
         Fact(
             "Segments",
@@ -79,7 +80,8 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         Fact(
             "Clusters",
             f"K = {summary['clusters']}",
-            f"{cluster['metric']} k-means ({cluster['algorithm']}), {cluster['start']} start, {restarts}{projection}",
+            f"{cluster['metric']} k-means ({cluster['algorithm']}), {cluster['start']} start, {restarts}{projection}"
+            f"{merged}",
         ),
         Fact("Seed", str(config["seed"]), "decides every random choice"),
         Fact("Refinement", *describe_refinement(summary["refinement"])),
@@ -91,6 +93,18 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         finished = datetime.fromtimestamp(events[-1]["time"], UTC)
         facts.append(Fact("Finished", f"{finished:%Y-%m-%d %H:%M} UTC"))
     return facts
+
+
+def _view(discover: Mapping[str, Any]) -> str:
+    side = discover["input_size"]
+    size = f"a short side of {side} pixels" if discover.get("keep_aspect") else f"{side} × {side} pixels"
+    return f"{size}, and the mirror image" if discover.get("mirror") else size
+
+
+def _blocks(discover: Mapping[str, Any]) -> str:
+    last = "the last block" if discover["block"] == -1 else f"block {discover['block']}"
+    count = discover.get("blocks", 1)
+    return last if count == 1 else f"{count} blocks up to {last}, their mean,"
 
 
 def _machine(machine: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from datus2_ray import storage
+from datus2_ray.errors import UsageError
 from datus2_ray.report.cards import cluster_cards
 from datus2_ray.report.colours import HATCHES, Colours, class_colours, cluster_colours, to_hex
 from datus2_ray.report.curves import kmeans_chart, training_chart
@@ -21,13 +22,14 @@ from datus2_ray.report.facts import (
     title_of,
     warnings_of,
 )
-from datus2_ray.report.samples import MaskColours, draw_samples
+from datus2_ray.report.samples import MaskColours, OtherRun, draw_samples
 from datus2_ray.report.scores import (
     COLUMNS,
     EXPLANATIONS,
     TITLES,
     class_rows,
     column_groups,
+    other_rows,
     score_rows,
     sets_of,
     verdict,
@@ -36,7 +38,7 @@ from datus2_ray.report.survey import survey_segments
 from datus2_ray.run_folder import REPORT, RunFolder
 
 
-def write_report(folder: RunFolder) -> str:
+def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
     """Write ``report/index.html``: one file without any address of another one.
 
     The tables are read a part at a time and only few pictures are kept, so memory does not grow with the images.
@@ -45,6 +47,8 @@ def write_report(folder: RunFolder) -> str:
     ----------
     folder : RunFolder
         A finished run: ``config.json``, ``summary.json`` and its tables are there.
+    beside : RunFolder, optional
+        Another finished run over the same images: its masks and scores are shown too.
 
     Returns
     -------
@@ -55,6 +59,8 @@ def write_report(folder: RunFolder) -> str:
     ------
     StorageError
         Something of the run is missing or cannot be read.
+    UsageError
+        The other run did not see the same images.
     """
     config, summary = (storage.read_json(folder.path(name)) for name in ("config.json", "summary.json"))
     # Shards say themselves of which data set they are.
@@ -66,6 +72,9 @@ def write_report(folder: RunFolder) -> str:
         classes = class_colours(config["dataset"], len(metrics["classes"]))
         scores = _scores(metrics, classes)
     colours = mask_colours(summary, classes)
+    other = _other_run(folder, beside, classes) if beside else None
+    if scores and other:
+        scores["rows"] += other_rows(storage.read_json(other.folder.path("summary.json"))["metrics"], other.name)
     cards = cluster_cards(folder, summary, survey, colours.initial)
     page = _environment().get_template("report.html.j2").render(
         title=title_of(config),
@@ -74,7 +83,8 @@ def write_report(folder: RunFolder) -> str:
         facts=run_facts(folder, config, summary),
         scores=scores,
         sets=[(key, TITLES[key]) for key in sets_of(metrics)] if metrics else [],
-        samples=draw_samples(folder, colours),
+        samples=draw_samples(folder, colours, other),
+        beside=other.name if other else None,
         hatches={name: [to_hex(colour) for colour in pair] for name, pair in HATCHES.items()},
         cards=cards,
         dense=max(len(card.crops) for card in cards) == 1,
@@ -90,6 +100,13 @@ def write_report(folder: RunFolder) -> str:
     uri = folder.path(REPORT)
     storage.write_bytes(uri, page.encode())
     return uri
+
+
+def _other_run(folder: RunFolder, beside: RunFolder, classes: Colours | None) -> OtherRun:
+    summary, config = (storage.read_json(beside.path(name)) for name in ("summary.json", "config.json"))
+    if beside.require("images").fingerprint != folder.require("images").fingerprint:
+        raise UsageError(f"{beside.uri} is a run over other images than {folder.uri}; give one of the same source")
+    return OtherRun(config["preset"], beside, mask_colours(summary, classes))
 
 
 def mask_colours(summary: Mapping[str, Any], classes: Colours | None) -> MaskColours:

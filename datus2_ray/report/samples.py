@@ -40,6 +40,25 @@ class MaskColours:
     truth: Colours | None
 
 
+@dataclass(frozen=True)
+class OtherRun:
+    """Another run over the same images, whose masks are shown beside those of the report's own.
+
+    Parameters
+    ----------
+    name : str
+        What its masks are called: its preset.
+    folder : RunFolder
+        Its folder, with the same table of images.
+    colours : MaskColours
+        Which masks it has, and their colours.
+    """
+
+    name: str
+    folder: RunFolder
+    colours: MaskColours
+
+
 def choose_rows(parts: dict[str, int], count: int) -> dict[str, list[int]]:
     """Choose images that are evenly spread over the sorted ids: nobody picked the good ones.
 
@@ -66,7 +85,7 @@ def choose_rows(parts: dict[str, int], count: int) -> dict[str, list[int]]:
     return {part: rows for part, rows in chosen.items() if rows}
 
 
-def draw_samples(folder: RunFolder, colours: MaskColours) -> list[Sample]:
+def draw_samples(folder: RunFolder, colours: MaskColours, other: OtherRun | None = None) -> list[Sample]:
     """Draw images of a run in every step.
 
     Parameters
@@ -75,26 +94,29 @@ def draw_samples(folder: RunFolder, colours: MaskColours) -> list[Sample]:
         The run.
     colours : MaskColours
         Which masks it has, and their colours.
+    other : OtherRun, optional
+        A run whose masks of the same images are shown too.
     """
     samples = []
     table = ImagesTable.of(folder)
     for part, rows in choose_rows(folder.require("masks/initial").parts, SAMPLES).items():
-        initial = storage.read_table(folder.path("masks/initial", part), ["image_id", "mask"]).take(rows)
+        initial = storage.read_table(folder.path("masks/initial", part), ["image_id"]).take(rows)
         ids = initial["image_id"].to_pylist()
         images = _by_id(table.read(part, ["image_id", "image", "mask"]), ids)
         segments = _patch_maps(folder, part, ids)
-        refined = _rows_of(folder, "masks/refined", part, ids, ["mask"]) if colours.refined else {}
-        for image_id, mask in zip(ids, initial["mask"].to_pylist(), strict=True):
+        own = _masks_of(folder, colours, part, ids)
+        others = _masks_of(other.folder, other.colours, part, ids) if other else {}
+        for image_id in ids:
             pixels = fit(decode(images[image_id]["image"]), PICTURE_SIDE)
             pictures = [
                 photo(pixels, "image", f"Image {image_id}"),
                 photo(show_segments(pixels, segments[image_id]), "segments", f"Segments of {image_id}"),
-                _draw_mask(mask, pixels, colours.initial, "initial mask", image_id),
             ]
-            if colours.refined is not None and image_id in refined:
-                pictures.append(
-                    _draw_mask(refined[image_id]["mask"], pixels, colours.refined, "refined mask", image_id)
-                )
+            for name, found in ((f"{other.name}: " if other else "", others), ("", own)):
+                for step, (masks, drawn_in) in found.items():
+                    if image_id in masks:
+                        mask = masks[image_id]["mask"]
+                        pictures.append(_draw_mask(mask, pixels, drawn_in, f"{name}{step} mask", image_id))
             if colours.truth is not None and images[image_id]["mask"] is not None:
                 truth = _draw_mask(images[image_id]["mask"], pixels, colours.truth, "ground truth", image_id, "void")
                 pictures.append(truth)
@@ -135,6 +157,18 @@ def _draw_mask(
     labels = upsample_nearest(decode_labels(data), *pixels.shape[:2])
     alt = f"{caption[0].upper()}{caption[1:]} of {image_id}"
     return drawing(paint_labels(labels, colours, rest), caption, alt)
+
+
+def _masks_of(
+    folder: RunFolder, colours: MaskColours, part: str, ids: list[str]
+) -> dict[str, tuple[dict[str, dict[str, Any]], Colours]]:
+    """Read some images' masks of a part: initial, and refined where there are such, with the colours for each."""
+    sets = {"initial": colours.initial, "refined": colours.refined}
+    return {
+        step: (_rows_of(folder, f"masks/{step}", part, ids, ["mask"]), drawn_in)
+        for step, drawn_in in sets.items()
+        if drawn_in is not None
+    }
 
 
 def _rows_of(folder: RunFolder, stage: str, part: str, ids: list[str], columns: list[str]) -> dict[str, dict[str, Any]]:

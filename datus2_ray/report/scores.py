@@ -108,6 +108,20 @@ def score_rows(metrics: Mapping[str, Any]) -> list[ScoreRow]:
     return rows
 
 
+def other_rows(metrics: Mapping[str, Any], name: str) -> list[ScoreRow]:
+    """Give the rows of another run's masks, none of them marked as best; the baseline is the same tokens' or its own.
+
+    Parameters
+    ----------
+    metrics : mapping
+        What its ``metrics.json`` holds.
+    name : str
+        What it is called: its preset.
+    """
+    rows = (row for row in score_rows(metrics) if row.key != "token_kmeans")
+    return [ScoreRow(row.key, f"{name}: {row.title}", [(value, False) for value, _ in row.cells]) for row in rows]
+
+
 def column_groups() -> list[tuple[str, int]]:
     """Give the groups of the score table's columns and how many columns each spans."""
     names = [group for group, _, _ in COLUMNS]

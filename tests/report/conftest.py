@@ -196,4 +196,4 @@ class RunMaker:
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
     """Give a function that makes a run: its arguments are the attributes of :class:`RunMaker`."""
-    return lambda **contents: RunMaker(tmp_path / "run", **contents).make()
+    return lambda **contents: RunMaker(**{"folder": tmp_path / "run", **contents}).make()

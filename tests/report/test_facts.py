@@ -29,6 +29,7 @@ def test_what_was_run_is_told_in_full(make_run):
     assert facts["Backbone"].value == "vit_small_patch8_224.dino"
     assert "key vectors of the last block" in facts["Backbone"].note
     assert facts["Clusters"].value == "K = 4"
+    assert "centroids a cluster" not in facts["Clusters"].note
     assert facts["Versions"].value == "ray 2.60.0"
     assert facts["Machine"].value == "Linux, 2 processors"
     assert facts["Finished"].value.endswith("UTC")
@@ -48,6 +49,9 @@ def test_the_graph_and_the_noise_are_told_as_they_were_chosen_and_for_runs_older
     config["discover"] |= {"graph": "neighbours", "neighbours": 12, "noise": "given"}
     assert notes()[0].endswith("span a graph of each patch's 12 nearest neighbours")
     assert notes()[1].endswith("goes to the segment that it is most alike")
+    config["discover"] |= {"blocks": 3, "keep_aspect": True, "mirror": True}
+    assert "sees a short side of 224 pixels, and the mirror image; its key vectors of 3 blocks" in notes()[0]
+    config["discover"] |= {"blocks": 1, "keep_aspect": False, "mirror": False}
     del config["discover"]["graph"], config["discover"]["noise"]
     assert notes() == before
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -14,6 +14,7 @@ from PIL import Image
 from datus2_ray import datasets, storage
 from datus2_ray.columns import list_arrays
 from datus2_ray.core.masks import decode_labels, palette, upsample_nearest
+from datus2_ray.errors import UsageError
 from datus2_ray.report.html import write_report
 
 VOID = {"meta", "img", "br", "line", "circle", "polyline", "link", "input", "hr"}
@@ -254,3 +255,19 @@ def test_more_than_254_clusters_need_16_bits_and_fewer_pictures(make_run):
     assert page.text.count("of all patches") >= 400
     # Noise is the last quarter of every picture, dark as the legend shows it.
     assert pixels_of(page.pictures["initial mask"][0])[-1].max() < 90
+
+
+def test_another_run_over_the_same_images_is_shown_beside_and_one_over_others_is_refused(make_run, tmp_path):
+    run = make_run(images=3)
+    other = make_run(images=3, folder=tmp_path / "other", refined=False, seed=1)
+    page = Page(storage.read_bytes(write_report(run, other)).decode())
+    preset = storage.read_json(other.path("config.json"))["preset"]
+    assert len(page.pictures[f"{preset}: initial mask"]) == len(page.pictures["initial mask"]) == 3
+    assert f"{preset}: refined mask" not in page.pictures
+    assert f"{preset}: initial masks" in page.text
+    assert f"{preset}: token k-means" not in page.text
+    assert f"{preset}:" not in Page(storage.read_bytes(write_report(run)).decode()).text
+
+    other.finish("images", replace(other.require("images"), fingerprint="others"))
+    with pytest.raises(UsageError, match=r"other is a run over other images than .*run; give one of the same source"):
+        write_report(run, other)

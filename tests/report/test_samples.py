@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from datus2_ray import storage
 from datus2_ray.report import samples as module
 from datus2_ray.report.colours import cluster_colours
-from datus2_ray.report.samples import MaskColours, choose_rows, draw_crops, draw_samples
+from datus2_ray.report.samples import MaskColours, OtherRun, choose_rows, draw_crops, draw_samples
 from datus2_ray.report.typical import TypicalSegment
 
 
@@ -60,3 +60,15 @@ def test_crops_are_given_for_every_segment_asked_for(make_run):
     crops = draw_crops(run, wanted)
     assert set(crops) == set(wanted)
     assert crops[wanted[2]].alt == "Segment 1 of image_002, 0.25 from the centroid"
+
+
+def test_the_masks_of_another_run_are_shown_beside_under_its_name(make_run, tmp_path):
+    run = make_run(images=2, clusters=3)
+    other = make_run(images=2, clusters=3, folder=tmp_path / "other", perfect=True, refined=False)
+    colours = cluster_colours(3, None, None)
+    beside = OtherRun("paper", other, MaskColours(colours, None, None))
+    samples = draw_samples(run, MaskColours(colours, colours, None), beside)
+    for sample in samples:
+        captions = {picture.caption: picture.uri for picture in sample.pictures}
+        assert list(captions)[2:] == ["paper: initial mask", "initial mask", "refined mask"]
+    assert samples[0].pictures[2].uri == draw_samples(other, MaskColours(colours, None, None))[0].pictures[2].uri
