@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray.errors import DatusError
 
@@ -43,8 +44,10 @@ class Heartbeat:
     """A counter that actors beat and the driver reads; a copy sent to an actor beats the same counter."""
 
     def __init__(self) -> None:
-        counter: Any = ray.remote(num_cpus=0)(_Counter)
-        self._counter = counter.remote()
+        # Beside the driver, whose death ends the run anyway: on another node it would be lost with that node.
+        beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        counter: Any = ray.remote(num_cpus=0, max_restarts=-1)(_Counter)
+        self._counter = counter.options(scheduling_strategy=beside).remote()
 
     def beat(self) -> None:
         """Tell that some work was done; costs no waiting."""
@@ -57,9 +60,12 @@ class Heartbeat:
                 self.beat()
             yield item
 
-    def beats(self) -> int:
-        """Give the number of beats so far."""
-        beats: int = ray.get(self._counter.beats.remote())
+    def beats(self) -> int | None:
+        """Give the number of beats so far, from 0 again after the counter's process died; None until it is back."""
+        try:
+            beats: int = ray.get(self._counter.beats.remote())
+        except ray.exceptions.RayActorError:
+            return None
         return beats
 
 
@@ -91,13 +97,14 @@ def watched(
             arrived.put(error)
 
     threading.Thread(target=draw, daemon=True, name="rows").start()
-    alive, beats = time.monotonic(), 0
+    alive = time.monotonic()
+    beats: int | None = 0
     while True:
         try:
             row = arrived.get(timeout=LOOK_EVERY)
         except queue.Empty:
             now = heartbeat.beats()
-            if now != beats:
+            if now is not None and now != beats:
                 alive, beats = time.monotonic(), now
             elif time.monotonic() - alive > limit:
                 raise stalled() from None

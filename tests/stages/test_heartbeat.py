@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,3 +70,19 @@ def test_a_task_beats_while_it_goes_through_its_items(ray_session: None) -> None
     assert heartbeat.beats() == 3
     assert list(heartbeat.through([])) == []
     assert heartbeat.beats() == 3
+
+
+def test_the_counter_lives_beside_the_driver_and_comes_back_when_it_dies(ray_session: None) -> None:
+    heartbeat = Heartbeat()
+    heartbeat.beat()
+    assert heartbeat.beats() == 1
+    state = ray._private.state.actors(heartbeat._counter._actor_id.hex())
+    assert state["Address"]["NodeID"] == ray.get_runtime_context().get_node_id()
+    os.kill(state["Pid"], signal.SIGKILL)
+    # Told or not while it is away, it never is the error of the work that it watches.
+    until = time.monotonic() + 60
+    while heartbeat.beats() != 0:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    heartbeat.beat()
+    assert heartbeat.beats() == 1
