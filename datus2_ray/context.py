@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datus2_ray import storage
 from datus2_ray.config import RunConfig
@@ -33,6 +33,11 @@ class RunContext:
         folder = RunFolder(config.out)
         folder.claim(config.source, command)
         return RunContext(config, folder, EventLog(folder))
+
+    def with_resolution(self, resolution: float) -> RunContext:
+        """Give the same run with another resolution of Louvain."""
+        discover = self.config.discover.model_copy(update={"resolution": resolution})
+        return replace(self, config=self.config.model_copy(update={"discover": discover}))
 
     def is_finished(self, config: RunConfig) -> bool:
         """Tell whether the folder is that of a finished run with these very settings."""

@@ -61,6 +61,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     from datus2_ray.stages.label import label
     from datus2_ray.stages.predict import predict
     from datus2_ray.stages.refine import refine
+    from datus2_ray.stages.resolution import choose_resolution
 
     context.events.open("run", source=config.source, preset=config.preset, seed=config.seed)
     images = ingest(context, listing=plan.source)
@@ -68,6 +69,8 @@ def run(config: RunConfig) -> dict[str, Any]:
     labelled = images.facts["labelled"] > 0
     clusters = config.clusters or len(names)
     score_tokens = labelled and config.evaluate.token_kmeans
+    if config.discover.resolution == "auto":
+        context = choose_resolution(context, images, clusters)
     segments = discover(context, images, keep_tokens=score_tokens)
     centroids = cluster(context, segments, clusters)
     initial = label(context, segments, context.folder)
@@ -76,10 +79,16 @@ def run(config: RunConfig) -> dict[str, Any]:
     if refinement is not None and "skipped" not in refinement.facts:
         masks["refined"] = predict(context, images, refinement)
     # What an earlier run with other settings left, and this one does not make, must not pass for its result.
-    unmade = {"masks/refined": "refined" not in masks, "evaluate": not labelled, "png": not config.save_png}
+    unmade = {
+        "resolution": config.discover.resolution != "auto",
+        "masks/refined": "refined" not in masks,
+        "evaluate": not labelled,
+        "png": not config.save_png,
+    }
     for stage in (stage for stage, is_unmade in unmade.items() if is_unmade):
         context.folder.discard(stage)
     for name, stage in (
+        ("quarantine/resolution.parquet", "resolution"),
         ("quarantine/predict.parquet", "masks/refined"),
         ("quarantine/evaluate.parquet", "evaluate"),
         ("metrics.json", "evaluate"),
@@ -102,6 +111,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         "quarantined": count_quarantined(context),
         "segments": centroids.facts["segments"],
         "clusters": clusters,
+        "resolution": context.config.discover.resolution,
         "backbone": describe_weights(backbone),
         "cnn": describe_weights(cnn) if cnn else None,
         "refinement": refinement.facts if refinement else {"skipped": "switched off (--no-refine)"},

@@ -70,6 +70,9 @@ def predict(
     settings = kept.model_dump() | changes | {"source": source, "out": out, "device": device or "auto"}
     settings |= {stage: settings[stage] | places for stage, places in PLACES.items()}
     settings["ingest"] |= columns or {}
+    if kept.discover.resolution == "auto":
+        # What was chosen for the images that the centroids come from, not for these.
+        settings["discover"]["resolution"] = model.require("resolution").facts["resolution"]
     config = RunConfig.model_validate(settings)
     RunFolder(config.out).keep_apart(model.uri)
     context = RunContext.open(config, "predict")

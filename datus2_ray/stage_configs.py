@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -71,8 +71,9 @@ class DiscoverConfig(StageConfig):
     louvain_orders: int = Field(
         1, ge=1, description="Orders of the patches that compiled tries; of several the highest modularity is kept."
     )
-    resolution: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="Louvain's resolution; higher gives more, smaller communities."
+    resolution: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = Field(
+        1.0,
+        description="Louvain's resolution; higher: more, smaller communities. auto: found on a sample, without labels.",
     )
     tau: int = Field(5, ge=0, description="A segment is valid if it has more patches than this, noise otherwise.")
     noise: Literal["kept", "given"] = Field(
@@ -125,6 +126,9 @@ class DiscoverConfig(StageConfig):
         if self.noise == "given" and self.descriptor != "tokens":
             # Patches from all over an image would stretch the box that is cut out.
             raise ValueError(f"noise = given needs descriptor = tokens, not {self.descriptor}: crops show whole boxes")
+        if self.resolution == "auto" and self.descriptor != "tokens":
+            # At each of many resolutions every crop would have to be seen.
+            raise ValueError(f"resolution = auto needs descriptor = tokens, not {self.descriptor}; or give a number")
         if 0 <= self.block < self.blocks - 1:
             raise ValueError(f"blocks = {self.blocks} are more than there are up to block = {self.block}")
         if self.louvain_orders > 1 and self.louvain != "compiled":

@@ -73,8 +73,8 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         Fact(
             "Segments",
             f"Louvain ({discover['louvain']}), τ = {discover['tau']}",
-            f"communities at resolution {discover['resolution']:g}, split into connected parts; a part of at most "
-            f"{discover['tau']} patches {noise}",
+            f"communities at resolution {_resolution(discover, summary)}, split into connected parts; a part of at "
+            f"most {discover['tau']} patches {noise}",
         ),
         Fact("Descriptor", discover["descriptor"], DESCRIPTORS[discover["descriptor"]]),
         Fact(
@@ -93,6 +93,11 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         finished = datetime.fromtimestamp(events[-1]["time"], UTC)
         facts.append(Fact("Finished", f"{finished:%Y-%m-%d %H:%M} UTC"))
     return facts
+
+
+def _resolution(discover: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    chosen = discover["resolution"] == "auto"
+    return f"{summary['resolution']:g} (found on a sample, without labels)" if chosen else f"{discover['resolution']:g}"
 
 
 def _view(discover: Mapping[str, Any]) -> str:

@@ -11,13 +11,16 @@ import pyarrow as pa
 
 from datus2_ray import metrics, schemas, storage
 from datus2_ray.context import RunContext
+from datus2_ray.core.assignment import assign
 from datus2_ray.core.kmeans import KMeansResult, Metric, kmeans
 from datus2_ray.core.merging import merge_centroids
 from datus2_ray.core.pca import PCA, fit_pca
+from datus2_ray.core.shards import Shards
 from datus2_ray.errors import DatusError
 from datus2_ray.progress import Progress
 from datus2_ray.resources import Cluster
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
+from datus2_ray.stage_configs import ClusterConfig
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
 
@@ -49,6 +52,14 @@ class Clusters:
     def count(self) -> int:
         """K."""
         return int(self.members.max()) + 1
+
+    def assign(self, descriptors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give the cluster of every descriptor, and its distance to the nearest of that cluster's centroids."""
+        if not len(descriptors):
+            return np.empty(0, dtype=np.int32), np.empty(0)
+        x = self.pca.transform(descriptors) if self.pca else descriptors
+        nearest, distances = assign(x, self.centroids, self.metric)
+        return self.members[nearest], distances
 
 
 def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
@@ -119,14 +130,21 @@ def fit(
         pca = fit_pca(shards, config.pca)
         shards.close()
         shards = RayShards(table, counts, config.shard_rows, workers, pca, tell)
-    result = kmeans(
+    result = run_kmeans(shards, clusters, config, context.config.seed)
+    shards.close()
+    return result, pca
+
+
+def run_kmeans(shards: Shards, clusters: int, config: ClusterConfig, seed: int) -> KMeansResult:
+    """Run k-means as the settings say, wherever the shards are."""
+    return kmeans(
         shards,
         clusters,
         metric=config.metric,
         algorithm=config.algorithm,
         start=config.start,
         restarts=config.restarts,
-        seed=context.config.seed,
+        seed=seed,
         sample_size=config.start_sample,
         max_iterations=config.max_iterations,
         tolerance=config.tolerance,
@@ -134,8 +152,6 @@ def fit(
         batch_size=config.batch_size,
         noun="segments",
     )
-    shards.close()
-    return result, pca
 
 
 def default_workers() -> int:

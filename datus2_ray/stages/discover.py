@@ -7,8 +7,6 @@ or the baseline needs the patch tokens.
 
 from __future__ import annotations
 
-from typing import Any
-
 import ray.data
 
 from datus2_ray.context import RunContext
@@ -52,14 +50,9 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
     backbone = context.config.backbone or DEFAULT_BACKBONE
     crops = config.descriptor != "tokens"
     cluster = Cluster.now()
-    identity = _identity(context, backbone, keep_tokens)
 
     def stamp_on(device: Device) -> str:
-        placed: dict[str, Any] = {"device": device}
-        if device != "cpu" or config.arithmetic(device) != "float32" or config.compile:
-            # Elsewhere an image's result may depend on what shares its batch.
-            placed["batches"] = config.batch_sizes(device)
-        return fingerprint("discover", VERSION, identity | placed, [images.fingerprint])
+        return discover_stamp(context, images, device, keep_tokens)
 
     device = choose_begun_device(context, cluster, "segments", stamp_on)
     pool = plan_pool(cluster, device, config, pools=config.pools, parts=len(images.parts))
@@ -77,15 +70,32 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
     return run_stage(context, "discover", "segments", stamp_on(device), images.parts, build)
 
 
-def _identity(context: RunContext, backbone: str, keep_tokens: bool) -> dict[str, Any]:
-    """Give what decides the segments and their descriptors: weights by content, not by place."""
+def discover_stamp(context: RunContext, images: Commit, device: Device, keep_tokens: bool) -> str:
+    """Give the fingerprint of everything that decides the segments and their descriptors, on a device.
+
+    Parameters
+    ----------
+    context : RunContext
+        The run.
+    images : Commit
+        What ingest committed.
+    device : str
+        ``cpu`` or ``cuda``.
+    keep_tokens : bool
+        Whether the table keeps every image's patch tokens.
+    """
     config = context.config.discover
     identity = {
         **config.identity(),
         "tokens": keep_tokens,
-        "backbone": backbone_fingerprint(local_spec(backbone)),
+        # Weights count by content, not by place.
+        "backbone": backbone_fingerprint(local_spec(context.config.backbone or DEFAULT_BACKBONE)),
+        "device": device,
     }
     identity["cnn"] = backbone_fingerprint(local_spec(str(config.cnn))) if config.descriptor == "cnn" else None
     if config.louvain in ("networkx", "python-louvain") or config.louvain_orders > 1:
         identity["seed"] = context.config.seed  # scikit-network, and what gives the same, take no random choice
-    return identity
+    if device != "cpu" or config.arithmetic(device) != "float32" or config.compile:
+        # Elsewhere an image's result may depend on what shares its batch.
+        identity["batches"] = config.batch_sizes(device)
+    return fingerprint("discover", VERSION, identity, [images.fingerprint])

@@ -11,7 +11,6 @@ import ray.data
 from datus2_ray import schemas, storage
 from datus2_ray.columns import list_arrays
 from datus2_ray.context import RunContext
-from datus2_ray.core.kmeans import assign
 from datus2_ray.core.masks import NOISE_8, NOISE_16, encode_labels, upsample_nearest
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.cluster import Clusters, read_clusters
@@ -69,7 +68,7 @@ class LabelSegments:
         maps, descriptors = list_arrays(table["patch_map"]), list_arrays(table["descriptors"])
         rows = []
         for i, row in enumerate(table.drop_columns(["patch_map", "descriptors"]).to_pylist()):
-            labels, distances = self._assign(np.asarray(descriptors[i]))
+            labels, distances = self.clusters.assign(np.asarray(descriptors[i]))
             patches = np.asarray(maps[i]).reshape(row["grid_height"], row["grid_width"])
             mask = paint(patches, labels, self.clusters.count)
             png = encode_labels(upsample_nearest(mask, row["height"], row["width"]))
@@ -83,13 +82,6 @@ class LabelSegments:
             )
         masks = pa.Table.from_pylist(rows, schema=schemas.INITIAL_MASKS)
         return masks.append_column("part", pa.array([part] * len(masks), pa.string()))
-
-    def _assign(self, descriptors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not len(descriptors):
-            return np.empty(0, dtype=np.int32), np.empty(0)
-        x = self.clusters.pca.transform(descriptors) if self.clusters.pca else descriptors
-        nearest, distances = assign(x, self.clusters.centroids, self.clusters.metric)
-        return self.clusters.members[nearest], distances
 
 
 def paint(patch_map: np.ndarray, labels: np.ndarray, clusters: int) -> np.ndarray:

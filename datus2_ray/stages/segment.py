@@ -72,7 +72,11 @@ class FindSegments:
         else:
             adjacency = np.frombuffer(graph, dtype=np.uint8).reshape(height * width, -1)
         partition = louvain(
-            adjacency, library=config.louvain, resolution=config.resolution, seed=seed, orders=config.louvain_orders
+            adjacency,
+            library=config.louvain,
+            resolution=float(config.resolution),
+            seed=seed,
+            orders=config.louvain_orders,
         )
         return partition, find_segments(partition.labels.reshape(height, width), self.config.tau)
 
