@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray.data
 
-from datus2_ray import schemas, storage
-from datus2_ray.columns import list_arrays, list_column
+from datus2_ray import storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.backbone import DEFAULT_BACKBONE, patch_side
 from datus2_ray.core.merging import merge_centroids
@@ -29,7 +27,7 @@ from datus2_ray.images_table import ImagesTable
 from datus2_ray.pools import plan_pool
 from datus2_ray.resources import Cluster, Device
 from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stage_configs import ClusterConfig, DiscoverConfig
+from datus2_ray.stage_configs import ClusterConfig
 from datus2_ray.stages.begun_device import choose_begun_device
 from datus2_ray.stages.cluster import Clusters, run_kmeans
 from datus2_ray.stages.discover import discover_stamp
@@ -37,8 +35,8 @@ from datus2_ray.stages.embed import EmbedImages
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.label import paint
 from datus2_ray.stages.parts import map_parts, run_stage
-from datus2_ray.stages.read import PIXELS, ReadImages, pixels_of, scatter
-from datus2_ray.stages.segment import FindSegments
+from datus2_ray.stages.read import ReadImages
+from datus2_ray.stages.views import SegmentAtEach, add_mirror_images, read_views
 from datus2_ray.weights_cache import local_spec
 
 VERSION = 1
@@ -94,12 +92,12 @@ def choose_resolution(context: RunContext, images: Commit, clusters: int) -> Run
         read = ReadImages(ImagesTable.of(context.folder), config.input_size, heartbeat, config.reduced_decoding, patch)
         blocks = map_parts(map_parts(blocks, read), add_mirror_images)
         blocks = map_parts(blocks, EmbedImages, pool, backbone, config, device, False, heartbeat)
-        return map_parts(blocks, SegmentAtEach(config, context.config.seed))
+        return map_parts(blocks, SegmentAtEach(config, CANDIDATES, context.config.seed))
 
     def facts() -> dict[str, Any]:
         tables = [storage.read_table(context.folder.path("resolution", part)) for part in sorted(parts)]
         sample = pa.concat_tables(tables).combine_chunks()
-        found = {value: _stability(sample, number, clusters, context) for number, value in enumerate(CANDIDATES)}
+        found = {value: _stability(sample, value, clusters, context.config.cluster) for value in CANDIDATES}
         known = {value: score for value, score in found.items() if score is not None}
         if not known:
             raise DatusError(
@@ -133,95 +131,9 @@ def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
     return {name: parts[name] for name in (names[i * len(names) // count] for i in range(count))}
 
 
-def add_mirror_images(block: pa.Table) -> pa.Table:
-    """CPU task: append every image's mirror image, as a row of its own after all that are as they are."""
-    pixels, rows = pixels_of(block)
-    turned = [np.ascontiguousarray(image[:, ::-1]).tobytes() for image in pixels]
-    column = pa.array(scatter(turned, rows, len(block)), pa.binary())
-    mirrored = block.set_column(block.column_names.index(PIXELS[0]), PIXELS[0], column)
-    return pa.concat_tables([block, mirrored]).combine_chunks()
-
-
-@dataclass(frozen=True)
-class SegmentAtEach:
-    """CPU task: finds the segments of images and mirror images at every candidate, and brings them together.
-
-    Parameters
-    ----------
-    config : DiscoverConfig
-        How they are found, but for the resolution.
-    seed : int
-        The run's seed.
-    """
-
-    config: DiscoverConfig
-    seed: int
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """Segment one part."""
-        tables = []
-        for value in CANDIDATES:
-            config = self.config.model_copy(update={"resolution": value})
-            tables.append(FindSegments(config, self.seed)(block))
-        count = len(block) // 2
-        columns: dict[str, list[np.ndarray | None]] = {"sizes": [], "patch_map": [], "descriptors": []}
-        for name, rows in columns.items():
-            arrays = [list_arrays(table[name]) for table in tables]
-            for i in range(count):
-                views = [found[row] for row in (i, count + i) for found in arrays]
-                if any(view is None for view in views):
-                    rows.append(None)  # an image that could not be decoded
-                elif name == "sizes":
-                    rows.append(np.array([len(np.asarray(view)) for view in views], dtype=np.int32))
-                else:
-                    rows.append(np.concatenate([np.asarray(view) for view in views]))
-        dim = tables[0].schema.field("descriptors").type.value_type.list_size
-        schema = schemas.resolutions(dim)
-        kept = block.slice(0, count).select(["image_id", "grid_height", "grid_width"])
-        for name, rows in zip(("segments", "patch_maps", "descriptors"), columns.values(), strict=True):
-            kept = kept.append_column(name, list_column(rows, schema.field(name).type.value_type))
-        kept = kept.cast(schema)
-        for name in ("part", "fault_kind", "fault_message"):
-            kept = kept.append_column(name, block[name].slice(0, count))
-        return kept
-
-
-@dataclass(frozen=True)
-class View:
-    """The segments of every image of the sample in one view, at one candidate.
-
-    Parameters
-    ----------
-    maps : list of ndarray
-        Segment of every patch, -1 = noise, int16, shape (h, w).
-    descriptors : list of ndarray
-        float32, shape (S, D).
-    """
-
-    maps: list[np.ndarray]
-    descriptors: list[np.ndarray]
-
-
-def read_views(sample: pa.Table, candidate: int) -> tuple[View, View]:
-    """Read what :class:`SegmentAtEach` found at a candidate: the images as they are, and turned back, mirrored."""
-    views = View([], []), View([], [])
-    grids = zip(sample["grid_height"].to_pylist(), sample["grid_width"].to_pylist(), strict=True)
-    columns = [list_arrays(sample[name]) for name in ("segments", "patch_maps", "descriptors")]
-    for (height, width), counts, maps, descriptors in zip(grids, *columns, strict=True):
-        ends = np.cumsum(np.asarray(counts))
-        grid = np.asarray(maps).reshape(2, len(CANDIDATES), height, width)
-        for number, view in enumerate(views):
-            place = number * len(CANDIDATES) + candidate
-            patch_map = grid[number, candidate]
-            view.maps.append(patch_map[:, ::-1] if number else patch_map)
-            view.descriptors.append(np.asarray(descriptors)[ends[place] - np.asarray(counts)[place] : ends[place]])
-    return views
-
-
-def _stability(sample: pa.Table, candidate: int, clusters: int, context: RunContext) -> float | None:
+def _stability(sample: pa.Table, candidate: float, clusters: int, config: ClusterConfig) -> float | None:
     """Give the mean agreement of both views' clusterings; None where there are fewer segments than clusters."""
-    config = context.config.cluster
-    views = read_views(sample, candidate)
+    views = read_views(sample, CANDIDATES, candidate)
     if min(sum(map(len, view.descriptors)) for view in views) < clusters:
         return None
     scores = []
