@@ -39,7 +39,11 @@ class RunConfig(StageConfig):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where models compute; auto takes GPUs that are there, cuda also asks a cluster for some."
     )
-    clusters: int | None = Field(None, ge=2, description="Number of clusters K; default the data set's classes.")
+    clusters: int | None = Field(
+        None,
+        ge=2,
+        description="Number of clusters K; default the data set's classes, else (descriptor tokens) found on a sample.",
+    )
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
     limit: int | None = Field(None, ge=1, description="Only the first N image ids in sorted order.")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="The run ends when more than this share is unusable.")

@@ -61,16 +61,14 @@ def run(config: RunConfig) -> dict[str, Any]:
     from datus2_ray.stages.label import label
     from datus2_ray.stages.predict import predict
     from datus2_ray.stages.refine import refine
-    from datus2_ray.stages.resolution import choose_resolution
+    from datus2_ray.stages.sample import choose
 
     context.events.open("run", source=config.source, preset=config.preset, seed=config.seed)
     images = ingest(context, listing=plan.source)
     names = images.facts["classes"]
     labelled = images.facts["labelled"] > 0
-    clusters = config.clusters or len(names)
     score_tokens = labelled and config.evaluate.token_kmeans
-    if config.discover.resolution == "auto":
-        context = choose_resolution(context, images, clusters)
+    context, clusters = choose(context, images, config.clusters or len(names) or None)
     segments = discover(context, images, keep_tokens=score_tokens)
     centroids = cluster(context, segments, clusters)
     initial = label(context, segments, context.folder)
@@ -80,7 +78,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         masks["refined"] = predict(context, images, refinement)
     # What an earlier run with other settings left, and this one does not make, must not pass for its result.
     unmade = {
-        "resolution": config.discover.resolution != "auto",
+        "sample": config.discover.resolution != "auto" and (config.clusters or names),
         "masks/refined": "refined" not in masks,
         "evaluate": not labelled,
         "png": not config.save_png,
@@ -88,7 +86,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     for stage in (stage for stage, is_unmade in unmade.items() if is_unmade):
         context.folder.discard(stage)
     for name, stage in (
-        ("quarantine/resolution.parquet", "resolution"),
+        ("quarantine/sample.parquet", "sample"),
         ("quarantine/predict.parquet", "masks/refined"),
         ("quarantine/evaluate.parquet", "evaluate"),
         ("metrics.json", "evaluate"),

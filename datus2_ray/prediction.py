@@ -72,7 +72,7 @@ def predict(
     settings["ingest"] |= columns or {}
     if kept.discover.resolution == "auto":
         # What was chosen for the images that the centroids come from, not for these.
-        settings["discover"]["resolution"] = model.require("resolution").facts["resolution"]
+        settings["discover"]["resolution"] = model.require("sample").facts["resolution"]
     config = RunConfig.model_validate(settings)
     RunFolder(config.out).keep_apart(model.uri)
     context = RunContext.open(config, "predict")

@@ -84,8 +84,8 @@ def segments(descriptor_dim: int, token_dim: int) -> pa.Schema:
     )
 
 
-def resolutions(descriptor_dim: int) -> pa.Schema:
-    """Give the schema of ``resolution/``: one row an image, all its views at all candidates one after the other.
+def sample(descriptor_dim: int) -> pa.Schema:
+    """Give the schema of ``sample/``: one row an image, both views at all resolutions one after the other.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def resolutions(descriptor_dim: int) -> pa.Schema:
             ("image_id", pa.string(), "The image."),
             ("grid_height", pa.int32(), "Rows of the patch grid."),
             ("grid_width", pa.int32(), "Columns of the patch grid."),
-            ("segments", pa.list_(pa.int32()), "Segments of the image, then of its mirror image, a candidate each."),
+            ("segments", pa.list_(pa.int32()), "Segments of the image, then of its mirror image, a resolution each."),
             ("patch_maps", pa.list_(pa.int16()), "In the same order: segment of every patch, -1 = noise."),
             ("descriptors", pa.list_(pa.list_(pa.float32(), descriptor_dim)), "In the same order: of every segment."),
         ]

@@ -63,7 +63,8 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
     Raises
     ------
     UsageError
-        The source does not fit its data set, holds no images, or has no classes to count although K is not given.
+        The source does not fit its data set, holds no images, or has no classes to count although K is neither
+        given nor found.
     StorageError
         It does not exist, or one of its shards cannot be read.
     """
@@ -76,15 +77,19 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
 
 
 def refuse_uncounted(config: RunConfig, dataset: str, labelled: bool) -> None:
-    """See that K is given where neither the data set nor a mask tells the number of classes.
+    """See that K is given where neither the data set nor a mask tells the number of classes, and it cannot be found.
 
     Raises
     ------
     UsageError
         It is not.
     """
-    if config.clusters is None and not labelled and datasets.find(dataset).class_names is None:
-        raise UsageError(f"{config.source} has no classes to count, so K must be given: --clusters K, for example 10")
+    counted = labelled or datasets.find(dataset).class_names is not None
+    if config.clusters is None and not counted and config.discover.descriptor != "tokens":
+        raise UsageError(
+            f"{config.source} has no classes to count: give --clusters K, for example 10, or --preset best, which "
+            "finds a K of its own"
+        )
 
 
 def list_for_shards(config: RunConfig) -> Listing:

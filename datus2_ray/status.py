@@ -13,7 +13,7 @@ from datus2_ray.run_folder import BEGUN, MARKER, EventLog, RunFolder
 STAGES = {
     "shards": "shards",
     "images": "ingest",
-    "resolution": "resolution",
+    "sample": "sample",
     "segments": "discover",
     "clusters": "cluster",
     "masks/initial": "label",

@@ -26,26 +26,26 @@ def add_mirror_images(block: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True)
 class SegmentAtEach:
-    """CPU task: finds the segments of images and mirror images at every candidate, and brings them together.
+    """CPU task: finds the segments of images and mirror images at every resolution, and brings them together.
 
     Parameters
     ----------
     config : DiscoverConfig
         How they are found, but for the resolution.
-    candidates : tuple of float
+    resolutions : tuple of float
         The resolutions.
     seed : int
         The run's seed.
     """
 
     config: DiscoverConfig
-    candidates: tuple[float, ...]
+    resolutions: tuple[float, ...]
     seed: int
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Segment one part."""
         tables = []
-        for value in self.candidates:
+        for value in self.resolutions:
             config = self.config.model_copy(update={"resolution": value})
             tables.append(FindSegments(config, self.seed)(block))
         count = len(block) // 2
@@ -61,7 +61,7 @@ class SegmentAtEach:
                 else:
                     rows.append(np.concatenate([np.asarray(view) for view in views]))
         dim = tables[0].schema.field("descriptors").type.value_type.list_size
-        schema = schemas.resolutions(dim)
+        schema = schemas.sample(dim)
         kept = block.slice(0, count).select(["image_id", "grid_height", "grid_width"])
         for name, rows in zip(("segments", "patch_maps", "descriptors"), columns.values(), strict=True):
             kept = kept.append_column(name, list_column(rows, schema.field(name).type.value_type))
@@ -73,7 +73,7 @@ class SegmentAtEach:
 
 @dataclass(frozen=True)
 class View:
-    """The segments of every image of the sample in one view, at one candidate.
+    """The segments of every image of the sample in one view, at one resolution.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ class View:
     descriptors: list[np.ndarray]
 
 
-def read_views(sample: pa.Table, candidates: Sequence[float], candidate: float) -> tuple[View, View]:
-    """Read what :class:`SegmentAtEach` found at a candidate: the images as they are, and turned back, mirrored."""
-    count, at = len(candidates), list(candidates).index(candidate)
+def read_views(sample: pa.Table, resolutions: Sequence[float], resolution: float) -> tuple[View, View]:
+    """Read what :class:`SegmentAtEach` found at a resolution: the images as they are, and turned back, mirrored."""
+    count, at = len(resolutions), list(resolutions).index(resolution)
     views = View([], []), View([], [])
     grids = zip(sample["grid_height"].to_pylist(), sample["grid_width"].to_pylist(), strict=True)
     columns = [list_arrays(sample[name]) for name in ("segments", "patch_maps", "descriptors")]

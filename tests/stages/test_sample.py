@@ -1,4 +1,4 @@
-"""The resolution found without labels: its views are what discover finds, and the choice is the same for everyone."""
+"""Resolution and K found without labels: the views are what discover finds, and the choice is the same for everyone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.discover import discover
 from datus2_ray.stages.ingest import ingest
-from datus2_ray.stages.resolution import CANDIDATES, SAMPLE, choose_resolution, sample_parts
+from datus2_ray.stages.sample import COUNTS, RESOLUTIONS, SAMPLE, choose, sample_parts
 from datus2_ray.stages.views import read_views
 
 SETTINGS = ("discover.resolution=auto", "discover.actors=1", "cluster.workers=2", "ingest.images_per_part=4")
@@ -53,34 +53,34 @@ def test_views_are_what_discover_finds_in_the_images_and_in_mirrored_files(
     best = ("discover.graph=neighbours", "discover.feature=token", "discover.descriptor=tokens")
     context = open_run(scenes / "images", *best, *SETTINGS, limit=8, clusters=3)
     images = ingest(context)
-    chosen = choose_resolution(context, images, clusters=3)
-    sample = read(context, "resolution")
+    chosen, clusters = choose(context, images, clusters=3)
+    assert clusters == 3
+    sample = read(context, "sample")
     value = 3.0
     for name, source, side in (("plain", scenes / "images", 0), ("mirrored", turned, 1)):
         other = open_run(source, *best, f"discover.resolution={value}", *SETTINGS[1:], limit=8, clusters=3, name=name)
         discover(other, ingest(other), keep_tokens=False)
         found = read(other, "segments")
-        view = read_views(sample, CANDIDATES, value)[side]
+        view = read_views(sample, RESOLUTIONS, value)[side]
         maps = [np.asarray(one).reshape(14, 14) for one in list_arrays(found["patch_map"])]
         for mine, theirs in zip(view.maps, maps, strict=True):
             np.testing.assert_array_equal(mine, theirs[:, ::-1] if side else theirs)
         for one, two in zip(view.descriptors, list_arrays(found["descriptors"]), strict=True):
             np.testing.assert_array_equal(one, two)
 
-    facts = context.folder.require("resolution").facts
-    scores = {value: facts["agreement"][f"{value:g}"] for value in CANDIDATES}
-    known = {value: score for value, score in scores.items() if score is not None}
+    facts = context.folder.require("sample").facts
+    scores = {score["resolution"]: score["agreement"] for score in facts["scores"]}
     assert chosen.config.discover.resolution == facts["resolution"]
-    assert known[facts["resolution"]] == max(known.values())
+    assert scores[facts["resolution"]] == max(scores.values())
     # Another seed and another number of actors: the same choice, from the same numbers.
     again = open_run(
         scenes / "images", *best, *SETTINGS, "discover.actors=2", limit=8, clusters=3, name="again", seed=5
     )
-    choose_resolution(again, ingest(again), clusters=3)
-    assert again.folder.require("resolution").facts == facts
+    choose(again, ingest(again), clusters=3)
+    assert again.folder.require("sample").facts == facts
     # More clusters than there can be segments.
     with pytest.raises(DatusError, match="too few segments for 5000 clusters"):
-        choose_resolution(context, images, clusters=5000)
+        choose(context, images, clusters=5000)
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_a_run_takes_what_was_found_and_so_does_its_prediction(ray_session: None
     out = tmp_path / "run"
     config = load({**flags, "out": str(out), "no_refine": True}, preset="best", assignments=SETTINGS)
     summary = datus2_ray.run(config)
-    chosen = storage.read_json(str(out / "resolution/_COMMIT.json"))["facts"]["resolution"]
+    chosen = storage.read_json(str(out / "sample/_COMMIT.json"))["facts"]["resolution"]
     assert summary["resolution"] == chosen
     assert f"resolution {chosen:g} (found on a sample" in (out / "report/index.html").read_text()
     fixed = config.model_copy(update={"discover": config.discover.model_copy(update={"resolution": chosen})})
@@ -101,7 +101,23 @@ def test_a_run_takes_what_was_found_and_so_does_its_prediction(ray_session: None
     assert storage.read_table(str(tmp_path / "masks" / part)).equals(own.slice(0, 4))
     # Given a number later, the run keeps nothing of the choice that it did not make.
     datus2_ray.run(fixed)
-    assert not (out / "resolution").exists()
+    assert not (out / "sample").exists()
+
+
+@pytest.mark.slow
+def test_k_is_found_where_nothing_tells_it(ray_session: None, scenes: Path, tmp_path: Path) -> None:
+    flags = {"source": str(scenes / "images"), "dataset": "folder", "limit": 12, "no_refine": True}
+    weights = {"backbone": "untrained:vit_tiny_patch16_224", "out": str(tmp_path / "run")}
+    settings = (*SETTINGS[1:], "discover.resolution=6")
+    summary = datus2_ray.run(load({**flags, **weights}, preset="best", assignments=settings))
+    facts = storage.read_json(str(tmp_path / "run/sample/_COMMIT.json"))["facts"]
+    totals = {score["clusters"]: score["agreement"] + score["silhouette"] for score in facts["scores"]}
+    assert set(totals) <= set(COUNTS)
+    assert len(totals) > 3
+    assert totals[summary["clusters"]] == max(totals.values())
+    assert summary["resolution"] == 6
+    with pytest.raises(UsageError, match="no classes to count: give --clusters K"):
+        datus2_ray.run(load({**flags, **weights, "out": str(tmp_path / "paper")}))
 
 
 def test_crops_have_no_automatic_resolution() -> None:

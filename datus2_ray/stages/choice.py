@@ -1,0 +1,133 @@
+"""Choice: how a resolution of Louvain and a number of clusters K do on a sample that was seen in two views.
+
+The segments of either view are clustered on their own, as the whole set will be. Where the two clusterings agree most
+on what belongs together, the segments follow what is in the images rather than the accidents of a view. Agreement alone
+says little of K, as few clusters agree easily; there the silhouette counts too, which says how far they lie apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from sklearn.metrics import silhouette_score
+
+from datus2_ray.core.merging import merge_centroids
+from datus2_ray.core.pca import fit_pca
+from datus2_ray.core.shards import LocalShards
+from datus2_ray.core.stability import agreement
+from datus2_ray.stage_configs import ClusterConfig
+from datus2_ray.stages.cluster import Clusters, run_kmeans
+from datus2_ray.stages.label import paint
+from datus2_ray.stages.views import View, read_views
+
+#: Clusterings a view, over which scores are averaged. Their seeds are fixed: runs of several seeds share segments.
+CLUSTERINGS = 3
+
+#: Centroids that are merged to each of several K, four times the most clusters that are looked for.
+FINER = 120
+
+#: Segments on which the silhouette is computed, at most: its time grows with their square.
+SILHOUETTE_SEGMENTS = 2000
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a resolution and a number of clusters are worth on the sample.
+
+    Parameters
+    ----------
+    resolution : float
+        Of Louvain.
+    clusters : int
+        K.
+    agreement : float
+        Adjusted Rand index of the two views' pseudo-labels, patch by patch.
+    silhouette : float or None
+        Mean silhouette of the segments' descriptors; None where K was not in question.
+    """
+
+    resolution: float
+    clusters: int
+    agreement: float
+    silhouette: float | None
+
+    @property
+    def total(self) -> float:
+        """What is compared: higher is better."""
+        return self.agreement + (self.silhouette or 0.0)
+
+
+def score(
+    sample: pa.Table, resolutions: Sequence[float], resolution: float, counts: Sequence[int], config: ClusterConfig
+) -> list[Score]:
+    """Score every number of clusters at a resolution.
+
+    Parameters
+    ----------
+    sample : Table
+        Of ``sample/``.
+    resolutions : sequence of float
+        All for which it has segments.
+    resolution : float
+        One of them.
+    counts : sequence of int
+        Numbers of clusters that come into question.
+    config : ClusterConfig
+        How segments are clustered.
+
+    Returns
+    -------
+    list of Score
+        Of those numbers that the sample has segments enough for.
+    """
+    views = read_views(sample, resolutions, resolution)
+    fewest = min(sum(map(len, view.descriptors)) for view in views)
+    counts = [count for count in counts if 2 <= count < fewest]
+    if not counts:
+        return []
+    several = len(counts) > 1
+    finer = FINER if several else config.overclustering * counts[0]
+    finer = max(max(counts), min(finer, fewest))
+    agreements, silhouettes = np.zeros((2, CLUSTERINGS, len(counts)))
+    for seed in range(CLUSTERINGS):
+        found = [_fit(view, finer, config, seed) for view in views]
+        for number, count in enumerate(counts):
+            merged = [_merge(one, count) for one in found]
+            here, there = ([*_paint(view, one)] for view, one in zip(views, merged, strict=True))
+            agreements[seed, number] = agreement(here, there, count)
+            if several:
+                pairs = zip(views, merged, strict=True)
+                silhouettes[seed, number] = np.mean([_silhouette(view, one) for view, one in pairs])
+    mean = silhouettes.mean(axis=0).tolist() if several else [None] * len(counts)
+    rows = zip(counts, agreements.mean(axis=0).tolist(), mean, strict=True)
+    return [Score(resolution, *row) for row in rows]
+
+
+def _fit(view: View, finer: int, config: ClusterConfig, seed: int) -> Clusters:
+    x = np.concatenate(view.descriptors)
+    pca = fit_pca(LocalShards([x]), config.pca) if config.pca is not None else None
+    centroids = run_kmeans(LocalShards([pca.transform(x) if pca else x]), finer, config, seed).centroids
+    return Clusters(centroids, np.arange(finer, dtype=np.int32), config.metric, pca)
+
+
+def _merge(found: Clusters, count: int) -> Clusters:
+    return Clusters(found.centroids, merge_centroids(found.centroids, count, found.metric), found.metric, found.pca)
+
+
+def _paint(view: View, found: Clusters) -> list[np.ndarray]:
+    pairs = zip(view.maps, view.descriptors, strict=True)
+    return [paint(patch_map, found.assign(descriptors)[0], found.count) for patch_map, descriptors in pairs]
+
+
+def _silhouette(view: View, found: Clusters) -> float:
+    x = np.concatenate(view.descriptors)
+    # Evenly from all images, the same ones for every K and every resolution's own segments.
+    taken = np.unique(np.linspace(0, len(x) - 1, min(len(x), SILHOUETTE_SEGMENTS)).astype(int))
+    labels = found.assign(x[taken])[0]
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return 0.0
+    metric = "cosine" if found.metric == "spherical" else "euclidean"
+    return float(silhouette_score(found.pca.transform(x[taken]) if found.pca else x[taken], labels, metric=metric))
