@@ -64,8 +64,10 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     candidates = [
         Variant("keys span the graph", {"discover": {"feature": "key"}}),
         Variant("binary graph", {"discover": {"graph": "binary", "resolution": 1.0}}),
+        Variant("fixed resolution", {"discover": {"resolution": 1.0}}),
         Variant("noise kept", {"discover": {"noise": "kept"}}),
-        Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", "noise": "kept"}}),
+        # Crops have no resolution that is found: it would cost a pass over them at each.
+        Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", "noise": "kept", "resolution": 3.0}}),
         Variant("Euclidean k-means", {"cluster": {"metric": "euclidean"}}),
         Variant("nothing merged", {"cluster": {"overclustering": 1}}),
         Variant("the paper's", as_published),

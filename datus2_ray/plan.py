@@ -11,7 +11,8 @@ from datus2_ray.pools import Pool, plan_pool
 from datus2_ray.ray_session import joined_address, look_at_cluster
 from datus2_ray.resources import ACTOR_MEMORY, Cluster, Device, choose_device, require_cpu
 from datus2_ray.run_folder import RunFolder
-from datus2_ray.sources import Listing, list_source
+from datus2_ray.sampling import sample_parts
+from datus2_ray.sources import Listing, is_counted, list_source
 from datus2_ray.trainings import PAIRS_MEMORY, pretrain_split, pretrain_workers, refine_workers
 
 
@@ -90,8 +91,13 @@ def plan_run(config: RunConfig) -> Plan:
         notes.append("with a large backbone memory may run short in discover; lower discover.actors where it does")
     # Where the aspect is kept, photographs of 4 to 3 are expected; a panorama takes more.
     width = config.discover.input_size * 4 // 3 if config.discover.keep_aspect else config.discover.input_size
-    stages = [
-        _ingest(source, tasks),
+    stages = [_ingest(source, tasks)]
+    counted = config.clusters is not None or is_counted(source.dataset, source.labelled)
+    if config.discover.resolution == "auto" or not counted:
+        sampled = len(sample_parts(source.counts))
+        pool = plan_pool(cluster, device, config.discover, 1, sampled)
+        stages.append(_actors("sample", "embed", pool, sampled))
+    stages += [
         _read("discover", source, tasks, config.discover.input_size * width),
         _actors("discover", "embed", embed, parts),
     ]

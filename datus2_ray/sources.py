@@ -76,6 +76,11 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
     return found
 
 
+def is_counted(dataset: str, labelled: bool) -> bool:
+    """Tell whether the data set, or a mask, says how many classes there are."""
+    return labelled or datasets.find(dataset).class_names is not None
+
+
 def refuse_uncounted(config: RunConfig, dataset: str, labelled: bool) -> None:
     """See that K is given where neither the data set nor a mask tells the number of classes, and it cannot be found.
 
@@ -84,8 +89,7 @@ def refuse_uncounted(config: RunConfig, dataset: str, labelled: bool) -> None:
     UsageError
         It is not.
     """
-    counted = labelled or datasets.find(dataset).class_names is not None
-    if config.clusters is None and not counted and config.discover.descriptor != "tokens":
+    if config.clusters is None and not is_counted(dataset, labelled) and config.discover.descriptor != "tokens":
         raise UsageError(
             f"{config.source} has no classes to count: give --clusters K, for example 10, or --preset best, which "
             "finds a K of its own"

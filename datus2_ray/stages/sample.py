@@ -5,8 +5,6 @@ Every image of the sample is seen as it is and mirrored, and segmented at each r
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +19,7 @@ from datus2_ray.images_table import ImagesTable
 from datus2_ray.pools import plan_pool
 from datus2_ray.resources import Cluster, Device
 from datus2_ray.run_folder import Commit, fingerprint
+from datus2_ray.sampling import sample_parts
 from datus2_ray.stages import choice
 from datus2_ray.stages.begun_device import choose_begun_device
 from datus2_ray.stages.discover import discover_stamp
@@ -38,9 +37,6 @@ RESOLUTIONS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 
 #: Numbers of clusters among which one is chosen. Fewer than four agree too easily to be compared with more.
 COUNTS = tuple(range(4, 31))
-
-#: Images that are looked at, or as few more as whole parts allow.
-SAMPLE = 128
 
 
 def choose(context: RunContext, images: Commit, clusters: int | None) -> tuple[RunContext, int]:
@@ -114,22 +110,3 @@ def choose(context: RunContext, images: Commit, clusters: int | None) -> tuple[R
 
     commit = run_stage(context, "sample", "sample", stamp_on(device), parts, build, facts=facts)
     return context.with_resolution(commit.facts["resolution"]), commit.facts["clusters"]
-
-
-def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
-    """Take parts from all over a set, for neighbours in the order of names are often alike: frames of one film.
-
-    Parameters
-    ----------
-    parts : mapping of str to int
-        Names of the parts and the images in each.
-
-    Returns
-    -------
-    dict of str to int
-        Some of them, at even distances, with :data:`SAMPLE` images in all or a little more; all where there are fewer.
-    """
-    names = sorted(parts)
-    mean = sum(parts.values()) / len(names)
-    count = min(len(names), math.ceil(SAMPLE / mean))
-    return {name: parts[name] for name in (names[i * len(names) // count] for i in range(count))}

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 import datus2_ray
@@ -20,7 +18,7 @@ from datus2_ray.context import RunContext
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.discover import discover
 from datus2_ray.stages.ingest import ingest
-from datus2_ray.stages.sample import COUNTS, RESOLUTIONS, SAMPLE, choose, sample_parts
+from datus2_ray.stages.sample import COUNTS, RESOLUTIONS, choose
 from datus2_ray.stages.views import read_views
 
 SETTINGS = ("discover.resolution=auto", "discover.actors=1", "cluster.workers=2", "ingest.images_per_part=4")
@@ -29,17 +27,6 @@ SETTINGS = ("discover.resolution=auto", "discover.actors=1", "cluster.workers=2"
 def read(context: RunContext, name: str) -> pa.Table:
     parts = sorted(context.folder.require(name).parts)
     return pa.concat_tables([storage.read_table(context.folder.path(name, part)) for part in parts]).combine_chunks()
-
-
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=200))
-def test_the_sample_is_spread_and_large_enough(sizes: list[int]) -> None:
-    parts = {f"part-{number:06d}.parquet": size for number, size in enumerate(sizes)}
-    taken = sample_parts(parts)
-    assert taken.items() <= parts.items()
-    numbers = [int(name[5:11]) for name in taken]
-    gaps = np.diff([*numbers, numbers[0] + len(parts)])
-    assert gaps.max() - gaps.min() <= 1
-    assert len(taken) * sum(sizes) / len(sizes) >= min(SAMPLE, sum(sizes)) - 1e-6
 
 
 @pytest.mark.slow
