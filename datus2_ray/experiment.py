@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from datus2_ray import storage
 from datus2_ray.config import RunConfig
+from datus2_ray.context import RunContext
 from datus2_ray.errors import UsageError
 from datus2_ray.experiment_variants import EXPERIMENTS, Variant
 from datus2_ray.pipeline import run
+from datus2_ray.ray_session import start_ray
 from datus2_ray.sources import list_source
 
 #: Settings by which steps before the clusters differ: runs that agree in them share a folder, and so these steps.
@@ -86,6 +88,9 @@ def run_experiment(
     source = list_source(base, labelled=True)
     if not source.labelled:
         raise UsageError(f"{base.source} has no ground truth, and an experiment compares scores; name its --dataset")
+    if base.discover.resolution == "auto" and name != "resolution":
+        tell("the resolution that all variants share")
+        base = _with_resolution(base)
     try:
         variants = EXPERIMENTS[name].variants(base, values, source)
         runs = [
@@ -106,6 +111,19 @@ def run_experiment(
             storage.write_json(kept, {"config": config.model_dump(mode="json"), "summary": run(config)})
         results[number] = Result(variant, config.seed, storage.read_json(kept)["summary"])
     return [results[number] for number in range(len(runs))]
+
+
+def _with_resolution(base: RunConfig) -> RunConfig:
+    """Find the resolution once: else a variant would differ in more than it names, and see other segments."""
+    # Imported here: a wrong flag should be answered before Ray is loaded.
+    from datus2_ray.stages.ingest import ingest
+    from datus2_ray.stages.sample import choose
+
+    context = RunContext.open(base.model_copy(update={"out": storage.join(base.out, "resolution")}))
+    start_ray(base.no_progress_seconds)
+    images = ingest(context)
+    context, _ = choose(context, images, base.clusters or len(images.facts["classes"]))
+    return base.model_copy(update={"discover": context.config.discover})
 
 
 def _placed(config: RunConfig, out: str, seed: int) -> RunConfig:
