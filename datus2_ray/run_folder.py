@@ -4,7 +4,7 @@
 
     RUN/config.json events.jsonl summary.json metrics.json
     RUN/images/part-000000.parquet … _COMMIT.json        (every stage folder has a _COMMIT.json, written last)
-    RUN/segments/ clusters/ masks/initial/ refine/ masks/refined/ baseline/ evaluate/ png/ quarantine/ report/
+    RUN/sample/ segments/ clusters/ masks/initial/ refine/ masks/refined/ baseline/ evaluate/ png/ quarantine/ report/
 """
 
 from __future__ import annotations

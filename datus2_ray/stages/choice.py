@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import pairwise_distances, silhouette_score
 
 from datus2_ray.core.merging import merge_centroids
-from datus2_ray.core.pca import fit_pca
+from datus2_ray.core.pca import PCA, fit_pca
 from datus2_ray.core.shards import LocalShards
 from datus2_ray.core.stability import agreement
 from datus2_ray.stage_configs import ClusterConfig
@@ -30,7 +30,7 @@ CLUSTERINGS = 3
 FINER = 120
 
 #: Segments on which the silhouette is computed, at most: its time grows with their square.
-SILHOUETTE_SEGMENTS = 2000
+SILHOUETTE_SEGMENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,18 @@ def score(
     finer = FINER if several else config.overclustering * counts[0]
     finer = max(max(counts), min(finer, fewest))
     agreements, silhouettes = np.zeros((2, CLUSTERINGS, len(counts)))
+    distances = [_distances(view, config) for view in views] if several else []
     for seed in range(CLUSTERINGS):
         found = [_fit(view, finer, config, seed) for view in views]
+        nearest = [[one.assign(rows)[0] for rows in view.descriptors] for view, one in zip(views, found, strict=True)]
         for number, count in enumerate(counts):
-            merged = [_merge(one, count) for one in found]
-            here, there = ([*_paint(view, one)] for view, one in zip(views, merged, strict=True))
+            members = [merge_centroids(one.centroids, count, config.metric) for one in found]
+            labels = [[merged[rows] for rows in near] for merged, near in zip(members, nearest, strict=True)]
+            here, there = (_paint(view, one, count) for view, one in zip(views, labels, strict=True))
             agreements[seed, number] = agreement(here, there, count)
             if several:
-                pairs = zip(views, merged, strict=True)
-                silhouettes[seed, number] = np.mean([_silhouette(view, one) for view, one in pairs])
+                pairs = zip(distances, labels, strict=True)
+                silhouettes[seed, number] = np.mean([_silhouette(*known, one) for known, one in pairs])
     mean = silhouettes.mean(axis=0).tolist() if several else [None] * len(counts)
     rows = zip(counts, agreements.mean(axis=0).tolist(), mean, strict=True)
     return [Score(resolution, *row) for row in rows]
@@ -108,26 +111,34 @@ def score(
 
 def _fit(view: View, finer: int, config: ClusterConfig, seed: int) -> Clusters:
     x = np.concatenate(view.descriptors)
-    pca = fit_pca(LocalShards([x]), config.pca) if config.pca is not None else None
+    pca = _project(view, config)
     centroids = run_kmeans(LocalShards([pca.transform(x) if pca else x]), finer, config, seed).centroids
     return Clusters(centroids, np.arange(finer, dtype=np.int32), config.metric, pca)
 
 
-def _merge(found: Clusters, count: int) -> Clusters:
-    return Clusters(found.centroids, merge_centroids(found.centroids, count, found.metric), found.metric, found.pca)
-
-
-def _paint(view: View, found: Clusters) -> list[np.ndarray]:
-    pairs = zip(view.maps, view.descriptors, strict=True)
-    return [paint(patch_map, found.assign(descriptors)[0], found.count) for patch_map, descriptors in pairs]
-
-
-def _silhouette(view: View, found: Clusters) -> float:
+def _project(view: View, config: ClusterConfig) -> PCA | None:
     x = np.concatenate(view.descriptors)
-    # Evenly from all images, the same ones for every K and every resolution's own segments.
+    return fit_pca(LocalShards([x]), config.pca) if config.pca is not None else None
+
+
+def _paint(view: View, labels: list[np.ndarray], count: int) -> list[np.ndarray]:
+    return [paint(patch_map, one, count) for patch_map, one in zip(view.maps, labels, strict=True)]
+
+
+def _distances(view: View, config: ClusterConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Give the numbers of some segments, evenly from all images, and the distances between them: the same for all K."""
+    x = np.concatenate(view.descriptors)
     taken = np.unique(np.linspace(0, len(x) - 1, min(len(x), SILHOUETTE_SEGMENTS)).astype(int))
-    labels = found.assign(x[taken])[0]
-    if not 2 <= len(np.unique(labels)) < len(labels):
+    pca = _project(view, config)
+    chosen = pca.transform(x[taken]) if pca else x[taken]
+    distances = pairwise_distances(chosen, metric="cosine" if config.metric == "spherical" else "euclidean")
+    # A matrix product leaves a trace of rounding where a segment meets itself.
+    np.fill_diagonal(distances, 0)
+    return taken, distances
+
+
+def _silhouette(taken: np.ndarray, distances: np.ndarray, labels: list[np.ndarray]) -> float:
+    of_taken = np.concatenate(labels)[taken]
+    if not 2 <= len(np.unique(of_taken)) < len(of_taken):
         return 0.0
-    metric = "cosine" if found.metric == "spherical" else "euclidean"
-    return float(silhouette_score(found.pca.transform(x[taken]) if found.pca else x[taken], labels, metric=metric))
+    return float(silhouette_score(distances, of_taken, metric="precomputed"))
