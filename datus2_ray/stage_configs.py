@@ -191,6 +191,17 @@ class RefineConfig(StageConfig):
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's highest learning rate.")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay.")
     held_out: float = Field(0.1, gt=0, le=0.5, description="Share of images whose loss chooses the checkpoint.")
+    loss: Literal["cross-entropy", "generalised"] = Field(
+        "cross-entropy", description="Loss; the generalised cross entropy bears wrong labels better, and learns slower."
+    )
+    balance: bool = Field(False, description="Weigh classes by the inverse square root of their initial pixels.")
+    teacher: float = Field(
+        0.0, ge=0, lt=1, description="Momentum of an averaged segmenter, which is then the one kept; 0 for none."
+    )
+    rounds: int = Field(
+        1, ge=1, description="Parts of the steps; from the second on, labels come from the segmenter of the last one."
+    )
+    confidence: float = Field(0.5, ge=0, le=1, description="Least probability of such a label; others are ignored.")
     mirror: bool = Field(False, description="Predict from an image and its mirror image: the mean of their logits.")
     min_images: int = Field(20, ge=2, description="Under so many images the step is skipped.")
     workers: int | None = Field(None, ge=1, description="Training workers; default one a GPU, else up to two.")
@@ -204,6 +215,8 @@ class RefineConfig(StageConfig):
     def _fits_itself(self) -> RefineConfig:
         if self.size % self.output_stride:
             raise ValueError(f"size = {self.size} must be a multiple of output_stride = {self.output_stride}")
+        if self.rounds > self.steps:
+            raise ValueError(f"rounds = {self.rounds} must not be more than steps = {self.steps}")
         return self
 
 

@@ -1,4 +1,7 @@
-"""Refine: images + initial masks → DeepLabV3, trained by Ray Train; the one with the lowest held-out loss is kept."""
+"""Refine: images + initial masks → DeepLabV3, trained by Ray Train; the one with the lowest held-out loss is kept.
+
+With several rounds, it is that of the last round: each has labels of its own, and so losses of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core import encoder_start
 from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, to_bytes
+from datus2_ray.core.self_training import EXPONENT
 from datus2_ray.errors import DatusError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
@@ -91,7 +95,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     start, supervised = _write_start(folder.path("refine", name), spec, config, context.config.seed)
     context.events.write("begin", stage="refine", steps=config.steps, workers=training.workers)
     trained = run_training(
-        Job("refine", train, replace(training, start=start), training.steps, scaling, lowest="held_out_loss"),
+        Job("refine", train, replace(training, start=start), training.steps, scaling, lowest="score"),
         folder.path("refine"),
         name,
         context.config.no_progress_seconds,
@@ -180,6 +184,11 @@ def plan_training(
         epoch_steps=epoch_steps,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
+        exponent=EXPONENT if config.loss == "generalised" else 0.0,
+        balance=config.balance,
+        teacher=config.teacher,
+        rounds=config.rounds,
+        confidence=config.confidence,
     )
     return training, plan_scaling(workers, device), spec
 

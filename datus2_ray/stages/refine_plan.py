@@ -38,6 +38,16 @@ class Training:
         Optimiser steps in all, and those between two checkpoints.
     learning_rate, weight_decay : float
         Of AdamW; the learning rate is the highest one.
+    exponent : float
+        Of the generalised cross entropy; 0 for the cross entropy.
+    balance : bool
+        Whether classes are weighed by their pixels.
+    teacher : float
+        Momentum of the averaged segmenter; 0 for none.
+    rounds : int
+        Parts of the steps; the labels of each but the first are made by the segmenter that the last one ended with.
+    confidence : float
+        Least probability of such a label.
     """
 
     images: ImagesTable
@@ -54,6 +64,15 @@ class Training:
     epoch_steps: int
     learning_rate: float
     weight_decay: float
+    exponent: float
+    balance: bool
+    teacher: float
+    rounds: int
+    confidence: float
+
+    def round_of(self, step: int) -> int:
+        """Give the round of a step, both counted from 0."""
+        return step * self.rounds // self.steps
 
     def read(self, share: int) -> ReadPairs:
         """Say how a share is read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch import Tensor
 
 from datus2_ray import storage
 from datus2_ray.core.augmentation import augment
-from datus2_ray.core.segmenter import Segmenter, from_bytes, pixel_cross_entropy, to_bytes
+from datus2_ray.core.segmenter import Segmenter, from_bytes, to_bytes
+from datus2_ray.core.self_training import SelfTraining, class_weights, count_labels, pixel_loss
 from datus2_ray.stages.parts import configure_ray_data
 from datus2_ray.stages.refine_data import Pair, Pairs, stack, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
@@ -28,6 +30,9 @@ TRAINING = "training.pt"
 
 #: Power of the falling learning rate (Chen et al., arXiv 1706.05587, section 4.1).
 POWER = 0.9
+
+#: Images of a share that the classes' pixels are counted on: enough for a frequency, without a pass over millions.
+COUNTED_IMAGES = 1000
 
 
 def train(config: dict[str, Any]) -> dict[str, list[float]]:
@@ -53,11 +58,13 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
     segmenter = from_bytes(storage.read_bytes(training.start))
     model = ray.train.torch.prepare_model(segmenter)
     optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
-    first_epoch, history = _resume(segmenter, optimiser)
+    selves = SelfTraining(segmenter, training.teacher, training.confidence)
+    first_epoch, history = _resume(selves, optimiser)
     tell = teller(config["watcher"], rank)
     tell(first_epoch * training.epoch_steps)
     held_out = _held_out_batches(training, rank)
     pairs = Pairs(training.read(rank))
+    weights = _class_weights(training, pairs, segmenter.spec.classes, device) if training.balance else None
 
     for epoch in range(first_epoch, -(-training.steps // training.epoch_steps)):
         key = (training.seed, rank, epoch)
@@ -68,28 +75,34 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
         losses = []
         model.train()
         for step in steps:
+            if step and training.round_of(step) > training.round_of(step - 1):
+                _share_buffers(selves.kept)
+                selves.begin_round()
             images, masks = _to_device(next(batches), device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                masks = selves.targets(images, masks)
             images, masks = augment(images, masks, generator)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(training, step)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss, pixels = pixel_cross_entropy(model(images), masks)
+                loss, pixels = pixel_loss(model(images), masks, weights, training.exponent)
             loss = loss / pixels.clamp(min=1)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            selves.end_step(step)
             losses.append(loss.detach())
             tell(step + 1)
         batches.close()
         train_losses = (_sum_over_workers(torch.stack(losses).double()) / training.workers).tolist()
-        held_out_loss = _validate(segmenter, held_out, device, train_losses[-1])
+        held_out_loss = _validate(training, selves, held_out, device, weights, train_losses[-1])
         tell(steps.stop)
         for step, train_loss in zip(steps, train_losses, strict=True):
             last = step == steps[-1]
             row = (step + 1, epoch, train_loss, learning_rate(training, step), held_out_loss if last else float("nan"))
             for name, value in zip(_HISTORY, row, strict=True):
                 history[name].append(value)
-        _checkpoint(rank, epoch, segmenter, optimiser, history)
+        _checkpoint(training, rank, epoch, selves, optimiser, history)
     return history
 
 
@@ -108,30 +121,54 @@ def checkpoint_name(epoch: int) -> str:
     return f"epoch-{epoch:04d}"
 
 
-def _resume(segmenter: Segmenter, optimiser: torch.optim.Optimizer) -> tuple[int, dict[str, list[float]]]:
+def _resume(selves: SelfTraining, optimiser: torch.optim.Optimizer) -> tuple[int, dict[str, list[float]]]:
     """Take up the last checkpoint, where there is one, and give the next epoch and the history so far."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return 0, {name: [] for name in _HISTORY}
     with checkpoint.as_directory() as folder:
-        segmenter.load_state_dict(from_bytes(Path(folder, MODEL).read_bytes()).state_dict())
+        kept = from_bytes(Path(folder, MODEL).read_bytes()).state_dict()
         state = torch.load(Path(folder, TRAINING), map_location="cpu", weights_only=True)
+    selves.load_state_dict(kept, state["segmenters"])
     optimiser.load_state_dict(state["optimiser"])
     return state["epoch"] + 1, state["history"]
 
 
 def _checkpoint(
-    rank: int, epoch: int, segmenter: Segmenter, optimiser: torch.optim.Optimizer, history: dict[str, list[float]]
+    training: Training,
+    rank: int,
+    epoch: int,
+    selves: SelfTraining,
+    optimiser: torch.optim.Optimizer,
+    history: dict[str, list[float]],
 ) -> None:
-    metrics = {"epoch": epoch, "step": history["step"][-1], "held_out_loss": history["held_out_loss"][-1]}
+    step, held_out_loss = int(history["step"][-1]), history["held_out_loss"][-1]
+    # Losses of different rounds are of different labels: only the last round's compete.
+    score = held_out_loss if training.round_of(step - 1) == training.rounds - 1 else sys.float_info.max
+    metrics = {"epoch": epoch, "step": step, "held_out_loss": held_out_loss, "score": score}
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
-            Path(folder, MODEL).write_bytes(to_bytes(segmenter))
-            state = {"optimiser": optimiser.state_dict(), "epoch": epoch, "history": history}
+            Path(folder, MODEL).write_bytes(to_bytes(selves.kept))
+            state = {
+                "optimiser": optimiser.state_dict(),
+                "segmenters": selves.state_dict(),
+                "epoch": epoch,
+                "history": history,
+            }
             torch.save(state, Path(folder, TRAINING))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=checkpoint_name(epoch))
+
+
+def _class_weights(training: Training, pairs: Pairs, classes: int, device: torch.device) -> Tensor:
+    """Weigh the classes by the initial masks of all workers' images; what is read for that is kept in `pairs`."""
+    order = np.random.default_rng(training.seed).permutation(len(training.parts))
+    stream = pairs.stream([training.parts[i] for i in order])
+    counts = torch.zeros(classes, dtype=torch.int64, device=device)
+    for _, mask in islice(stream, COUNTED_IMAGES):
+        counts += count_labels(torch.from_numpy(mask.copy()), classes).to(device)
+    return class_weights(_sum_over_workers(counts))
 
 
 def _to_device(batch: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -145,23 +182,36 @@ def _held_out_batches(training: Training, rank: int) -> list[Pair]:
     return [stack(pairs[start : start + training.batch_size]) for start in starts]
 
 
-def _validate(segmenter: Segmenter, batches: Sequence[Pair], device: torch.device, train_loss: float) -> float:
+def _validate(
+    training: Training,
+    selves: SelfTraining,
+    batches: Sequence[Pair],
+    device: torch.device,
+    weights: Tensor | None,
+    train_loss: float,
+) -> float:
     """Give the mean loss over the held-out pixels of all workers; the training loss where they are noise alone."""
-    if torch.distributed.is_initialized():
-        # The checkpoint holds the first worker's running means, so these are what all validate with.
-        for buffer in segmenter.buffers():
-            torch.distributed.broadcast(buffer, 0)
-    segmenter.eval()
+    # The checkpoint holds the first worker's running means, so these are what all validate with.
+    _share_buffers(selves.kept)
+    segmenter = selves.kept.eval()
     total = torch.zeros(2, dtype=torch.float64, device=device)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for batch in batches:
             images, masks = _to_device(batch, device)
-            loss, pixels = pixel_cross_entropy(segmenter(images), masks)
+            masks = selves.targets(images, masks)
+            loss, pixels = pixel_loss(segmenter(images), masks, weights, training.exponent)
             total += torch.stack([loss.double(), pixels.double()])
     loss_sum, pixel_sum = _sum_over_workers(total).tolist()
     mean = loss_sum / pixel_sum if pixel_sum else train_loss
     # Ray's own record of the checkpoints is JSON, which has neither NaN nor infinity.
     return mean if np.isfinite(mean) else sys.float_info.max
+
+
+def _share_buffers(segmenter: Segmenter) -> None:
+    """Give all workers the first one's batch-norm statistics."""
+    if torch.distributed.is_initialized():
+        for buffer in segmenter.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def _sum_over_workers(values: Tensor) -> Tensor:
