@@ -112,7 +112,9 @@ def score(
 def _fit(view: View, finer: int, config: ClusterConfig, seed: int) -> Clusters:
     x = np.concatenate(view.descriptors)
     pca = _project(view, config)
-    centroids = run_kmeans(LocalShards([pca.transform(x) if pca else x]), finer, config, seed).centroids
+    # Restarts would be averaged over as well: the several clusterings do for them.
+    once = config.model_copy(update={"restarts": 1})
+    centroids = run_kmeans(LocalShards([pca.transform(x) if pca else x]), finer, once, seed).centroids
     return Clusters(centroids, np.arange(finer, dtype=np.int32), config.metric, pca)
 
 
