@@ -18,6 +18,7 @@ from datus2_ray.stage_configs import (
     DiscoverConfig,
     EvaluateConfig,
     IngestConfig,
+    LabelConfig,
     PretrainConfig,
     RefineConfig,
     StageConfig,
@@ -52,6 +53,7 @@ class RunConfig(StageConfig):
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="Ingest.")
     discover: DiscoverConfig = Field(default_factory=DiscoverConfig, description="Discover.")
     cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="Cluster.")
+    label: LabelConfig = Field(default_factory=LabelConfig, description="Label.")
     refine: RefineConfig = Field(default_factory=RefineConfig, description="Refine.")
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="Evaluate.")
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig, description="Pretrain.")

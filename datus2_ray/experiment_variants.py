@@ -75,6 +75,7 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("and kept aspect", {"discover": {"keep_aspect": True}}),
         Variant("and mean of three blocks", {"discover": {"blocks": 3}}),
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
+        Variant("and edges of the image", {"label": {"edges": "image"}}),
         Variant("and PCA to 64", {"cluster": {"pca": 64}}),
     ]
     found = [Variant(base.preset)]

@@ -7,7 +7,7 @@ from typing import cast
 from datus2_ray.config import RunConfig
 from datus2_ray.stage_configs import EXECUTION, StageConfig
 
-STAGES = ("ingest", "discover", "cluster", "refine", "evaluate", "pretrain")
+STAGES = ("ingest", "discover", "cluster", "label", "refine", "evaluate", "pretrain")
 
 
 def settings_page() -> str:

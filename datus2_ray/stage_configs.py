@@ -176,6 +176,15 @@ class ClusterConfig(StageConfig):
     )
 
 
+class LabelConfig(StageConfig):
+    """Label: segments + centroids → ``masks/initial/``."""
+
+    edges: Literal["patches", "image"] = Field(
+        "patches",
+        description="Borders of the initial masks: the patches', or along the edges of the image (PAMR).",
+    )
+
+
 class RefineConfig(StageConfig):
     """Refine: images + initial masks → DeepLabV3 → ``masks/refined/``."""
 

@@ -1,4 +1,7 @@
-"""Label: segments + centroids → ``masks/initial/``: every patch of a valid segment gets its cluster, at pixel size."""
+"""Label: segments + centroids → ``masks/initial/``: every patch of a valid segment gets its cluster, at pixel size.
+
+Borders are those of the patches, or follow the edges of the image (PAMR, in an actor pool).
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
 
 from datus2_ray import schemas, storage
-from datus2_ray.columns import list_arrays
+from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.context import RunContext
-from datus2_ray.core.masks import NOISE_8, NOISE_16, encode_labels, upsample_nearest
+from datus2_ray.core.masks import NOISE_8, NOISE_16, Labels, encode_labels, upsample_nearest
+from datus2_ray.images_table import ImagesTable
+from datus2_ray.pools import plan_pool
+from datus2_ray.resources import Cluster, choose_device
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stages.cluster import Clusters, read_clusters
 from datus2_ray.stages.heartbeat import Heartbeat
-from datus2_ray.stages.parts import map_parts, run_stage
+from datus2_ray.stages.parts import FAULT_COLUMNS, map_parts, run_stage
+from datus2_ray.stages.predict import encode_masks
+from datus2_ray.stages.read import PIXELS, ReadImages
 
 VERSION = 1
+
+#: Side of the square at which borders are drawn along the edges of an image, in pixels; fine enough for patches of 8.
+WORKING_SIZE = 224
 
 
 def label(context: RunContext, segments: Commit, model: RunFolder) -> Commit:
@@ -37,17 +49,30 @@ def label(context: RunContext, segments: Commit, model: RunFolder) -> Commit:
     Commit
         Of ``masks/initial/``.
     """
-    stamp = fingerprint("label", VERSION, {}, [segments.fingerprint, model.require("clusters").fingerprint])
+    identity = context.config.label.identity() if context.config.label.edges != "patches" else {}
+    stamp = fingerprint("label", VERSION, identity, [segments.fingerprint, model.require("clusters").fingerprint])
+    find = LabelSegments(context.folder.path("segments"), read_clusters(model))
 
     def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        return map_parts(parts, LabelSegments(context.folder.path("segments"), read_clusters(model)))
+        parts = map_parts(parts, find)
+        if context.config.label.edges == "patches":
+            return map_parts(parts, draw_patches)
+        # Imported here: the tasks that import this module have no need of torch.
+        from datus2_ray.stages.sharpen_worker import SharpenMasks
+
+        cluster = Cluster.now()
+        device = choose_device(cluster, context.config.device)
+        pool = plan_pool(cluster, device, context.config.discover, pools=1, parts=len(segments.parts))
+        read = ReadImages(ImagesTable.of(context.folder), WORKING_SIZE, heartbeat)
+        parts = map_parts(map_parts(parts, AddPixels(read)), SharpenMasks, pool, pool.device, heartbeat)
+        return map_parts(parts, encode_drawn)
 
     return run_stage(context, "label", "masks/initial", stamp, segments.parts, build)
 
 
 @dataclass(frozen=True)
 class LabelSegments:
-    """CPU task: turns a part of ``segments/`` into its masks.
+    """CPU task: labels the patches of a part of ``segments/``.
 
     Parameters
     ----------
@@ -61,27 +86,75 @@ class LabelSegments:
     clusters: Clusters
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Label one part."""
+        """Give the columns of ``masks/initial/``; for ``mask``, the labels of the patches and their grid."""
         part = block["part"][0].as_py()
         columns = ["image_id", "height", "width", "grid_height", "grid_width", "patch_map", "descriptors"]
         table = storage.read_table(storage.join(self.folder, part), columns)
         maps, descriptors = list_arrays(table["patch_map"]), list_arrays(table["descriptors"])
-        rows = []
-        for i, row in enumerate(table.drop_columns(["patch_map", "descriptors"]).to_pylist()):
-            labels, distances = self.clusters.assign(np.asarray(descriptors[i]))
-            patches = np.asarray(maps[i]).reshape(row["grid_height"], row["grid_width"])
-            mask = paint(patches, labels, self.clusters.count)
-            png = encode_labels(upsample_nearest(mask, row["height"], row["width"]))
-            rows.append(
-                {
-                    "image_id": row["image_id"],
-                    "mask": png,
-                    "segment_clusters": labels.tolist(),
-                    "segment_distances": distances.tolist(),
-                }
+        table = table.drop_columns(["patch_map", "descriptors"])
+        labelled = [self.clusters.assign(np.asarray(rows)) for rows in descriptors]
+        patches = [
+            paint(np.asarray(patch_map), labels, self.clusters.count).tobytes()
+            for patch_map, (labels, _) in zip(maps, labelled, strict=True)
+        ]
+        found = {
+            "patches": pa.array(patches, pa.binary()),
+            "segment_clusters": list_column([labels for labels, _ in labelled], pa.int32()),
+            "segment_distances": list_column([distances for _, distances in labelled], pa.float32()),
+            "part": pa.array([part] * len(table), pa.string()),
+        }
+        for name, column in found.items():
+            table = table.append_column(name, column)
+        return table
+
+
+def patch_labels(labels: bytes, height: int, width: int) -> Labels:
+    """Give the labels of patches their shape and type back."""
+    if len(labels) == height * width:
+        return np.frombuffer(labels, np.uint8).reshape(height, width)
+    return np.frombuffer(labels, np.uint16).reshape(height, width)
+
+
+def draw_patches(block: pa.Table) -> pa.Table:
+    """CPU task: every pixel takes the label of its patch, and masks become PNG files."""
+    sizes = block.select(["patches", "grid_height", "grid_width", "height", "width"]).to_pylist()
+    masks = [
+        encode_labels(
+            upsample_nearest(
+                patch_labels(row["patches"], row["grid_height"], row["grid_width"]), row["height"], row["width"]
             )
-        masks = pa.Table.from_pylist(rows, schema=schemas.INITIAL_MASKS)
-        return masks.append_column("part", pa.array([part] * len(masks), pa.string()))
+        )
+        for row in sizes
+    ]
+    block = block.append_column("mask", pa.array(masks, schemas.MASKS.field("mask").type))
+    return block.select([*schemas.INITIAL_MASKS.names, "part"])
+
+
+def encode_drawn(block: pa.Table) -> pa.Table:
+    """CPU task: the labels of pixels become PNG files, and an image that could not be read again a fault."""
+    return encode_masks(block).select([*schemas.INITIAL_MASKS.names, "part", *FAULT_COLUMNS])
+
+
+@dataclass(frozen=True)
+class AddPixels:
+    """CPU task: puts the images beside the labels of their patches.
+
+    Parameters
+    ----------
+    read : ReadImages
+        Reads and decodes those of a part.
+    """
+
+    read: ReadImages
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Read one part; an image that could be read before, and cannot be now, is a fault."""
+        images = self.read(block)
+        rows = pc.index_in(block["image_id"], value_set=images["image_id"].combine_chunks())
+        images = images.take(rows)
+        for name in (*PIXELS, *FAULT_COLUMNS):
+            block = block.append_column(name, images[name])
+        return block
 
 
 def paint(patch_map: np.ndarray, labels: np.ndarray, clusters: int) -> np.ndarray:
