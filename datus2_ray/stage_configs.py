@@ -55,6 +55,9 @@ class DiscoverConfig(StageConfig):
     mirror: bool = Field(
         False, description="See every image mirrored too; a patch gets the mean of both views. Twice the time."
     )
+    tile: int | None = Field(
+        None, ge=32, description="See larger images through overlapping windows of this side; default whole."
+    )
     reduced_decoding: bool = Field(
         False, description="Decode JPEGs at 1/2, 1/4 or 1/8 where input_size allows: faster, pixels differ a little."
     )
@@ -65,8 +68,15 @@ class DiscoverConfig(StageConfig):
         "binary", description="Links: all positive products, or cosines with each patch's nearest neighbours."
     )
     neighbours: int = Field(16, ge=1, description="Nearest neighbours that a patch is linked with, in that graph.")
-    louvain: Literal["compiled", "scikit-network", "networkx", "python-louvain"] = Field(
-        "compiled", description="What clusters the graph; compiled is our own and gives scikit-network's partition."
+    threshold: float = Field(0.0, ge=0, lt=1, description="Cosines up to this are no links, in that graph.")
+    place: float = Field(
+        0.0, ge=0, description="What a pair's cosine loses on average for lying apart, in that graph; 0 for nothing."
+    )
+    colour: float = Field(0.0, ge=0, description="The same for the difference of the patches' mean colours.")
+    louvain: Literal["compiled", "scikit-network", "leiden", "networkx", "python-louvain"] = Field(
+        "compiled",
+        description="What clusters the graph; compiled is our own and gives scikit-network's partition; leiden is "
+        "scikit-network's too.",
     )
     louvain_orders: int = Field(
         1, ge=1, description="Orders of the patches that compiled tries; of several the highest modularity is kept."
@@ -79,8 +89,8 @@ class DiscoverConfig(StageConfig):
     noise: Literal["kept", "given"] = Field(
         "kept", description="Patches of no valid segment: kept as noise, or given to the segment they are most alike."
     )
-    descriptor: Literal["cls", "tokens", "cnn"] = Field(
-        "cls", description="Segment feature: CLS of its crop, mean of its patch tokens, or a CNN on its crop."
+    descriptor: Literal["cls", "tokens", "tokens+cls", "cnn"] = Field(
+        "cls", description="Segment feature: CLS of its crop, mean of its patch tokens, both, or a CNN on its crop."
     )
     cnn: str | None = Field(
         None, description="CNN for descriptor=cnn: a timm name, file or s3:// URI, or untrained:resnet50."
@@ -129,6 +139,8 @@ class DiscoverConfig(StageConfig):
         if self.resolution == "auto" and self.descriptor != "tokens":
             # At each of many resolutions every crop would have to be seen.
             raise ValueError(f"resolution = auto needs descriptor = tokens, not {self.descriptor}; or give a number")
+        if self.graph == "binary" and (self.threshold or self.place or self.colour):
+            raise ValueError("threshold, place and colour are of graph = neighbours: a binary graph has no weights")
         if 0 <= self.block < self.blocks - 1:
             raise ValueError(f"blocks = {self.blocks} are more than there are up to block = {self.block}")
         if self.louvain_orders > 1 and self.louvain != "compiled":
@@ -146,6 +158,11 @@ class DiscoverConfig(StageConfig):
         # On a GPU two passes or more a part of 16 images, so that one is computed while the other is read.
         images, crops = (8, 32) if device == "cuda" else (4, 4)
         return self.batch_size or images, self.crop_batch_size or crops
+
+    @property
+    def describes_by_tokens(self) -> bool:
+        """Whether patch tokens are part of the descriptors."""
+        return self.descriptor in ("tokens", "tokens+cls")
 
     @property
     def pools(self) -> int:

@@ -1,4 +1,4 @@
-"""Segment descriptors that need no further forward pass: the mean of a segment's patch tokens."""
+"""Segment descriptors: the mean of a segment's patch tokens, which needs no further forward pass; two kinds joined."""
 
 from __future__ import annotations
 
@@ -44,3 +44,19 @@ def mean_tokens(tokens: np.ndarray, patch_map: np.ndarray, segments: int) -> np.
     order = np.argsort(members, kind="stable")[np.count_nonzero(members < 0) :]
     starts = np.searchsorted(members[order], np.arange(segments))
     return l2_normalise(np.add.reduceat(tokens[order].astype(np.float64), starts, axis=0))
+
+
+def join(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Join two kinds of descriptors so that both count alike: the product of two rows is the mean of both cosines.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        float32, rows of length 1, shapes (S, D) and (S, E).
+
+    Returns
+    -------
+    ndarray
+        float32, rows of length 1, shape (S, D + E).
+    """
+    return l2_normalise(np.concatenate([first, second], axis=1))

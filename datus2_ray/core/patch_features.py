@@ -8,10 +8,17 @@ import torch
 from torch import Tensor
 
 from datus2_ray.core.backbone import Backbone, Tap
+from datus2_ray.core.tiles import extract_tiled
 
 
 def extract_patches(
-    backbone: Backbone, pixels: Tensor, means: Sequence[tuple[Tap, ...]], also: Sequence[Tap] = (), *, mirrored: bool
+    backbone: Backbone,
+    pixels: Tensor,
+    means: Sequence[tuple[Tap, ...]],
+    also: Sequence[Tap] = (),
+    *,
+    mirrored: bool = False,
+    tile: int | None = None,
 ) -> tuple[list[Tensor], dict[Tap, Tensor]]:
     """Compute vectors of the patches of a batch, several kinds in one pass.
 
@@ -27,6 +34,8 @@ def extract_patches(
         What else to read, in the pass over the images as they are alone.
     mirrored : bool
         Whether the images are also seen from left to right, at twice the cost: a patch gets the mean of both views.
+    tile : int, optional
+        Side of the windows that larger images are seen through, in pixels; default they are seen whole.
 
     Returns
     -------
@@ -36,10 +45,10 @@ def extract_patches(
         What each of `also` gave.
     """
     taps = list(dict.fromkeys(tap for mean in means for tap in mean))
-    found = backbone.extract(pixels, list(dict.fromkeys([*taps, *also])))
+    found = extract_tiled(backbone, pixels, list(dict.fromkeys([*taps, *also])), tile)
     vectors = [_mean(found, mean) for mean in means]
     if mirrored:
-        seen = backbone.extract(pixels.flip(2), taps)
+        seen = extract_tiled(backbone, pixels.flip(2), taps, tile)
         grid = backbone.grid(pixels.shape[1], pixels.shape[2])
         turned = (_turn(_mean(seen, mean), grid) for mean in means)
         vectors = [(here + there) / 2 for here, there in zip(vectors, turned, strict=True)]

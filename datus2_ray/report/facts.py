@@ -16,6 +16,7 @@ from datus2_ray.run_folder import EventLog, RunFolder
 DESCRIPTORS = {
     "cls": "class token of the segment's crop, everything else in it black",
     "tokens": "mean of the segment's patch tokens",
+    "tokens+cls": "mean of the segment's patch tokens, and class token of its crop, everything else in it black",
     "cnn": "CNN features of the segment's crop",
 }
 
@@ -58,8 +59,6 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
     finer = cluster.get("overclustering", 1)
     merged = f", {finer} centroids a cluster, merged by average linkage" if finer > 1 else ""
     # A run made before there was a choice has no such settings.
-    near = discover.get("graph") == "neighbours"
-    graph = f"a graph of each patch's {discover['neighbours']} nearest neighbours" if near else "the binary graph"
     noise = "goes to the segment that it is most alike" if discover.get("noise") == "given" else "is noise"
     facts = [
         Fact("Source", config["source"], limit),
@@ -68,11 +67,11 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         Fact(
             "Backbone",
             summary["backbone"]["name"] + ("" if summary["backbone"]["trained"] else " (untrained)"),
-            f"sees {_view(discover)}; its {discover['feature']} vectors of {_blocks(discover)} span {graph}",
+            f"sees {_view(discover)}; its {discover['feature']} vectors of {_blocks(discover)} span {_graph(discover)}",
         ),
         Fact(
             "Segments",
-            f"Louvain ({discover['louvain']}), τ = {discover['tau']}",
+            f"{_method(discover['louvain'])}, τ = {discover['tau']}",
             f"communities at resolution {_resolution(discover, summary)}, split into connected parts; a part of at "
             f"most {discover['tau']} patches {noise}",
         ),
@@ -100,10 +99,27 @@ def _resolution(discover: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     return f"{summary['resolution']:g} (found on a sample, without labels)" if chosen else f"{discover['resolution']:g}"
 
 
+def _method(library: str) -> str:
+    return "Leiden (scikit-network)" if library == "leiden" else f"Louvain ({library})"
+
+
+def _graph(discover: Mapping[str, Any]) -> str:
+    # A run made before there was a choice has none of these settings.
+    if discover.get("graph") != "neighbours":
+        return "the binary graph"
+    losses = {"places": discover.get("place"), "colours": discover.get("colour")}
+    also = " and ".join(name for name, loss in losses.items() if loss)
+    parts = [f"a graph of each patch's {discover['neighbours']} nearest neighbours"]
+    parts += [f"also by their {also}"] if also else []
+    parts += [f"of cosines above {discover['threshold']:g}"] if discover.get("threshold") else []
+    return ", ".join(parts)
+
+
 def _view(discover: Mapping[str, Any]) -> str:
     side = discover["input_size"]
     size = f"a short side of {side} pixels" if discover.get("keep_aspect") else f"{side} × {side} pixels"
-    return f"{size}, and the mirror image" if discover.get("mirror") else size
+    tiles = f", through windows of {discover['tile']} pixels" if discover.get("tile") else ""
+    return f"{size}{tiles}, and the mirror image" if discover.get("mirror") else f"{size}{tiles}"
 
 
 def _blocks(discover: Mapping[str, Any]) -> str:

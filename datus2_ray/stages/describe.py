@@ -13,7 +13,7 @@ from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.cnn import load_cnn
 from datus2_ray.core.crops import CROP_SIZE, crops
-from datus2_ray.core.descriptors import l2_normalise
+from datus2_ray.core.descriptors import join, l2_normalise
 from datus2_ray.core.overlap import one_ahead
 from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
@@ -23,7 +23,7 @@ from datus2_ray.weights_cache import local_spec
 
 
 class DescribeCrops:
-    """Actor that holds the extractor: the ViT again (its CLS token) or a CNN.
+    """Actor that holds the extractor: the ViT again (its CLS token) or a CNN; both describe the crop of a segment.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class DescribeCrops:
         self.dim, self._extract = _extractor(backbone, config, device)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Take the pixels away and add ``descriptors``."""
+        """Take the pixels away and add ``descriptors``, or join the crops' to those that are there."""
         pixels, rows = pixels_of(block)
         boxes = list_arrays(block["boxes"])
         maps = list_arrays(block["patch_map"])
@@ -57,7 +57,13 @@ class DescribeCrops:
         vectors = self._describe(torch.cat(cut)) if cut else np.empty((0, self.dim), dtype=np.float32)
         ends = np.cumsum([len(crop) for crop in cut]).tolist()
         descriptors = [vectors[end - len(crop) : end] for end, crop in zip(ends, cut, strict=True)]
-        column = list_column(scatter(descriptors, rows, len(block)), pa.list_(pa.float32(), self.dim))
+        dim = self.dim
+        if "descriptors" in block.column_names:
+            means = list_arrays(block["descriptors"])
+            dim += block.schema.field("descriptors").type.value_type.list_size
+            descriptors = [join(np.asarray(means[row]), found) for row, found in zip(rows, descriptors, strict=True)]
+            block = block.drop_columns(["descriptors"])
+        column = list_column(scatter(descriptors, rows, len(block)), pa.list_(pa.float32(), dim))
         return block.drop_columns(PIXELS).append_column("descriptors", column)
 
     def _describe(self, cut: Tensor) -> np.ndarray:

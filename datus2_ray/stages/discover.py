@@ -48,7 +48,6 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
     """
     config = context.config.discover
     backbone = context.config.backbone or DEFAULT_BACKBONE
-    crops = config.descriptor != "tokens"
     cluster = Cluster.now()
 
     def stamp_on(device: Device) -> str:
@@ -63,7 +62,7 @@ def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
         parts = map_parts(parts, ReadImages(table, config.input_size, heartbeat, config.reduced_decoding, patch))
         parts = map_parts(parts, EmbedImages, pool, backbone, config, device, keep_tokens, heartbeat)
         parts = map_parts(parts, FindSegments(config, context.config.seed))
-        if crops:
+        if config.pools > 1:
             parts = map_parts(parts, DescribeCrops, pool, backbone, config, device, heartbeat)
         return map_parts(parts, conform)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from datus2_ray.columns import list_column
 from datus2_ray.core.affinity import binary_affinity, pack
 from datus2_ray.core.backbone import Tap, load_backbone
-from datus2_ray.core.neighbour_graph import nearest_neighbours
+from datus2_ray.core.neighbour_graph import nearest_neighbours, pair_penalties
 from datus2_ray.core.overlap import one_ahead
 from datus2_ray.core.patch_features import extract_patches
 from datus2_ray.resources import prepare_device
@@ -55,7 +55,7 @@ class EmbedImages:
         blocks = range(config.block, config.block - config.blocks, -1)
         self._spanning = tuple(Tap(config.feature, block) for block in blocks)
         # What describes a segment are tokens, also where keys span its graph: of the same blocks and views.
-        self._describing = tuple(Tap("token", block) for block in blocks) if config.descriptor == "tokens" else None
+        self._describing = tuple(Tap("token", block) for block in blocks) if config.describes_by_tokens else None
         self._baseline = [Tap("token")] if keep_tokens else []
         self._batch_size, _ = config.batch_sizes(device)
         self._heartbeat = heartbeat
@@ -90,19 +90,25 @@ class EmbedImages:
     def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
         """Give the graphs of a batch as bytes, its features and its tokens, still on the device."""
         means = [self._spanning] if self._describing is None else [self._spanning, self._describing]
+        config, shown = self._config, torch.from_numpy(pixels)
         vectors, tokens = extract_patches(
-            self._backbone, torch.from_numpy(pixels), means, self._baseline, mirrored=self._config.mirror
+            self._backbone, shown, means, self._baseline, mirrored=config.mirror, tile=config.tile
         )
         self._heartbeat.beat()
         # One product an image: a batched one may sum in another order for another batch.
-        graphs = [self._graph(one) for one in vectors[0]]
+        graphs = [self._graph(*one) for one in zip(vectors[0], shown, strict=True)]
         features = vectors[1].to(torch.float16) if self._describing is not None else None
         return graphs, features, tokens[self._baseline[0]].to(torch.float16) if self._baseline else None
 
-    def _graph(self, vectors: Tensor) -> Tensor:
-        if self._config.graph == "neighbours":
-            return nearest_neighbours(vectors, self._config.neighbours)
-        return pack(binary_affinity(vectors))
+    def _graph(self, vectors: Tensor, pixels: Tensor) -> Tensor:
+        config = self._config
+        if config.graph == "binary":
+            return pack(binary_affinity(vectors))
+        penalties = None
+        if config.place or config.colour:
+            grid = self._backbone.grid(*pixels.shape[:2])
+            penalties = pair_penalties(pixels.to(vectors.device), grid, config.place, config.colour)
+        return nearest_neighbours(vectors, config.neighbours, threshold=config.threshold, penalties=penalties)
 
 
 def same_size(pixels: Sequence[np.ndarray], most: int) -> Iterator[list[int]]:

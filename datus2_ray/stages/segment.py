@@ -54,11 +54,12 @@ class FindSegments:
             "communities": pa.array(scatter([p.communities for p, _ in found], rows, count), pa.int32()),
             "modularity": pa.array(scatter([p.modularity for p, _ in found], rows, count), pa.float64()),
         }
-        if self.config.descriptor == "tokens":
+        if self.config.describes_by_tokens:
             pairs = zip(rows, found, strict=True)
             means = [mean_tokens(np.asarray(features[row]), s.patch_map, len(s.sizes)) for row, (_, s) in pairs]
             dim = block.schema.field("features").type.value_type.list_size
             columns["descriptors"] = list_column(scatter(means, rows, count), pa.list_(pa.float32(), dim))
+        if self.config.pools == 1:  # no crops are cut
             block = block.drop_columns(PIXELS)
         for name, column in columns.items():
             block = block.append_column(name, column)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datus2_ray.core.descriptors import l2_normalise, mean_tokens
+from datus2_ray.core.descriptors import join, l2_normalise, mean_tokens
 
 
 def test_mean_tokens_is_the_normalised_mean_of_each_segment() -> None:
@@ -21,3 +21,11 @@ def test_an_image_of_noise_has_no_descriptor() -> None:
 
 def test_zero_vector_stays_zero() -> None:
     assert l2_normalise(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
+
+
+def test_the_product_of_joined_descriptors_is_the_mean_of_both_cosines() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (l2_normalise(rng.normal(size=(7, dim))) for dim in (5, 3))
+    joined = join(first, second)
+    assert joined.dtype == np.float32
+    np.testing.assert_allclose(joined @ joined.T, (first @ first.T + second @ second.T) / 2, atol=1e-6)

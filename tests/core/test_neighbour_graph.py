@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from datus2_ray.core.louvain import louvain
-from datus2_ray.core.neighbour_graph import nearest_neighbours
+from datus2_ray.core.neighbour_graph import nearest_neighbours, pair_penalties
 from datus2_ray.core.neighbour_links import LINK, symmetric_graph
 
 
@@ -61,3 +61,45 @@ def test_equal_patches_have_no_direction_and_no_links() -> None:
 
 def test_an_image_of_few_patches_lists_them_all() -> None:
     assert links_of(features(1, nodes=4), 16).shape == (4, 3)
+
+
+def test_a_weight_up_to_the_threshold_is_no_link() -> None:
+    vectors = features(2)
+    every, fewer = (
+        nearest_neighbours(vectors, 7, threshold=threshold).numpy().view(LINK)[..., 0] for threshold in (0.0, 0.4)
+    )
+    assert (every["patch"] == fewer["patch"]).all()
+    assert (fewer["weight"] == np.where(every["weight"] > 0.4, every["weight"], 0)).all()
+    assert 0 < np.count_nonzero(fewer["weight"]) < np.count_nonzero(every["weight"])
+
+
+def test_penalties_are_taken_off_before_neighbours_are_chosen() -> None:
+    vectors = features(3, nodes=20)
+    penalties = torch.rand(20, 20, generator=torch.Generator().manual_seed(0))
+    links = nearest_neighbours(vectors, 4, penalties=penalties).numpy().view(LINK)[..., 0]
+    unit = torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
+    weights = unit @ unit.T - penalties
+    weights.fill_diagonal_(-np.inf)
+    expected, patches = weights.sort(dim=1, descending=True)
+    assert (links["patch"] == patches[:, :4].numpy()).all()
+    np.testing.assert_allclose(links["weight"], expected[:, :4].clamp(min=0).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("place", "colour"), [(0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
+def test_a_pair_loses_on_average_what_is_given_and_more_the_farther_apart(place: float, colour: float) -> None:
+    pixels = torch.from_numpy(np.random.default_rng(4).integers(0, 256, (24, 40, 3), np.uint8))
+    lost = pair_penalties(pixels, (3, 5), place, colour)
+    assert torch.equal(lost, lost.T)
+    assert not lost.diagonal().any()
+    assert lost.mean().item() == pytest.approx(place + colour, rel=1e-5)  # a patch and itself are a pair too
+    if not colour:
+        assert lost[0, 2].item() == pytest.approx(4 * lost[0, 1].item(), rel=1e-5)
+        assert lost[0, 1].item() == pytest.approx(lost[0, 5].item(), rel=1e-5)
+    if not place:
+        patch = pixels.float().reshape(3, 8, 5, 8, 3).mean(dim=(1, 3)).flatten(0, 1)
+        ratio = (patch[3] - patch[7]).square().sum() / (patch[0] - patch[1]).square().sum()
+        assert (lost[3, 7] / lost[0, 1]).item() == pytest.approx(ratio.item(), rel=1e-4)
+
+
+def test_an_image_of_one_colour_loses_nothing_for_it() -> None:
+    assert not pair_penalties(torch.full((16, 16, 3), 7, dtype=torch.uint8), (2, 2), 0.0, 1.0).any()

@@ -46,3 +46,12 @@ def test_a_mirrored_image_has_mirrored_vectors(backbone: Backbone, pixels: torch
     alone = backbone.extract(pixels, [Tap("token")])[Tap("token")]
     assert torch.equal(also[Tap("token")], alone)  # what is read beside is of the image as it is
     assert not torch.allclose(here, alone)
+
+
+def test_windows_are_turned_with_the_mirror_image(backbone: Backbone, pixels: torch.Tensor) -> None:
+    means = [(Tap("token"),)]
+    (here,), also = extract_patches(backbone, pixels, means, [Tap("token")], mirrored=True, tile=48)
+    (there,), _ = extract_patches(backbone, pixels.flip(2), means, mirrored=True, tile=48)
+    torch.testing.assert_close(here.reshape(2, 3, 5, -1).flip(2), there.reshape(2, 3, 5, -1))
+    (alone,), _ = extract_patches(backbone, pixels, means, tile=48)
+    assert torch.equal(also[Tap("token")], alone)  # the baseline sees what the graph sees

@@ -73,6 +73,16 @@ def test_the_loss_falls_on_real_images_and_nothing_collapses(real_data, objectiv
     assert float(results[-1].information) > 0.1
 
 
+def test_bfloat16_follows_float32_for_some_steps(batch):
+    whole = training(TINY)
+    half = Pretraining(TINY, partial(build_start, TINY, None), torch.device("cpu"), bfloat16=True)
+    curves = [[float(one.step(batch).loss) for _ in range(10)] for one in (whole, half)]
+    assert curves[0] != curves[1]
+    assert curves[0] == pytest.approx(curves[1], rel=5e-3)
+    assert not any(getattr(module, "fused_attn", False) for module in half.student.modules())
+    assert any(getattr(module, "fused_attn", False) for module in whole.student.modules())
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_training_goes_on_as_if_it_had_not_been_interrupted(batch, objective):
     recipe = replace(TINY, patch_objective=objective)

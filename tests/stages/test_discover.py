@@ -153,7 +153,15 @@ VIEWS = (
 )
 
 
-@pytest.mark.parametrize("settings", [(), VIEWS], ids=["paper", "neighbours"])
+#: And through windows, with links by place and colour, and crops beside the tokens.
+WINDOWS = (
+    "discover.feature=token", "discover.graph=neighbours", "discover.place=0.2", "discover.colour=0.1",
+    "discover.threshold=0.05", "discover.tile=64", "discover.input_size=96", "discover.louvain=leiden",
+    "discover.descriptor=tokens+cls", "cluster.metric=spherical",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [(), VIEWS, WINDOWS], ids=["paper", "neighbours", "windows"])
 def test_any_number_of_workers_and_parts_gives_the_same_bits(
     scenes: Path, open_run: Callable[..., RunContext], settings: tuple[str, ...]
 ) -> None:
@@ -266,6 +274,16 @@ def test_reduced_decoding_touches_large_jpegs_alone(tmp_path: Path, open_run: Ca
     whole, fraction = (tokens["large"].astype(np.float32) for tokens in found)
     cosine = (whole * fraction).sum(1) / (np.linalg.norm(whole, axis=1) * np.linalg.norm(fraction, axis=1))
     assert cosine.mean() > 0.98
+
+
+def test_tokens_and_crops_are_joined(scenes: Path, open_run: Callable[..., RunContext]) -> None:
+    found = []
+    for kind in ("cls", "tokens", "tokens+cls"):
+        context = open_run(scenes, f"discover.descriptor={kind}", name=kind, dataset="demo", limit=3)
+        discover(context, ingest(context), keep_tokens=False)
+        found.append(np.concatenate(list_arrays(table(context, "segments")["descriptors"])))
+    crops, tokens, both = found
+    np.testing.assert_allclose(both, np.concatenate([tokens, crops], axis=1) / np.sqrt(2), atol=1e-6)
 
 
 @pytest.mark.parametrize("descriptor", ["tokens", "cnn"])
