@@ -228,6 +228,9 @@ class RefineConfig(StageConfig):
         1, ge=1, description="Parts of the steps; from the second on, labels come from the segmenter of the last one."
     )
     confidence: float = Field(0.5, ge=0, le=1, description="Least probability of such a label; others are ignored.")
+    dtype: Literal["float32", "bfloat16"] | None = Field(
+        None, description="Arithmetic of the training; default bfloat16 on a GPU, float32 on a CPU."
+    )
     mirror: bool = Field(False, description="Predict from an image and its mirror image: the mean of their logits.")
     min_images: int = Field(20, ge=2, description="Under so many images the step is skipped.")
     workers: int | None = Field(None, ge=1, description="Training workers; default one a GPU, else up to two.")

@@ -189,6 +189,7 @@ def plan_training(
         teacher=config.teacher,
         rounds=config.rounds,
         confidence=config.confidence,
+        dtype=config.dtype or ("bfloat16" if device == "cuda" else "float32"),
     )
     return training, plan_scaling(workers, device), spec
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.stages.refine_data import ReadPairs
@@ -48,6 +49,8 @@ class Training:
         Parts of the steps; the labels of each but the first are made by the segmenter that the last one ended with.
     confidence : float
         Least probability of such a label.
+    dtype : str
+        Arithmetic of the forward passes.
     """
 
     images: ImagesTable
@@ -69,6 +72,7 @@ class Training:
     teacher: float
     rounds: int
     confidence: float
+    dtype: Literal["float32", "bfloat16"]
 
     def round_of(self, step: int) -> int:
         """Give the round of a step, both counted from 0."""

@@ -79,12 +79,12 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
                 _share_buffers(selves.kept)
                 selves.begin_round()
             images, masks = _to_device(next(batches), device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with _autocast(training, device):
                 masks = selves.targets(images, masks)
             images, masks = augment(images, masks, generator)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(training, step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with _autocast(training, device):
                 loss, pixels = pixel_loss(model(images), masks, weights, training.exponent)
             loss = loss / pixels.clamp(min=1)
             optimiser.zero_grad()
@@ -171,6 +171,10 @@ def _class_weights(training: Training, pairs: Pairs, classes: int, device: torch
     return class_weights(_sum_over_workers(counts))
 
 
+def _autocast(training: Training, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=training.dtype == "bfloat16")
+
+
 def _to_device(batch: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
     images, masks = (torch.from_numpy(array).to(device) for array in batch)
     return images, masks
@@ -195,7 +199,7 @@ def _validate(
     _share_buffers(selves.kept)
     segmenter = selves.kept.eval()
     total = torch.zeros(2, dtype=torch.float64, device=device)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.no_grad(), _autocast(training, device):
         for batch in batches:
             images, masks = _to_device(batch, device)
             masks = selves.targets(images, masks)

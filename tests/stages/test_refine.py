@@ -331,6 +331,16 @@ def test_the_held_out_loss_is_that_of_the_checkpoint(made_run, kept_checkpoints)
     assert history["held_out_loss"][-1] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
 
 
+def test_bfloat16_learns_nearly_the_same(made_run, kept_checkpoints):
+    histories = []
+    for dtype in ("float32", "bfloat16"):
+        kept_checkpoints(dtype)
+        histories.append(train_here(plan(made_run(24, f"refine.dtype={dtype}", name=dtype), 1)))
+    whole, half = (history["train_loss"] for history in histories)
+    assert whole != half
+    assert half == pytest.approx(whole, rel=0.05)
+
+
 # The step
 
 
