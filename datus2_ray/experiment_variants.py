@@ -61,19 +61,29 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         raise UsageError("--values are those of a sweep; an ablation has none")
     paper = load({"source": base.source, "out": base.out}, preset="paper")
     as_published = {"discover": paper.discover.identity(), "cluster": paper.cluster.identity()}
+    # Crops have no resolution that is found: it would cost a pass over them at each.
+    with_crops = {"noise": "kept", "resolution": 3.0}
+    weighted = [
+        Variant("and near patches linked more", {"discover": {"place": 0.2}}),
+        Variant("and like colours linked more", {"discover": {"colour": 0.2}}),
+    ]
+    binary = {"graph": "binary", "resolution": 1.0, "threshold": 0.0, "place": 0.0, "colour": 0.0}
     candidates = [
         Variant("keys span the graph", {"discover": {"feature": "key"}}),
-        Variant("binary graph", {"discover": {"graph": "binary", "resolution": 1.0}}),
+        Variant("binary graph", {"discover": binary}),
         Variant("fixed resolution", {"discover": {"resolution": 1.0}}),
         Variant("noise kept", {"discover": {"noise": "kept"}}),
-        # Crops have no resolution that is found: it would cost a pass over them at each.
-        Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", "noise": "kept", "resolution": 3.0}}),
+        Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", **with_crops}}),
         Variant("Euclidean k-means", {"cluster": {"metric": "euclidean"}}),
         Variant("nothing merged", {"cluster": {"overclustering": 1}}),
         Variant("the paper's", as_published),
         Variant("and mirror image", {"discover": {"mirror": True}}),
         Variant("and kept aspect", {"discover": {"keep_aspect": True}}),
         Variant("and mean of three blocks", {"discover": {"blocks": 3}}),
+        Variant("and twice the size, in windows", {"discover": _twice_in_windows(base)}),
+        *(weighted if base.discover.graph == "neighbours" else []),
+        Variant("and Leiden", {"discover": {"louvain": "leiden"}}),
+        Variant("and CLS of crops joined, noise kept", {"discover": {"descriptor": "tokens+cls", **with_crops}}),
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
         Variant("and edges of the image", {"label": {"edges": "image"}}),
         Variant("and PCA to 64", {"cluster": {"pca": 64}}),
@@ -81,6 +91,10 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     found = [Variant(base.preset)]
     found += [variant for variant in candidates if variant.apply(base).identity() != base.identity()]
     return found
+
+
+def _twice_in_windows(base: RunConfig) -> dict[str, int]:
+    return {"input_size": 2 * base.discover.input_size, "tile": base.discover.input_size}
 
 
 def clusters(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
