@@ -62,7 +62,8 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     paper = load({"source": base.source, "out": base.out}, preset="paper")
     as_published = {"discover": paper.discover.identity(), "cluster": paper.cluster.identity()}
     # Crops have no resolution that is found: it would cost a pass over them at each.
-    with_crops = {"noise": "kept", "resolution": 3.0}
+    resolution = 3.0 if base.discover.resolution == "auto" else base.discover.resolution
+    with_crops = {"noise": "kept", "resolution": resolution}
     weighted = [
         Variant("and near patches linked more", {"discover": {"place": 0.2}}),
         Variant("and like colours linked more", {"discover": {"colour": 0.2}}),
@@ -82,19 +83,18 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("and mean of three blocks", {"discover": {"blocks": 3}}),
         Variant("and twice the size, in windows", {"discover": _twice_in_windows(base)}),
         *(weighted if base.discover.graph == "neighbours" else []),
-        Variant("and Leiden", {"discover": {"louvain": "leiden"}}),
         Variant("and CLS of crops joined, noise kept", {"discover": {"descriptor": "tokens+cls", **with_crops}}),
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
         Variant("and edges of the image", {"label": {"edges": "image"}}),
         Variant("and PCA to 64", {"cluster": {"pca": 64}}),
     ]
-    found = [Variant(base.preset)]
-    found += [variant for variant in candidates if variant.apply(base).identity() != base.identity()]
-    return found
+    differing = [variant for variant in candidates if variant.apply(base).identity() != base.identity()]
+    return [Variant(base.preset), *differing]
 
 
 def _twice_in_windows(base: RunConfig) -> dict[str, int]:
-    return {"input_size": 2 * base.discover.input_size, "tile": base.discover.input_size}
+    side = base.discover.input_size
+    return {"input_size": 2 * side, "tile": base.discover.tile or side}
 
 
 def clusters(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:

@@ -68,15 +68,13 @@ class DiscoverConfig(StageConfig):
         "binary", description="Links: all positive products, or cosines with each patch's nearest neighbours."
     )
     neighbours: int = Field(16, ge=1, description="Nearest neighbours that a patch is linked with, in that graph.")
-    threshold: float = Field(0.0, ge=0, lt=1, description="Cosines up to this are no links, in that graph.")
+    threshold: float = Field(0.0, ge=0, lt=1, description="Weights up to this are no links, in that graph.")
     place: float = Field(
-        0.0, ge=0, description="What a pair's cosine loses on average for lying apart, in that graph; 0 for nothing."
+        0.0, ge=0, le=10, description="What a pair's cosine loses on average for lying apart, in that graph."
     )
-    colour: float = Field(0.0, ge=0, description="The same for the difference of the patches' mean colours.")
-    louvain: Literal["compiled", "scikit-network", "leiden", "networkx", "python-louvain"] = Field(
-        "compiled",
-        description="What clusters the graph; compiled is our own and gives scikit-network's partition; leiden is "
-        "scikit-network's too.",
+    colour: float = Field(0.0, ge=0, le=10, description="The same for the difference of the patches' mean colours.")
+    louvain: Literal["compiled", "scikit-network", "networkx", "python-louvain"] = Field(
+        "compiled", description="What clusters the graph; compiled is our own and gives scikit-network's partition."
     )
     louvain_orders: int = Field(
         1, ge=1, description="Orders of the patches that compiled tries; of several the highest modularity is kept."
@@ -139,6 +137,10 @@ class DiscoverConfig(StageConfig):
         if self.resolution == "auto" and self.descriptor != "tokens":
             # At each of many resolutions every crop would have to be seen.
             raise ValueError(f"resolution = auto needs descriptor = tokens, not {self.descriptor}; or give a number")
+        if self.tile is not None and self.tile >= self.input_size and not self.keep_aspect:
+            raise ValueError(
+                f"tile = {self.tile} must be below input_size = {self.input_size}: it would show the whole"
+            )
         if self.graph == "binary" and (self.threshold or self.place or self.colour):
             raise ValueError("threshold, place and colour are of graph = neighbours: a binary graph has no weights")
         if 0 <= self.block < self.blocks - 1:

@@ -66,6 +66,19 @@ def test_an_ablation_of_the_paper_has_what_it_leaves_out_only(scenes: Path, list
     assert "and mirror image" in names
 
 
+@pytest.mark.parametrize("preset", ["best", "demo", "fast", "paper"])
+def test_every_preset_has_an_ablation(scenes: Path, listing: Listing, preset: str) -> None:
+    config = load({"source": str(scenes), "out": "unused", "dataset": "demo"}, preset=preset)
+    variants = {
+        variant.name: variant.apply(config) for variant in EXPERIMENTS["ablation"].variants(config, (), listing)
+    }
+    windows = variants["and twice the size, in windows"].discover
+    assert (windows.input_size, windows.tile) == (448, 224)
+    assert ("and near patches linked more" in variants) == (config.discover.graph == "neighbours")
+    joined = variants["and CLS of crops joined, noise kept"].discover
+    assert joined.resolution == (3.0 if config.discover.resolution == "auto" else config.discover.resolution)
+
+
 def test_sweeps_have_their_values_or_their_own(scenes: Path, listing: Listing) -> None:
     config = base(scenes, Path("unused"))
 

@@ -1,10 +1,9 @@
-"""Community detection by Louvain's method: compiled here, or by one of three libraries, behind one function."""
+"""Louvain community detection: compiled here, or by one of three libraries, behind one function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -58,10 +57,10 @@ def louvain(
     adjacency : ndarray or csr_matrix
         Symmetric, non-negative weights or bool, shape (N, N); self-loops are allowed. Or the rows of a bool one in
         bits, uint8, shape (N, ceil(N / 8)), as :func:`datus2_ray.core.affinity.pack` makes them.
-    library : {"compiled", "scikit-network", "leiden", "networkx", "python-louvain"}
+    library : {"compiled", "scikit-network", "networkx", "python-louvain"}
         Which implementation. scikit-network is the paper's (Dugue's modularity, tolerance 1e-3, no shuffling); compiled
-        is our own, which gives the same partition to the last bit; leiden is scikit-network's of that method, with the
-        same choices. None of these takes a random choice; the others shuffle the nodes by `seed`.
+        is our own, which gives the same partition to the last bit. Neither takes a random choice; the others shuffle
+        the nodes by `seed`.
     resolution : float
         Higher values give more and smaller communities.
     seed : int
@@ -82,8 +81,7 @@ def louvain(
 
     References
     ----------
-    Blondel et al., "Fast unfolding of communities in large networks", 2008. DatUS², step 4. Traag et al., "From Louvain
-    to Leiden: guaranteeing well-connected communities", 2019.
+    Blondel et al., "Fast unfolding of communities in large networks", 2008. DatUS², step 4.
     """
     if library == "compiled":
         return _compiled(adjacency, resolution, seed, orders)
@@ -161,18 +159,10 @@ def _in_order_of_first_node(labels: np.ndarray) -> np.ndarray:
 def _scikit_network(graph: sp.csr_matrix, resolution: float, seed: int) -> np.ndarray:
     from sknetwork.clustering import Louvain
 
-    return _fit_predict(Louvain, graph, resolution)
-
-
-def _leiden(graph: sp.csr_matrix, resolution: float, seed: int) -> np.ndarray:
-    from sknetwork.clustering import Leiden
-
-    return _fit_predict(Leiden, graph, resolution)
-
-
-def _fit_predict(algorithm: Callable[..., Any], graph: sp.csr_matrix, resolution: float) -> np.ndarray:
-    tolerances = {"tol_optimization": PAPER_TOLERANCE, "tol_aggregation": PAPER_TOLERANCE}
-    return np.asarray(algorithm(resolution=resolution, modularity="dugue", **tolerances).fit_predict(graph))
+    algorithm = Louvain(
+        resolution=resolution, modularity="dugue", tol_optimization=PAPER_TOLERANCE, tol_aggregation=PAPER_TOLERANCE
+    )
+    return np.asarray(algorithm.fit_predict(graph))
 
 
 def _networkx(graph: sp.csr_matrix, resolution: float, seed: int) -> np.ndarray:
@@ -199,7 +189,6 @@ def _python_louvain(graph: sp.csr_matrix, resolution: float, seed: int) -> np.nd
 
 LIBRARIES: dict[str, Callable[[sp.csr_matrix, float, int], np.ndarray]] = {
     "scikit-network": _scikit_network,
-    "leiden": _leiden,
     "networkx": _networkx,
     "python-louvain": _python_louvain,
 }

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+#: Variance of colours, summed over RGB, up to which nobody sees them differ: four grey levels a channel.
+UNSEEN = 3 * 4.0**2
+
 
 def nearest_neighbours(
     features: Tensor, count: int, *, threshold: float = 0.0, penalties: Tensor | None = None
@@ -56,7 +59,7 @@ def pair_penalties(pixels: Tensor, grid: tuple[int, int], place: float, colour: 
         Rows h and columns w of its patches.
     place, colour : float
         What a pair of the image loses on average for the distance between its centres and for that between its mean
-        colours; a pair twice as far apart loses four times as much.
+        colours; a pair twice as far apart loses four times as much. Of an image of nearly one colour it loses less.
 
     Returns
     -------
@@ -69,11 +72,11 @@ def pair_penalties(pixels: Tensor, grid: tuple[int, int], place: float, colour: 
     patches = pixels.reshape(height, pixels.shape[0] // height, width, pixels.shape[1] // width, 3)
     colours = patches.float().mean(dim=(1, 3)).flatten(0, 1)
     total = torch.zeros(height * width, height * width, device=pixels.device)
-    for values, weight in ((places, place), (colours, colour)):
+    for values, weight, least in ((places, place, 1e-6), (colours, colour, UNSEEN)):
         if weight:
             # Half the mean squared distance between two of them is their variance, summed over the coordinates.
-            spread = values.var(dim=0, correction=0).sum().clamp(min=torch.finfo(torch.float32).tiny)
+            spread = values.var(dim=0, correction=0).sum().clamp(min=least)
+            values = values * (weight / (2 * spread)).sqrt()
             # Not by a matrix product: the distance of equal colours is then 0, and both triangles are the same.
-            distances = torch.cdist(values, values, compute_mode="donot_use_mm_for_euclid_dist")
-            total += weight * distances.square() / (2 * spread)
+            total += torch.cdist(values, values, compute_mode="donot_use_mm_for_euclid_dist").square_()
     return total

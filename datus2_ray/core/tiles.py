@@ -34,8 +34,10 @@ def extract_tiled(backbone: Backbone, pixels: Tensor, taps: Sequence[Tap], tile:
     Raises
     ------
     BackboneError
-        The tile or the images are no multiple of the patch; or a CLS token is wanted, which a window has for itself.
+        As :func:`check_tile`, or the images' sides are no multiples of the patch; or a CLS token is wanted, which every
+        window has for itself.
     """
+    check_tile(backbone, tile)
     height, width = pixels.shape[1:3]
     if tile is None or max(height, width) <= tile:
         return backbone.extract(pixels, taps)
@@ -54,6 +56,20 @@ def extract_tiled(backbone: Backbone, pixels: Tensor, taps: Sequence[Tap], tile:
             for tap, vectors in backbone.extract(window, taps).items():
                 sums[tap][:, *here] += vectors.reshape(len(pixels), *grid, -1)
     return {tap: (total / looks).flatten(1, 2) for tap, total in sums.items()}
+
+
+def check_tile(backbone: Backbone, tile: int | None) -> None:
+    """See that windows of this side can be cut into patches.
+
+    Raises
+    ------
+    BackboneError
+        They cannot.
+    """
+    side = backbone.patch_size
+    if tile is not None and tile % side:
+        nearest = max(side, round(tile / side) * side)
+        raise BackboneError(f"windows of {tile} pixels do not fit the patch of {side}; give discover.tile={nearest}")
 
 
 def window_starts(length: int, tile: int, patch: int) -> list[int]:

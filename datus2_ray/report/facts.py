@@ -71,7 +71,7 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         ),
         Fact(
             "Segments",
-            f"{_method(discover['louvain'])}, τ = {discover['tau']}",
+            f"Louvain ({discover['louvain']}), τ = {discover['tau']}",
             f"communities at resolution {_resolution(discover, summary)}, split into connected parts; a part of at "
             f"most {discover['tau']} patches {noise}",
         ),
@@ -99,10 +99,6 @@ def _resolution(discover: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     return f"{summary['resolution']:g} (found on a sample, without labels)" if chosen else f"{discover['resolution']:g}"
 
 
-def _method(library: str) -> str:
-    return "Leiden (scikit-network)" if library == "leiden" else f"Louvain ({library})"
-
-
 def _graph(discover: Mapping[str, Any]) -> str:
     # A run made before there was a choice has none of these settings.
     if discover.get("graph") != "neighbours":
@@ -111,7 +107,7 @@ def _graph(discover: Mapping[str, Any]) -> str:
     also = " and ".join(name for name, loss in losses.items() if loss)
     parts = [f"a graph of each patch's {discover['neighbours']} nearest neighbours"]
     parts += [f"also by their {also}"] if also else []
-    parts += [f"of cosines above {discover['threshold']:g}"] if discover.get("threshold") else []
+    parts += [f"of weights above {discover['threshold']:g}"] if discover.get("threshold") else []
     return ", ".join(parts)
 
 

@@ -102,4 +102,7 @@ def test_a_pair_loses_on_average_what_is_given_and_more_the_farther_apart(place:
 
 
 def test_an_image_of_one_colour_loses_nothing_for_it() -> None:
-    assert not pair_penalties(torch.full((16, 16, 3), 7, dtype=torch.uint8), (2, 2), 0.0, 1.0).any()
+    image = torch.full((16, 16, 3), 7, dtype=torch.uint8)
+    assert not pair_penalties(image, (2, 2), 0.0, 1.0).any()
+    image[0, 0, 0] = 8  # what nobody sees
+    assert pair_penalties(image, (2, 2), 0.0, 1.0).max() < 1e-3

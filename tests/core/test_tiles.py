@@ -68,5 +68,6 @@ def test_a_patch_gets_the_mean_of_the_windows_that_show_it(backbone: Backbone) -
 def test_what_does_not_fit_is_refused(backbone: Backbone) -> None:
     with pytest.raises(BackboneError, match="none of the whole image"):
         extract_tiled(backbone, pixels(48, 80), [Tap("cls")], 48)
-    with pytest.raises(BackboneError, match="multiple"):
-        extract_tiled(backbone, pixels(48, 80), [TOKEN], 40)
+    for image in (pixels(48, 80), pixels(32, 32)):  # also where no window would be cut
+        with pytest.raises(BackboneError, match=r"of 40 pixels do not fit the patch of 16; give discover.tile=32"):
+            extract_tiled(backbone, image, [TOKEN], 40)

@@ -51,12 +51,12 @@ def test_the_graph_and_the_noise_are_told_as_they_were_chosen_and_for_runs_older
     assert notes()[1].endswith("goes to the segment that it is most alike")
     config["discover"] |= {"blocks": 3, "keep_aspect": True, "mirror": True}
     assert "sees a short side of 224 pixels, and the mirror image; its key vectors of 3 blocks" in notes()[0]
-    config["discover"] |= {"tile": 112, "place": 0.2, "colour": 0.1, "threshold": 0.3, "louvain": "leiden"}
+    config["discover"] |= {"tile": 112, "place": 0.2, "colour": 0.1, "threshold": 0.3}
     assert "a short side of 224 pixels, through windows of 112 pixels, and the mirror image" in notes()[0]
-    assert notes()[0].endswith("12 nearest neighbours, also by their places and colours, of cosines above 0.3")
+    assert notes()[0].endswith("12 nearest neighbours, also by their places and colours, of weights above 0.3")
     added = ("tile", "place", "colour", "threshold")
     config["discover"] = {name: value for name, value in config["discover"].items() if name not in added}
-    config["discover"] |= {"blocks": 1, "keep_aspect": False, "mirror": False, "louvain": "compiled"}
+    config["discover"] |= {"blocks": 1, "keep_aspect": False, "mirror": False}
     del config["discover"]["graph"], config["discover"]["noise"]
     assert notes() == before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -156,7 +157,7 @@ VIEWS = (
 #: And through windows, with links by place and colour, and crops beside the tokens.
 WINDOWS = (
     "discover.feature=token", "discover.graph=neighbours", "discover.place=0.2", "discover.colour=0.1",
-    "discover.threshold=0.05", "discover.tile=64", "discover.input_size=96", "discover.louvain=leiden",
+    "discover.threshold=0.05", "discover.tile=64", "discover.input_size=96",
     "discover.descriptor=tokens+cls", "cluster.metric=spherical",
 )  # fmt: skip
 
@@ -214,6 +215,49 @@ def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_run: 
         assert 0 < np.count_nonzero(~valid) < 200
         pairs = set(zip(segments.ravel()[valid], found[valid], strict=True))
         assert len(pairs) == len({segment for segment, _ in pairs}) == len({segment for _, segment in pairs}) == count
+
+
+def test_windows_places_colours_and_threshold_decide_the_graph(
+    scenes: Path, open_run: Callable[..., RunContext]
+) -> None:
+    settings = (*WINDOWS, "discover.descriptor=tokens", "discover.resolution=2", "discover.tau=0")
+    context = open_run(scenes, *settings, backbone=DEFAULT_BACKBONE, dataset="demo", limit=3)
+    discover(context, ingest(context), keep_tokens=True)
+    rows = table(context, "segments")
+    backbone = load_backbone(DEFAULT_BACKBONE)
+    for i, found in enumerate(list_arrays(rows["patch_map"])):
+        path = next(scenes.rglob(f"images/{rows['image_id'][i].as_py()}.*"))
+        image = Image.open(path).convert("RGB").resize((96, 96), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.asarray(image).copy())
+        # Windows of 8 x 8 patches, four patches apart: twelve patches a side.
+        total, looks = torch.zeros(12, 12, 192), torch.zeros(12, 12, 1)
+        for top, left in itertools.product((0, 4), (0, 4)):
+            window = pixels[None, 8 * top : 8 * top + 64, 8 * left : 8 * left + 64]
+            tokens = backbone.extract(window, [Tap("token")])[Tap("token")].reshape(8, 8, 192)
+            total[top : top + 8, left : left + 8] += tokens
+            looks[top : top + 8, left : left + 8] += 1
+        tokens = (total / looks).reshape(144, 192)
+        np.testing.assert_allclose(list_arrays(rows["tokens"])[i], tokens, atol=5e-3)  # kept in 16 bits
+        unit = torch.nn.functional.normalize(tokens - tokens.mean(0), dim=1)
+        place = torch.cartesian_prod(torch.arange(12.0), torch.arange(12.0))
+        colour = pixels.float().reshape(12, 8, 12, 8, 3).mean((1, 3)).reshape(144, 3)
+        weights = unit @ unit.T
+        for values, loss in ((place, 0.2), (colour, 0.1)):
+            distances = (values[:, None] - values[None]).square().sum(-1)
+            weights -= loss * distances / distances.mean()
+        weights.fill_diagonal_(-1)
+        kept = torch.zeros_like(weights)
+        nearest = weights.topk(16, dim=1).indices
+        kept.scatter_(1, nearest, weights.gather(1, nearest))
+        kept[kept <= 0.05] = 0
+        graph = sp.csr_matrix(torch.maximum(kept, kept.T).double().numpy())
+        communities = Louvain(resolution=2).fit_predict(graph).reshape(12, 12)
+        parts = np.zeros((12, 12), int)
+        for community in np.unique(communities):
+            labels, _ = scipy.ndimage.label(communities == community, np.ones((3, 3)))
+            parts[labels > 0] = parts.max() + labels[labels > 0]
+        pairs = set(zip(parts.ravel(), np.asarray(found), strict=True))
+        assert len(pairs) == len(np.unique(parts)) == len(rows["sizes"][i]) > 5
 
 
 def test_weights_of_a_bucket_give_what_the_file_gives(
