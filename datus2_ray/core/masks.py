@@ -23,6 +23,7 @@ __all__ = [
     "encode_labels",
     "encode_palette_png",
     "palette",
+    "patch_labels",
     "upsample_nearest",
 ]
 
@@ -33,6 +34,13 @@ NOISE_16 = 65535
 _NEXT_APART = 40.0
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def patch_labels(labels: bytes, height: int, width: int) -> Labels:
+    """Give the labels of patches, kept as raw bytes, their shape [height, width] and type back."""
+    if len(labels) == height * width:
+        return np.frombuffer(labels, np.uint8).reshape(height, width)
+    return np.frombuffer(labels, np.uint16).reshape(height, width)
 
 
 def upsample_nearest(labels: Labels, height: int, width: int) -> Labels:

@@ -15,7 +15,7 @@ import ray.data
 from datus2_ray import schemas, storage
 from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.context import RunContext
-from datus2_ray.core.masks import NOISE_8, NOISE_16, Labels, encode_labels, upsample_nearest
+from datus2_ray.core.masks import NOISE_8, NOISE_16, encode_labels, patch_labels, upsample_nearest
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.pools import plan_pool
 from datus2_ray.resources import Cluster, choose_device
@@ -106,13 +106,6 @@ class LabelSegments:
         for name, column in found.items():
             table = table.append_column(name, column)
         return table
-
-
-def patch_labels(labels: bytes, height: int, width: int) -> Labels:
-    """Give the labels of patches their shape and type back."""
-    if len(labels) == height * width:
-        return np.frombuffer(labels, np.uint8).reshape(height, width)
-    return np.frombuffer(labels, np.uint16).reshape(height, width)
 
 
 def draw_patches(block: pa.Table) -> pa.Table:

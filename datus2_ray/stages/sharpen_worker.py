@@ -7,11 +7,11 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
+from datus2_ray.core.masks import patch_labels
 from datus2_ray.core.pamr import sharpen
 from datus2_ray.core.segmenter import predict_labels
 from datus2_ray.resources import prepare_device
 from datus2_ray.stages.heartbeat import Heartbeat
-from datus2_ray.stages.label import patch_labels
 from datus2_ray.stages.read import PIXELS, pixels_of, scatter
 
 

@@ -19,6 +19,7 @@ from datus2_ray.core.masks import (
     encode_labels,
     encode_palette_png,
     palette,
+    patch_labels,
     upsample_nearest,
 )
 from datus2_ray.errors import ImageError
@@ -161,3 +162,11 @@ def test_a_damaged_mask_is_labels_or_a_named_fault(place: int, value: int) -> No
     except ImageError:
         return
     assert labels.dtype in (np.uint8, np.uint16)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_labels_of_patches_come_back_from_their_bytes(dtype: type) -> None:
+    labels = np.arange(12, dtype=dtype).reshape(3, 4)
+    back = patch_labels(labels.tobytes(), 3, 4)
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, labels)

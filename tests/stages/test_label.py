@@ -16,7 +16,7 @@ from datus2_ray.stages.cluster import cluster
 from datus2_ray.stages.discover import discover
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.ingest import ingest
-from datus2_ray.stages.label import label, patch_labels
+from datus2_ray.stages.label import label
 from datus2_ray.stages.sharpen_worker import SharpenMasks
 
 BEST = ("discover.graph=neighbours", "discover.feature=token", "discover.descriptor=tokens", "ingest.images_per_part=3")
@@ -60,11 +60,3 @@ def test_a_patch_that_is_half_of_either_is_cut_at_the_edge(ray_session: None) ->
     assert drawn.shape == (448, 224)
     assert (drawn[:, :99] == 0).all()
     assert (drawn[:, 101:] == 255).all()
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_labels_of_patches_come_back_from_their_bytes(dtype: type) -> None:
-    labels = np.arange(12, dtype=dtype).reshape(3, 4)
-    back = patch_labels(labels.tobytes(), 3, 4)
-    assert back.dtype == dtype
-    np.testing.assert_array_equal(back, labels)
