@@ -64,14 +64,12 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     # Crops have no resolution that is found: it would cost a pass over them at each.
     resolution = 3.0 if base.discover.resolution == "auto" else base.discover.resolution
     with_crops = {"noise": "kept", "resolution": resolution}
-    weighted = [
-        Variant("and near patches linked more", {"discover": {"place": 0.2}}),
-        Variant("and like colours linked more", {"discover": {"colour": 0.2}}),
-    ]
     binary = {"graph": "binary", "resolution": 1.0, "threshold": 0.0, "place": 0.0, "colour": 0.0}
     candidates = [
         Variant("keys span the graph", {"discover": {"feature": "key"}}),
         Variant("binary graph", {"discover": binary}),
+        Variant("places do not count", {"discover": {"place": 0.0}}),
+        Variant("colours do not count", {"discover": {"colour": 0.0}}),
         Variant("fixed resolution", {"discover": {"resolution": 1.0}}),
         Variant("noise kept", {"discover": {"noise": "kept"}}),
         Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", **with_crops}}),
@@ -82,7 +80,6 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("and kept aspect", {"discover": {"keep_aspect": True}}),
         Variant("and mean of three blocks", {"discover": {"blocks": 3}}),
         Variant("and twice the size, in windows", {"discover": _twice_in_windows(base)}),
-        *(weighted if base.discover.graph == "neighbours" else []),
         Variant("and CLS of crops joined, noise kept", {"discover": {"descriptor": "tokens+cls", **with_crops}}),
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
         Variant("and edges of the image", {"label": {"edges": "image"}}),

@@ -74,7 +74,7 @@ def test_every_preset_has_an_ablation(scenes: Path, listing: Listing, preset: st
     }
     windows = variants["and twice the size, in windows"].discover
     assert (windows.input_size, windows.tile) == (448, 224)
-    assert ("and near patches linked more" in variants) == (config.discover.graph == "neighbours")
+    assert ("colours do not count" in variants) == (config.discover.graph == "neighbours")
     joined = variants["and CLS of crops joined, noise kept"].discover
     assert joined.resolution == (3.0 if config.discover.resolution == "auto" else config.discover.resolution)
 
