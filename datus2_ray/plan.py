@@ -145,8 +145,8 @@ def see_weights(config: RunConfig) -> None:
     Raises
     ------
     BackboneError
-        A name that timm does not know, a file that does not exist, or no C++ compiler on this machine where it is the
-        one that computes.
+        A name that timm does not know, a file that does not exist, windows that its patches do not fill, or no C++
+        compiler on this machine where it is the one that computes.
     """
     if config.discover.compile and joined_address() is None:
         from datus2_ray.core.backbone import require_compiler
@@ -166,6 +166,11 @@ def see_weights(config: RunConfig) -> None:
             parse_spec(spec)
         elif storage.find_file(uri) is None:
             raise BackboneError(f"there is no weights file {uri}; give one that exists, or the name of a timm model")
+    if config.discover.tile is not None and "://" not in (config.backbone or ""):
+        from datus2_ray.core.backbone import DEFAULT_BACKBONE, patch_side
+        from datus2_ray.core.tiles import check_tile
+
+        check_tile(patch_side(config.backbone or DEFAULT_BACKBONE), config.discover.tile)
 
 
 def _placed(config: RunConfig, command: str) -> tuple[Cluster, Device]:

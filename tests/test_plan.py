@@ -147,6 +147,7 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
         ((), {"backbone": "vit_smal_patch16_224"}, "vit_small_patch16_224"),
         (("refine.encoder_start=/no/such.pth",), {}, "no weights file /no/such.pth"),
         (("discover.descriptor=cnn", f"discover.cnn=s3://{bucket}/cnn.pth"), {}, "cnn.pth"),
+        (("discover.tile=100",), {}, "give discover.tile=96"),
     ):
         with pytest.raises(DatusError, match=message):
             see_weights(settings(scenes, tmp_path, *assignments, **flags))

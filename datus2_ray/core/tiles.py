@@ -37,7 +37,7 @@ def extract_tiled(backbone: Backbone, pixels: Tensor, taps: Sequence[Tap], tile:
         As :func:`check_tile`, or the images' sides are no multiples of the patch; or a CLS token is wanted, which every
         window has for itself.
     """
-    check_tile(backbone, tile)
+    check_tile(backbone.patch_size, tile)
     height, width = pixels.shape[1:3]
     if tile is None or max(height, width) <= tile:
         return backbone.extract(pixels, taps)
@@ -58,18 +58,17 @@ def extract_tiled(backbone: Backbone, pixels: Tensor, taps: Sequence[Tap], tile:
     return {tap: (total / looks).flatten(1, 2) for tap, total in sums.items()}
 
 
-def check_tile(backbone: Backbone, tile: int | None) -> None:
-    """See that windows of this side can be cut into patches.
+def check_tile(patch: int, tile: int | None) -> None:
+    """See that windows of this side can be cut into patches; both in pixels.
 
     Raises
     ------
     BackboneError
         They cannot.
     """
-    side = backbone.patch_size
-    if tile is not None and tile % side:
-        nearest = max(side, round(tile / side) * side)
-        raise BackboneError(f"windows of {tile} pixels do not fit the patch of {side}; give discover.tile={nearest}")
+    if tile is not None and tile % patch:
+        nearest = max(patch, round(tile / patch) * patch)
+        raise BackboneError(f"windows of {tile} pixels do not fit the patch of {patch}; give discover.tile={nearest}")
 
 
 def window_starts(length: int, tile: int, patch: int) -> list[int]:

@@ -52,7 +52,7 @@ class EmbedImages:
             dtype=config.arithmetic(device),
             compiled=config.compile,
         )
-        check_tile(self._backbone, config.tile)
+        check_tile(self._backbone.patch_size, config.tile)
         self._config = config
         blocks = range(config.block, config.block - config.blocks, -1)
         self._spanning = tuple(Tap(config.feature, block) for block in blocks)
