@@ -24,6 +24,11 @@ class StageConfig(BaseModel):
         return self.model_dump(mode="json", exclude=execution)
 
 
+def choose_arithmetic(dtype: Literal["float32", "bfloat16"] | None, device: str) -> Literal["float32", "bfloat16"]:
+    """Give the arithmetic of forward passes on ``cpu`` or ``cuda``: what is set, else bfloat16 on a GPU alone."""
+    return dtype or ("bfloat16" if device == "cuda" else "float32")
+
+
 def absolute_weights(spec: str | None) -> str | None:
     """Make the file in a weights setting (``FILE`` or ``FILE::NAME``) absolute; a name stays as it is."""
     file, separator, name = (spec or "").partition("::")
@@ -153,7 +158,7 @@ class DiscoverConfig(StageConfig):
 
     def arithmetic(self, device: str) -> Literal["float32", "bfloat16"]:
         """Give the arithmetic of the forward passes on ``cpu`` or ``cuda``."""
-        return self.dtype or ("bfloat16" if device == "cuda" else "float32")
+        return choose_arithmetic(self.dtype, device)
 
     def batch_sizes(self, device: str) -> tuple[int, int]:
         """Give the images and the crops of a forward pass on ``cpu`` or ``cuda``."""

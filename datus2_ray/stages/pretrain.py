@@ -17,7 +17,7 @@ from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.resources import Cluster, choose_device
 from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stage_configs import PretrainConfig
+from datus2_ray.stage_configs import PretrainConfig, choose_arithmetic
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.pretrain_plan import MODEL, Pretrain
 from datus2_ray.stages.shares import image_ids, split_images
@@ -140,7 +140,7 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
         workers=workers,
         threads=max(1, cluster.cpus // workers),
         checkpoint_steps=config.checkpoint_steps,
-        dtype=config.dtype or ("bfloat16" if device == "cuda" else "float32"),
+        dtype=choose_arithmetic(config.dtype, device),
         scalars=context.folder.path("pretrain", "tensorboard"),
     )
 

@@ -22,7 +22,7 @@ from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.resources import Cluster, Device
 from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stage_configs import RefineConfig
+from datus2_ray.stage_configs import RefineConfig, choose_arithmetic
 from datus2_ray.stages.begun_device import choose_begun_device
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.shares import image_ids, split_images
@@ -189,7 +189,7 @@ def plan_training(
         teacher=config.teacher,
         rounds=config.rounds,
         confidence=config.confidence,
-        dtype=config.dtype or ("bfloat16" if device == "cuda" else "float32"),
+        dtype=choose_arithmetic(config.dtype, device),
     )
     return training, plan_scaling(workers, device), spec
 
