@@ -26,7 +26,8 @@ from datus2_ray import storage
 from datus2_ray.config import load
 from datus2_ray.context import RunContext
 from datus2_ray.core.augmentation import augment
-from datus2_ray.core.segmenter import build_segmenter, from_bytes, pixel_cross_entropy, to_bytes
+from datus2_ray.core.segmenter import pixel_cross_entropy
+from datus2_ray.core.segmenter_file import Segmenter
 from datus2_ray.datasets.demo import write_demo
 from datus2_ray.ray_session import start_ray
 from datus2_ray.run_folder import Commit
@@ -45,14 +46,13 @@ def decoded(training: Training, share: int) -> list[Pair]:
     return [pair for part in training.parts for pair in pairs_of(read(pa.table({"part": [part]})), read.size)]
 
 
-def plain_loop(training: Training, start: bytes) -> float:
+def plain_loop(training: Training, model: Segmenter) -> float:
     """Seconds of a loop that a user would write, over all of the training's images and steps."""
     torch.set_num_threads(os.cpu_count() or 1)
     batch = training.batch_size * training.workers
     shares = range(training.workers)
     pairs = [pair for share in shares for pair in decoded(training, share)]
     held_out = [pair for share in shares for pair in decoded(training, training.workers + share)]
-    model = from_bytes(start)
     optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     generator = torch.Generator().manual_seed(0)
     begin = time.perf_counter()
@@ -86,7 +86,9 @@ def main() -> None:
         from datus2_ray.stages.discover import discover
         from datus2_ray.stages.ingest import ingest
         from datus2_ray.stages.label import label
+        from datus2_ray.stages.read_segmenter import read_segmenter
         from datus2_ray.stages.refine import plan_training, refine
+        from datus2_ray.stages.segmenter_start import write_start
 
         def opened(steps: int) -> RunContext:
             flags = {"source": f"{scratch}/in/images", "out": f"{scratch}/out", "clusters": CLUSTERS}
@@ -105,19 +107,21 @@ def main() -> None:
         for _ in range(arguments.repeats):
             for count in ours:
                 training_context = opened(count)
-                training, _, spec = plan_training(training_context, CLUSTERS, masks, "cpu")
+                training, _ = plan_training(training_context, masks, "cpu")
                 storage.remove(training_context.folder.path("refine"))
                 begin = time.perf_counter()
                 refine(training_context, CLUSTERS, masks.fingerprint)
                 ours[count].append(time.perf_counter() - begin)
                 print(f"refine, {count} steps: {ours[count][-1]:.1f} s", flush=True)
-            plain.append(plain_loop(training, to_bytes(build_segmenter(spec, 0))))
+            start = f"{scratch}/start.safetensors"
+            network = write_start(start, context.config, CLUSTERS, "cpu")
+            plain.append(plain_loop(training, read_segmenter(start, training.backbone, "cpu")))
             print(f"plain loop, {2 * steps} steps: {plain[-1]:.1f} s", flush=True)
     short, long = (statistics.median(seconds) for seconds in ours.values())
     loop = statistics.median(plain) / (2 * steps)
     steady = (long - short) / steps
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}; {spec.encoder}, {arguments.images} "
-          f"images, batches of {batch}, {training.workers} workers")  # fmt: skip
+    print(f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}; {network['encoder']}, "
+          f"{arguments.images} images, batches of {batch}, {training.workers} workers")  # fmt: skip
     print(f"plain loop, {2 * steps} steps:          {loop:.3f} s a step")
     print(f"refine, steady ({steps} steps more):  {steady:.3f} s a step, {steady / loop:.2f} of the loop")
     print(f"refine, whole of {2 * steps} steps:     {long:.1f} s, {long / (2 * steps) / loop:.2f} of the loop; start "

@@ -60,7 +60,16 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     if values:
         raise UsageError("--values are those of a sweep; an ablation has none")
     paper = load({"source": base.source, "out": base.out}, preset="paper")
-    as_published = {"discover": paper.discover.identity(), "cluster": paper.cluster.identity()}
+    as_published = {
+        "discover": paper.discover.identity(),
+        "cluster": paper.cluster.identity(),
+        "refine": {name: getattr(paper.refine, name) for name in ("network", "loss", "teacher", "mirror")},
+    }
+    refinement = [
+        Variant("DeepLabV3 refines", {"refine": {"network": "deeplabv3"}}),
+        Variant("cross entropy", {"refine": {"loss": "cross-entropy"}}),
+        Variant("no teacher", {"refine": {"teacher": 0.0}}),
+    ]
     # Crops have no resolution that is found: it would cost a pass over them at each.
     resolution = 3.0 if base.discover.resolution == "auto" else base.discover.resolution
     with_crops = {"noise": "kept", "resolution": resolution}
@@ -75,6 +84,7 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", **with_crops}}),
         Variant("Euclidean k-means", {"cluster": {"metric": "euclidean"}}),
         Variant("nothing merged", {"cluster": {"overclustering": 1}}),
+        *(refinement if base.refine.enabled else []),
         Variant("the paper's", as_published),
         Variant("and mirror image", {"discover": {"mirror": True}}),
         Variant("and kept aspect", {"discover": {"keep_aspect": True}}),

@@ -145,8 +145,8 @@ def see_weights(config: RunConfig) -> None:
     Raises
     ------
     BackboneError
-        A name that timm does not know, a file that does not exist, windows that its patches do not fill, or no C++
-        compiler on this machine where it is the one that computes.
+        A name that timm does not know, a file that does not exist, windows or images of the refinement that its patches
+        do not fill, or no C++ compiler on this machine where it is the one that computes.
     """
     if config.discover.compile and joined_address() is None:
         from datus2_ray.core.backbone import require_compiler
@@ -166,11 +166,16 @@ def see_weights(config: RunConfig) -> None:
             parse_spec(spec)
         elif storage.find_file(uri) is None:
             raise BackboneError(f"there is no weights file {uri}; give one that exists, or the name of a timm model")
-    if config.discover.tile is not None and "://" not in (config.backbone or ""):
+    linear = config.refine.enabled and config.refine.network == "linear"
+    if (config.discover.tile is not None or linear) and "://" not in (config.backbone or ""):
         from datus2_ray.core.backbone import DEFAULT_BACKBONE, patch_side
         from datus2_ray.core.tiles import check_tile
+        from datus2_ray.core.token_segmenter import check_size
 
-        check_tile(patch_side(config.backbone or DEFAULT_BACKBONE), config.discover.tile)
+        side = patch_side(config.backbone or DEFAULT_BACKBONE)
+        check_tile(side, config.discover.tile)
+        if linear:
+            check_size(side, config.refine.size)
 
 
 def _placed(config: RunConfig, command: str) -> tuple[Cluster, Device]:

@@ -55,6 +55,8 @@ def predict(
     ------
     StorageError
         `run` is no finished run.
+    BackboneError
+        Its segmenter reads tokens, and the backbone is not there or not the one that it was trained with.
     DatusError
         An image set that cannot be used, as for a run.
     """
@@ -83,10 +85,15 @@ def predict(
     from datus2_ray.stages.ingest import ingest
     from datus2_ray.stages.label import label
     from datus2_ray.stages.predict import predict_images, segmenter_uri
+    from datus2_ray.stages.segmenter_start import see_same_backbone
 
-    images = ingest(context, labelled=False)
     refinement = model.commit_of("refine")
-    if refinement is not None and "skipped" not in refinement.facts and kept.refine.enabled:
+    if refinement is not None and ("skipped" in refinement.facts or not kept.refine.enabled):
+        refinement = None
+    if refinement is not None and refinement.facts.get("network") == "linear":
+        see_same_backbone(config, refinement.facts["backbone"])
+    images = ingest(context, labelled=False)
+    if refinement is not None:
         inputs = [images.fingerprint, masks.fingerprint, refinement.fingerprint]
         size = int(refinement.facts["size"])
         refined = predict_images(context, segmenter_uri(model, refinement), size, images.parts, inputs)

@@ -210,15 +210,19 @@ class LabelConfig(StageConfig):
 
 
 class RefineConfig(StageConfig):
-    """Refine: images + initial masks → DeepLabV3 → ``masks/refined/``."""
+    """Refine: images + initial masks → DeepLabV3, or a layer on tokens → ``masks/refined/``."""
 
     enabled: bool = Field(True, description="Whether masks are refined at all.")
-    encoder: str | None = Field(None, description="Encoder; default resnet50 on a GPU, resnet18 on a CPU.")
+    network: Literal["deeplabv3", "linear"] = Field(
+        "deeplabv3",
+        description="What learns: DeepLabV3 from the pixels, or a linear layer on the tokens of the frozen backbone.",
+    )
+    encoder: str | None = Field(None, description="DeepLabV3's encoder; default resnet50 on a GPU, resnet18 on a CPU.")
     encoder_start: str = Field(
         "random", description="Encoder weights: random, a file or s3:// URI, a timm name, or supervised (reported)."
     )
-    output_stride: Literal[8, 16] = Field(16, description="Pixels a cell of the encoder's last feature map.")
-    size: int = Field(224, ge=64, description="Side of the square that DeepLabV3 sees, in pixels.")
+    output_stride: Literal[8, 16] = Field(16, description="Pixels a cell of DeepLabV3's last feature map.")
+    size: int = Field(224, ge=64, description="Side of the square that the network sees, in pixels.")
     batch_size: int = Field(8, ge=2, description="Images an optimiser step, over all workers.")
     steps: int = Field(400, ge=1, description="Optimiser steps.")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's highest learning rate.")
@@ -249,8 +253,13 @@ class RefineConfig(StageConfig):
 
     @model_validator(mode="after")
     def _fits_itself(self) -> RefineConfig:
-        if self.size % self.output_stride:
+        if self.network == "deeplabv3" and self.size % self.output_stride:
             raise ValueError(f"size = {self.size} must be a multiple of output_stride = {self.output_stride}")
+        if self.network == "linear" and (self.encoder or self.encoder_start != "random"):
+            raise ValueError(
+                "encoder and encoder_start are of network = deeplabv3, linear reads the run's backbone: leave them "
+                "out, or set refine.network=deeplabv3"
+            )
         if self.rounds > self.steps:
             raise ValueError(f"rounds = {self.rounds} must not be more than steps = {self.steps}")
         return self

@@ -13,6 +13,8 @@ from PIL import Image
 import datus2_ray
 from datus2_ray import storage
 from datus2_ray.config import RunConfig, load
+from datus2_ray.core.backbone_spec import PACKAGED_WEIGHTS
+from datus2_ray.errors import BackboneError
 
 SETTINGS = (
     "ingest.images_per_part=10",
@@ -106,10 +108,15 @@ def test_a_plain_folder_without_refinement_has_masks_but_no_scores(
 
 
 @pytest.mark.slow
-def test_the_best_preset_reads_no_label(ray_session: None, scenes: Path, tmp_path: Path) -> None:
+def test_the_best_preset_reads_no_label_and_predicts_with_its_own_backbone(
+    ray_session: None, scenes: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "vit.safetensors"
+    shutil.copyfile(PACKAGED_WEIGHTS, weights)
+    shutil.copyfile(PACKAGED_WEIGHTS.with_suffix(".json"), tmp_path / "vit.json")
     bare = tmp_path / "bare"
     shutil.copytree(scenes / "images", bare / "images")
-    flags: dict[str, Any] = {"dataset": "demo", "clusters": 6, "limit": 20}
+    flags: dict[str, Any] = {"dataset": "demo", "clusters": 6, "limit": 20, "backbone": str(weights)}
     outs = []
     for source in (scenes, bare):
         outs.append(tmp_path / f"run-{source.name}")
@@ -124,3 +131,11 @@ def test_the_best_preset_reads_no_label(ray_session: None, scenes: Path, tmp_pat
         assert len(labelled) == 2
         assert sum(len(table) for table in labelled) == 20
         assert all(one.equals(other) for one, other in zip(labelled, unlabelled, strict=True)), name
+
+    # Images that were seen get the masks that they have, as long as the weights are the same.
+    datus2_ray.predict(str(outs[0]), str(scenes / "images"), str(tmp_path / "masks"), limit=2)
+    own = storage.read_table(str(outs[0] / "masks/refined/part-000000.parquet"))["mask"].to_pylist()[:2]
+    assert storage.read_table(str(tmp_path / "masks/masks/refined/part-000000.parquet"))["mask"].to_pylist() == own
+    (tmp_path / "vit.json").write_text('{"mean": [0, 0, 0]}')
+    with pytest.raises(BackboneError, match="not those that the run was refined with"):
+        datus2_ray.predict(str(outs[0]), str(scenes / "images"), str(tmp_path / "more"), limit=2)

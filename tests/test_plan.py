@@ -148,6 +148,8 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
         (("refine.encoder_start=/no/such.pth",), {}, "no weights file /no/such.pth"),
         (("discover.descriptor=cnn", f"discover.cnn=s3://{bucket}/cnn.pth"), {}, "cnn.pth"),
         (("discover.tile=100",), {}, "give discover.tile=96"),
+        (("refine.network=linear", "refine.size=100"), {}, "give refine.size=96"),
+        (("refine.network=linear", "refine.encoder=resnet50"), {}, "leave them out, or set refine.network=deeplabv3"),
     ):
         with pytest.raises(DatusError, match=message):
             see_weights(settings(scenes, tmp_path, *assignments, **flags))

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datus2_ray.core.architecture import Family, infer_vit, load_timm, patch_size
+from datus2_ray.core.architecture import Family, infer_vit, load_timm, patch_shape
 from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, fingerprint, parse_spec
 from datus2_ray.core.pixels import Normalisation
 from datus2_ray.errors import BackboneError
 
-__all__ = ["DEFAULT_BACKBONE", "Backbone", "Tap", "fingerprint", "load_backbone", "patch_side"]
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "Tap", "fingerprint", "load_backbone", "patch_side", "token_length"]
 
 # The position embeddings stay at the file's own grid and are interpolated, once, in the forward pass: any size fits.
 VIT = Family(
@@ -116,6 +116,10 @@ class Backbone:
             # One kernel for all sizes of a batch: which one an image meets does not depend on what came before it.
             self._compiled = [torch.compile(block.forward, dynamic=True) for block in timm_model.blocks]
         self.grid(input_size, input_size)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backbone:
+        """Give itself: it is frozen, so that what holds it may be copied without its weights."""
+        return self
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Count the rows and columns of patches of an image.
@@ -274,7 +278,12 @@ def patch_side(spec: str) -> int:
     BackboneError
         As :func:`load_backbone`.
     """
-    return patch_size(parse_spec(spec), VIT)
+    return patch_shape(parse_spec(spec), VIT)[0]
+
+
+def token_length(spec: str) -> int:
+    """Tell the length of a backbone's patch tokens, as :func:`patch_side` tells the side of its patches."""
+    return patch_shape(parse_spec(spec), VIT)[1]
 
 
 def has_compiler() -> bool:

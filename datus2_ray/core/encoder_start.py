@@ -11,7 +11,7 @@ import torch
 from datus2_ray.core import backbone_spec
 from datus2_ray.core.architecture import Family, load_timm
 from datus2_ray.core.cnn import infer_resnet
-from datus2_ray.core.segmenter import Segmenter
+from datus2_ray.core.segmenter import DeepLabV3Segmenter
 from datus2_ray.core.weights import fit_weights
 from datus2_ray.errors import BackboneError
 
@@ -21,12 +21,12 @@ SUPERVISED = "supervised"
 ENCODER = Family("ResNet", "--set refine.encoder_start=", ("resnet",), infer_resnet)
 
 
-def start_encoder(segmenter: Segmenter, start: str) -> bool:
+def start_encoder(segmenter: DeepLabV3Segmenter, start: str) -> bool:
     """Load the weights that the encoder starts from: all of them or, with an error, none.
 
     Parameters
     ----------
-    segmenter : Segmenter
+    segmenter : DeepLabV3Segmenter
         Changed in place; its mean and standard deviation become those that the weights were trained with.
     start : str
         ``random`` (keeps the encoder as it is), a weights file of a ResNet (torch or safetensors; MoCo-v2 and DINO
@@ -77,7 +77,7 @@ def label(start: str) -> str:
     return start if start in (RANDOM, SUPERVISED) else backbone_spec.parse_spec(start).label
 
 
-def _load_supervised(segmenter: Segmenter) -> None:
+def _load_supervised(segmenter: DeepLabV3Segmenter) -> None:
     spec = segmenter.spec
     try:
         encoder = smp.encoders.get_encoder(spec.encoder, weights="imagenet", output_stride=spec.output_stride)
@@ -92,6 +92,6 @@ def _load_supervised(segmenter: Segmenter) -> None:
     _normalise(segmenter, published["mean"], published["std"])
 
 
-def _normalise(segmenter: Segmenter, mean: Sequence[float], std: Sequence[float]) -> None:
+def _normalise(segmenter: DeepLabV3Segmenter, mean: Sequence[float], std: Sequence[float]) -> None:
     segmenter.mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
     segmenter.std.copy_(torch.tensor(std).view(1, 3, 1, 1))

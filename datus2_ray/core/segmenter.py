@@ -1,14 +1,11 @@
-"""DeepLabV3: how it is built and started, its loss, its masks, and the bytes it is kept in."""
+"""DeepLabV3: how it is built and started, and a segmenter's loss and masks."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import segmentation_models_pytorch as smp
 import torch
 from numpy.typing import NDArray
@@ -47,7 +44,7 @@ class SegmenterSpec:
     size: int
 
 
-class Segmenter(nn.Module):
+class DeepLabV3Segmenter(nn.Module):
     """DeepLabV3 that takes 8-bit images: mean and standard deviation travel with its weights.
 
     Parameters
@@ -105,7 +102,7 @@ class Segmenter(nn.Module):
         return logits
 
 
-def build_segmenter(spec: SegmenterSpec, seed: int) -> Segmenter:
+def build_segmenter(spec: SegmenterSpec, seed: int) -> DeepLabV3Segmenter:
     """Build a segmenter with random weights that depend on the seed alone, and leave torch's own generator as it was.
 
     Parameters
@@ -118,7 +115,7 @@ def build_segmenter(spec: SegmenterSpec, seed: int) -> Segmenter:
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would reseed the GPUs as well.
         torch.default_generator.manual_seed(seed)
-        return Segmenter(spec)
+        return DeepLabV3Segmenter(spec)
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,28 +175,3 @@ def predict_labels(logits: Tensor, height: int, width: int) -> Labels:
     dtype = np.uint8 if classes < NOISE_8 else np.uint16
     labels: NDArray[Any] = label.to(torch.int32).cpu().numpy().astype(dtype)
     return labels
-
-
-def to_bytes(segmenter: Segmenter) -> bytes:
-    """Keep a segmenter as a safetensors file, its architecture in the header."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in segmenter.state_dict().items()}
-    return safetensors.torch.save(state, {"segmenter": json.dumps(asdict(segmenter.spec))})
-
-
-def from_bytes(data: bytes) -> Segmenter:
-    """Build the segmenter that :func:`to_bytes` kept.
-
-    Raises
-    ------
-    BackboneError
-        The bytes are damaged or hold something else.
-    """
-    try:
-        state = safetensors.torch.load(data)
-        length = int.from_bytes(data[:8], "little")
-        spec = SegmenterSpec(**json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["segmenter"]))
-        segmenter = build_segmenter(spec, seed=0)
-        segmenter.load_state_dict(state)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BackboneError("the segmenter's file is damaged or holds something else; refine again") from error
-    return segmenter

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datus2_ray.core.masks import NOISE_8, NOISE_16
-from datus2_ray.core.segmenter import Segmenter, pixel_cross_entropy
+from datus2_ray.core.segmenter import pixel_cross_entropy
+from datus2_ray.core.segmenter_file import Segmenter
 
 #: Exponent of the generalised cross entropy: 0 is the cross entropy, 1 the mean absolute error.
 EXPONENT = 0.7
@@ -153,7 +154,7 @@ class SelfTraining:
 
     Parameters
     ----------
-    student : Segmenter
+    student : Segmenter or TokenSegmenter
         The one that learns, on its device.
     momentum : float
         Of the teacher; 0 for none.

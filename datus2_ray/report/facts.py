@@ -139,17 +139,23 @@ def describe_refinement(refinement: Mapping[str, Any]) -> tuple[str, str]:
     """
     if "skipped" in refinement:
         return f"skipped: {refinement['skipped']}", "the initial masks are the run's result"
+    kept = f"; step {refinement['best_step']:,} is kept" if "best_step" in refinement else ""
+    size = refinement["size"]
+    return (
+        f"{_network(refinement)}, {refinement['steps']:,} steps{kept}",
+        f"trained on the initial masks alone: {refinement['batch_size']} images of {size} × {size} pixels a step; "
+        "kept is the checkpoint with the lowest loss on held-out images, no label takes part",
+    )
+
+
+def _network(refinement: Mapping[str, Any]) -> str:
+    if refinement.get("network") == "linear":
+        return "a linear layer on the tokens of the frozen backbone"
     start = refinement["encoder_start"]
     weights = f"weights from {start}" if start != "random" else "random weights"
     if refinement["supervised"]:
         weights += " (supervised)"
-    kept = f"; step {refinement['best_step']:,} is kept" if "best_step" in refinement else ""
-    size, stride = refinement["size"], refinement["output_stride"]
-    return (
-        f"DeepLabV3, {refinement['encoder']} from {weights}, {refinement['steps']:,} steps{kept}",
-        f"trained on the initial masks alone: {refinement['batch_size']} images of {size} × {size} pixels a step, "
-        f"output stride {stride}; kept is the checkpoint with the lowest loss on held-out images, no label takes part",
-    )
+    return f"DeepLabV3, {refinement['encoder']} from {weights}, output stride {refinement['output_stride']}"
 
 
 def warnings_of(summary: Mapping[str, Any]) -> list[Fact]:

@@ -97,13 +97,16 @@ def predict_images(
 
     # Imported here: the tasks that import this module only decode and encode, and have no need of torch.
     from datus2_ray.stages.predict_worker import SegmentImages
+    from datus2_ray.stages.segmenter_start import backbone_of
+
+    backbone = backbone_of(context.config)
 
     def build(blocks: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
         cluster = Cluster.now()
         device = choose_device(cluster, context.config.device)
         pool = plan_pool(cluster, device, context.config.discover, pools=1, parts=len(parts))
         blocks = map_parts(blocks, ReadChosen(ReadImages(ImagesTable.of(context.folder), size, heartbeat), chosen))
-        blocks = map_parts(blocks, SegmentImages, pool, segmenter, pool.device, heartbeat, mirror)
+        blocks = map_parts(blocks, SegmentImages, pool, segmenter, backbone, pool.device, heartbeat, mirror)
         return map_parts(blocks, encode_masks)
 
     return run_stage(context, "predict", FOLDER, stamp, parts, build)

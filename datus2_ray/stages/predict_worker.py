@@ -7,11 +7,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from datus2_ray import storage
-from datus2_ray.core.segmenter import from_bytes, predict_labels
+from datus2_ray.core.segmenter import predict_labels
 from datus2_ray.resources import prepare_device
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.read import PIXELS, pixels_of, scatter
+from datus2_ray.stages.read_segmenter import read_segmenter
 
 #: Images a forward pass. Fixed: what shares a batch may change the last bit, so that a part is always cut alike.
 BATCH_SIZE = 8
@@ -24,6 +24,8 @@ class SegmentImages:
     ----------
     segmenter : str
         URI of its file; weights are loaded here, never sent.
+    backbone : str
+        Name, file or URI of the backbone, which is loaded where the segmenter reads its tokens.
     device : str
         ``cpu`` or ``cuda``.
     heartbeat : Heartbeat
@@ -32,12 +34,12 @@ class SegmentImages:
         Whether the logits are the mean of those for the image and, mirrored back, for its mirror image.
     """
 
-    def __init__(self, segmenter: str, device: str, heartbeat: Heartbeat, mirror: bool) -> None:
+    def __init__(self, segmenter: str, backbone: str, device: str, heartbeat: Heartbeat, mirror: bool) -> None:
         prepare_device(device)
         self._mirror = mirror
         self._heartbeat = heartbeat
         self._device = device
-        self._segmenter = from_bytes(storage.read_bytes(segmenter)).to(device).eval()
+        self._segmenter = read_segmenter(segmenter, backbone, device).eval()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Replace the pixels by ``labels``: the cluster of every pixel at the image's own size, as raw bytes."""

@@ -1,4 +1,4 @@
-"""Refine: images + initial masks → DeepLabV3, trained by Ray Train; the one with the lowest held-out loss is kept.
+"""Refine: images + initial masks → a segmenter, trained by Ray Train; the one with the lowest held-out loss is kept.
 
 With several rounds, it is that of the last round: each has labels of its own, and so losses of its own.
 """
@@ -14,21 +14,19 @@ from ray.train import ScalingConfig
 
 from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
-from datus2_ray.core import encoder_start
-from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, to_bytes
 from datus2_ray.core.self_training import EXPONENT
 from datus2_ray.errors import DatusError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.resources import Cluster, Device
 from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stage_configs import RefineConfig, choose_arithmetic
+from datus2_ray.stage_configs import choose_arithmetic
 from datus2_ray.stages.begun_device import choose_begun_device
 from datus2_ray.stages.refine_plan import MODEL, Training
+from datus2_ray.stages.segmenter_start import backbone_of, start_identity, write_start
 from datus2_ray.stages.shares import image_ids, split_images
 from datus2_ray.stages.training_run import Job, plan_scaling, run_training
 from datus2_ray.trainings import refine_workers
-from datus2_ray.weights_cache import local_spec
 
 VERSION = 1
 
@@ -58,21 +56,15 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     UsageError
         Settings that do not fit each other or the cluster.
     BackboneError
-        The encoder's weights cannot be had or do not fit.
+        The weights that it starts from, or reads tokens of, cannot be had or do not fit.
     DatusError
         The training failed, stalled or diverged.
     """
     config, folder = context.config.refine, context.folder
-    start_fingerprint = encoder_start.fingerprint(local_spec(config.encoder_start))
 
     def stamp_on(device: Device) -> str:
-        identity = {
-            **config.identity(),
-            "encoder": choose_encoder(config, device),
-            "clusters": clusters,
-            "seed": context.config.seed,
-            "encoder_start": start_fingerprint,
-        }
+        start = start_identity(context.config, device)
+        identity = {**config.identity(), **start, "clusters": clusters, "seed": context.config.seed, "device": device}
         del identity["mirror"]  # decides the prediction alone
         return fingerprint("refine", VERSION, identity, [input_fingerprint])
 
@@ -90,9 +82,10 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
         progress.skip(f"skipped: {reason}")
         return _finish(context, stamp, masks.rows_out, {"skipped": reason})
 
-    training, scaling, spec = plan_training(context, clusters, masks, device)
-    name = f"{stamp[:16]}-{spec.encoder}-{training.workers}"
-    start, supervised = _write_start(folder.path("refine", name), spec, config, context.config.seed)
+    training, scaling = plan_training(context, masks, device)
+    name = f"{stamp[:16]}-{training.workers}"
+    start = folder.path("refine", name, "start.safetensors")
+    network = write_start(start, context.config, clusters, device)
     context.events.write("begin", stage="refine", steps=config.steps, workers=training.workers)
     trained = run_training(
         Job("refine", train, replace(training, start=start), training.steps, scaling, lowest="score"),
@@ -112,11 +105,8 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     columns = {name: pa.array(values, from_pandas=True) for name, values in trained.history.items()}
     storage.write_table(folder.path("refine", HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
     facts = {
-        "encoder": spec.encoder,
-        "encoder_start": encoder_start.label(local_spec(config.encoder_start)),
-        "supervised": supervised,
-        "output_stride": spec.output_stride,
-        "size": spec.size,
+        **network,
+        "size": config.size,
         "clusters": clusters,
         "workers": training.workers,
         "batch_size": training.batch_size * training.workers,
@@ -141,9 +131,7 @@ def train(config: dict[str, Any]) -> Any:
     return refine_worker.train(config)
 
 
-def plan_training(
-    context: RunContext, clusters: int, masks: Commit, device: Device
-) -> tuple[Training, ScalingConfig, SegmenterSpec]:
+def plan_training(context: RunContext, masks: Commit, device: Device) -> tuple[Training, ScalingConfig]:
     """Decide what is trained, on which images, and with how many workers of the cluster.
 
     Raises
@@ -153,12 +141,6 @@ def plan_training(
     """
     config = context.config.refine
     cluster = Cluster.now()
-    spec = SegmenterSpec(
-        encoder=choose_encoder(config, device),
-        output_stride=config.output_stride,
-        classes=clusters,
-        size=config.size,
-    )
     workers = refine_workers(config, masks.rows_out, cluster, device)
     batch_size = config.batch_size // workers
     images = masks.rows_out
@@ -190,22 +172,9 @@ def plan_training(
         rounds=config.rounds,
         confidence=config.confidence,
         dtype=choose_arithmetic(config.dtype, device),
+        backbone=backbone_of(context.config),
     )
-    return training, plan_scaling(workers, device), spec
-
-
-def choose_encoder(config: RefineConfig, device: Device) -> str:
-    """Give the encoder: the one that is set, else as large a ResNet as the device trains in reasonable time."""
-    return config.encoder or ("resnet50" if device == "cuda" else "resnet18")
-
-
-def _write_start(folder: str, spec: SegmenterSpec, config: RefineConfig, seed: int) -> tuple[str, bool]:
-    """Write the segmenter that all workers start from, here, where a fault in its weights is seen at once."""
-    segmenter = build_segmenter(spec, seed)
-    supervised = encoder_start.start_encoder(segmenter, local_spec(config.encoder_start))
-    uri = storage.join(folder, "start.safetensors")
-    storage.write_bytes(uri, to_bytes(segmenter))
-    return uri, supervised
+    return training, plan_scaling(workers, device)
 
 
 def _finish(context: RunContext, stamp: str, images: int, facts: dict[str, object]) -> Commit:

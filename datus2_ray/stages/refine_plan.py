@@ -51,6 +51,8 @@ class Training:
         Least probability of such a label.
     dtype : str
         Arithmetic of the forward passes.
+    backbone : str
+        Name, file or URI of the run's backbone, whose tokens a token segmenter reads.
     """
 
     images: ImagesTable
@@ -73,6 +75,7 @@ class Training:
     rounds: int
     confidence: float
     dtype: Literal["float32", "bfloat16"]
+    backbone: str
 
     def round_of(self, step: int) -> int:
         """Give the round of a step, both counted from 0."""

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import ray.train
 import ray.train.torch
+import safetensors.torch
 import torch
 import torch.distributed
 from torch import Tensor
 
-from datus2_ray import storage
 from datus2_ray.core.augmentation import augment
-from datus2_ray.core.segmenter import Segmenter, from_bytes, to_bytes
+from datus2_ray.core.segmenter_file import Segmenter, to_bytes
 from datus2_ray.core.self_training import SelfTraining, class_weights, count_labels, pixel_loss
 from datus2_ray.stages.parts import configure_ray_data
+from datus2_ray.stages.read_segmenter import read_segmenter
 from datus2_ray.stages.refine_data import Pair, Pairs, stack, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
 from datus2_ray.stages.training_worker import prepare_torch, teller
@@ -55,7 +56,7 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
     device = ray.train.torch.get_device()
     prepare_torch(device, training.threads)
 
-    segmenter = from_bytes(storage.read_bytes(training.start))
+    segmenter = read_segmenter(training.start, training.backbone, str(device), training.dtype)
     model = ray.train.torch.prepare_model(segmenter)
     optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     selves = SelfTraining(segmenter, training.teacher, training.confidence)
@@ -127,7 +128,7 @@ def _resume(selves: SelfTraining, optimiser: torch.optim.Optimizer) -> tuple[int
     if checkpoint is None:
         return 0, {name: [] for name in _HISTORY}
     with checkpoint.as_directory() as folder:
-        kept = from_bytes(Path(folder, MODEL).read_bytes()).state_dict()
+        kept = safetensors.torch.load_file(Path(folder, MODEL))
         state = torch.load(Path(folder, TRAINING), map_location="cpu", weights_only=True)
     selves.load_state_dict(kept, state["segmenters"])
     optimiser.load_state_dict(state["optimiser"])

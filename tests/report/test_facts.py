@@ -84,10 +84,12 @@ TRAINED = {
 
 def test_a_refinement_says_where_its_encoder_started():
     assert describe_refinement({**TRAINED, "best_step": 3600})[0] == (
-        "DeepLabV3, resnet50 from weights from moco_v2.pth, 4,000 steps; step 3,600 is kept"
+        "DeepLabV3, resnet50 from weights from moco_v2.pth, output stride 8, 4,000 steps; step 3,600 is kept"
     )
     assert "(supervised)" in describe_refinement({**TRAINED, "supervised": True})[0]
     assert "random weights" in describe_refinement({**TRAINED, "encoder_start": "random"})[0]
+    linear = {"network": "linear", "size": 224, "batch_size": 8, "steps": 400}
+    assert describe_refinement(linear)[0] == "a linear layer on the tokens of the frozen backbone, 400 steps"
     assert describe_refinement({"skipped": "too few images"})[0] == "skipped: too few images"
 
 

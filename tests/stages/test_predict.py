@@ -15,8 +15,11 @@ from PIL import Image
 
 from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
+from datus2_ray.core.backbone import load_backbone
 from datus2_ray.core.masks import decode_labels
-from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, predict_labels, to_bytes
+from datus2_ray.core.segmenter import SegmenterSpec, build_segmenter, predict_labels
+from datus2_ray.core.segmenter_file import Segmenter, to_bytes
+from datus2_ray.core.token_segmenter import TokenSegmenter, TokenSegmenterSpec
 from datus2_ray.errors import UsageError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.pools import Pool
@@ -27,6 +30,7 @@ from datus2_ray.stages.predict_worker import SegmentImages
 from datus2_ray.stages.read import ReadImages
 
 SPEC = SegmenterSpec(encoder="resnet18", output_stride=16, classes=5, size=64)
+BACKBONE = "untrained:vit_tiny_patch16_224"
 IDS = [f"image-{number:02d}" for number in range(11)]
 PARTS = {part_name(0): 9, part_name(1): 2}
 
@@ -55,9 +59,10 @@ def write_images(context: RunContext, broken: int | None = None) -> Commit:
     return commit
 
 
-def write_segmenter(context: RunContext, spec: SegmenterSpec = SPEC) -> Commit:
-    storage.write_bytes(context.folder.path("refine/model.safetensors"), to_bytes(build_segmenter(spec, seed=0)))
-    commit = Commit("made refine", 11, 11, 0, {}, {"checkpoint": "model.safetensors", "size": spec.size})
+def write_segmenter(context: RunContext, segmenter: Segmenter | None = None) -> Commit:
+    kept = to_bytes(segmenter or build_segmenter(SPEC, seed=0))
+    storage.write_bytes(context.folder.path("refine/model.safetensors"), kept)
+    commit = Commit("made refine", 11, 11, 0, {}, {"checkpoint": "model.safetensors", "size": SPEC.size})
     context.folder.finish("refine", commit)
     return commit
 
@@ -126,14 +131,30 @@ def test_only_images_with_an_initial_mask_get_a_refined_one(context):
     assert predict(context, images, refinement) == commit
 
 
-def segment_here(context: RunContext, spec: SegmenterSpec = SPEC, mirror: bool = False) -> list[dict[str, Any]]:
+def segment_here(context: RunContext, segmenter: Segmenter | None = None, mirror: bool = False) -> list[dict[str, Any]]:
     """Send the first part through the operators, in this process."""
     before = torch.get_num_threads()
-    uri = segmenter_uri(context.folder, write_segmenter(context, spec))
-    read = ReadChosen(ReadImages(ImagesTable(context.folder.path("images")), spec.size, Heartbeat()), None)
-    block = encode_masks(SegmentImages(uri, "cpu", Heartbeat(), mirror)(read(pa.table({"part": [part_name(0)]}))))
+    uri = segmenter_uri(context.folder, write_segmenter(context, segmenter))
+    read = ReadChosen(ReadImages(ImagesTable(context.folder.path("images")), SPEC.size, Heartbeat()), None)
+    actor = SegmentImages(uri, BACKBONE, "cpu", Heartbeat(), mirror)
+    block = encode_masks(actor(read(pa.table({"part": [part_name(0)]}))))
     torch.set_num_threads(before)
     return block.to_pylist()
+
+
+def test_a_layer_on_tokens_predicts_with_the_backbone_of_the_run(context):
+    write_images(context)
+    layer = TokenSegmenter(TokenSegmenterSpec(192, 5, 64), load_backbone(BACKBONE)).eval()
+    torch.nn.init.normal_(layer.layer.weight, generator=torch.Generator().manual_seed(0))
+    rows = segment_here(context, layer)
+    for number, row in zip(range(8), rows, strict=False):
+        image = picture(number)
+        resized = torch.from_numpy(np.array(Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC)))
+        with torch.inference_mode():
+            expected = predict_labels(layer(resized[None].permute(0, 3, 1, 2))[0], *image.shape[:2])
+        found = decode_labels(row["mask"])
+        assert (found == expected).mean() > 0.999  # a batch rounds differently
+        assert len(np.unique(found)) > 1
 
 
 def test_mirrored_prediction_is_the_mean_of_both_views(context):
@@ -166,7 +187,9 @@ def test_a_new_image_that_cannot_be_read_carries_its_fault_to_the_end(context):
 
 def test_more_than_254_clusters_take_16_bits(context):
     write_images(context)
-    labels = decode_labels(segment_here(context, SegmenterSpec("resnet18", 16, 300, 64))[0]["mask"])
+    labels = decode_labels(
+        segment_here(context, build_segmenter(SegmenterSpec("resnet18", 16, 300, 64), seed=0))[0]["mask"]
+    )
     assert labels.dtype == np.uint16
     assert labels.shape == picture(0).shape[:2]
     assert labels.max() < 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import threading
 import time
@@ -26,16 +27,16 @@ from PIL import Image
 from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.masks import encode_labels
-from datus2_ray.core.segmenter import from_bytes
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.images_table import ImagesTable
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, part_name
 from datus2_ray.stages import refine_data, refine_worker
-from datus2_ray.stages.refine import _write_start as write_start
+from datus2_ray.stages.read_segmenter import read_segmenter
 from datus2_ray.stages.refine import plan_training, refine, train
 from datus2_ray.stages.refine_data import Pairs, ReadPairs, shuffled, stream_pairs, training_batches
 from datus2_ray.stages.refine_plan import MODEL, Training
+from datus2_ray.stages.segmenter_start import write_start
 from datus2_ray.stages.shares import split_images
 from datus2_ray.stages.training_run import Job, Trained, explain, run_training
 from datus2_ray.trainings import PAIRS_MEMORY
@@ -50,6 +51,10 @@ SELF_TRAINING = (
     "refine.rounds=2",
     "refine.confidence=0.3",
 )
+
+
+#: A layer on tokens of the untrained backbone, with all that is above.
+LINEAR = (*SELF_TRAINING, "refine.network=linear", "refine.learning_rate=0.02")
 
 
 def make_images(count: int, side: int = 72) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -109,8 +114,9 @@ def made_run(open_run: Callable[..., RunContext], tmp_path: Path) -> Callable[..
 def plan(context: RunContext, workers: int) -> Training:
     masks = context.folder.require("masks/initial")
     config = context.config.model_copy(update={"refine": context.config.refine.model_copy(update={"workers": workers})})
-    training, _, spec = plan_training(RunContext(config, context.folder, context.events), 3, masks, "cpu")
-    start, _ = write_start(context.folder.path("refine", "test"), spec, context.config.refine, seed=0)
+    training, _ = plan_training(RunContext(config, context.folder, context.events), masks, "cpu")
+    start = context.folder.path("refine", "test", "start.safetensors")
+    write_start(start, context.config, 3, "cpu")
     return Training(**{**vars(training), "start": start, "threads": 1})
 
 
@@ -290,7 +296,7 @@ def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callabl
     return keep
 
 
-@pytest.mark.parametrize(("settings", "last_done"), [((), 0), (SELF_TRAINING, 0), (SELF_TRAINING, 1)])
+@pytest.mark.parametrize(("settings", "last_done"), [((), 0), (SELF_TRAINING, 0), (SELF_TRAINING, 1), (LINEAR, 1)])
 def test_training_is_repeatable_and_goes_on_from_a_checkpoint_as_if_never_stopped(
     made_run, kept_checkpoints, monkeypatch, settings, last_done
 ):
@@ -320,7 +326,7 @@ def test_the_held_out_loss_is_that_of_the_checkpoint(made_run, kept_checkpoints)
     training = plan(made_run(24, "refine.steps=2"), 1)
     folder = kept_checkpoints("kept")
     history = train_here(training)
-    segmenter = from_bytes((folder / "epoch-0001" / MODEL).read_bytes()).eval()
+    segmenter = read_segmenter(str(folder / "epoch-0001" / MODEL), training.backbone, "cpu").eval()
     losses = []
     with torch.inference_mode():
         for image, labels in stream_pairs(training.parts, training.read(1)):
@@ -339,6 +345,14 @@ def test_bfloat16_learns_nearly_the_same(made_run, kept_checkpoints):
     whole, half = (history["train_loss"] for history in histories)
     assert whole != half
     assert half == pytest.approx(whole, rel=0.05)
+
+
+def test_a_layer_on_tokens_learns(made_run, kept_checkpoints):
+    kept_checkpoints("kept")
+    settings = (*LINEAR, "refine.rounds=1", "refine.steps=30", "refine.dtype=bfloat16")
+    history = train_here(plan(made_run(24, *settings), 1))
+    losses = [loss for loss in history["held_out_loss"] if not math.isnan(loss)]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 # The step
@@ -436,7 +450,7 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
         with pytest.raises(KeyboardInterrupt):
             refine(disturbed, 3, "f")
     wait_for(lambda: not training_processes())
-    (folder,) = Path(disturbed.folder.path("refine")).glob("*-resnet18-2")
+    (folder,) = Path(disturbed.folder.path("refine")).glob("*-2")
     done_before = {checkpoint.name for checkpoint in folder.glob("epoch-*")}
     assert done_before
 
