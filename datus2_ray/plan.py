@@ -15,6 +15,12 @@ from datus2_ray.sampling import sample_parts
 from datus2_ray.sources import Listing, is_counted, list_source
 from datus2_ray.trainings import PAIRS_MEMORY, pretrain_split, pretrain_workers, refine_workers
 
+#: Bytes for every pair of patches while a graph is made (measured: 11).
+GRAPH_BYTES = 12
+
+#: The least side of patches in use, in pixels.
+SMALL_PATCH = 8
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -91,6 +97,12 @@ def plan_run(config: RunConfig) -> Plan:
         notes.append("with a large backbone memory may run short in discover; lower discover.actors where it does")
     # Where the aspect is kept, photographs of 4 to 3 are expected; a panorama takes more.
     width = config.discover.input_size * 4 // 3 if config.discover.keep_aspect else config.discover.input_size
+    graph = GRAPH_BYTES * (config.discover.input_size * width // SMALL_PATCH**2) ** 2
+    if graph > ACTOR_MEMORY // 2:
+        notes.append(
+            f"an image's graph takes up to {graph / 1e9:.1f} GB more in every actor (patches of {SMALL_PATCH} pixels); "
+            "lower discover.actors, or discover.input_size, where memory runs short"
+        )
     stages = [_ingest(source, tasks)]
     counted = config.clusters is not None or is_counted(source.dataset, source.labelled)
     if config.discover.resolution == "auto" or not counted:

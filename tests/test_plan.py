@@ -82,6 +82,14 @@ def test_a_cluster_that_is_yet_to_start_its_gpus_is_said_to_keep_the_run_waiting
     assert plan_run(settings(scenes, tmp_path)).notes == ()
 
 
+def test_graphs_of_large_images_are_said_to_take_memory(
+    scenes: Path, tmp_path: Path, on: Callable[[Cluster], None]
+) -> None:
+    on(SMALL)
+    (note,) = plan_run(settings(scenes, tmp_path, "discover.input_size=896")).notes
+    assert "graph takes up to 1.9 GB more in every actor" in note
+
+
 @pytest.mark.parametrize(
     ("cluster", "assignments", "flags", "message"),
     [

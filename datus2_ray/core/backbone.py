@@ -282,7 +282,18 @@ def patch_side(spec: str) -> int:
 
 
 def token_length(spec: str) -> int:
-    """Tell the length of a backbone's patch tokens, as :func:`patch_side` tells the side of its patches."""
+    """Tell the length of a backbone's patch tokens, without fetching weights from a hub.
+
+    Parameters
+    ----------
+    spec : str
+        As for :func:`load_backbone`.
+
+    Raises
+    ------
+    BackboneError
+        As :func:`load_backbone`.
+    """
     return patch_shape(parse_spec(spec), VIT)[1]
 
 

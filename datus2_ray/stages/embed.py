@@ -16,7 +16,6 @@ from datus2_ray.core.backbone import Tap, load_backbone
 from datus2_ray.core.neighbour_graph import nearest_neighbours, pair_penalties
 from datus2_ray.core.overlap import one_ahead
 from datus2_ray.core.patch_features import extract_patches
-from datus2_ray.core.tiles import check_tile
 from datus2_ray.resources import prepare_device
 from datus2_ray.stage_configs import DiscoverConfig
 from datus2_ray.stages.heartbeat import Heartbeat
@@ -52,7 +51,6 @@ class EmbedImages:
             dtype=config.arithmetic(device),
             compiled=config.compile,
         )
-        check_tile(self._backbone.patch_size, config.tile)
         self._config = config
         blocks = range(config.block, config.block - config.blocks, -1)
         self._spanning = tuple(Tap(config.feature, block) for block in blocks)
