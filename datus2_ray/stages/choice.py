@@ -23,8 +23,9 @@ from datus2_ray.stages.cluster import Clusters, run_kmeans
 from datus2_ray.stages.label import paint
 from datus2_ray.stages.views import View, read_views
 
-#: Clusterings a view, over which scores are averaged. Their seeds are fixed: runs of several seeds share segments.
-CLUSTERINGS = 3
+#: Clusterings a view, over which scores are averaged: one alone varies by 0.1, more than resolutions differ by. Their
+#: seeds are fixed: runs of several seeds share segments.
+CLUSTERINGS = 10
 
 #: Centroids that are merged to each of several K, four times the most clusters that are looked for.
 FINER = 120

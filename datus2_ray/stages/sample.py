@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+import ray
 import ray.data
 
 from datus2_ray import storage
@@ -32,8 +33,9 @@ from datus2_ray.weights_cache import local_spec
 
 VERSION = 1
 
-#: Resolutions among which one is chosen, from few large segments to many small ones.
-RESOLUTIONS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+#: Resolutions among which one is chosen, from few large segments to many small ones. Below 1 there are so few that
+#: clusterings agree because there is little to disagree on: at 0.5 more than anywhere, with the worst masks.
+RESOLUTIONS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 
 #: Numbers of clusters among which one is chosen. Fewer than four agree too easily to be compared with more.
 COUNTS = tuple(range(4, 31))
@@ -90,11 +92,10 @@ def choose(context: RunContext, images: Commit, clusters: int | None) -> tuple[R
     def facts() -> dict[str, Any]:
         tables = [storage.read_table(context.folder.path("sample", part)) for part in sorted(parts)]
         sample = pa.concat_tables(tables).combine_chunks()
-        scores = [
-            score
-            for resolution in resolutions
-            for score in choice.score(sample, resolutions, resolution, counts, context.config.cluster)
-        ]
+        # A task each: they are most of the stage's time.
+        shared, task = ray.put(sample), ray.remote(choice.score)
+        asked = [task.remote(shared, resolutions, one, counts, context.config.cluster) for one in resolutions]
+        scores = [score for found in ray.get(asked) for score in found]
         if not scores:
             raise DatusError(
                 f"sample: its {len(sample)} images have too few segments for {counts[0]} clusters; give fewer "
