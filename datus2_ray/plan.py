@@ -178,16 +178,37 @@ def see_weights(config: RunConfig) -> None:
             parse_spec(spec)
         elif storage.find_file(uri) is None:
             raise BackboneError(f"there is no weights file {uri}; give one that exists, or the name of a timm model")
-    linear = config.refine.enabled and config.refine.network == "linear"
-    if (config.discover.tile is not None or linear) and "://" not in (config.backbone or ""):
-        from datus2_ray.core.backbone import DEFAULT_BACKBONE, patch_side
-        from datus2_ray.core.tiles import check_tile
-        from datus2_ray.core.token_segmenter import check_size
+    if "://" not in (config.backbone or ""):
+        see_sizes(config)
 
-        side = patch_side(config.backbone or DEFAULT_BACKBONE)
-        check_tile(side, config.discover.tile)
-        if linear:
-            check_size(side, config.refine.size)
+
+def see_sizes(config: RunConfig, backbone: str | None = None) -> None:
+    """See that what windows and images of the refinement have as sides can be cut into the backbone's patches.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The settings.
+    backbone : str, optional
+        What the backbone, an URI, was fetched to; default the backbone itself.
+
+    Raises
+    ------
+    BackboneError
+        They cannot.
+    """
+    linear = config.refine.enabled and config.refine.network == "linear"
+    if config.discover.tile is None and not linear:
+        return
+    # Imported here: torch takes seconds.
+    from datus2_ray.core.backbone import DEFAULT_BACKBONE, patch_side
+    from datus2_ray.core.tiles import check_tile
+    from datus2_ray.core.token_segmenter import check_size
+
+    side = patch_side(backbone or config.backbone or DEFAULT_BACKBONE)
+    check_tile(side, config.discover.tile)
+    if linear:
+        check_size(side, config.refine.size)
 
 
 def _placed(config: RunConfig, command: str) -> tuple[Cluster, Device]:

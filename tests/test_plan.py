@@ -16,7 +16,7 @@ import datus2_ray
 from datus2_ray import plan, storage
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError
-from datus2_ray.plan import StagePlan, plan_pretraining, plan_run, see_weights
+from datus2_ray.plan import StagePlan, plan_pretraining, plan_run, see_sizes, see_weights
 from datus2_ray.resources import ACTOR_MEMORY, Cluster, Node
 from datus2_ray.sources import list_source
 
@@ -161,6 +161,17 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
     ):
         with pytest.raises(DatusError, match=message):
             see_weights(settings(scenes, tmp_path, *assignments, **flags))
+
+
+def test_the_sides_for_fetched_weights_are_seen_to_once_they_are_there(
+    bucket: str, scenes: Path, tmp_path: Path
+) -> None:
+    uri = f"s3://{bucket}/vit.safetensors"
+    storage.write_bytes(uri, b"never read")
+    linear = settings(scenes, tmp_path, "refine.network=linear", "refine.size=100", backbone=uri)
+    see_weights(linear)
+    with pytest.raises(DatusError, match=r"give refine\.size=96"):
+        see_sizes(linear, "untrained:vit_tiny_patch16_224")
 
 
 def test_a_missing_compiler_is_seen_before_ray_starts_but_not_for_a_cluster(
