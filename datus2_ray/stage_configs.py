@@ -185,6 +185,9 @@ class ClusterConfig(StageConfig):
     overclustering: int = Field(
         1, ge=1, description="Centroids a cluster: k-means finds so many times K, average linkage merges them to K."
     )
+    apart: float = Field(
+        0.0, ge=0, le=10, description="How much sharing images keeps centroids from being merged; distances count 1."
+    )
     start: Literal["k-means++", "k-means||", "random"] = Field("k-means++", description="How the first centroids come.")
     restarts: int = Field(10, ge=1, description="Starts of which the one with the lowest inertia is kept.")
     max_iterations: int = Field(300, ge=1, description="Most Lloyd iterations a restart.")

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.spatial.distance import pdist
 
 from datus2_ray.core.assignment import Metric
 from datus2_ray.core.descriptors import l2_normalise
 
 
-def merge_centroids(centroids: np.ndarray, clusters: int, metric: Metric) -> np.ndarray:
+def merge_centroids(
+    centroids: np.ndarray,
+    clusters: int,
+    metric: Metric,
+    lift: NDArray[np.float64] | None = None,
+    apart: float = 0.0,
+) -> np.ndarray:
     """Join centroids by average linkage.
 
     k-means makes clusters of like extent. A class that is seen everywhere is cut in pieces by it, and rare ones share
@@ -24,6 +32,12 @@ def merge_centroids(centroids: np.ndarray, clusters: int, metric: Metric) -> np.
         K, at most M.
     metric : str
         ``euclidean``, or ``spherical``, for which directions alone count.
+    lift : ndarray, optional
+        Of :func:`~datus2_ray.core.cooccurrence.log_lift`, shape (M, M).
+    apart : float
+        What a pair's distance gains for sharing images: distances and lifts are brought to mean 0 and variance 1 over
+        all pairs, and the lifts count so many times. Two clusters that are often seen in one image are two things; two
+        that never are may be one thing in two lights.
 
     Returns
     -------
@@ -36,8 +50,13 @@ def merge_centroids(centroids: np.ndarray, clusters: int, metric: Metric) -> np.
     """
     if clusters == len(centroids):
         return np.arange(clusters, dtype=np.int32)
-    points = l2_normalise(centroids) if metric == "spherical" else centroids
-    tree = linkage(np.asarray(points, dtype=np.float64), "average")
+    points = np.asarray(l2_normalise(centroids) if metric == "spherical" else centroids, dtype=np.float64)
+    distances = pdist(points)
+    if lift is not None and apart:
+        pairs = np.triu_indices(len(points), 1)
+        distances = _standardised(distances) + apart * _standardised(lift[pairs])
+        distances -= distances.min()  # the tree's heights must not fall below 0
+    tree = linkage(distances, "average")
     # Not fcluster: where distances are equal, it may give fewer clusters than it was asked for.
     found = cut_tree(tree, clusters)[:, 0]
     _, first = np.unique(found, return_index=True)
@@ -45,3 +64,9 @@ def merge_centroids(centroids: np.ndarray, clusters: int, metric: Metric) -> np.
     order[np.argsort(first)] = np.arange(clusters)
     merged: np.ndarray = order[found]
     return merged
+
+
+def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    deviation = values.std()
+    centred: NDArray[np.float64] = values - values.mean()
+    return centred / deviation if deviation > 0 else centred

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import pairwise_distances, silhouette_score
 
+from datus2_ray.core.cooccurrence import count_together, log_lift
 from datus2_ray.core.merging import merge_centroids
 from datus2_ray.core.pca import PCA, fit_pca
 from datus2_ray.core.shards import LocalShards
@@ -97,8 +98,12 @@ def score(
     for seed in range(CLUSTERINGS):
         found = [_fit(view, finer, config, seed) for view in views]
         nearest = [[one.assign(rows)[0] for rows in view.descriptors] for view, one in zip(views, found, strict=True)]
+        lifts = [log_lift(count_together(near, finer), len(near)) for near in nearest]
         for number, count in enumerate(counts):
-            members = [merge_centroids(one.centroids, count, config.metric) for one in found]
+            members = [
+                merge_centroids(one.centroids, count, config.metric, lift, config.apart)
+                for one, lift in zip(found, lifts, strict=True)
+            ]
             labels = [[merged[rows] for rows in near] for merged, near in zip(members, nearest, strict=True)]
             here, there = (_paint(view, one, count) for view, one in zip(views, labels, strict=True))
             agreements[seed, number] = agreement(here, there, count)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from datus2_ray import metrics, schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.assignment import assign
+from datus2_ray.core.cooccurrence import log_lift
 from datus2_ray.core.kmeans import KMeansResult, Metric, kmeans
 from datus2_ray.core.merging import merge_centroids
 from datus2_ray.core.pca import PCA, fit_pca
@@ -21,6 +22,7 @@ from datus2_ray.progress import Progress
 from datus2_ray.resources import Cluster
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
 from datus2_ray.stage_configs import ClusterConfig
+from datus2_ray.stages.cooccur import count_images_together
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
 
@@ -100,7 +102,11 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
         # Fewer segments than the finer clusters asked for are not a fault, as fewer than K are.
         finer = max(clusters, min(config.overclustering * clusters, progress.total))
         result, pca = fit(table, counts, finer, context, progress.tell_pass)
-        members = merge_centroids(result.centroids, clusters, config.metric)
+        lift = None
+        if config.apart and finer > clusters:
+            unmerged = Clusters(result.centroids, np.arange(finer, dtype=np.int32), config.metric, pca)
+            lift = log_lift(*count_images_together(folder, sorted(segments.parts), unmerged.assign, finer))
+        members = merge_centroids(result.centroids, clusters, config.metric, lift, config.apart)
         write_clusters(context.folder.path("clusters"), result, members, pca)
         metrics.count_segments("cluster", progress.total)
         return {

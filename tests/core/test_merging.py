@@ -41,3 +41,16 @@ def test_there_are_as_many_clusters_as_asked_for_in_the_order_of_their_first(
 def test_one_centroid_a_cluster_is_left_as_it_is() -> None:
     centroids = np.random.default_rng(1).normal(size=(5, 2))
     assert merge_centroids(centroids, 5, "spherical").tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_shares_images_is_kept_apart() -> None:
+    # Four points in a row: 0 and 1 lie nearest to each other, but are always seen together; 2 and 3 never are.
+    centroids = np.array([[0.0], [1.0], [2.1], [3.3]])
+    assert merge_centroids(centroids, 2, "euclidean").tolist() == [0, 0, 1, 1]
+    lift = np.full((4, 4), -1.0)
+    lift[0, 1] = lift[1, 0] = 5.0
+    assert merge_centroids(centroids, 2, "euclidean", lift, apart=0.0).tolist() == [0, 0, 1, 1]
+    kept = merge_centroids(centroids, 2, "euclidean", lift, apart=3.0)
+    assert kept[0] != kept[1]
+    # Where all pairs are alike, lifts change nothing.
+    assert merge_centroids(centroids, 2, "euclidean", np.ones((4, 4)), apart=3.0).tolist() == [0, 0, 1, 1]

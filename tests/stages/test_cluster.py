@@ -13,8 +13,10 @@ from sklearn.datasets import load_digits
 from datus2_ray import storage
 from datus2_ray.columns import list_column
 from datus2_ray.context import RunContext
+from datus2_ray.core.cooccurrence import count_together, log_lift
 from datus2_ray.core.kmeans import kmeans, shard_labels
 from datus2_ray.core.masks import decode_labels
+from datus2_ray.core.merging import merge_centroids
 from datus2_ray.core.pca import fit_pca
 from datus2_ray.core.shards import LocalShards
 from datus2_ray.errors import DatusError, UsageError
@@ -110,6 +112,25 @@ def test_centroids_beyond_the_clusters_are_merged(
     # With fewer vectors than such centroids, each is its own.
     few = replace(write_segments(context.folder.path("segments"), DIGITS[:30]), fingerprint="few")
     assert cluster(context, few, 10).facts["centroids"] == 30
+
+
+def test_what_shares_images_is_merged_later(
+    digits: tuple[RunContext, Commit], open_run: Callable[..., RunContext]
+) -> None:
+    _, commit = digits
+    members = []
+    for apart in (0.0, 2.0):
+        settings = ("cluster.overclustering=4", "cluster.restarts=1", f"cluster.apart={apart}")
+        context = open_run(Path("unused"), *settings, seed=4)
+        cluster(context, commit, 10)
+        found = read_clusters(context.folder)
+        nearest = ((DIGITS[:, None].astype(np.float64) - found.centroids) ** 2).sum(axis=2).argmin(axis=1)
+        # The vectors lie seven an image.
+        images = [nearest[start : start + 7] for start in range(0, len(nearest), 7)]
+        lift = log_lift(count_together(images, 40), len(images))
+        np.testing.assert_array_equal(found.members, merge_centroids(found.centroids, 10, "euclidean", lift, apart))
+        members.append(found.members)
+    assert not np.array_equal(*members)
 
 
 def test_a_share_of_the_vectors_is_the_same_share_for_any_shards(digits: tuple[RunContext, Commit]) -> None:
