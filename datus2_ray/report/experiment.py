@@ -127,7 +127,7 @@ def plot(experiment: str, found: Sequence[Row]) -> str:
     if not sweep:
         axes.invert_yaxis()
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside upper right", ncols=len(SETS))
     text = io.StringIO()
     # Without a date, the same results give the same file.
     figure.savefig(text, format="svg", metadata={"Date": None})
