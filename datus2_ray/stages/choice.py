@@ -98,7 +98,7 @@ def score(
     for seed in range(CLUSTERINGS):
         found = [_fit(view, finer, config, seed) for view in views]
         nearest = [[one.assign(rows)[0] for rows in view.descriptors] for view, one in zip(views, found, strict=True)]
-        lifts = [log_lift(count_together(near, finer), len(near)) for near in nearest]
+        lifts = [log_lift(count_together(near, finer), len(near)) if config.apart else None for near in nearest]
         for number, count in enumerate(counts):
             members = [
                 merge_centroids(one.centroids, count, config.metric, lift, config.apart)

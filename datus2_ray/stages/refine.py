@@ -23,7 +23,7 @@ from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stage_configs import choose_arithmetic
 from datus2_ray.stages.begun_device import choose_begun_device
 from datus2_ray.stages.refine_plan import MODEL, Training
-from datus2_ray.stages.segmenter_start import backbone_of, start_identity, write_start
+from datus2_ray.stages.segmenter_start import backbone_of, start_fingerprint, start_identity, write_start
 from datus2_ray.stages.shares import image_ids, split_images
 from datus2_ray.stages.training_run import Job, plan_scaling, run_training
 from datus2_ray.trainings import refine_workers
@@ -61,9 +61,10 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
         The training failed, stalled or diverged.
     """
     config, folder = context.config.refine, context.folder
+    weights = start_fingerprint(context.config)
 
     def stamp_on(device: Device) -> str:
-        start = start_identity(context.config, device)
+        start = start_identity(context.config, device, weights)
         identity = {**config.identity(), **start, "clusters": clusters, "seed": context.config.seed, "device": device}
         del identity["mirror"]  # decides the prediction alone
         return fingerprint("refine", VERSION, identity, [input_fingerprint])

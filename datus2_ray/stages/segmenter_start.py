@@ -18,10 +18,8 @@ from datus2_ray.stage_configs import RefineConfig
 from datus2_ray.weights_cache import local_spec
 
 
-def start_identity(config: RunConfig, device: Device) -> dict[str, str | None]:
-    """Name what a segmenter starts from, for the fingerprint: weights count by content, not by place.
-
-    Settings that its network does not read are None, whatever they are.
+def start_fingerprint(config: RunConfig) -> str:
+    """Name the weights that a segmenter starts from or reads tokens of: by content, not by place; reads all of a file.
 
     Raises
     ------
@@ -29,10 +27,18 @@ def start_identity(config: RunConfig, device: Device) -> dict[str, str | None]:
         The weights cannot be had.
     """
     if config.refine.network == "linear":
-        read = backbone_fingerprint(local_spec(backbone_of(config)))
-        return {"encoder": None, "encoder_start": None, "output_stride": None, "backbone": read}
-    start = encoder_start.fingerprint(local_spec(config.refine.encoder_start))
-    return {"encoder": choose_encoder(config.refine, device), "encoder_start": start}
+        return backbone_fingerprint(local_spec(backbone_of(config)))
+    return encoder_start.fingerprint(local_spec(config.refine.encoder_start))
+
+
+def start_identity(config: RunConfig, device: Device, weights: str) -> dict[str, str | None]:
+    """Name what a segmenter starts from on a device, given what :func:`start_fingerprint` says of its weights.
+
+    Settings that its network does not read are None, whatever they are.
+    """
+    if config.refine.network == "linear":
+        return {"encoder": None, "encoder_start": None, "output_stride": None, "backbone": weights}
+    return {"encoder": choose_encoder(config.refine, device), "encoder_start": weights}
 
 
 def write_start(uri: str, config: RunConfig, clusters: int, device: Device) -> dict[str, Any]:

@@ -14,31 +14,36 @@ from datus2_ray.core.segmenter import SegmenterSpec
 from datus2_ray.core.segmenter_file import to_bytes
 from datus2_ray.core.token_segmenter import TokenSegmenterSpec
 from datus2_ray.errors import BackboneError
+from datus2_ray.resources import Device
 from datus2_ray.stages.read_segmenter import read_segmenter
-from datus2_ray.stages.segmenter_start import see_same_backbone, start_identity, write_start
+from datus2_ray.stages.segmenter_start import see_same_backbone, start_fingerprint, start_identity, write_start
 
 
 def config(tmp_path: Path, *assignments: str, **flags: str) -> RunConfig:
     return load({"source": str(tmp_path), "out": f"{tmp_path}/out", **flags}, assignments=assignments)
 
 
+def identity(chosen: RunConfig, device: Device) -> dict[str, str | None]:
+    return start_identity(chosen, device, start_fingerprint(chosen))
+
+
 def test_only_what_the_network_starts_from_counts(tmp_path: Path) -> None:
     copyfile(PACKAGED_WEIGHTS, tmp_path / "same.safetensors")
     copyfile(PACKAGED_WEIGHTS.with_suffix(".json"), tmp_path / "same.json")
-    linear = start_identity(config(tmp_path, "refine.network=linear"), "cpu")
+    linear = identity(config(tmp_path, "refine.network=linear"), "cpu")
     for same in (
         config(tmp_path, "refine.network=linear", backbone=f"{tmp_path}/same.safetensors"),
         config(tmp_path, "refine.network=linear", "refine.output_stride=8"),
     ):
-        assert {**same.refine.identity(), **start_identity(same, "cpu")} == {
+        assert {**same.refine.identity(), **identity(same, "cpu")} == {
             **config(tmp_path, "refine.network=linear").refine.identity(),
             **linear,
         }
     other = config(tmp_path, "refine.network=linear", backbone="untrained:vit_tiny_patch16_224")
-    assert start_identity(other, "cpu") != linear
-    plain = start_identity(config(tmp_path), "cpu")
-    assert plain == start_identity(config(tmp_path, backbone="untrained:vit_tiny_patch16_224"), "cpu")
-    assert plain != start_identity(config(tmp_path), "cuda")  # another encoder
+    assert identity(other, "cpu") != linear
+    plain = identity(config(tmp_path), "cpu")
+    assert plain == identity(config(tmp_path, backbone="untrained:vit_tiny_patch16_224"), "cpu")
+    assert plain != identity(config(tmp_path), "cuda")  # another encoder
 
 
 @pytest.mark.parametrize(
