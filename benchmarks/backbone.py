@@ -4,9 +4,10 @@
 
 DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind of vector a patch of 8 x 8 pixels of
 the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained ViT;
-those of the packaged one, and of any other that is named; and the mean of each one's tokens over all its blocks.
-Hand-made vectors are scaled to unit deviation; they and means of blocks are clustered by Euclidean k-means, tokens by
-spherical k-means, all on the same 100,000 patches at most. A pixel takes the cluster
+those of the packaged one, and of any other that is named; and the mean of each one's tokens over all its blocks. `texture, x, y`
+is what `pretrain.patch_objective: texture` teaches. Hand-made vectors are scaled to unit deviation; they and means of
+blocks are clustered by Euclidean k-means, tokens and that one by spherical k-means, all on the same 100,000 patches at
+most. A pixel takes the cluster
 of the patch that covers it. One to one: K = classes, Hungarian matching. Many to one: K = 27, every cluster its most
 frequent class. Mean and deviation over seeds.
 """
@@ -31,6 +32,7 @@ from datus2_ray.core.images import decode, resize
 from datus2_ray.core.kmeans import LocalShards, Metric, assign, kmeans
 from datus2_ray.core.pretrain_model import build_start
 from datus2_ray.core.scoring import score
+from datus2_ray.core.texture_target import TextureTarget
 from datus2_ray.stage_configs import PretrainConfig
 from datus2_ray.stages.pretrain import recipe_of
 
@@ -38,10 +40,12 @@ SIZE = 224
 GRID = SIZE // 8
 MANY = 27
 FITTED = 100_000
+DIM = 64
 
 SETS = {"SUIM, 8 classes": ("suim", "suim", "train_val"), "SUIM, 6 classes": ("suim6", "suim", "train_val"),
         "CamVid, 11 classes": ("camvid", "camvid", "val")}  # fmt: skip
 
+TEXTURE = "texture, x, y"
 UNTRAINED = "the same, untrained"
 MEAN = ", mean of all blocks"
 
@@ -99,6 +103,14 @@ def token_vectors(backbone: Backbone, images: list[Path]) -> dict[str, Vectors]:
         last.append(found[taps[-1]].half().cpu())
         mean.append((sum(found.values()) / len(taps)).half().cpu())  # type: ignore[union-attr]
     return {name: torch.cat(part).flatten(0, 1).float().numpy() for name, part in (("", last), (MEAN, mean))}
+
+
+def texture_vectors(images: list[Path]) -> Vectors:
+    """Give what patches are taught by their texture, scaled by all these images."""
+    target = TextureTarget(DIM, 8)
+    for _ in range(2):  # the first pass finds the scale
+        found = [target(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255) for pixels in batches(images, SIZE)]
+    return torch.cat(found).flatten(0, 1).numpy()
 
 
 def hand_vectors(images: list[Path], kind: str) -> Vectors:
@@ -161,7 +173,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = arguments.device
     named = arguments.backbone if arguments.only else [UNTRAINED, DEFAULT_BACKBONE, *arguments.backbone]
-    hand = [] if arguments.only else ["RGB", "RGB, x, y", "RGB, gradient, x, y"]
+    hand = [] if arguments.only else ["RGB", "RGB, x, y", "RGB, gradient, x, y", TEXTURE]
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
     # Both countings of SUIM's classes share their images, so vectors are made once a folder.
     for folder, split in dict.fromkeys((folder, split) for _, folder, split in SETS.values()):
@@ -169,9 +181,13 @@ def main() -> None:
         images, masks = read_images(arguments.data, next(iter(sets.values())), folder, split, arguments.limit)
         counts = {title: pixel_counts(dataset, images, masks, GRID) for title, dataset in sets.items()}
         for name in [*hand, *named]:
-            kinds = {"": hand_vectors(images, name)} if name in hand else token_vectors(load(name, device), images)
+            if name == TEXTURE:
+                kinds = {"": texture_vectors(images)}
+            else:
+                kinds = {"": hand_vectors(images, name)} if name in hand else token_vectors(load(name, device), images)
             for kind, vectors in kinds.items():
-                metric: Metric = "euclidean" if name in hand or kind == MEAN else "spherical"
+                hand_made = name in hand and name != TEXTURE
+                metric: Metric = "euclidean" if hand_made or kind == MEAN else "spherical"
                 for title in sets:
                     values = measure(vectors, counts[title], metric, arguments.seeds)
                     results.setdefault(title, {})[name + kind] = values

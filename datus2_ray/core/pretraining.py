@@ -3,7 +3,8 @@
 A student sees all views of an image; a teacher, its running average, the two large ones. The student's CLS token tells
 the teacher's prototypes of the other view (DINO, Caron et al., arXiv 2104.14294); its patches tell those of the
 teacher's patches: hidden ones of the same view (iBOT, Zhou et al., arXiv 2111.07832), or, without hiding any, those of
-the same place in the other view (as in DenseCL, Wang et al., arXiv 2011.09157, but with prototypes for negatives).
+the same place in the other view (as in DenseCL, Wang et al., arXiv 2011.09157, but with prototypes for negatives), or,
+without the teacher, their own colour and texture, of hidden patches too (as in MaskFeat, Wei et al., arXiv 2112.09133).
 Heads and the masked transformer are lightly's.
 """
 
@@ -15,20 +16,23 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from lightly.models.modules.heads import DINOProjectionHead
-from lightly.models.modules.masked_vision_transformer_timm import MaskedVisionTransformerTIMM
 from lightly.models.utils import get_weight_decay_parameters, update_momentum
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from datus2_ray.core.patch_alignment import align_patches, draw_masks
+from datus2_ray.core.patch_alignment import align_patches, draw_masks, draw_shown
+from datus2_ray.core.pretrain_encoder import Encoder, Whole, attend_by_plain_products
 from datus2_ray.core.pretrain_health import feature_deviation, prototype_information
 from datus2_ray.core.pretrain_model import Start
 from datus2_ray.core.pretrain_recipe import Recipe
 from datus2_ray.core.prototype_loss import balanced_assignments, cls_cross_entropy, patch_cross_entropy
+from datus2_ray.core.texture_target import TextureTarget, cosine_distance
 from datus2_ray.core.views import Views, draw_boxes, draw_views, render_views
 
 GLOBALS = 2
+
+#: Weights of the losses of CLS and of patches, where these are not both cross entropies of prototypes.
+TEXTURE_WEIGHTS = (0.1, 4.0)
 
 #: Largest norm of the gradient.
 GRADIENT_NORM = 3.0
@@ -41,7 +45,7 @@ class StepResult:
     Parameters
     ----------
     loss, cls_loss, patch_loss : Tensor
-        Mean over this worker's images; the first is the sum of the others.
+        Mean over this worker's images; the first is the sum of the others, weighted for the objective ``texture``.
     deviation, information : Tensor
         :func:`~datus2_ray.core.pretrain_health.feature_deviation` of the teacher's patches, and
         :func:`~datus2_ray.core.pretrain_health.prototype_information` of its CLS tokens.
@@ -52,55 +56,6 @@ class StepResult:
     patch_loss: Tensor
     deviation: Tensor
     information: Tensor
-
-
-class Encoder(nn.Module):
-    """A ViT with two heads: prototypes of the CLS token and of the patches."""
-
-    def __init__(self, vit: VisionTransformer, recipe: Recipe) -> None:
-        super().__init__()
-        self.vit = MaskedVisionTransformerTIMM(vit, weight_initialization="skip", pos_embed_initialization="skip")
-        sizes = (vit.embed_dim, recipe.hidden_dim, recipe.bottleneck_dim, recipe.prototypes)
-        self.cls_head = DINOProjectionHead(*sizes)
-        self.patch_head = DINOProjectionHead(*sizes) if recipe.patch_objective != "none" else None
-        self.vit.mask_token.requires_grad_(recipe.patch_objective == "masked")
-        self.prefix = vit.num_prefix_tokens
-
-    def forward(
-        self, views: Sequence[Tensor], masks: Tensor | None, wanted: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Encode groups of views of one size each.
-
-        Parameters
-        ----------
-        views : sequence of Tensor
-            Normalised pixels, shape [V, 3, size, size].
-        masks : Tensor, optional
-            bool, shape [V, g, g], of the first group: patches to hide.
-        wanted : sequence of Tensor
-            For as many of the groups: bool [V, g, g], the patches whose prototypes are wanted.
-
-        Returns
-        -------
-        cls : Tensor
-            Logits of all views, shape [sum of V, prototypes].
-        patches : list of Tensor
-            Logits of the wanted patches of each group.
-        """
-        tokens = [self.encode(group, masks if number == 0 else None) for number, group in enumerate(views)]
-        cls = self.cls_head(torch.cat([group[:, 0] for group in tokens]))
-        patches = [
-            cast(Any, self.patch_head)(group[:, self.prefix :][chosen.flatten(1)])
-            for group, chosen in zip(tokens, wanted, strict=False)
-        ]
-        return cls, patches
-
-    def encode(self, pixels: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Give all tokens after the final norm, shape [V, prefix + g², dim]."""
-        if masks is not None:
-            masks = nn.functional.pad(masks.flatten(1), (self.prefix, 0))
-        tokens: Tensor = self.vit.encode(pixels, mask=masks)
-        return tokens
 
 
 class Pretraining:
@@ -136,7 +91,7 @@ class Pretraining:
             torch.default_generator.manual_seed(recipe.seed)  # the same heads, whatever the ViT took
             self.student, self.teacher = (Encoder(start.vit, recipe).to(device) for start in starts)
         if device.type == "cpu" and bfloat16:
-            _attend_by_plain_products(self.student, self.teacher)
+            attend_by_plain_products(self.student, self.teacher)
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(requires_grad=False)
         self._student = self.student if parallel is None else parallel(self.student)
@@ -149,6 +104,9 @@ class Pretraining:
         self._mean, self._std = (
             torch.tensor(values, device=device).view(3, 1, 1) for values in (starts[0].mean, starts[0].std)
         )
+        self._texture = None
+        if recipe.patch_objective == "texture":
+            self._texture = TextureTarget(self.student.vit.vit.embed_dim, self.patch_size).to(device)
         self.steps_done = 0
 
     def step(self, images: Tensor, rank: int = 0, workers: int = 1) -> StepResult:
@@ -174,6 +132,7 @@ class Pretraining:
         shown = images.float().div_(255)
         pixels = [(render_views(shown, view, spec.size) - self._mean) / self._std
                   for view, spec in zip(views, recipe.view_specs(), strict=True)]  # fmt: skip
+        whole = self._draw_whole(shown, rng, mine, local * workers)
         groups = [torch.cat(pixels[:GLOBALS]), *([torch.cat(pixels[GLOBALS:])] if recipe.local_views else [])]
         temperature = recipe.temperature
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
@@ -182,14 +141,17 @@ class Pretraining:
                 targets = balanced_assignments(self.teacher.cls_head(tokens[:, 0]).float(), temperature)
                 teacher_logits, wanted = self._teacher_patches(tokens[:, self.teacher.prefix :], views, masks)
                 patch_targets = [balanced_assignments(logits, temperature) for logits in teacher_logits]
-            logits, patch_logits = self._student(groups, masks, wanted)
+            logits, patch_logits, told = self._student(groups, masks, wanted, whole)
         cls_loss = cls_cross_entropy(torch.split(targets, local), torch.split(logits.float(), local))
         patch_losses = [
-            patch_cross_entropy(target, told.float(), chosen)
-            for target, told, chosen in zip(patch_targets, patch_logits, wanted, strict=True)
+            patch_cross_entropy(target, one.float(), chosen)
+            for target, one, chosen in zip(patch_targets, patch_logits, wanted, strict=True)
         ]
+        if whole is not None:
+            patch_losses = [cosine_distance(told, whole.targets)]
         patch_loss = torch.stack(patch_losses).mean() if patch_losses else torch.zeros((), device=self.device)
-        loss = cls_loss + patch_loss
+        weights = (1.0, 1.0) if whole is None else TEXTURE_WEIGHTS
+        loss = weights[0] * cls_loss + weights[1] * patch_loss
         self._descend(loss)
         deviation = feature_deviation(tokens[:, self.teacher.prefix :].flatten(0, 1))
         return StepResult(
@@ -220,6 +182,7 @@ class Pretraining:
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            "texture": None if self._texture is None else self._texture.state_dict(),
             "steps_done": self.steps_done,
         }
 
@@ -228,14 +191,28 @@ class Pretraining:
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self._optimiser.load_state_dict(state["optimiser"])
+        if self._texture is not None:
+            self._texture.load_state_dict(state["texture"])
         self.steps_done = state["steps_done"]
+
+    def _draw_whole(self, images: Tensor, rng: np.random.Generator, mine: slice, batch: int) -> Whole | None:
+        """Mirror every second image, and choose the patches to show; None where the objective asks for none."""
+        if self._texture is None:
+            return None
+        mirrored = torch.from_numpy(rng.random(batch) < 0.5)[mine].to(self.device)
+        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        shown, hidden = draw_shown(batch, images.shape[-1] // self.patch_size, rng)
+        shown, hidden = shown[mine].to(self.device), hidden[mine].to(self.device)
+        every = self._texture(images)
+        targets = torch.gather(every, 1, shown[..., None].expand(-1, -1, every.shape[-1]))
+        return Whole((images - self._mean) / self._std, shown, hidden, targets)
 
     def _teacher_patches(
         self, tokens: Tensor, views: Sequence[Views], masks: Tensor | None
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Give the teacher's outputs for patches of each group of views, and say for which patches."""
         head: Any = self.teacher.patch_head
-        if self.recipe.patch_objective == "none":
+        if head is None:
             return [], []
         if masks is not None:
             return [head(tokens[masks.flatten(1)]).float()], [masks]
@@ -266,14 +243,3 @@ class Pretraining:
         self._optimiser.step()
         update_momentum(self.student, self.teacher, recipe.momentum_at(step))
         self.steps_done += 1
-
-
-def _attend_by_plain_products(*encoders: Encoder) -> None:
-    """Leave torch's fused attention alone: in bfloat16 on a CPU its backward pass takes longer than all other products.
-
-    With views of 81 patches a step took 0.61 s with it and 0.39 s without, on two cores that multiply bfloat16.
-    """
-    for encoder in encoders:
-        blocks: Any = encoder.vit.vit.blocks
-        for block in blocks:
-            block.attn.fused_attn = False

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.core.patch_alignment import align_patches, draw_masks
+from datus2_ray.core.patch_alignment import HIDDEN_OF_SHOWN, SHOWN, align_patches, draw_masks, draw_shown
 from datus2_ray.core.views import Views, ViewSpec, draw_views, render_views
 
 SPEC = ViewSpec(size=64, area=(0.2, 0.9), colour=0, blur=0)
@@ -65,3 +65,21 @@ def test_masks_hide_one_rectangle_of_every_second_view(batch, grid, seed):
         rows, columns = mask.any(1), mask.any(0)
         assert mask.sum() == rows.sum() * columns.sum()
         assert not mask.all()
+
+
+@given(st.integers(1, 12), st.integers(3, 29), st.integers(0, 2**32))
+def test_shown_patches_are_as_many_in_every_image_and_a_share_of_them_is_hidden(batch, grid, seed):
+    shown, hidden = draw_shown(batch, grid, np.random.default_rng(seed))
+    assert shown.shape == hidden.shape == (batch, round(SHOWN * grid**2))
+    for places in shown.tolist():
+        assert len(set(places)) == len(places)
+        assert 0 <= min(places) <= max(places) < grid**2
+    assert set(hidden.sum(1).tolist()) == {round(HIDDEN_OF_SHOWN * shown.shape[1])}
+
+
+def test_shown_patches_come_in_squares_of_four():
+    shown, hidden = draw_shown(6, 20, np.random.default_rng(0))
+    for places, out_of_sight in zip(shown, hidden, strict=True):
+        squares = places // 20 // 2 * 10 + places % 20 // 2
+        for group in (squares, squares[out_of_sight]):
+            assert set(torch.unique(group, return_counts=True)[1].tolist()) == {4}

@@ -23,7 +23,7 @@ TINY = Recipe(
     momentum=0.9,
     seed=0,
 )  # fmt: skip
-OBJECTIVES = ("correspondence", "masked", "none")
+OBJECTIVES = ("correspondence", "masked", "texture", "none")
 
 
 @pytest.fixture(autouse=True)

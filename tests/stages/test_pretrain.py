@@ -141,6 +141,19 @@ def test_one_and_two_workers_agree_and_what_is_done_is_not_done_again(undisturbe
 
 
 @pytest.mark.slow
+def test_one_and_two_workers_agree_on_the_scale_of_textures(opened):
+    learn = ("pretrain.patch_objective=texture", "pretrain.steps=8")
+    curves = []
+    for workers in (1, 2):
+        context, images = opened(*learn, f"pretrain.workers={workers}", name=f"texture-{workers}")
+        pretrain(context, images)
+        curves.append(curve(context))
+    np.testing.assert_allclose(curves[0]["patch_loss"][:3], curves[1]["patch_loss"][:3], rtol=1e-4)
+    np.testing.assert_allclose(curves[0]["loss"], curves[1]["loss"], rtol=0.02)
+    assert curves[0]["patch_loss"][-1] < curves[0]["patch_loss"][0]
+
+
+@pytest.mark.slow
 def test_a_training_whose_worker_is_killed_goes_on_along_the_same_curve(undisturbed, opened):
     quiet, _, _ = undisturbed
     disturbed, same_images = opened(name="disturbed")

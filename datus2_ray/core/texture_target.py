@@ -1,0 +1,87 @@
+"""The direction that a patch's token shall have: its texture and its place, at unit deviation, in the token's space."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datus2_ray.core.texture import COMPONENTS, texture
+
+#: Weights of a patch's column and row. Images are mirrored in training, so the column says less.
+PLACE = (1.0, 2.0)
+
+
+class TextureTarget(nn.Module):
+    """Turns images into unit vectors whose cosines are those of texture and place.
+
+    Components are scaled to mean 0 and deviation 1 over all images seen so far, by all workers: buffers, which travel
+    with the training's state. A fixed isometry then takes them into the space of the tokens, where they favour no
+    coordinate.
+
+    Parameters
+    ----------
+    dim : int
+        Width of the tokens, at least ``COMPONENTS + 2``.
+    patch_size : int
+        Side of a patch in pixels.
+    """
+
+    count: Tensor
+    total: Tensor
+    squares: Tensor
+    isometry: Tensor
+
+    def __init__(self, dim: int, patch_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        generator = torch.Generator().manual_seed(0)
+        rotation, _ = torch.linalg.qr(torch.randn(dim, dim, generator=generator))
+        self.register_buffer("isometry", rotation[: COMPONENTS + len(PLACE)].contiguous())
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("total", torch.zeros(COMPONENTS, dtype=torch.float64))
+        self.register_buffer("squares", torch.zeros(COMPONENTS, dtype=torch.float64))
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Describe the patches, and count them among those that the scale is taken from.
+
+        Parameters
+        ----------
+        images : Tensor
+            This worker's pixels in 0..1, shape [B, 3, S, S].
+
+        Returns
+        -------
+        Tensor
+            float32, shape [B, g², dim], of length 1.
+        """
+        found = texture(images, self.patch_size)
+        rows = found.flatten(0, 1).double()
+        sums = torch.cat([rows.new_full((1,), len(rows)), rows.sum(0), rows.square().sum(0)])
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        self.count += sums[0]
+        self.total += sums[1 : 1 + COMPONENTS]
+        self.squares += sums[1 + COMPONENTS :]
+        mean = self.total / self.count
+        deviation = (self.squares / self.count - mean.square()).clamp(min=0).sqrt()
+        scaled = (found - mean.float()) / deviation.float().clamp(min=1e-6)
+        whole = torch.cat([scaled, self._place(images).expand(len(images), -1, -1)], dim=-1)
+        return functional.normalize(whole, dim=-1) @ self.isometry
+
+    def _place(self, images: Tensor) -> Tensor:
+        """Give columns and rows at unit deviation, times their weights, shape [g², 2]."""
+        sides = [side // self.patch_size for side in (images.shape[3], images.shape[2])]
+        across, down = (
+            (torch.arange(side, device=images.device) - (side - 1) / 2) / max(((side**2 - 1) / 12) ** 0.5, 1e-6)
+            for side in sides
+        )
+        columns, rows = torch.meshgrid(across * PLACE[0], down * PLACE[1], indexing="xy")
+        return torch.stack([columns, rows], dim=-1).flatten(0, 1)
+
+
+def cosine_distance(tokens: Tensor, targets: Tensor) -> Tensor:
+    """Give 1 less the cosine of token and target, the mean over all: scalar, of vectors of shape [B, n, dim]."""
+    return 1 - (functional.normalize(tokens.float(), dim=-1) * targets).sum(-1).mean()
