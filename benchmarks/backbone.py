@@ -4,10 +4,10 @@
 
 DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind of vector a patch of 8 x 8 pixels of
 the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained ViT;
-those of the packaged one, and of any other that is named; and the mean of each one's tokens over all its blocks. `texture, x, y`
-is what `pretrain.patch_objective: texture` teaches. Hand-made vectors are scaled to unit deviation; they and means of
-blocks are clustered by Euclidean k-means, tokens and that one by spherical k-means, all on the same 100,000 patches at
-most. A pixel takes the cluster
+those of the packaged one, and of any other that is named; and the mean of each one's tokens over all its blocks.
+`texture, x, y` is what `pretrain.patch_objective: texture` teaches. Hand-made vectors are scaled to unit deviation;
+they and means of blocks are clustered by Euclidean k-means, tokens and that one by spherical k-means, all on the same
+100,000 patches at most. A pixel takes the cluster
 of the patch that covers it. One to one: K = classes, Hungarian matching. Many to one: K = 27, every cluster its most
 frequent class. Mean and deviation over seeds.
 """
