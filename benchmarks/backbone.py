@@ -32,7 +32,7 @@ from datus2_ray.core.images import decode, resize
 from datus2_ray.core.kmeans import LocalShards, Metric, assign, kmeans
 from datus2_ray.core.pretrain_model import build_start
 from datus2_ray.core.scoring import score
-from datus2_ray.core.texture_target import TextureTarget
+from datus2_ray.core.texture_target import LEAST_DIM, TextureTarget
 from datus2_ray.stage_configs import PretrainConfig
 from datus2_ray.stages.pretrain import recipe_of
 
@@ -40,7 +40,6 @@ SIZE = 224
 GRID = SIZE // 8
 MANY = 27
 FITTED = 100_000
-DIM = 64
 
 SETS = {"SUIM, 8 classes": ("suim", "suim", "train_val"), "SUIM, 6 classes": ("suim6", "suim", "train_val"),
         "CamVid, 11 classes": ("camvid", "camvid", "val")}  # fmt: skip
@@ -107,10 +106,12 @@ def token_vectors(backbone: Backbone, images: list[Path]) -> dict[str, Vectors]:
 
 def texture_vectors(images: list[Path]) -> Vectors:
     """Give what patches are taught by their texture, scaled by all these images."""
-    target = TextureTarget(DIM, 8)
-    for _ in range(2):  # the first pass finds the scale
+    target = TextureTarget(LEAST_DIM, 8)
+    for counting in (True, False):  # the first pass finds the scale
+        target.train(counting)
         found = [target(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255) for pixels in batches(images, SIZE)]
-    return torch.cat(found).flatten(0, 1).numpy()
+    vectors: Vectors = torch.cat(found).flatten(0, 1).numpy()
+    return vectors
 
 
 def hand_vectors(images: list[Path], kind: str) -> Vectors:

@@ -78,9 +78,10 @@ def draw_masks(batch: int, grid: int, rng: np.random.Generator) -> Tensor:
 
 
 def draw_shown(batch: int, grid: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Choose patches of whole images, squares of 2 x 2 mostly, and hide some of them, as masked autoencoders do.
+    """Choose patches of whole images, squares of 2 x 2 mostly, and hide the content of some of them.
 
-    That most patches are left away makes a step several times cheaper (He et al., arXiv 2111.06377).
+    That most patches are left away makes a step less than half as expensive (He et al., arXiv 2111.06377); that the
+    hidden ones are encoded, with their place alone, follows BEiT (Bao et al., arXiv 2106.08254).
 
     Parameters
     ----------

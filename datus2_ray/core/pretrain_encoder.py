@@ -1,4 +1,4 @@
-"""The network that a self-supervised training trains: a ViT with a head for its CLS token and one for its patches."""
+"""The network that a self-supervised training trains: a ViT, a head for its CLS token, often one for its patches."""
 
 from __future__ import annotations
 
@@ -25,18 +25,15 @@ class Whole:
         Normalised, shape [B, 3, S, S].
     shown, hidden : Tensor
         As :func:`~datus2_ray.core.patch_alignment.draw_shown` gives them.
-    targets : Tensor
-        Unit vectors of the shown patches, shape [B, n, dim].
     """
 
     pixels: Tensor
     shown: Tensor
     hidden: Tensor
-    targets: Tensor
 
 
 class Encoder(nn.Module):
-    """A ViT with two heads: prototypes of the CLS token and of the patches."""
+    """A ViT with heads that give prototypes: of the CLS token, and of patches where these learn any."""
 
     def __init__(self, vit: VisionTransformer, recipe: Recipe) -> None:
         super().__init__()
@@ -82,13 +79,18 @@ class Encoder(nn.Module):
         return cls, patches, None if whole is None else self._shown(whole)
 
     def _shown(self, whole: Whole) -> Tensor:
-        prefix = torch.arange(self.prefix, device=whole.shown.device).expand(len(whole.shown), -1)
+        count, side = len(whole.pixels), whole.pixels.shape[-1] // cast(Any, self.vit.vit.patch_embed).patch_size[0]
+        prefix = torch.arange(self.prefix, device=whole.shown.device).expand(count, -1)
         keep = torch.cat([prefix, whole.shown + self.prefix], dim=1)
-        side = whole.pixels.shape[-1] // cast(Any, self.vit.vit.patch_embed).patch_size[0]
-        hidden = torch.zeros(len(keep), self.prefix + side**2, dtype=torch.bool, device=keep.device)
+        hidden = torch.zeros(count, self.prefix + side**2, dtype=torch.bool, device=keep.device)
         hidden.scatter_(1, keep[:, self.prefix :], whole.hidden)
-        tokens: Tensor = self.vit.encode(whole.pixels, idx_keep=keep, mask=hidden)
-        return tokens[:, self.prefix :]
+        tokens = self.vit.preprocess(whole.pixels, mask=hidden)
+        # Whole rows are chosen: the library's way, element by element, is slow on a GPU where it must be deterministic.
+        first = torch.arange(count, device=keep.device)[:, None] * tokens.shape[1]
+        kept = tokens.flatten(0, 1).index_select(0, (first + keep).flatten()).view(count, -1, tokens.shape[2])
+        vit: Any = self.vit.vit
+        encoded: Tensor = vit.norm(vit.blocks(vit.norm_pre(kept)))
+        return encoded[:, self.prefix :]
 
     def encode(self, pixels: Tensor, masks: Tensor | None = None) -> Tensor:
         """Give all tokens after the final norm, shape [V, prefix + g², dim]."""

@@ -15,6 +15,7 @@ from torch import nn
 from datus2_ray.core.architecture import IMAGENET_MEAN, IMAGENET_STD, infer_vit
 from datus2_ray.core.backbone import load_backbone
 from datus2_ray.core.pretrain_recipe import Recipe
+from datus2_ray.core.texture_target import LEAST_DIM
 from datus2_ray.errors import BackboneError
 
 
@@ -48,8 +49,8 @@ def build_start(recipe: Recipe, backbone: str | None) -> Start:
     Raises
     ------
     BackboneError
-        The backbone cannot be had, is not a plain vision transformer of timm's with a CLS token, or its patches do not
-        fit the views.
+        The backbone cannot be had, is not a plain vision transformer of timm's with a CLS token, its patches do not
+        fit the views, or its tokens are too short for what the objective teaches.
     """
     if backbone is None:
         scratch: Any = timm.create_model(
@@ -66,6 +67,10 @@ def build_start(recipe: Recipe, backbone: str | None) -> Start:
         raise BackboneError(f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token")
     for size in (recipe.image_size, recipe.global_size, recipe.local_size):
         loaded.grid(size, size)
+    if recipe.patch_objective == "texture" and loaded.dim < LEAST_DIM:
+        raise BackboneError(
+            f"{loaded.name} has tokens of {loaded.dim}: pretrain.patch_objective=texture needs {LEAST_DIM} or more"
+        )
     vit = loaded.model.train().requires_grad_()
     vit.reset_classifier(0)
     vit.fc_norm.requires_grad_(requires_grad=False)  # of a classifier too; the loss does not reach it

@@ -4,7 +4,7 @@ A student sees all views of an image; a teacher, its running average, the two la
 the teacher's prototypes of the other view (DINO, Caron et al., arXiv 2104.14294); its patches tell those of the
 teacher's patches: hidden ones of the same view (iBOT, Zhou et al., arXiv 2111.07832), or, without hiding any, those of
 the same place in the other view (as in DenseCL, Wang et al., arXiv 2011.09157, but with prototypes for negatives), or,
-without the teacher, their own colour and texture, of hidden patches too (as in MaskFeat, Wei et al., arXiv 2112.09133).
+without the teacher, their own texture and place, of hidden patches too (as in MaskFeat, Wei et al., arXiv 2112.09133).
 Heads and the masked transformer are lightly's.
 """
 
@@ -129,10 +129,10 @@ class Pretraining:
         masks = None
         if recipe.patch_objective == "masked":
             masks = torch.cat([draw_masks(local * workers, grid, rng)[mine] for _ in range(GLOBALS)]).to(self.device)
-        shown = images.float().div_(255)
-        pixels = [(render_views(shown, view, spec.size) - self._mean) / self._std
+        whole_pixels = images.float().div_(255)
+        pixels = [(render_views(whole_pixels, view, spec.size) - self._mean) / self._std
                   for view, spec in zip(views, recipe.view_specs(), strict=True)]  # fmt: skip
-        whole = self._draw_whole(shown, rng, mine, local * workers)
+        whole, directions = self._draw_whole(whole_pixels, rng, mine, local * workers)
         groups = [torch.cat(pixels[:GLOBALS]), *([torch.cat(pixels[GLOBALS:])] if recipe.local_views else [])]
         temperature = recipe.temperature
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
@@ -147,8 +147,8 @@ class Pretraining:
             patch_cross_entropy(target, one.float(), chosen)
             for target, one, chosen in zip(patch_targets, patch_logits, wanted, strict=True)
         ]
-        if whole is not None:
-            patch_losses = [cosine_distance(told, whole.targets)]
+        if directions is not None:
+            patch_losses = [cosine_distance(told, directions)]
         patch_loss = torch.stack(patch_losses).mean() if patch_losses else torch.zeros((), device=self.device)
         weights = (1.0, 1.0) if whole is None else TEXTURE_WEIGHTS
         loss = weights[0] * cls_loss + weights[1] * patch_loss
@@ -195,17 +195,19 @@ class Pretraining:
             self._texture.load_state_dict(state["texture"])
         self.steps_done = state["steps_done"]
 
-    def _draw_whole(self, images: Tensor, rng: np.random.Generator, mine: slice, batch: int) -> Whole | None:
-        """Mirror every second image, and choose the patches to show; None where the objective asks for none."""
+    def _draw_whole(
+        self, images: Tensor, rng: np.random.Generator, mine: slice, batch: int
+    ) -> tuple[Whole | None, Tensor | None]:
+        """Mirror half of the images, choose the patches to show, and give these and the directions of their tokens."""
         if self._texture is None:
-            return None
+            return None, None
         mirrored = torch.from_numpy(rng.random(batch) < 0.5)[mine].to(self.device)
         images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         shown, hidden = draw_shown(batch, images.shape[-1] // self.patch_size, rng)
         shown, hidden = shown[mine].to(self.device), hidden[mine].to(self.device)
         every = self._texture(images)
         targets = torch.gather(every, 1, shown[..., None].expand(-1, -1, every.shape[-1]))
-        return Whole((images - self._mean) / self._std, shown, hidden, targets)
+        return Whole((images - self._mean) / self._std, shown, hidden), targets
 
     def _teacher_patches(
         self, tokens: Tensor, views: Sequence[Views], masks: Tensor | None

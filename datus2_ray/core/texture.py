@@ -11,7 +11,7 @@ from torch.nn import functional
 #: Directions of the gradient that are told apart; opposite ones are one.
 DIRECTIONS = 8
 
-#: Sides of the squares of patches that are described, in patches.
+#: Sides of the squares of patches that a patch's description is averaged over, in patches.
 WINDOWS = (1, 3, 7)
 
 #: Components of a patch: of every window the mean and the deviation of three colours, and the directions.
@@ -20,11 +20,12 @@ COMPONENTS = len(WINDOWS) * (3 + 3 + DIRECTIONS)
 
 @torch.no_grad()
 def texture(images: Tensor, patch_size: int) -> Tensor:
-    """Describe the surroundings of every patch.
+    """Describe every patch, alone and averaged over windows of patches around it.
 
     The colours are brightness and two opponent colours (red against green, yellow against blue); the directions are a
     histogram of oriented gradients of the brightness (Dalal and Triggs, CVPR 2005), by eight even bins over half a
-    turn, without their normalisation over blocks. Deviations and histograms are taken as logarithms.
+    turn, without their normalisation over blocks. A patch's deviations and histogram are taken as logarithms; windows
+    average those.
 
     Parameters
     ----------
@@ -45,8 +46,8 @@ def texture(images: Tensor, patch_size: int) -> Tensor:
     # Bins have the axes and diagonals in their middle: bytes make many such gradients, which must not lie on an edge.
     bins = torch.round(torch.atan2(down, right) * (DIRECTIONS / math.pi)).long() % DIRECTIONS
     strength = torch.hypot(down, right)
-    directions = torch.zeros(len(images), DIRECTIONS, *brightness.shape[1:], device=images.device)
-    directions.scatter_(1, bins[:, None], strength[:, None])
+    # A scatter would be shorter, and where deterministic algorithms are asked for, on a GPU, far slower.
+    directions = torch.stack([torch.where(bins == one, strength, 0.0) for one in range(DIRECTIONS)], dim=1)
     mean, square, histogram = (
         functional.avg_pool2d(values, patch_size) for values in (colours, colours.square(), directions)
     )

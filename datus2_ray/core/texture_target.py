@@ -9,21 +9,27 @@ from torch.nn import functional
 
 from datus2_ray.core.texture import COMPONENTS, texture
 
+#: What deviates less is left as it is: in grey images two colours are constant but for rounding.
+LEAST_DEVIATION = 1e-3
+
 #: Weights of a patch's column and row. Images are mirrored in training, so the column says less.
 PLACE = (1.0, 2.0)
+
+#: Shortest tokens that can take texture and place.
+LEAST_DIM = COMPONENTS + len(PLACE)
 
 
 class TextureTarget(nn.Module):
     """Turns images into unit vectors whose cosines are those of texture and place.
 
-    Components are scaled to mean 0 and deviation 1 over all images seen so far, by all workers: buffers, which travel
-    with the training's state. A fixed isometry then takes them into the space of the tokens, where they favour no
-    coordinate.
+    Components are scaled to mean 0 and deviation 1 over all images seen so far in training mode, by all workers:
+    buffers, which travel with the training's state. A fixed isometry then takes them into the space of the tokens,
+    where they favour no coordinate.
 
     Parameters
     ----------
     dim : int
-        Width of the tokens, at least ``COMPONENTS + 2``.
+        Width of the tokens, at least :data:`LEAST_DIM`.
     patch_size : int
         Side of a patch in pixels.
     """
@@ -38,14 +44,14 @@ class TextureTarget(nn.Module):
         self.patch_size = patch_size
         generator = torch.Generator().manual_seed(0)
         rotation, _ = torch.linalg.qr(torch.randn(dim, dim, generator=generator))
-        self.register_buffer("isometry", rotation[: COMPONENTS + len(PLACE)].contiguous())
+        self.register_buffer("isometry", rotation[:LEAST_DIM].contiguous())
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("total", torch.zeros(COMPONENTS, dtype=torch.float64))
         self.register_buffer("squares", torch.zeros(COMPONENTS, dtype=torch.float64))
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Describe the patches, and count them among those that the scale is taken from.
+        """Describe the patches; in training mode, count them among those that the scale is taken from.
 
         Parameters
         ----------
@@ -58,18 +64,21 @@ class TextureTarget(nn.Module):
             float32, shape [B, g², dim], of length 1.
         """
         found = texture(images, self.patch_size)
-        rows = found.flatten(0, 1).double()
+        if self.training:
+            self._count(found.flatten(0, 1).double())
+        mean = self.total / self.count
+        deviation = (self.squares / self.count - mean.square()).clamp(min=0).sqrt()
+        scaled = (found - mean.float()) / deviation.float().clamp(min=LEAST_DEVIATION)
+        whole = torch.cat([scaled, self._place(images).expand(len(images), -1, -1)], dim=-1)
+        return functional.normalize(whole, dim=-1) @ self.isometry
+
+    def _count(self, rows: Tensor) -> None:
         sums = torch.cat([rows.new_full((1,), len(rows)), rows.sum(0), rows.square().sum(0)])
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
         self.count += sums[0]
         self.total += sums[1 : 1 + COMPONENTS]
         self.squares += sums[1 + COMPONENTS :]
-        mean = self.total / self.count
-        deviation = (self.squares / self.count - mean.square()).clamp(min=0).sqrt()
-        scaled = (found - mean.float()) / deviation.float().clamp(min=1e-6)
-        whole = torch.cat([scaled, self._place(images).expand(len(images), -1, -1)], dim=-1)
-        return functional.normalize(whole, dim=-1) @ self.isometry
 
     def _place(self, images: Tensor) -> Tensor:
         """Give columns and rows at unit deviation, times their weights, shape [g², 2]."""

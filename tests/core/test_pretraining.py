@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
 
 from datus2_ray.core.backbone import Tap, load_backbone
@@ -26,12 +28,7 @@ TINY = Recipe(
 OBJECTIVES = ("correspondence", "masked", "texture", "none")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def read(files: list[Path]) -> torch.Tensor:
@@ -73,9 +70,11 @@ def test_the_loss_falls_on_real_images_and_nothing_collapses(real_data, objectiv
     assert float(results[-1].information) > 0.1
 
 
-def test_bfloat16_follows_float32_for_some_steps(batch):
-    whole = training(TINY)
-    half = Pretraining(TINY, partial(build_start, TINY, None), torch.device("cpu"), bfloat16=True)
+@pytest.mark.parametrize("objective", ["correspondence", "texture"])
+def test_bfloat16_follows_float32_for_some_steps(batch, objective):
+    recipe = replace(TINY, patch_objective=objective)
+    whole = training(recipe)
+    half = Pretraining(recipe, partial(build_start, recipe, None), torch.device("cpu"), bfloat16=True)
     curves = [[float(one.step(batch).loss) for _ in range(10)] for one in (whole, half)]
     assert curves[0] != curves[1]
     assert curves[0] == pytest.approx(curves[1], rel=2e-2)
@@ -93,6 +92,20 @@ def test_a_training_goes_on_as_if_it_had_not_been_interrupted(batch, objective):
     assert [float(second.step(batch).loss) for _ in range(3)] == expected[3:]
     for name, value in whole.backbone().state_dict().items():
         assert torch.equal(value, second.backbone().state_dict()[name]), name
+
+
+def test_a_shown_patch_is_taught_its_own_texture(batch):
+    pretraining = training(replace(TINY, patch_objective="texture"))
+    mine = batch[8:].float() / 255
+    whole, directions = pretraining._draw_whole(mine, np.random.default_rng(0), slice(8, 16), 16)
+    images = whole.pixels * pretraining._std + pretraining._mean
+    every = pretraining._texture.eval()(images)
+    for number, places in enumerate(whole.shown):
+        torch.testing.assert_close(directions[number], every[number, places], atol=1e-4, rtol=0)
+    turned = [torch.allclose(image, one.flip(-1), atol=1e-5) for image, one in zip(images, mine, strict=True)]
+    kept = [torch.allclose(image, one, atol=1e-5) for image, one in zip(images, mine, strict=True)]
+    assert [not one for one in turned] == kept
+    assert set(kept) == {True, False}
 
 
 def test_another_seed_is_another_training(batch):
@@ -153,6 +166,19 @@ def test_bfloat16_learns_the_same_at_first(batch):
     exact = float(training(TINY).step(batch).loss)
     rounded = Pretraining(TINY, partial(build_start, TINY, None), torch.device("cpu"), bfloat16=True)
     assert float(rounded.step(batch).loss) == pytest.approx(exact, rel=0.02)
+
+
+def test_a_backbone_whose_tokens_are_too_short_for_texture_is_refused(tmp_path):
+    short = timm.create_model("vit_tiny_patch16_224", num_classes=0, patch_size=8, embed_dim=32, depth=1, num_heads=1,
+                              img_size=64)  # fmt: skip
+    file = tmp_path / "short.safetensors"
+    file.write_bytes(to_bytes(short))
+    architecture = {"name": "vit_tiny_patch16_224", "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 1,
+                    "img_size": 64}  # fmt: skip
+    file.with_suffix(".json").write_text(json.dumps({"architecture": architecture, "input_size": 64}))
+    assert build_start(TINY, str(file)).vit.embed_dim == 32
+    with pytest.raises(BackboneError, match=r"tokens of 32: pretrain\.patch_objective=texture needs 44"):
+        build_start(replace(TINY, patch_objective="texture"), str(file))
 
 
 @pytest.mark.parametrize(

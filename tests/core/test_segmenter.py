@@ -20,12 +20,7 @@ from datus2_ray.errors import BackboneError
 SPEC = SegmenterSpec(encoder="resnet18", output_stride=16, classes=3, size=64)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

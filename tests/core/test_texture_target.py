@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from datus2_ray.core.images import decode, resize
-from datus2_ray.core.texture import texture
-from datus2_ray.core.texture_target import PLACE, TextureTarget, cosine_distance
+from datus2_ray.core.texture import COMPONENTS, WINDOWS, texture
+from datus2_ray.core.texture_target import LEAST_DIM, PLACE, TextureTarget, cosine_distance
 
 SIDE, PATCH, GRID = 64, 8, 8
 
@@ -54,10 +54,26 @@ def test_the_scale_travels_with_the_state(images):
     first(images[:4])
     second.load_state_dict(first.state_dict())
     assert torch.equal(first(images[4:]), second(images[4:]))
+    assert not torch.equal(first(images[4:]), TextureTarget(64, PATCH)(images[4:]))
 
 
-def test_a_component_that_never_differs_is_no_harm():
-    assert torch.isfinite(TextureTarget(64, PATCH)(torch.full((2, 3, SIDE, SIDE), 0.5))).all()
+def test_images_are_counted_in_training_mode_only(images):
+    target = TextureTarget(64, PATCH)
+    target(images)
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    target.eval()
+    torch.testing.assert_close(target(images[:2]), TextureTarget(64, PATCH)(images)[:2])
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
+
+
+def test_components_that_never_differ_do_not_count(images):
+    # Of grey images the opponent colours and their deviations are constant, but for rounding at the border.
+    target = TextureTarget(LEAST_DIM, PATCH)
+    found = target(images.mean(1, keepdim=True).expand(-1, 3, -1, -1)) @ target.isometry.T
+    opponents = [window * COMPONENTS // len(WINDOWS) + one for window in range(len(WINDOWS)) for one in (1, 2, 4, 5)]
+    assert found[..., opponents].abs().max() < 1e-2
+    others = [one for one in range(COMPONENTS) if one not in opponents]
+    assert found[..., others].abs().amax((0, 1)).min() > 0.1
 
 
 def test_the_distance_asks_for_the_direction_alone(images):

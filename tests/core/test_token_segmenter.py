@@ -22,12 +22,7 @@ def backbone() -> Backbone:
     return load_backbone("untrained:vit_tiny_patch16_224")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def scenes(count: int) -> tuple[torch.Tensor, torch.Tensor]:
