@@ -7,9 +7,8 @@ the image at 224 x 224: its colour; colour and position; colour, gradient and po
 those of the packaged one, and of any other that is named; and the mean of each one's tokens over all its blocks.
 `texture, x, y` is what `pretrain.patch_objective: texture` teaches. Hand-made vectors are scaled to unit deviation;
 they and means of blocks are clustered by Euclidean k-means, tokens and that one by spherical k-means, all on the same
-100,000 patches at most. A pixel takes the cluster
-of the patch that covers it. One to one: K = classes, Hungarian matching. Many to one: K = 27, every cluster its most
-frequent class. Mean and deviation over seeds.
+100,000 patches at most. A pixel takes the cluster of the patch that covers it. One to one: K = classes, Hungarian
+matching. Many to one: K = 27, every cluster its most frequent class. Mean and deviation over seeds.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ FITTED = 100_000
 SETS = {"SUIM, 8 classes": ("suim", "suim", "train_val"), "SUIM, 6 classes": ("suim6", "suim", "train_val"),
         "CamVid, 11 classes": ("camvid", "camvid", "val")}  # fmt: skip
 
+HAND = ("RGB", "RGB, x, y", "RGB, gradient, x, y")
 TEXTURE = "texture, x, y"
 UNTRAINED = "the same, untrained"
 MEAN = ", mean of all blocks"
@@ -174,21 +174,22 @@ def main() -> None:
     arguments = parser.parse_args()
     device = arguments.device
     named = arguments.backbone if arguments.only else [UNTRAINED, DEFAULT_BACKBONE, *arguments.backbone]
-    hand = [] if arguments.only else ["RGB", "RGB, x, y", "RGB, gradient, x, y", TEXTURE]
+    simple = [] if arguments.only else [*HAND, TEXTURE]
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
     # Both countings of SUIM's classes share their images, so vectors are made once a folder.
     for folder, split in dict.fromkeys((folder, split) for _, folder, split in SETS.values()):
         sets = {title: dataset for title, (dataset, of, _) in SETS.items() if of == folder}
         images, masks = read_images(arguments.data, next(iter(sets.values())), folder, split, arguments.limit)
         counts = {title: pixel_counts(dataset, images, masks, GRID) for title, dataset in sets.items()}
-        for name in [*hand, *named]:
+        for name in [*simple, *named]:
             if name == TEXTURE:
                 kinds = {"": texture_vectors(images)}
+            elif name in HAND:
+                kinds = {"": hand_vectors(images, name)}
             else:
-                kinds = {"": hand_vectors(images, name)} if name in hand else token_vectors(load(name, device), images)
+                kinds = token_vectors(load(name, device), images)
             for kind, vectors in kinds.items():
-                hand_made = name in hand and name != TEXTURE
-                metric: Metric = "euclidean" if hand_made or kind == MEAN else "spherical"
+                metric: Metric = "euclidean" if name in HAND or kind == MEAN else "spherical"
                 for title in sets:
                     values = measure(vectors, counts[title], metric, arguments.seeds)
                     results.setdefault(title, {})[name + kind] = values

@@ -43,8 +43,9 @@ def run(config: RunConfig) -> dict[str, Any]:
 
     from datus2_ray.core.backbone_spec import DEFAULT_BACKBONE, describe_weights, parse_spec
 
-    fetched = local_spec(config.backbone or DEFAULT_BACKBONE)
-    if fetched != (config.backbone or DEFAULT_BACKBONE):
+    spec = config.backbone or DEFAULT_BACKBONE
+    fetched = local_spec(spec)
+    if fetched != spec:
         see_sizes(config, fetched)  # of others see_weights has seen to it
     backbone = parse_spec(fetched)
     named = config.discover.cnn if config.discover.descriptor == "cnn" else None
