@@ -5,10 +5,10 @@
 DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind of vector a patch of 8 x 8 pixels of
 the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained ViT;
 those of the packaged one, and of any other that is named; and the mean of each one's tokens over all its blocks.
-`texture, x, y` is what `pretrain.patch_objective: texture` teaches. Hand-made vectors are scaled to unit deviation;
-they and means of blocks are clustered by Euclidean k-means, tokens and that one by spherical k-means, all on the same
-100,000 patches at most. A pixel takes the cluster of the patch that covers it. One to one: K = classes, Hungarian
-matching. Many to one: K = 27, every cluster its most frequent class. Mean and deviation over seeds.
+`texture, x, y` is what `pretrain.patch_objective: texture` teaches among other things. Hand-made vectors are scaled to
+unit deviation; they and means of blocks are clustered by Euclidean k-means, tokens and that one by spherical k-means,
+all on the same 100,000 patches at most. A pixel takes the cluster of the patch that covers it. One to one: K = classes,
+Hungarian matching. Many to one: K = 27, every cluster its most frequent class. Mean and deviation over seeds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from datus2_ray.core.images import decode, resize
 from datus2_ray.core.kmeans import LocalShards, Metric, assign, kmeans
 from datus2_ray.core.pretrain_model import build_start
 from datus2_ray.core.scoring import score
-from datus2_ray.core.texture_target import LEAST_DIM, TextureTarget
+from datus2_ray.core.texture_target import TextureTarget
 from datus2_ray.stage_configs import PretrainConfig
 from datus2_ray.stages.pretrain import recipe_of
 
@@ -106,7 +106,7 @@ def token_vectors(backbone: Backbone, images: list[Path]) -> dict[str, Vectors]:
 
 def texture_vectors(images: list[Path]) -> Vectors:
     """Give what patches are taught by their texture, scaled by all these images."""
-    target = TextureTarget(LEAST_DIM, 8)
+    target = TextureTarget(8)
     for counting in (True, False):  # the first pass finds the scale
         target.train(counting)
         found = [target(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255) for pixels in batches(images, SIZE)]

@@ -154,13 +154,10 @@ TRAINING_HISTORY = _schema(
 PRETRAINING_HISTORY = _schema(
     [
         ("step", pa.int32(), "Optimiser steps done, from 1."),
-        ("loss", pa.float64(), "Sum of the two losses (for texture weighed by 0.1 and 4), mean over the batch."),
+        ("loss", pa.float64(), "Sum of the losses (with texture weighed by 0.5, 0.5 and 4), mean over the batch."),
         ("cls_loss", pa.float64(), "Cross entropy of the CLS tokens' prototypes, in nats."),
-        (
-            "patch_loss",
-            pa.float64(),
-            "Cross entropy of the patches' prototypes, in nats; for texture, 1 - cosine.",
-        ),
+        ("patch_loss", pa.float64(), "Cross entropy of the patches' prototypes, in nats; 0 where none are taught."),
+        ("texture_loss", pa.float64(), "Distance of patch tokens from their texture, about 1 - cosine; else 0."),
         ("deviation", pa.float64(), "Deviation of the teacher's patch tokens, 0 where all are alike, 1 at most."),
         ("information", pa.float64(), "What a view's prototype tells of the view, in nats; 0 where collapsed."),
         ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),

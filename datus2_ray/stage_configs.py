@@ -292,7 +292,7 @@ class PretrainConfig(StageConfig):
     colour: float = Field(0.5, ge=0, le=1, description="How much the light of a view changes; 1 as in DINO.")
     patch_objective: Literal["none", "masked", "correspondence", "texture"] = Field(
         "correspondence",
-        description="What patches learn: nothing, what is hidden (iBOT), the same place in another view, or texture.",
+        description="What patches learn: nothing, what is hidden (iBOT), the same place in a view, that and texture.",
     )
     prototypes: int = Field(4096, ge=2, description="Outputs of the projection heads.")
     hidden_dim: int = Field(1024, ge=8, description="Width of the projection heads.")

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from datus2_ray.core.pretrain_recipe import Recipe
+from datus2_ray.core.texture_target import TAUGHT
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,12 @@ class Encoder(nn.Module):
     def __init__(self, vit: VisionTransformer, recipe: Recipe) -> None:
         super().__init__()
         self.vit = MaskedVisionTransformerTIMM(vit, weight_initialization="skip", pos_embed_initialization="skip")
-        sizes = (vit.embed_dim, recipe.hidden_dim, recipe.bottleneck_dim, recipe.prototypes)
-        self.cls_head = DINOProjectionHead(*sizes)
-        teaches_patches = recipe.patch_objective in ("masked", "correspondence")
-        self.patch_head = DINOProjectionHead(*sizes) if teaches_patches else None
+        sizes = (recipe.hidden_dim, recipe.bottleneck_dim, recipe.prototypes)
+        self.cls_head = DINOProjectionHead(vit.embed_dim, *sizes)
+        self._taught = TAUGHT if recipe.patch_objective == "texture" else 0
+        self.patch_head = None
+        if recipe.patch_objective != "none":
+            self.patch_head = DINOProjectionHead(vit.embed_dim - self._taught, *sizes)
         self.vit.mask_token.requires_grad_(recipe.patch_objective in ("masked", "texture"))
         self.prefix = vit.num_prefix_tokens
 
@@ -73,10 +76,15 @@ class Encoder(nn.Module):
         tokens = [self.encode(group, masks if number == 0 else None) for number, group in enumerate(views)]
         cls = self.cls_head(torch.cat([group[:, 0] for group in tokens]))
         patches = [
-            cast(Any, self.patch_head)(group[:, self.prefix :][chosen.flatten(1)])
+            self.patch_logits(group[:, self.prefix :][chosen.flatten(1)])
             for group, chosen in zip(tokens, wanted, strict=False)
         ]
         return cls, patches, None if whole is None else self._shown(whole)
+
+    def patch_logits(self, tokens: Tensor) -> Tensor:
+        """Give patch tokens' prototypes, of shape [n, dim]: told by the coordinates that no formula teaches."""
+        logits: Tensor = cast(Any, self.patch_head)(tokens[:, self._taught :])
+        return logits
 
     def _shown(self, whole: Whole) -> Tensor:
         count, side = len(whole.pixels), whole.pixels.shape[-1] // cast(Any, self.vit.vit.patch_embed).patch_size[0]

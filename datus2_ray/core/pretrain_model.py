@@ -15,7 +15,7 @@ from torch import nn
 from datus2_ray.core.architecture import IMAGENET_MEAN, IMAGENET_STD, infer_vit
 from datus2_ray.core.backbone import load_backbone
 from datus2_ray.core.pretrain_recipe import Recipe
-from datus2_ray.core.texture_target import LEAST_DIM
+from datus2_ray.core.texture_target import TAUGHT
 from datus2_ray.errors import BackboneError
 
 
@@ -67,9 +67,9 @@ def build_start(recipe: Recipe, backbone: str | None) -> Start:
         raise BackboneError(f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token")
     for size in (recipe.image_size, recipe.global_size, recipe.local_size):
         loaded.grid(size, size)
-    if recipe.patch_objective == "texture" and loaded.dim < LEAST_DIM:
+    if recipe.patch_objective == "texture" and loaded.dim <= TAUGHT:
         raise BackboneError(
-            f"{loaded.name} has tokens of {loaded.dim}: pretrain.patch_objective=texture needs {LEAST_DIM} or more"
+            f"{loaded.name} has tokens of {loaded.dim}: pretrain.patch_objective=texture needs more than {TAUGHT}"
         )
     vit = loaded.model.train().requires_grad_()
     vit.reset_classifier(0)

@@ -35,8 +35,8 @@ class Recipe:
         How much the light of a view may change, 1 as in DINO.
     patch_objective : str
         ``masked``: the student tells the teacher's prototypes of the patches that are hidden from it (iBOT);
-        ``correspondence``: of the same place in another view; ``texture``: the colour and texture around a patch of
-        the whole image, and its place; ``none``: DINO alone.
+        ``correspondence``: of the same place in another view; ``texture``: that, and in coordinates of its own the
+        colour and texture around a patch of the whole image, and its place; ``none``: DINO alone.
     prototypes, hidden_dim, bottleneck_dim : int
         Of both projection heads.
     batch_size : int

@@ -3,8 +3,9 @@
 A student sees all views of an image; a teacher, its running average, the two large ones. The student's CLS token tells
 the teacher's prototypes of the other view (DINO, Caron et al., arXiv 2104.14294); its patches tell those of the
 teacher's patches: hidden ones of the same view (iBOT, Zhou et al., arXiv 2111.07832), or, without hiding any, those of
-the same place in the other view (as in DenseCL, Wang et al., arXiv 2011.09157, but with prototypes for negatives), or,
-without the teacher, their own texture and place, of hidden patches too (as in MaskFeat, Wei et al., arXiv 2112.09133).
+the same place in the other view (as in DenseCL, Wang et al., arXiv 2011.09157, but with prototypes for negatives). With
+that goes, on request, in coordinates of its own and without the teacher, what a patch of the whole image looks like and
+where it is, of hidden patches too (as in MaskFeat, Wei et al., arXiv 2112.09133).
 Heads and the masked transformer are lightly's.
 """
 
@@ -26,13 +27,13 @@ from datus2_ray.core.pretrain_health import feature_deviation, prototype_informa
 from datus2_ray.core.pretrain_model import Start
 from datus2_ray.core.pretrain_recipe import Recipe
 from datus2_ray.core.prototype_loss import balanced_assignments, cls_cross_entropy, patch_cross_entropy
-from datus2_ray.core.texture_target import TextureTarget, cosine_distance
+from datus2_ray.core.texture_target import TextureTarget, texture_distance
 from datus2_ray.core.views import Views, draw_boxes, draw_views, render_views
 
 GLOBALS = 2
 
-#: Weights of the losses of CLS and of patches, where these are not both cross entropies of prototypes.
-TEXTURE_WEIGHTS = (0.1, 4.0)
+#: Weights of the cross entropies of CLS and of patches, and of the distance from texture, where that is taught.
+TEXTURE_WEIGHTS = (0.5, 0.5, 4.0)
 
 #: Largest norm of the gradient.
 GRADIENT_NORM = 3.0
@@ -44,7 +45,7 @@ class StepResult:
 
     Parameters
     ----------
-    loss, cls_loss, patch_loss : Tensor
+    loss, cls_loss, patch_loss, texture_loss : Tensor
         Mean over this worker's images; the first is the sum of the others, weighted for the objective ``texture``.
     deviation, information : Tensor
         :func:`~datus2_ray.core.pretrain_health.feature_deviation` of the teacher's patches, and
@@ -54,6 +55,7 @@ class StepResult:
     loss: Tensor
     cls_loss: Tensor
     patch_loss: Tensor
+    texture_loss: Tensor
     deviation: Tensor
     information: Tensor
 
@@ -106,7 +108,7 @@ class Pretraining:
         )
         self._texture = None
         if recipe.patch_objective == "texture":
-            self._texture = TextureTarget(self.student.vit.vit.embed_dim, self.patch_size).to(device)
+            self._texture = TextureTarget(self.patch_size).to(device)
         self.steps_done = 0
 
     def step(self, images: Tensor, rank: int = 0, workers: int = 1) -> StepResult:
@@ -132,7 +134,7 @@ class Pretraining:
         whole_pixels = images.float().div_(255)
         pixels = [(render_views(whole_pixels, view, spec.size) - self._mean) / self._std
                   for view, spec in zip(views, recipe.view_specs(), strict=True)]  # fmt: skip
-        whole, directions = self._draw_whole(whole_pixels, rng, mine, local * workers)
+        whole, textures = self._draw_whole(whole_pixels, rng, mine, local * workers)
         groups = [torch.cat(pixels[:GLOBALS]), *([torch.cat(pixels[GLOBALS:])] if recipe.local_views else [])]
         temperature = recipe.temperature
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
@@ -147,16 +149,16 @@ class Pretraining:
             patch_cross_entropy(target, one.float(), chosen)
             for target, one, chosen in zip(patch_targets, patch_logits, wanted, strict=True)
         ]
-        if directions is not None:
-            patch_losses = [cosine_distance(told, directions)]
         patch_loss = torch.stack(patch_losses).mean() if patch_losses else torch.zeros((), device=self.device)
-        weights = (1.0, 1.0) if whole is None else TEXTURE_WEIGHTS
-        loss = weights[0] * cls_loss + weights[1] * patch_loss
+        loss, texture_loss = cls_loss + patch_loss, torch.zeros((), device=self.device)
+        if textures is not None:
+            texture_loss = texture_distance(told, textures)
+            parts = zip(TEXTURE_WEIGHTS, (cls_loss, patch_loss, texture_loss), strict=True)
+            loss = torch.stack([weight * part for weight, part in parts]).sum()
         self._descend(loss)
         deviation = feature_deviation(tokens[:, self.teacher.prefix :].flatten(0, 1))
-        return StepResult(
-            loss.detach(), cls_loss.detach(), patch_loss.detach(), deviation, prototype_information(targets)
-        )
+        information = prototype_information(targets)
+        return StepResult(*torch.stack([loss, cls_loss, patch_loss, texture_loss, deviation, information]).detach())
 
     @property
     def patch_size(self) -> int:
@@ -198,7 +200,7 @@ class Pretraining:
     def _draw_whole(
         self, images: Tensor, rng: np.random.Generator, mine: slice, batch: int
     ) -> tuple[Whole | None, Tensor | None]:
-        """Mirror half of the images, choose the patches to show, and give these and the directions of their tokens."""
+        """Mirror half of the images, choose the patches to show, and give these and their textures."""
         if self._texture is None:
             return None, None
         mirrored = torch.from_numpy(rng.random(batch) < 0.5)[mine].to(self.device)
@@ -213,11 +215,10 @@ class Pretraining:
         self, tokens: Tensor, views: Sequence[Views], masks: Tensor | None
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Give the teacher's outputs for patches of each group of views, and say for which patches."""
-        head: Any = self.teacher.patch_head
-        if head is None:
+        if self.teacher.patch_head is None:
             return [], []
         if masks is not None:
-            return [head(tokens[masks.flatten(1)]).float()], [masks]
+            return [self.teacher.patch_logits(tokens[masks.flatten(1)]).float()], [masks]
         targets, wanted = [], []
         first, second = tokens.chunk(GLOBALS)
         pairs = [(second, views[1], views[0]), (first, views[0], views[1])]
@@ -227,7 +228,7 @@ class Pretraining:
                 continue
             aligned = [align_patches(read.float(), of, to, size // self.patch_size) for read, of, to in group]
             vectors, seen = (torch.cat(parts) for parts in zip(*aligned, strict=True))
-            targets.append(head(vectors[seen.flatten(1)]).float())
+            targets.append(self.teacher.patch_logits(vectors[seen.flatten(1)]).float())
             wanted.append(seen)
         return targets, wanted
 

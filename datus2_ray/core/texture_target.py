@@ -1,4 +1,4 @@
-"""The direction that a patch's token shall have: its texture and its place, at unit deviation, in the token's space."""
+"""What a part of a patch's token shall point to: the patch's texture and place, at unit deviation."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ LEAST_DEVIATION = 1e-3
 #: Weights of a patch's column and row. Images are mirrored in training, so the column says less.
 PLACE = (1.0, 2.0)
 
-#: Shortest tokens that can take texture and place.
-LEAST_DIM = COMPONENTS + len(PLACE)
+#: Coordinates of a token, its first, that texture and place are taught in.
+TAUGHT = COMPONENTS + len(PLACE)
+
+#: Share of a token's squared length that these shall have; the others are left to what is learned without formulas.
+SHARE = 0.5
 
 
 class TextureTarget(nn.Module):
     """Turns images into unit vectors whose cosines are those of texture and place.
 
     Components are scaled to mean 0 and deviation 1 over all images seen so far in training mode, by all workers:
-    buffers, which travel with the training's state. A fixed isometry then takes them into the space of the tokens,
-    where they favour no coordinate.
+    buffers, which travel with the training's state.
 
     Parameters
     ----------
-    dim : int
-        Width of the tokens, at least :data:`LEAST_DIM`.
     patch_size : int
         Side of a patch in pixels.
     """
@@ -37,14 +37,10 @@ class TextureTarget(nn.Module):
     count: Tensor
     total: Tensor
     squares: Tensor
-    isometry: Tensor
 
-    def __init__(self, dim: int, patch_size: int) -> None:
+    def __init__(self, patch_size: int) -> None:
         super().__init__()
         self.patch_size = patch_size
-        generator = torch.Generator().manual_seed(0)
-        rotation, _ = torch.linalg.qr(torch.randn(dim, dim, generator=generator))
-        self.register_buffer("isometry", rotation[:LEAST_DIM].contiguous())
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("total", torch.zeros(COMPONENTS, dtype=torch.float64))
         self.register_buffer("squares", torch.zeros(COMPONENTS, dtype=torch.float64))
@@ -61,7 +57,7 @@ class TextureTarget(nn.Module):
         Returns
         -------
         Tensor
-            float32, shape [B, g², dim], of length 1.
+            float32, shape [B, g², TAUGHT], of length 1.
         """
         found = texture(images, self.patch_size)
         if self.training:
@@ -70,7 +66,7 @@ class TextureTarget(nn.Module):
         deviation = (self.squares / self.count - mean.square()).clamp(min=0).sqrt()
         scaled = (found - mean.float()) / deviation.float().clamp(min=LEAST_DEVIATION)
         whole = torch.cat([scaled, self._place(images).expand(len(images), -1, -1)], dim=-1)
-        return functional.normalize(whole, dim=-1) @ self.isometry
+        return functional.normalize(whole, dim=-1)
 
     def _count(self, rows: Tensor) -> None:
         sums = torch.cat([rows.new_full((1,), len(rows)), rows.sum(0), rows.square().sum(0)])
@@ -91,6 +87,24 @@ class TextureTarget(nn.Module):
         return torch.stack([columns, rows], dim=-1).flatten(0, 1)
 
 
-def cosine_distance(tokens: Tensor, targets: Tensor) -> Tensor:
-    """Give 1 less the cosine of token and target, the mean over all: scalar, of vectors of shape [B, n, dim]."""
-    return 1 - (functional.normalize(tokens.float(), dim=-1) * targets).sum(-1).mean()
+def texture_distance(tokens: Tensor, targets: Tensor) -> Tensor:
+    """Give how far tokens are from what they are taught.
+
+    A token's length does not matter: with the token at length 1 and u its first coordinates, the distance is
+    |u / √SHARE - target|² / 2, which is 1 less the cosine where u has its share of the length.
+
+    Parameters
+    ----------
+    tokens : Tensor
+        Shape [B, n, dim], dim above :data:`TAUGHT`.
+    targets : Tensor
+        Shape [B, n, TAUGHT], of length 1.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the mean over all.
+    """
+    taught = functional.normalize(tokens.float(), dim=-1)[..., :TAUGHT] / SHARE**0.5
+    distance: Tensor = (taught - targets).square().sum(-1).mean() / 2
+    return distance

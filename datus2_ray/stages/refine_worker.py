@@ -54,7 +54,7 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
     rank = ray.train.get_context().get_world_rank()
     configure_ray_data(no_progress_seconds=-1)
     device = ray.train.torch.get_device()
-    prepare_torch(device, training.threads)
+    prepare_torch(device, training.threads, repeatable=True)
 
     segmenter = read_segmenter(training.start, training.backbone, str(device), training.dtype)
     model = ray.train.torch.prepare_model(segmenter)

@@ -10,8 +10,8 @@ import ray.train
 import torch
 
 
-def prepare_torch(device: torch.device, threads: int) -> None:
-    """Make this process compute repeatably, with so many threads on a CPU, but no more than its share of the node's.
+def prepare_torch(device: torch.device, threads: int, *, repeatable: bool) -> None:
+    """Set how this process computes: with so many threads on a CPU, but no more than its share of the node's.
 
     Parameters
     ----------
@@ -19,8 +19,12 @@ def prepare_torch(device: torch.device, threads: int) -> None:
         Where the worker computes.
     threads : int
         Threads that it may use on a CPU.
+    repeatable : bool
+        Whether a GPU must give the same bits again, which costs time; a CPU does so anyway.
     """
     if device.type == "cuda":
+        if not repeatable:
+            return
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         torch.backends.cudnn.deterministic = True

@@ -15,6 +15,7 @@ from datus2_ray.core.images import decode, resize
 from datus2_ray.core.pretrain_model import build_start, config_json, to_bytes
 from datus2_ray.core.pretrain_recipe import Recipe
 from datus2_ray.core.pretraining import Pretraining
+from datus2_ray.core.texture_target import TAUGHT
 from datus2_ray.errors import BackboneError
 
 TINY = Recipe(
@@ -54,6 +55,7 @@ def test_the_loss_falls_and_nothing_collapses(batch, objective):
     assert float(results[-1].deviation) > 0.1
     assert float(results[-1].information) > 0.1
     assert (objective == "none") == (float(results[0].patch_loss) == 0)
+    assert (objective == "texture") == (float(results[0].texture_loss) > 0)
 
 
 @pytest.mark.slow
@@ -94,14 +96,35 @@ def test_a_training_goes_on_as_if_it_had_not_been_interrupted(batch, objective):
         assert torch.equal(value, second.backbone().state_dict()[name]), name
 
 
+def test_texture_is_taught_beside_what_correspondence_teaches(batch):
+    pretraining = training(replace(TINY, patch_objective="texture"))
+    results = [pretraining.step(batch) for _ in range(TINY.steps)]
+    for loss in ("cls_loss", "patch_loss", "texture_loss"):
+        losses = [float(getattr(result, loss)) for result in results]
+        assert sum(losses[-5:]) < 0.98 * sum(losses[:5]), loss
+    last = results[-1]
+    parts = float(0.5 * last.cls_loss + 0.5 * last.patch_loss + 4 * last.texture_loss)
+    assert float(last.loss) == pytest.approx(parts, rel=1e-5)
+
+
+def test_prototypes_of_patches_do_not_see_what_texture_teaches(batch):
+    encoder = training(replace(TINY, patch_objective="texture")).student
+    tokens = torch.randn(5, TINY.dim)
+    changed = tokens.clone()
+    changed[:, :TAUGHT] += 1
+    assert torch.equal(encoder.patch_logits(tokens), encoder.patch_logits(changed))
+    changed[:, TAUGHT] += 1
+    assert not torch.equal(encoder.patch_logits(tokens), encoder.patch_logits(changed))
+
+
 def test_a_shown_patch_is_taught_its_own_texture(batch):
     pretraining = training(replace(TINY, patch_objective="texture"))
     mine = batch[8:].float() / 255
-    whole, directions = pretraining._draw_whole(mine, np.random.default_rng(0), slice(8, 16), 16)
+    whole, textures = pretraining._draw_whole(mine, np.random.default_rng(0), slice(8, 16), 16)
     images = whole.pixels * pretraining._std + pretraining._mean
     every = pretraining._texture.eval()(images)
     for number, places in enumerate(whole.shown):
-        torch.testing.assert_close(directions[number], every[number, places], atol=1e-4, rtol=0)
+        torch.testing.assert_close(textures[number], every[number, places], atol=1e-4, rtol=0)
     turned = [torch.allclose(image, one.flip(-1), atol=1e-5) for image, one in zip(images, mine, strict=True)]
     kept = [torch.allclose(image, one, atol=1e-5) for image, one in zip(images, mine, strict=True)]
     assert [not one for one in turned] == kept
@@ -177,7 +200,7 @@ def test_a_backbone_whose_tokens_are_too_short_for_texture_is_refused(tmp_path):
                     "img_size": 64}  # fmt: skip
     file.with_suffix(".json").write_text(json.dumps({"architecture": architecture, "input_size": 64}))
     assert build_start(TINY, str(file)).vit.embed_dim == 32
-    with pytest.raises(BackboneError, match=r"tokens of 32: pretrain\.patch_objective=texture needs 44"):
+    with pytest.raises(BackboneError, match=r"tokens of 32: pretrain\.patch_objective=texture needs more than 44"):
         build_start(replace(TINY, patch_objective="texture"), str(file))
 
 

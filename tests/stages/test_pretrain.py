@@ -36,6 +36,7 @@ SMALL = tuple(
     )
 )  # fmt: skip
 CPU = torch.device("cpu")
+LOSSES = ("loss", "cls_loss", "patch_loss", "texture_loss")
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def undisturbed(
 
 def curve(context: RunContext) -> dict[str, np.ndarray]:
     table = storage.read_table(context.folder.path("pretrain", HISTORY))
-    return {name: table[name].to_numpy() for name in ("step", "loss", "cls_loss", "patch_loss", "deviation")}
+    return {name: table[name].to_numpy() for name in ("step", *LOSSES, "deviation")}
 
 
 # Which images a step sees
@@ -148,9 +149,9 @@ def test_one_and_two_workers_agree_on_the_scale_of_textures(opened):
         context, images = opened(*learn, f"pretrain.workers={workers}", name=f"texture-{workers}")
         pretrain(context, images)
         curves.append(curve(context))
-    np.testing.assert_allclose(curves[0]["patch_loss"][:3], curves[1]["patch_loss"][:3], rtol=1e-4)
+    np.testing.assert_allclose(curves[0]["texture_loss"][:3], curves[1]["texture_loss"][:3], rtol=1e-4)
     np.testing.assert_allclose(curves[0]["loss"], curves[1]["loss"], rtol=0.02)
-    assert curves[0]["patch_loss"][-1] < curves[0]["patch_loss"][0]
+    assert curves[0]["texture_loss"][-1] < curves[0]["texture_loss"][0]
 
 
 @pytest.mark.slow
