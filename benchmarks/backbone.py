@@ -88,7 +88,7 @@ def load(name: str, device: str) -> Backbone:
         return load_backbone(name, input_size=SIZE, device=device)
     backbone = load_backbone(DEFAULT_BACKBONE, input_size=SIZE, device=device)
     torch.manual_seed(0)
-    recipe = recipe_of(PretrainConfig(depth=backbone.depth), seed=0)
+    recipe = recipe_of(PretrainConfig(depth=backbone.depth), seed=0, from_scratch=True)
     backbone.model = build_start(recipe, None).vit.eval().to(device)
     return backbone
 

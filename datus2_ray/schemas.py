@@ -158,7 +158,11 @@ PRETRAINING_HISTORY = _schema(
         ("cls_loss", pa.float64(), "Cross entropy of the CLS tokens' prototypes, in nats."),
         ("patch_loss", pa.float64(), "Cross entropy of the patches' prototypes, in nats; 0 where none are taught."),
         ("texture_loss", pa.float64(), "Distance of patch tokens from their texture, about 1 - cosine; else 0."),
-        ("deviation", pa.float64(), "Deviation of the teacher's patch tokens, 0 where all are alike, 1 at most."),
+        (
+            "deviation",
+            pa.float64(),
+            "Deviation of the teacher's patch tokens but texture: 0 where alike, 1 at most.",
+        ),
         ("information", pa.float64(), "What a view's prototype tells of the view, in nats; 0 where collapsed."),
         ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),
         ("effective_rank", pa.float64(), "RankMe of held-out images' patch tokens, at checkpoints, else null."),

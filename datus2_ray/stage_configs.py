@@ -290,9 +290,10 @@ class PretrainConfig(StageConfig):
     local_area: tuple[float, float] = Field((0.05, 0.4), description="Share of the region that a small view shows.")
     local_views: int = Field(6, ge=0, description="Small views an image.")
     colour: float = Field(0.5, ge=0, le=1, description="How much the light of a view changes; 1 as in DINO.")
-    patch_objective: Literal["none", "masked", "correspondence", "texture"] = Field(
-        "correspondence",
-        description="What patches learn: nothing, what is hidden (iBOT), the same place in a view, that and texture.",
+    patch_objective: Literal["auto", "none", "masked", "correspondence", "texture"] = Field(
+        "auto",
+        description="What patches learn: nothing; what is hidden (iBOT); the same place in another view; that and "
+        "texture. auto: texture from scratch, correspondence from a backbone.",
     )
     prototypes: int = Field(4096, ge=2, description="Outputs of the projection heads.")
     hidden_dim: int = Field(1024, ge=8, description="Width of the projection heads.")

@@ -81,9 +81,13 @@ class Encoder(nn.Module):
         ]
         return cls, patches, None if whole is None else self._shown(whole)
 
+    def free(self, tokens: Tensor) -> Tensor:
+        """Give the coordinates of tokens that no formula teaches."""
+        return tokens[..., self._taught :]
+
     def patch_logits(self, tokens: Tensor) -> Tensor:
-        """Give patch tokens' prototypes, of shape [n, dim]: told by the coordinates that no formula teaches."""
-        logits: Tensor = cast(Any, self.patch_head)(tokens[:, self._taught :])
+        """Give patch tokens' prototypes, of shape [n, dim]: the free coordinates tell them."""
+        logits: Tensor = cast(Any, self.patch_head)(self.free(tokens))
         return logits
 
     def _shown(self, whole: Whole) -> Tensor:

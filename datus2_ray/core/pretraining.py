@@ -48,8 +48,8 @@ class StepResult:
     loss, cls_loss, patch_loss, texture_loss : Tensor
         Mean over this worker's images; the first is the sum of the others, weighted for the objective ``texture``.
     deviation, information : Tensor
-        :func:`~datus2_ray.core.pretrain_health.feature_deviation` of the teacher's patches, and
-        :func:`~datus2_ray.core.pretrain_health.prototype_information` of its CLS tokens.
+        :func:`~datus2_ray.core.pretrain_health.feature_deviation` of the teacher's patches, of what no formula teaches
+        them, and :func:`~datus2_ray.core.pretrain_health.prototype_information` of its CLS tokens.
     """
 
     loss: Tensor
@@ -156,7 +156,7 @@ class Pretraining:
             parts = zip(TEXTURE_WEIGHTS, (cls_loss, patch_loss, texture_loss), strict=True)
             loss = torch.stack([weight * part for weight, part in parts]).sum()
         self._descend(loss)
-        deviation = feature_deviation(tokens[:, self.teacher.prefix :].flatten(0, 1))
+        deviation = feature_deviation(self.teacher.free(tokens[:, self.teacher.prefix :]).flatten(0, 1))
         information = prototype_information(targets)
         return StepResult(*torch.stack([loss, cls_loss, patch_loss, texture_loss, deviation, information]).detach())
 

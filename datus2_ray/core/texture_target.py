@@ -91,7 +91,7 @@ def texture_distance(tokens: Tensor, targets: Tensor) -> Tensor:
     """Give how far tokens are from what they are taught.
 
     A token's length does not matter: with the token at length 1 and u its first coordinates, the distance is
-    |u / √SHARE - target|² / 2, which is 1 less the cosine where u has its share of the length.
+    |u / √SHARE - target|² / 2, which is 1 less the cosine where u has its share of the squared length.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from datus2_ray.stages.training_run import Job, plan_scaling, run_training
 from datus2_ray.trainings import pretrain_split, pretrain_workers
 from datus2_ray.weights_cache import local_spec
 
-VERSION = 1
+VERSION = 2
 
 CONFIG = "backbone.json"
 HISTORY = "history.parquet"
@@ -65,6 +65,7 @@ def pretrain(context: RunContext, images: Commit) -> Commit:
     beside = config_json(plan.recipe, start)
     identity = {
         **config.identity(),
+        "patch_objective": plan.recipe.patch_objective,
         "dtype": plan.dtype,
         "held": plan.held,
         "seed": context.config.seed,
@@ -131,7 +132,7 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
     )
     share_bytes = 3 * config.image_size**2 * trained_on / workers
     return Pretrain(
-        recipe=recipe_of(config, context.config.seed),
+        recipe=recipe_of(config, context.config.seed, from_scratch=context.config.backbone is None),
         start=context.config.backbone,
         images=ImagesTable.of(context.folder),
         parts=tuple(parts),
@@ -145,7 +146,20 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
     )
 
 
-def recipe_of(config: PretrainConfig, seed: int) -> Recipe:
-    """Take the settings that make a recipe."""
+def recipe_of(config: PretrainConfig, seed: int, *, from_scratch: bool) -> Recipe:
+    """Take the settings that make a recipe.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        The settings.
+    seed : int
+        Of the run.
+    from_scratch : bool
+        Whether no backbone is gone on from: then ``auto`` teaches texture. A backbone's tokens hold more than that
+        already, and would have to make room.
+    """
     settings = config.model_dump()
+    if config.patch_objective == "auto":
+        settings["patch_objective"] = "texture" if from_scratch else "correspondence"
     return Recipe(seed=seed, **{field.name: settings[field.name] for field in fields(Recipe) if field.name != "seed"})

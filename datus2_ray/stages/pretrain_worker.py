@@ -52,7 +52,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     rank = ray.train.get_context().get_world_rank()
     configure_ray_data(no_progress_seconds=-1)
     device = ray.train.torch.get_device()
-    # On an H200 twice as many steps a second were taken without; what can be repeated is then the curve, not its bits.
+    # On an H200 that halved the steps a second. Without it, two trainings of one seed drift apart on a GPU.
     prepare_torch(device, plan.threads, repeatable=False)
     tell = teller(config["watcher"], rank)
 

@@ -107,7 +107,7 @@ def test_texture_is_taught_beside_what_correspondence_teaches(batch):
     assert float(last.loss) == pytest.approx(parts, rel=1e-5)
 
 
-def test_prototypes_of_patches_do_not_see_what_texture_teaches(batch):
+def test_prototypes_of_patches_do_not_see_what_texture_teaches():
     encoder = training(replace(TINY, patch_objective="texture")).student
     tokens = torch.randn(5, TINY.dim)
     changed = tokens.clone()

@@ -131,6 +131,9 @@ def test_one_and_two_workers_agree_and_what_is_done_is_not_done_again(undisturbe
     np.testing.assert_allclose(first["loss"][:12], second["loss"][:12], rtol=0.02)
     assert first["loss"][-3:].mean() < first["loss"][:3].mean()
     assert first["deviation"].min() > 0.1
+    # Texture is scaled by the images of all workers.
+    np.testing.assert_allclose(first["texture_loss"][:3], second["texture_loss"][:3], rtol=1e-4)
+    assert first["texture_loss"][-1] < first["texture_loss"][0]
     assert commit.facts["effective_rank"] > 1
     backbone = load_backbone(one.folder.path("pretrain", MODEL))
     assert (backbone.dim, backbone.patch_size, backbone.input_size) == (64, 8, 64)
@@ -142,16 +145,24 @@ def test_one_and_two_workers_agree_and_what_is_done_is_not_done_again(undisturbe
 
 
 @pytest.mark.slow
-def test_one_and_two_workers_agree_on_the_scale_of_textures(opened):
-    learn = ("pretrain.patch_objective=texture", "pretrain.steps=8")
+def test_one_and_two_workers_agree_on_correspondence_alone(opened):
     curves = []
     for workers in (1, 2):
-        context, images = opened(*learn, f"pretrain.workers={workers}", name=f"texture-{workers}")
+        learn = ("pretrain.patch_objective=correspondence", "pretrain.steps=8", f"pretrain.workers={workers}")
+        context, images = opened(*learn, name=f"correspondence-{workers}")
         pretrain(context, images)
         curves.append(curve(context))
-    np.testing.assert_allclose(curves[0]["texture_loss"][:3], curves[1]["texture_loss"][:3], rtol=1e-4)
+    np.testing.assert_allclose(curves[0]["patch_loss"][:3], curves[1]["patch_loss"][:3], rtol=1e-4)
     np.testing.assert_allclose(curves[0]["loss"], curves[1]["loss"], rtol=0.02)
-    assert curves[0]["texture_loss"][-1] < curves[0]["texture_loss"][0]
+    assert set(curves[0]["texture_loss"]) == {0}
+
+
+def test_what_patches_learn_depends_on_what_is_gone_on_from(open_run, scenes):
+    learned = []
+    for number, backbone in enumerate((None, "untrained:vit_tiny_patch16_224")):
+        context = open_run(scenes, *SMALL, name=f"from-{number}", dataset="demo", backbone=backbone)
+        learned.append(plan_pretraining(context, ingest(context, labelled=False)).recipe.patch_objective)
+    assert learned == ["texture", "correspondence"]
 
 
 @pytest.mark.slow
