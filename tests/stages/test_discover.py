@@ -190,6 +190,7 @@ def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_run: 
     discover(context, ingest(context), keep_tokens=False)
     rows = table(context, "segments")
     backbone = load_backbone(DEFAULT_BACKBONE)
+    noise = 0
     for i, found in enumerate(list_arrays(rows["patch_map"])):
         path = next(scenes.rglob(f"images/{rows['image_id'][i].as_py()}.*"))
         image = Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
@@ -212,9 +213,11 @@ def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_run: 
         assert (found >= 0).all()
         # The same partition of what is no noise: segments correspond in pairs.
         valid = segments.ravel() >= 0
-        assert 0 < np.count_nonzero(~valid) < 200
+        noise += np.count_nonzero(~valid)
+        assert np.count_nonzero(valid) > 584
         pairs = set(zip(segments.ravel()[valid], found[valid], strict=True))
         assert len(pairs) == len({segment for segment, _ in pairs}) == len({segment for _, segment in pairs}) == count
+    assert noise  # there was some to be given to segments
 
 
 def test_windows_places_colours_and_threshold_decide_the_graph(
