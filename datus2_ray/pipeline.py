@@ -10,7 +10,7 @@ from typing import Any
 from datus2_ray import storage
 from datus2_ray.config import RunConfig
 from datus2_ray.context import RunContext
-from datus2_ray.plan import plan_run, see_sizes, see_weights
+from datus2_ray.plan import plan_run, see_backbone, see_weights
 from datus2_ray.ray_session import start_ray
 from datus2_ray.version import VERSION
 from datus2_ray.weights_cache import local_spec
@@ -46,7 +46,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     spec = config.backbone or DEFAULT_BACKBONE
     fetched = local_spec(spec)
     if fetched != spec:
-        see_sizes(config, fetched)  # of others see_weights has seen to it
+        see_backbone(config, fetched)  # of others see_weights has seen to it
     backbone = parse_spec(fetched)
     named = config.discover.cnn if config.discover.descriptor == "cnn" else None
     cnn = parse_spec(local_spec(named)) if named else None

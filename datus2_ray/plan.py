@@ -157,8 +157,8 @@ def see_weights(config: RunConfig) -> None:
     Raises
     ------
     BackboneError
-        A name that timm does not know, a file that does not exist, windows or images of the refinement that its patches
-        do not fill, or no C++ compiler on this machine where it is the one that computes.
+        A name that timm does not know, a file that does not exist or is not a backbone's, windows or images of the
+        refinement that its patches do not fill, or no C++ compiler on this machine where it is the one that computes.
     """
     if config.discover.compile and joined_address() is None:
         from datus2_ray.core.backbone import require_compiler
@@ -179,33 +179,42 @@ def see_weights(config: RunConfig) -> None:
         elif storage.find_file(uri) is None:
             raise BackboneError(f"there is no weights file {uri}; give one that exists, or the name of a timm model")
     if "://" not in (config.backbone or ""):
-        see_sizes(config)
+        see_backbone(config)
 
 
-def see_sizes(config: RunConfig, backbone: str | None = None) -> None:
-    """See that what windows and images of the refinement have as sides can be cut into the backbone's patches.
+def see_backbone(config: RunConfig, fetched: str | None = None) -> None:
+    """See that a backbone's file loads, and that windows and images of the refinement can be cut into its patches.
+
+    Actors that fail while they start cannot be kept from telling it by pages of Ray's traces.
 
     Parameters
     ----------
     config : RunConfig
         The settings.
-    backbone : str, optional
+    fetched : str, optional
         What the backbone, an URI, was fetched to; default the backbone itself.
 
     Raises
     ------
     BackboneError
-        They cannot.
+        It does not, or they cannot.
     """
+    named = fetched or config.backbone
+    if named is not None:
+        # Imported here: torch takes seconds.
+        from datus2_ray.core.backbone import load_backbone
+        from datus2_ray.core.backbone_spec import parse_spec
+
+        if parse_spec(named).file is not None:
+            load_backbone(named)
     linear = config.refine.enabled and config.refine.network == "linear"
     if config.discover.tile is None and not linear:
         return
-    # Imported here: torch takes seconds.
     from datus2_ray.core.backbone import DEFAULT_BACKBONE, patch_side
     from datus2_ray.core.tiles import check_tile
     from datus2_ray.core.token_segmenter import check_size
 
-    side = patch_side(backbone or config.backbone or DEFAULT_BACKBONE)
+    side = patch_side(named or DEFAULT_BACKBONE)
     check_tile(side, config.discover.tile)
     if linear:
         check_size(side, config.refine.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -16,7 +17,7 @@ import datus2_ray
 from datus2_ray import plan, storage
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError
-from datus2_ray.plan import StagePlan, plan_pretraining, plan_run, see_sizes, see_weights
+from datus2_ray.plan import StagePlan, plan_pretraining, plan_run, see_backbone, see_weights
 from datus2_ray.resources import ACTOR_MEMORY, Cluster, Node
 from datus2_ray.sources import list_source
 
@@ -171,7 +172,23 @@ def test_the_sides_for_fetched_weights_are_seen_to_once_they_are_there(
     linear = settings(scenes, tmp_path, "refine.network=linear", "refine.size=100", backbone=uri)
     see_weights(linear)
     with pytest.raises(DatusError, match=r"give refine\.size=96"):
-        see_sizes(linear, "untrained:vit_tiny_patch16_224")
+        see_backbone(linear, "untrained:vit_tiny_patch16_224")
+
+
+def test_a_file_that_is_no_backbone_s_is_refused_before_ray_starts(scenes: Path, tmp_path: Path) -> None:
+    weights = Path(datus2_ray.__file__).parent / "weights" / "datus2-vit-tiny-8.safetensors"
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(weights.read_bytes())
+    beside = json.loads(weights.with_suffix(".json").read_bytes())
+    mine.with_suffix(".json").write_text(json.dumps(beside))
+    see_weights(settings(scenes, tmp_path, backbone=str(mine)))
+    beside["architecture"]["depth"] -= 1
+    mine.with_suffix(".json").write_text(json.dumps(beside))
+    with pytest.raises(DatusError, match=r"mine\.safetensors does not fit its architecture"):
+        see_weights(settings(scenes, tmp_path, backbone=str(mine)))
+    mine.with_suffix(".json").write_text('{"depth": 8}')
+    with pytest.raises(DatusError, match=r"mine\.json, the configuration beside mine\.safetensors, is not valid"):
+        see_backbone(settings(scenes, tmp_path), str(mine))
 
 
 def test_a_missing_compiler_is_seen_before_ray_starts_but_not_for_a_cluster(
