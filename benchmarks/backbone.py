@@ -4,11 +4,12 @@
 
 DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind of vector a patch of 8 x 8 pixels of
 the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained ViT;
-those of the packaged one, and of any other that is named; and the mean of each one's tokens over all its blocks.
-`texture, x, y` is what `pretrain.patch_objective: texture` teaches among other things. Hand-made vectors are scaled to
-unit deviation; they and means of blocks are clustered by Euclidean k-means, tokens and that one by spherical k-means,
-all on the same 100,000 patches at most. A pixel takes the cluster of the patch that covers it. One to one: K = classes,
-Hungarian matching. Many to one: K = 27, every cluster its most frequent class. Mean and deviation over seeds.
+those of the packaged one, and of any other that is named. `texture, x, y` is what `pretrain.patch_objective: texture`
+teaches among other things. All are brought to mean 0 and deviation 1 over the set's patches, a coordinate at a time
+(`cluster.scaling: standardised`); tokens are shown as they are, too. Colours and places are clustered by Euclidean
+k-means, tokens and texture by spherical k-means, all on the same 100,000 patches at most. A pixel takes the cluster of
+the patch that covers it. One to one: K = classes, Hungarian matching. Many to one: K = 27, every cluster its most
+frequent class. Mean and deviation over seeds.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from datus2_ray.core.backbone import DEFAULT_BACKBONE, Backbone, Tap, load_backb
 from datus2_ray.core.images import decode, resize
 from datus2_ray.core.kmeans import LocalShards, Metric, assign, kmeans
 from datus2_ray.core.pretrain_model import build_start
+from datus2_ray.core.scaling import fit_scaling
 from datus2_ray.core.scoring import score
 from datus2_ray.core.texture_target import TextureTarget
 from datus2_ray.stage_configs import PretrainConfig
@@ -46,7 +48,7 @@ SETS = {"SUIM, 8 classes": ("suim", "suim", "train_val"), "SUIM, 6 classes": ("s
 HAND = ("RGB", "RGB, x, y", "RGB, gradient, x, y")
 TEXTURE = "texture, x, y"
 UNTRAINED = "the same, untrained"
-MEAN = ", mean of all blocks"
+RAW = ", as they are"
 
 Vectors = NDArray[np.float32]
 
@@ -94,18 +96,15 @@ def load(name: str, device: str) -> Backbone:
 
 
 def token_vectors(backbone: Backbone, images: list[Path]) -> dict[str, Vectors]:
-    """Give the patch tokens of a backbone's last block, and their mean over all blocks."""
-    taps = [Tap("token", block) for block in range(backbone.depth)]
-    last, mean = [], []
-    for pixels in batches(images, SIZE):
-        found = backbone.extract(torch.from_numpy(pixels), taps)
-        last.append(found[taps[-1]].half().cpu())
-        mean.append((sum(found.values()) / len(taps)).half().cpu())  # type: ignore[union-attr]
-    return {name: torch.cat(part).flatten(0, 1).float().numpy() for name, part in (("", last), (MEAN, mean))}
+    """Give the patch tokens of a backbone's last block, standardised and as they are."""
+    last = Tap("token", backbone.depth - 1)
+    found = [backbone.extract(torch.from_numpy(pixels), [last])[last].half().cpu() for pixels in batches(images, SIZE)]
+    tokens: Vectors = torch.cat(found).flatten(0, 1).float().numpy()
+    return {"": standardised(tokens), RAW: tokens}
 
 
 def texture_vectors(images: list[Path]) -> Vectors:
-    """Give what patches are taught by their texture, scaled by all these images."""
+    """Give what patches are taught by their texture, standardised over all these images, as it is in training."""
     target = TextureTarget(8)
     for counting in (True, False):  # the first pass finds the scale
         target.train(counting)
@@ -115,7 +114,7 @@ def texture_vectors(images: list[Path]) -> Vectors:
 
 
 def hand_vectors(images: list[Path], kind: str) -> Vectors:
-    """Give mean colours, on request with the place and the strength of the gradient, at unit deviation."""
+    """Give mean colours, on request with the place and the strength of the gradient, standardised."""
     patches = []
     for pixels in batches(images, SIZE):
         colour = _mean(pixels / 255.0)
@@ -129,8 +128,13 @@ def hand_vectors(images: list[Path], kind: str) -> Vectors:
             both = np.stack(np.meshgrid(place, place), axis=-1).reshape(1, -1, 2)
             parts.append(np.broadcast_to(both, (len(pixels), GRID * GRID, 2)))
         patches.append(np.concatenate(parts, axis=-1).reshape(len(pixels) * GRID * GRID, -1))
-    vectors = np.concatenate(patches)
-    scaled: Vectors = ((vectors - vectors.mean(0)) / vectors.std(0)).astype(np.float32)
+    return standardised(np.concatenate(patches).astype(np.float32))
+
+
+def standardised(vectors: Vectors) -> Vectors:
+    """Bring every coordinate to mean 0 and deviation 1."""
+    rows = LocalShards([vectors])
+    scaled: Vectors = fit_scaling(rows, "standardised").transform(vectors)
     return scaled
 
 
@@ -189,7 +193,7 @@ def main() -> None:
             else:
                 kinds = token_vectors(load(name, device), images)
             for kind, vectors in kinds.items():
-                metric: Metric = "euclidean" if name in HAND or kind == MEAN else "spherical"
+                metric: Metric = "euclidean" if name in HAND else "spherical"
                 for title in sets:
                     values = measure(vectors, counts[title], metric, arguments.seeds)
                     results.setdefault(title, {})[name + kind] = values

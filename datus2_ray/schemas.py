@@ -119,7 +119,7 @@ CENTROIDS = _schema(
 TOKEN_CENTROIDS = _schema(
     [
         ("cluster", pa.int32(), "Number of the cluster of the token-k-means baseline."),
-        ("centroid", pa.list_(pa.float64()), "Its centroid, of length 1."),
+        ("centroid", pa.list_(pa.float64()), "Its centroid, of length 1, in the space of the (scaled) tokens."),
         ("tokens", pa.int64(), "Patch tokens assigned to it in the fit."),
     ]
 )
@@ -133,9 +133,16 @@ HISTORY = _schema(
     ]
 )
 
+SCALING = _schema(
+    [
+        ("mean", pa.float64(), "Mean of a coordinate of the descriptors (of the tokens, in baseline/), taken off it."),
+        ("deviation", pa.float64(), "What it is then divided by: its standard deviation, or 1 where only centred."),
+    ]
+)
+
 PCA = _schema(
     [
-        ("mean", pa.list_(pa.float64()), "Mean of the descriptors, the same in every row."),
+        ("mean", pa.list_(pa.float64()), "Mean of the (scaled) descriptors, the same in every row."),
         ("component", pa.list_(pa.float64()), "A direction, largest variance first."),
         ("explained", pa.float64(), "Its share of the total variance."),
     ]

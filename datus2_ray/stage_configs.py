@@ -195,6 +195,10 @@ class ClusterConfig(StageConfig):
     epochs: int = Field(50, ge=1, description="Passes over the data in mini-batch mode.")
     batch_size: int = Field(1024, ge=1, description="Descriptors a step in mini-batch mode.")
     start_sample: int = Field(100_000, ge=2, description="Most descriptors that k-means++ chooses from.")
+    scaling: Literal["none", "centred", "standardised"] = Field(
+        "none",
+        description="Whether what all descriptors share, their mean, is taken off, and deviations are made 1.",
+    )
     pca: int | None = Field(None, ge=1, description="Dimensions that PCA keeps; default no PCA.")
     weights: Literal["none", "area"] = Field("none", description="Weight of a segment: all equal, or its patches.")
     shard_rows: int = Field(32_768, ge=1, description="Descriptors in a fixed shard, the unit of exact summation.")

@@ -54,7 +54,9 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
     discover, cluster = config["discover"], config["cluster"]
     layout = datasets.find(config["dataset"])
     limit = f"the first {config['limit']:,} image ids" if config["limit"] else ""
-    projection = f", after PCA to {cluster['pca']} dimensions" if cluster["pca"] else ""
+    scaled = cluster.get("scaling", "none")
+    projection = f", descriptors {scaled} first" if scaled != "none" else ""
+    projection += f", after PCA to {cluster['pca']} dimensions" if cluster["pca"] else ""
     restarts = f"{cluster['restarts']} restart{'s' if cluster['restarts'] > 1 else ''}"
     finer = cluster.get("overclustering", 1)
     merged = f", {finer} centroids a cluster, merged by average linkage" if finer > 1 else ""

@@ -1,11 +1,12 @@
 """Baseline: plain spherical k-means on the patch tokens of the run's own forward pass, no graph and no segments.
 
 It beats the published figure of DatUS² on COCO, so every report shows it beside ours: same tokens, same resolution,
-same K, same seed.
+same scaling (``cluster.scaling``), same K, same seed.
 """
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ import pyarrow as pa
 from datus2_ray import schemas, storage
 from datus2_ray.context import RunContext
 from datus2_ray.core.kmeans import kmeans
+from datus2_ray.core.projection import Projection, fit_projection
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
-from datus2_ray.stages.cluster import default_workers
+from datus2_ray.stages.cluster import Clusters, default_workers, read_scaling, write_scaling
 from datus2_ray.stages.once import run_once
 from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
 
-VERSION = 1
+VERSION = 2
 
 
 def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
@@ -42,7 +44,7 @@ def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
     """
     config = context.config
     identity = {**config.evaluate.identity(), "clusters": clusters, "seed": config.seed}
-    identity["shard_rows"] = config.cluster.shard_rows
+    identity |= {"shard_rows": config.cluster.shard_rows, "scaling": config.cluster.scaling}
     stamp = fingerprint("baseline", VERSION, identity, [segments.fingerprint])
 
     def work(progress: Progress) -> dict[str, Any]:
@@ -52,10 +54,14 @@ def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
         share = min(1.0, config.evaluate.token_sample / progress.total)
         table = VectorTable(folder, "tokens", share=share, seed=config.seed)
         workers = config.cluster.workers or default_workers()
-        shards = RayShards(table, counts, config.cluster.shard_rows, workers, tell=progress.tell_pass)
-        restarts = config.evaluate.token_restarts
-        result = kmeans(shards, clusters, metric="spherical", restarts=restarts, seed=config.seed, noun="patch tokens")
-        shards.close()
+
+        def hold(projection: Projection) -> closing[RayShards]:
+            return closing(RayShards(table, counts, config.cluster.shard_rows, workers, projection, progress.tell_pass))
+
+        projection = fit_projection(hold, config.cluster.scaling, None)
+        restarts, noun = config.evaluate.token_restarts, "patch tokens"
+        with hold(projection) as shards:
+            result = kmeans(shards, clusters, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
         columns = {
             "cluster": np.arange(clusters, dtype=np.int32),
             "centroid": list(result.centroids),
@@ -63,12 +69,15 @@ def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
         }
         centroids = pa.table(columns, schema=schemas.TOKEN_CENTROIDS)
         storage.write_table(context.folder.path("baseline", "centroids.parquet"), centroids)
+        if projection.scaling is not None:
+            write_scaling(context.folder.path("baseline"), projection.scaling)
         return {"share": share, "inertia": result.inertia, "iterations": result.iterations}
 
     return run_once(context, "baseline", "baseline", stamp, "tokens", work)
 
 
-def read_baseline(folder: RunFolder) -> np.ndarray:
-    """Read the baseline's centroids: float64, shape (K, D)."""
+def read_baseline(folder: RunFolder) -> Clusters:
+    """Read what a patch token is assigned to a cluster by."""
     table = storage.read_table(folder.path("baseline", "centroids.parquet"))
-    return np.array(table["centroid"].to_pylist())
+    centroids, projection = np.array(table["centroid"].to_pylist()), Projection(read_scaling(folder.path("baseline")))
+    return Clusters(centroids, table["cluster"].to_numpy(), "spherical", projection)

@@ -8,6 +8,7 @@ says little of K, as few clusters agree easily; there the silhouette counts too,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.metrics import pairwise_distances, silhouette_score
 
 from datus2_ray.core.cooccurrence import count_together, log_lift
 from datus2_ray.core.merging import merge_centroids
-from datus2_ray.core.pca import PCA, fit_pca
+from datus2_ray.core.projection import Projection, fit_projection
 from datus2_ray.core.shards import LocalShards
 from datus2_ray.core.stability import agreement
 from datus2_ray.stage_configs import ClusterConfig
@@ -117,16 +118,16 @@ def score(
 
 def _fit(view: View, finer: int, config: ClusterConfig, seed: int) -> Clusters:
     x = np.concatenate(view.descriptors)
-    pca = _project(view, config)
+    projection = _projection(view, config)
     # Restarts would be averaged over as well: the several clusterings do for them.
     once = config.model_copy(update={"restarts": 1})
-    centroids = run_kmeans(LocalShards([pca.transform(x) if pca else x]), finer, once, seed).centroids
-    return Clusters(centroids, np.arange(finer, dtype=np.int32), config.metric, pca)
+    centroids = run_kmeans(LocalShards([projection.transform(x)]), finer, once, seed).centroids
+    return Clusters(centroids, np.arange(finer, dtype=np.int32), config.metric, projection)
 
 
-def _project(view: View, config: ClusterConfig) -> PCA | None:
+def _projection(view: View, config: ClusterConfig) -> Projection:
     x = np.concatenate(view.descriptors)
-    return fit_pca(LocalShards([x]), config.pca) if config.pca is not None else None
+    return fit_projection(lambda so_far: nullcontext(LocalShards([so_far.transform(x)])), config.scaling, config.pca)
 
 
 def _paint(view: View, labels: list[np.ndarray], count: int) -> list[np.ndarray]:
@@ -137,8 +138,7 @@ def _distances(view: View, config: ClusterConfig) -> tuple[np.ndarray, np.ndarra
     """Give the numbers of some segments, evenly from all images, and the distances between them: the same for all K."""
     x = np.concatenate(view.descriptors)
     taken = np.unique(np.linspace(0, len(x) - 1, min(len(x), SILHOUETTE_SEGMENTS)).astype(int))
-    pca = _project(view, config)
-    chosen = pca.transform(x[taken]) if pca else x[taken]
+    chosen = _projection(view, config).transform(x[taken])
     distances = pairwise_distances(chosen, metric="cosine" if config.metric == "spherical" else "euclidean")
     # A matrix product leaves a trace of rounding where a segment meets itself.
     np.fill_diagonal(distances, 0)

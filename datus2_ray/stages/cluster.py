@@ -1,8 +1,9 @@
-"""Cluster: segment descriptors → ``clusters/``: centroids by k-means over Ray actors, its curve, its PCA."""
+"""Cluster: segment descriptors → ``clusters/``: centroids by k-means over Ray actors, its curve, the projection."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from datus2_ray.core.assignment import assign
 from datus2_ray.core.cooccurrence import log_lift
 from datus2_ray.core.kmeans import KMeansResult, Metric, kmeans
 from datus2_ray.core.merging import merge_centroids
-from datus2_ray.core.pca import PCA, fit_pca
+from datus2_ray.core.pca import PCA
+from datus2_ray.core.projection import Projection, fit_projection
+from datus2_ray.core.scaling import Scaling
 from datus2_ray.core.shards import Shards
 from datus2_ray.errors import DatusError
 from datus2_ray.progress import Progress
@@ -41,14 +44,14 @@ class Clusters:
         Cluster of every centroid, 0 … K-1, int32, shape (M,); M is K where none were merged.
     metric : str
         Distance to the centroids.
-    pca : PCA or None
-        Projection before it.
+    projection : Projection
+        What is done to descriptors before it.
     """
 
     centroids: np.ndarray
     members: np.ndarray
     metric: Metric
-    pca: PCA | None
+    projection: Projection
 
     @property
     def count(self) -> int:
@@ -59,8 +62,7 @@ class Clusters:
         """Give the cluster of every descriptor, and its distance to the nearest of that cluster's centroids."""
         if not len(descriptors):
             return np.empty(0, dtype=np.int32), np.empty(0)
-        x = self.pca.transform(descriptors) if self.pca else descriptors
-        nearest, distances = assign(x, self.centroids, self.metric)
+        nearest, distances = assign(self.projection.transform(descriptors), self.centroids, self.metric)
         return self.members[nearest], distances
 
 
@@ -101,13 +103,13 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
         table = VectorTable(folder, "descriptors", "sizes" if config.weights == "area" else None)
         # Fewer segments than the finer clusters asked for are not a fault, as fewer than K are.
         finer = max(clusters, min(config.overclustering * clusters, progress.total))
-        result, pca = fit(table, counts, finer, context, progress.tell_pass)
+        result, projection = fit(table, counts, finer, context, progress.tell_pass)
         lift = None
         if config.apart and finer > clusters:
-            unmerged = Clusters(result.centroids, np.arange(finer, dtype=np.int32), config.metric, pca)
+            unmerged = Clusters(result.centroids, np.arange(finer, dtype=np.int32), config.metric, projection)
             lift = log_lift(*count_images_together(folder, sorted(segments.parts), unmerged.assign, finer))
         members = merge_centroids(result.centroids, clusters, config.metric, lift, config.apart)
-        write_clusters(context.folder.path("clusters"), result, members, pca)
+        write_clusters(context.folder.path("clusters"), result, members, projection)
         metrics.count_segments("cluster", progress.total)
         return {
             "clusters": clusters,
@@ -126,19 +128,17 @@ def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
 
 def fit(
     table: VectorTable, counts: dict[str, int], clusters: int, context: RunContext, tell: Callable[[int], None]
-) -> tuple[KMeansResult, PCA | None]:
-    """Run k-means, after PCA where asked, over actors that hold the table's vectors."""
+) -> tuple[KMeansResult, Projection]:
+    """Run k-means, after scaling and PCA where asked, over actors that hold the table's vectors."""
     config = context.config.cluster
     workers = config.workers or default_workers()
-    shards = RayShards(table, counts, config.shard_rows, workers, tell=tell)
-    pca = None
-    if config.pca is not None:
-        pca = fit_pca(shards, config.pca)
-        shards.close()
-        shards = RayShards(table, counts, config.shard_rows, workers, pca, tell)
-    result = run_kmeans(shards, clusters, config, context.config.seed)
-    shards.close()
-    return result, pca
+
+    def hold(projection: Projection) -> closing[RayShards]:
+        return closing(RayShards(table, counts, config.shard_rows, workers, projection, tell))
+
+    projection = fit_projection(hold, config.scaling, config.pca)
+    with hold(projection) as shards:
+        return run_kmeans(shards, clusters, config, context.config.seed), projection
 
 
 def run_kmeans(shards: Shards, clusters: int, config: ClusterConfig, seed: int) -> KMeansResult:
@@ -165,7 +165,7 @@ def default_workers() -> int:
     return max(1, Cluster.now().cpus)
 
 
-def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, pca: PCA | None) -> None:
+def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, projection: Projection) -> None:
     """Write centroids, curve and projection as tables."""
     centroids = {
         "cluster": members,
@@ -178,9 +178,25 @@ def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, pca: 
         for i, item in enumerate(result.history)
     ]
     storage.write_table(storage.join(folder, "history.parquet"), pa.Table.from_pylist(curve, schema=schemas.HISTORY))
-    if pca is not None:
+    if projection.scaling is not None:
+        write_scaling(folder, projection.scaling)
+    if (pca := projection.pca) is not None:
         rows = {"mean": [pca.mean] * len(pca.components), "component": list(pca.components), "explained": pca.explained}
         storage.write_table(storage.join(folder, "pca.parquet"), pa.table(rows, schema=schemas.PCA))
+
+
+def write_scaling(folder: str, scaling: Scaling) -> None:
+    """Write a scaling as a table of one row a coordinate."""
+    columns = {"mean": scaling.mean, "deviation": scaling.deviation}
+    storage.write_table(storage.join(folder, "scaling.parquet"), pa.table(columns, schema=schemas.SCALING))
+
+
+def read_scaling(folder: str) -> Scaling | None:
+    """Read what :func:`write_scaling` wrote, None where it wrote nothing."""
+    if not storage.exists(storage.join(folder, "scaling.parquet")):
+        return None
+    table = storage.read_table(storage.join(folder, "scaling.parquet"))
+    return Scaling(table["mean"].to_numpy(), table["deviation"].to_numpy())
 
 
 def read_clusters(folder: RunFolder) -> Clusters:
@@ -192,4 +208,5 @@ def read_clusters(folder: RunFolder) -> Clusters:
         rows = storage.read_table(folder.path("clusters", "pca.parquet"))
         components = np.array(rows["component"].to_pylist())
         pca = PCA(np.array(rows["mean"][0].as_py()), components, rows["explained"].to_numpy())
-    return Clusters(np.array(table["centroid"].to_pylist()), table["cluster"].to_numpy(), facts["metric"], pca)
+    projection = Projection(read_scaling(folder.path("clusters")), pca)
+    return Clusters(np.array(table["centroid"].to_pylist()), table["cluster"].to_numpy(), facts["metric"], projection)

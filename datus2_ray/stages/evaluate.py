@@ -14,11 +14,11 @@ import ray.data
 from datus2_ray import schemas, storage
 from datus2_ray.columns import list_arrays, list_column
 from datus2_ray.context import RunContext
-from datus2_ray.core.kmeans import assign
 from datus2_ray.core.masks import decode_labels, upsample_nearest
 from datus2_ray.core.scoring import confusion_matrix, score
 from datus2_ray.run_folder import Commit, fingerprint
 from datus2_ray.stages.baseline import read_baseline
+from datus2_ray.stages.cluster import Clusters
 from datus2_ray.stages.heartbeat import Heartbeat
 from datus2_ray.stages.label import paint
 from datus2_ray.stages.parts import map_parts, run_stage
@@ -121,8 +121,8 @@ class ScorePart:
         URIs of the tables with the ground truth and with the tokens.
     masks : dict of str to str
         Name and URI of every set of masks.
-    token_centroids : ndarray or None
-        The baseline's centroids, shape (K, D).
+    tokens : Clusters or None
+        What the baseline assigns tokens by.
     classes, clusters : int
         C and K.
     heartbeat : Heartbeat
@@ -132,7 +132,7 @@ class ScorePart:
     images: str
     segments: str
     masks: dict[str, str]
-    token_centroids: np.ndarray | None
+    tokens: Clusters | None
     classes: int
     clusters: int
     heartbeat: Heartbeat
@@ -142,8 +142,8 @@ class ScorePart:
         part = block["part"][0].as_py()
         truth = self._truth(part)
         sets = {name: self._masks(storage.join(uri, part)) for name, uri in self.masks.items()}
-        if self.token_centroids is not None:
-            sets["token_kmeans"] = self._token_masks(part)
+        if self.tokens is not None:
+            sets["token_kmeans"] = self._token_masks(part, self.tokens)
         image_ids = list(sets["initial"])
         columns: dict[str, Any] = {"image_id": image_ids}
         for name, predicted in sets.items():
@@ -172,13 +172,13 @@ class ScorePart:
         table = storage.read_table(uri, ["image_id", "mask"])
         return dict(zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True))
 
-    def _token_masks(self, part: str) -> dict[str, np.ndarray]:
+    def _token_masks(self, part: str, clusters: Clusters) -> dict[str, np.ndarray]:
         columns = ["image_id", "height", "width", "grid_height", "grid_width", "tokens"]
         table = storage.read_table(storage.join(self.segments, part), columns)
         tokens = list_arrays(table["tokens"])
         masks = {}
         for i, row in enumerate(table.drop_columns(["tokens"]).to_pylist()):
-            labels, _ = assign(np.asarray(tokens[i]), np.asarray(self.token_centroids), "spherical")
+            labels, _ = clusters.assign(np.asarray(tokens[i]))
             patches = np.arange(len(labels)).reshape(row["grid_height"], row["grid_width"])
             masks[row["image_id"]] = upsample_nearest(
                 paint(patches, labels, self.clusters), row["height"], row["width"]

@@ -18,7 +18,7 @@ import ray
 
 from datus2_ray import storage
 from datus2_ray.columns import list_arrays
-from datus2_ray.core.pca import PCA
+from datus2_ray.core.projection import Projection
 from datus2_ray.core.row_hash import row_uniform
 from datus2_ray.core.shards import Shard
 from datus2_ray.errors import DatusError
@@ -27,6 +27,8 @@ from datus2_ray.stages.parts import map_parts, no_progress_seconds, stream_parts
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+UNCHANGED = Projection()
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,19 @@ class ShardHolder:
         Where the vectors are.
     plans : list of ShardPlan
         The shards to hold.
-    pca : PCA, optional
-        Projection to apply to them.
+    projection : Projection
+        What is done to them first.
     """
 
-    def __init__(self, table: VectorTable, plans: list[ShardPlan], pca: PCA | None) -> None:
-        self._shards = [_load(table, plan, pca) for plan in plans]
+    def __init__(self, table: VectorTable, plans: list[ShardPlan], projection: Projection) -> None:
+        self._shards = [_load(table, plan, projection) for plan in plans]
 
     def ask(self, question: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """Ask every held shard, in their order."""
         return [question(shard, *args, **kwargs) for shard in self._shards]
 
 
-def _load(table: VectorTable, plan: ShardPlan, pca: PCA | None) -> Shard:
+def _load(table: VectorTable, plan: ShardPlan, projection: Projection) -> Shard:
     vectors, weights = [], []
     columns = [table.column] + ([table.weights] if table.weights else [])
     for part, start, stop in plan.pieces:
@@ -103,7 +105,7 @@ def _load(table: VectorTable, plan: ShardPlan, pca: PCA | None) -> Shard:
     chosen = table.chosen(plan.start, plan.stop)
     x = np.concatenate(vectors)[chosen]
     w = np.concatenate(weights)[chosen].astype(np.float64) if table.weights else np.ones(len(x))
-    return Shard(pca.transform(x) if pca else x, w, plan.first_row)
+    return Shard(projection.transform(x), w, plan.first_row)
 
 
 def _concatenated(column: pa.ChunkedArray) -> np.ndarray:
@@ -123,8 +125,8 @@ class RayShards:
         Vectors in a shard.
     workers : int
         Actors.
-    pca : PCA, optional
-        Projection to apply.
+    projection : Projection
+        What is done to the vectors first.
     tell : callable
         Told the number of passes over the vectors after each one.
     """
@@ -135,7 +137,7 @@ class RayShards:
         counts: Mapping[str, int],
         shard_rows: int,
         workers: int,
-        pca: PCA | None = None,
+        projection: Projection = UNCHANGED,
         tell: Callable[[int], None] = lambda passes: None,
     ) -> None:
         plans = plan_shards(table, counts, shard_rows)
@@ -145,7 +147,8 @@ class RayShards:
         self._workers = max(1, min(workers, len(plans)))
         # A few restarts mend a lost node; a holder that dies again and again lacks memory, and must say so.
         holder: Any = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(ShardHolder)
-        self._holders: list[Any] = [holder.remote(table, plans[w :: self._workers], pca) for w in range(self._workers)]
+        dealt = [plans[worker :: self._workers] for worker in range(self._workers)]
+        self._holders: list[Any] = [holder.remote(table, mine, projection) for mine in dealt]
 
     def ask(self, question: Callable[Concatenate[Shard, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Ask every shard and list the answers in shard order."""

@@ -18,6 +18,8 @@ from datus2_ray.core.kmeans import kmeans, shard_labels
 from datus2_ray.core.masks import decode_labels
 from datus2_ray.core.merging import merge_centroids
 from datus2_ray.core.pca import fit_pca
+from datus2_ray.core.projection import Projection
+from datus2_ray.core.scaling import fit_scaling
 from datus2_ray.core.shards import LocalShards
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.run_folder import Commit
@@ -86,9 +88,9 @@ def test_weights_and_projection_reach_the_actors(digits: tuple[RunContext, Commi
     sizes = [storage.read_table(storage.join(folder, part), ["sizes"])["sizes"].to_pylist() for part in commit.parts]
     weights = np.array([n for part in sizes for row in part for n in row])
     local = LocalShards([DIGITS], [weights])
-    pca = fit_pca(local, 5)
-    ours = kmeans(RayShards(table, counts, 5000, 1, pca), 4, seed=3)
-    theirs = kmeans(LocalShards([pca.transform(DIGITS)], [weights]), 4, seed=3)
+    projection = Projection(fit_scaling(local, "standardised"), fit_pca(local, 5))
+    ours = kmeans(RayShards(table, counts, 5000, 1, projection), 4, seed=3)
+    theirs = kmeans(LocalShards([projection.transform(DIGITS)], [weights]), 4, seed=3)
     assert np.array_equal(ours.centroids, theirs.centroids)
 
 
@@ -144,7 +146,14 @@ def test_a_share_of_the_vectors_is_the_same_share_for_any_shards(digits: tuple[R
 
 
 @pytest.mark.parametrize(
-    "settings", [(), ("cluster.pca=8", "cluster.metric=spherical"), ("cluster.algorithm=minibatch",)]
+    "settings",
+    [
+        (),
+        ("cluster.pca=8", "cluster.metric=spherical"),
+        ("cluster.scaling=centred", "cluster.metric=spherical"),
+        ("cluster.scaling=standardised", "cluster.pca=8"),
+        ("cluster.algorithm=minibatch",),
+    ],
 )
 def test_cluster_and_label(
     digits: tuple[RunContext, Commit], open_run: Callable[..., RunContext], settings: tuple[str, ...]
@@ -160,7 +169,7 @@ def test_cluster_and_label(
     masks = label(context, commit, context.folder)
     rows = storage.read_table(context.folder.path("masks/initial", next(iter(masks.parts)))).to_pylist()
     found = read_clusters(context.folder)
-    x = found.pca.transform(DIGITS) if found.pca else DIGITS.astype(np.float64)
+    x = found.projection.transform(DIGITS).astype(np.float64)
     if found.metric == "spherical":
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
     nearest = ((x[:, None] - found.centroids) ** 2).sum(axis=2).argmin(axis=1)

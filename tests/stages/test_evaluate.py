@@ -35,7 +35,8 @@ def labelled(
     out = tmp_path_factory.mktemp("run")
     flags = {"source": str(scenes), "out": str(out), "dataset": "demo", "limit": 10}
     flags |= {"backbone": "untrained:vit_tiny_patch16_224"}
-    context = RunContext.open(load(flags, assignments=("ingest.images_per_part=4", "discover.descriptor=tokens")))
+    settings = ("ingest.images_per_part=4", "discover.descriptor=tokens", "cluster.scaling=centred")
+    context = RunContext.open(load(flags, assignments=settings))
     configure_ray_data(no_progress_seconds=120)
     images = ingest(context)
     segments = discover(context, images, keep_tokens=True)
@@ -54,7 +55,11 @@ def test_metrics_are_those_of_all_pixels_at_once(
     assert "refined" not in metrics
 
     truth, predicted, tokens = [], [], []
-    centroids = read_baseline(context.folder)
+    centroids = read_baseline(context.folder).centroids
+    read = [storage.read_table(context.folder.path("segments", part))["tokens"] for part in initial.parts]
+    mean = np.concatenate([np.asarray(x, dtype=np.float64) for column in read for x in list_arrays(column)]).mean(
+        axis=0
+    )
     for part in initial.parts:
         masks = storage.read_table(context.folder.path("masks/initial", part)).to_pylist()
         vectors = list_arrays(storage.read_table(context.folder.path("segments", part))["tokens"])
@@ -62,7 +67,8 @@ def test_metrics_are_those_of_all_pixels_at_once(
             mask = np.asarray(Image.open(scenes / "masks" / f"{row['image_id']}.png"))
             truth.append(mask.ravel())
             predicted.append(decode_labels(row["mask"]).ravel())
-            patches = (np.asarray(x, dtype=np.float64) @ centroids.T).argmax(axis=1).reshape(14, 14)
+            centred = (np.asarray(x) - mean).astype(np.float16).astype(np.float64)
+            patches = (centred @ centroids.T).argmax(axis=1).reshape(14, 14)
             rows = np.floor((np.arange(mask.shape[0]) + 0.5) * 14 / mask.shape[0]).astype(int)
             columns = np.floor((np.arange(mask.shape[1]) + 0.5) * 14 / mask.shape[1]).astype(int)
             tokens.append(patches[rows[:, None], columns].ravel())
