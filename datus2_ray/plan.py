@@ -152,32 +152,40 @@ def plan_pretraining(config: RunConfig) -> Plan:
 
 
 def see_weights(config: RunConfig) -> None:
-    """See that what the settings name as weights is there, without fetching any, and what is to compile them.
+    """See that what the settings name as weights is there and loads, without fetching any, and what compiles them.
 
     Raises
     ------
     BackboneError
-        A name that timm does not know, a file that does not exist or is not a backbone's, windows or images of the
-        refinement that its patches do not fill, or no C++ compiler on this machine where it is the one that computes.
+        A name that timm does not know, a file that does not exist or is not a backbone's or a ResNet's, windows or
+        images of the refinement that patches do not fill, or no C++ compiler on this machine where it is the one that
+        computes.
     """
     if config.discover.compile and joined_address() is None:
         from datus2_ray.core.backbone import require_compiler
 
         require_compiler()
-    named = [config.backbone]
-    if config.discover.descriptor == "cnn":
-        named.append(config.discover.cnn)
-    if config.refine.enabled and config.refine.encoder_start not in ("random", "supervised"):
-        named.append(config.refine.encoder_start)
-    for spec in filter(None, named):
+    cnn = config.discover.cnn if config.discover.descriptor == "cnn" else None
+    start = config.refine.encoder_start if config.refine.enabled else "random"
+    encoder = None if start in ("random", "supervised") else start
+    for spec in filter(None, (config.backbone, cnn, encoder)):
         uri = spec.partition("::")[0]
-        if "://" not in uri:
-            # Imported here: timm and torch take seconds, and most runs name none.
-            from datus2_ray.core.backbone_spec import parse_spec
+        if "://" in uri:
+            if storage.find_file(uri) is None:
+                raise BackboneError(
+                    f"there is no weights file {uri}; give one that exists, or the name of a timm model"
+                )
+            continue
+        # Imported here, as what follows: timm and torch take seconds, and most runs name none.
+        from datus2_ray.core.backbone_spec import parse_spec
 
-            parse_spec(spec)
-        elif storage.find_file(uri) is None:
-            raise BackboneError(f"there is no weights file {uri}; give one that exists, or the name of a timm model")
+        parsed = parse_spec(spec)
+        if parsed.file is not None and spec != config.backbone:
+            from datus2_ray.core.architecture import load_timm
+            from datus2_ray.core.cnn import RESNET
+            from datus2_ray.core.encoder_start import ENCODER
+
+            load_timm(parsed, RESNET if spec == cnn else ENCODER)
     if "://" not in (config.backbone or ""):
         see_backbone(config)
 

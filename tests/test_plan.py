@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
+import timm
 
 import datus2_ray
 from datus2_ray import plan, storage
@@ -189,6 +191,26 @@ def test_a_file_that_is_no_backbone_s_is_refused_before_ray_starts(scenes: Path,
     mine.with_suffix(".json").write_text('{"depth": 8}')
     with pytest.raises(DatusError, match=r"mine\.json, the configuration beside mine\.safetensors, is not valid"):
         see_backbone(settings(scenes, tmp_path), str(mine))
+
+
+@pytest.mark.parametrize(
+    "named", [("discover.descriptor=cnn", "discover.cnn={}"), ("refine.encoder_start={}",)], ids=["crops", "encoder"]
+)
+def test_a_file_that_is_no_resnet_s_is_refused_before_ray_starts(
+    scenes: Path, tmp_path: Path, named: tuple[str, ...]
+) -> None:
+    mine = tmp_path / "mine.safetensors"
+    assignments = [one.format(mine) for one in named]
+    state = timm.create_model("resnet18", num_classes=0).state_dict()
+    safetensors.torch.save_file(state, mine)
+    see_weights(settings(scenes, tmp_path, *assignments))
+    del state["layer3.0.conv1.weight"]
+    safetensors.torch.save_file(state, mine)
+    with pytest.raises(DatusError, match=r"mine\.safetensors does not fit its architecture"):
+        see_weights(settings(scenes, tmp_path, *assignments))
+    mine.write_bytes(b"no weights")
+    with pytest.raises(DatusError, match=r"mine\.safetensors"):
+        see_weights(settings(scenes, tmp_path, *assignments))
 
 
 def test_a_missing_compiler_is_seen_before_ray_starts_but_not_for_a_cluster(
