@@ -6,10 +6,10 @@ DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind
 the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained ViT;
 those of the packaged one, and of any other that is named. `texture, x, y` is what `pretrain.patch_objective: texture`
 teaches among other things. All are brought to mean 0 and deviation 1 over the set's patches, a coordinate at a time
-(`cluster.scaling: standardised`); tokens are shown as they are, too. Colours and places are clustered by Euclidean
-k-means, tokens and texture by spherical k-means, all on the same 100,000 patches at most. A pixel takes the cluster of
-the patch that covers it. One to one: K = classes, Hungarian matching. Many to one: K = 27, every cluster its most
-frequent class. Mean and deviation over seeds.
+(`cluster.scaling: standardised`); tokens are shown as they are, too. All are clustered by spherical k-means, colours
+and places by Euclidean k-means as well, on the same 100,000 patches at most. A pixel takes the cluster of the patch that
+covers it. One to one: K = classes, Hungarian matching. Many to one: K = 27, every cluster its most frequent class. Mean
+and deviation over seeds.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ HAND = ("RGB", "RGB, x, y", "RGB, gradient, x, y")
 TEXTURE = "texture, x, y"
 UNTRAINED = "the same, untrained"
 RAW = ", as they are"
+COSINES = ", by cosines"
 
 Vectors = NDArray[np.float32]
 
@@ -189,11 +190,11 @@ def main() -> None:
             if name == TEXTURE:
                 kinds = {"": texture_vectors(images)}
             elif name in HAND:
-                kinds = {"": hand_vectors(images, name)}
+                kinds = dict.fromkeys(("", COSINES), hand_vectors(images, name))
             else:
                 kinds = token_vectors(load(name, device), images)
             for kind, vectors in kinds.items():
-                metric: Metric = "euclidean" if name in HAND else "spherical"
+                metric: Metric = "euclidean" if name in HAND and kind != COSINES else "spherical"
                 for title in sets:
                     values = measure(vectors, counts[title], metric, arguments.seeds)
                     results.setdefault(title, {})[name + kind] = values
