@@ -197,7 +197,8 @@ class ClusterConfig(StageConfig):
     start_sample: int = Field(100_000, ge=2, description="Most descriptors that k-means++ chooses from.")
     scaling: Literal["none", "centred", "standardised"] = Field(
         "none",
-        description="Whether what all descriptors share, their mean, is taken off, and deviations are made 1.",
+        description="centred takes off the mean of all descriptors, which matters to the spherical metric; "
+        "standardised also brings every coordinate to deviation 1. The baseline's tokens likewise.",
     )
     pca: int | None = Field(None, ge=1, description="Dimensions that PCA keeps; default no PCA.")
     weights: Literal["none", "area"] = Field("none", description="Weight of a segment: all equal, or its patches.")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from datus2_ray.core.distances import FloatArray
 from datus2_ray.core.pca import PCA, fit_pca
-from datus2_ray.core.scaling import Scaling, fit_scaling
+from datus2_ray.core.scaling import Kind, Scaling, fit_scaling
 from datus2_ray.core.shards import Shards
 
 
@@ -48,7 +48,7 @@ class Projection:
 
 def fit_projection(
     hold: Callable[[Projection], AbstractContextManager[Shards]],
-    scaling: Literal["none", "centred", "standardised"],
+    scaling: Literal["none"] | Kind,
     components: int | None,
 ) -> Projection:
     """Find scaling and PCA, the second of rows that the first has scaled.

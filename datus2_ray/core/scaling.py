@@ -16,7 +16,7 @@ from datus2_ray.core.shards import Shard, Shards, combined
 #: What is done to a coordinate: taking its mean off, or also dividing it by its deviation.
 Kind = Literal["centred", "standardised"]
 
-#: Share of its mean up to which a coordinate's deviation is the rounding of float32, in which vectors are kept.
+#: Share of its mean up to which a coordinate's deviation is taken for the rounding of float32.
 LEAST_DEVIATION = 1e-7
 
 

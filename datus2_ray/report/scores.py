@@ -57,8 +57,8 @@ EXPLANATIONS = (
     ),
     (
         "token k-means",
-        "The baseline: plain spherical k-means on the patch tokens of the same forward pass, with the same K and seed, "
-        "no graph and no segments. A method that does not beat it has gained nothing.",
+        "The baseline: plain spherical k-means on the patch tokens of the same forward pass, with the same scaling, "
+        "K and seed, no graph and no segments. A method that does not beat it has gained nothing.",
     ),
 )
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from sklearn.metrics import pairwise_distances, silhouette_score
 
 from datus2_ray.core.cooccurrence import count_together, log_lift
+from datus2_ray.core.kmeans import Metric
 from datus2_ray.core.merging import merge_centroids
 from datus2_ray.core.projection import Projection, fit_projection
 from datus2_ray.core.shards import LocalShards
@@ -95,9 +96,11 @@ def score(
     finer = FINER if several else config.overclustering * counts[0]
     finer = max(max(counts), min(finer, fewest))
     agreements, silhouettes = np.zeros((2, CLUSTERINGS, len(counts)))
-    distances = [_distances(view, config) for view in views] if several else []
+    projections = [_projection(view, config) for view in views]
+    pairs = zip(views, projections, strict=True)
+    distances = [_distances(*pair, config.metric) for pair in pairs] if several else []
     for seed in range(CLUSTERINGS):
-        found = [_fit(view, finer, config, seed) for view in views]
+        found = [_fit(*pair, finer, config, seed) for pair in zip(views, projections, strict=True)]
         nearest = [[one.assign(rows)[0] for rows in view.descriptors] for view, one in zip(views, found, strict=True)]
         lifts = [log_lift(count_together(near, finer), len(near)) if config.apart else None for near in nearest]
         for number, count in enumerate(counts):
@@ -109,16 +112,15 @@ def score(
             here, there = (_paint(view, one, count) for view, one in zip(views, labels, strict=True))
             agreements[seed, number] = agreement(here, there, count)
             if several:
-                pairs = zip(distances, labels, strict=True)
-                silhouettes[seed, number] = np.mean([_silhouette(*known, one) for known, one in pairs])
+                known = zip(distances, labels, strict=True)
+                silhouettes[seed, number] = np.mean([_silhouette(*of_view, one) for of_view, one in known])
     mean = silhouettes.mean(axis=0).tolist() if several else [None] * len(counts)
     rows = zip(counts, agreements.mean(axis=0).tolist(), mean, strict=True)
     return [Score(resolution, *row) for row in rows]
 
 
-def _fit(view: View, finer: int, config: ClusterConfig, seed: int) -> Clusters:
+def _fit(view: View, projection: Projection, finer: int, config: ClusterConfig, seed: int) -> Clusters:
     x = np.concatenate(view.descriptors)
-    projection = _projection(view, config)
     # Restarts would be averaged over as well: the several clusterings do for them.
     once = config.model_copy(update={"restarts": 1})
     centroids = run_kmeans(LocalShards([projection.transform(x)]), finer, once, seed).centroids
@@ -134,12 +136,12 @@ def _paint(view: View, labels: list[np.ndarray], count: int) -> list[np.ndarray]
     return [paint(patch_map, one, count) for patch_map, one in zip(view.maps, labels, strict=True)]
 
 
-def _distances(view: View, config: ClusterConfig) -> tuple[np.ndarray, np.ndarray]:
+def _distances(view: View, projection: Projection, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
     """Give the numbers of some segments, evenly from all images, and the distances between them: the same for all K."""
     x = np.concatenate(view.descriptors)
     taken = np.unique(np.linspace(0, len(x) - 1, min(len(x), SILHOUETTE_SEGMENTS)).astype(int))
-    chosen = _projection(view, config).transform(x[taken])
-    distances = pairwise_distances(chosen, metric="cosine" if config.metric == "spherical" else "euclidean")
+    chosen = projection.transform(x[taken])
+    distances = pairwise_distances(chosen, metric="cosine" if metric == "spherical" else "euclidean")
     # A matrix product leaves a trace of rounding where a segment meets itself.
     np.fill_diagonal(distances, 0)
     return taken, distances

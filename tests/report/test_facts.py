@@ -30,6 +30,10 @@ def test_what_was_run_is_told_in_full(make_run):
     assert "key vectors of the last block" in facts["Backbone"].note
     assert facts["Clusters"].value == "K = 4"
     assert "centroids a cluster" not in facts["Clusters"].note
+    assert "first" not in facts["Clusters"].note
+    config["cluster"] |= {"scaling": "centred", "pca": 8}
+    note = next(fact.note for fact in run_facts(run, config, summary) if fact.name == "Clusters")
+    assert note.endswith(", descriptors centred first, after PCA to 8 dimensions")
     assert facts["Versions"].value == "ray 2.60.0"
     assert facts["Machine"].value == "Linux, 2 processors"
     assert facts["Finished"].value.endswith("UTC")

@@ -14,7 +14,7 @@ from datus2_ray import storage
 from datus2_ray.columns import list_column
 from datus2_ray.context import RunContext
 from datus2_ray.core.cooccurrence import count_together, log_lift
-from datus2_ray.core.kmeans import kmeans, shard_labels
+from datus2_ray.core.kmeans import assign, kmeans, shard_labels
 from datus2_ray.core.masks import decode_labels
 from datus2_ray.core.merging import merge_centroids
 from datus2_ray.core.pca import fit_pca
@@ -114,6 +114,30 @@ def test_centroids_beyond_the_clusters_are_merged(
     # With fewer vectors than such centroids, each is its own.
     few = replace(write_segments(context.folder.path("segments"), DIGITS[:30]), fingerprint="few")
     assert cluster(context, few, 10).facts["centroids"] == 30
+
+
+def test_what_all_descriptors_share_is_taken_off_and_not_in_a_later_run_without(
+    open_run: Callable[..., RunContext], tmp_path: Path
+) -> None:
+    alike = DIGITS + np.float32(100)  # all of them point nearly the same way
+    open_segments = open_run(Path("unused"), seed=4)
+    commit = write_segments(open_segments.folder.path("segments"), alike)
+    found = {}
+    for scaling in ("centred", "none"):
+        settings = (f"cluster.scaling={scaling}", "cluster.metric=spherical", "cluster.restarts=1")
+        context = open_run(Path("unused"), *settings, seed=4)
+        cluster(context, commit, 10)
+        found[scaling] = read_clusters(context.folder)
+    assert found["none"].projection.scaling is None
+    mean = alike.astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(found["centred"].projection.scaling.mean, mean, rtol=1e-6)
+    centred = found["centred"].assign(alike)[0]
+    of_digits, _ = assign(DIGITS - DIGITS.mean(axis=0), found["centred"].centroids, "spherical")
+    assert (centred == of_digits).mean() > 0.99
+    # Of nothing but the same vector, nothing is left to tell it apart by.
+    same = replace(write_segments(context.folder.path("segments"), alike[:1].repeat(30, axis=0)), fingerprint="same")
+    with pytest.raises(UsageError, match="larger than the 0 segments with a vector that is not zero"):
+        cluster(open_run(Path("unused"), "cluster.scaling=centred", "cluster.metric=spherical"), same, 2)
 
 
 def test_what_shares_images_is_merged_later(
