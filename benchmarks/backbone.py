@@ -3,13 +3,13 @@
     python benchmarks/backbone.py DATA [--backbone FILE_OR_NAME ...] [--limit N] [--seeds S] [--json FILE]
 
 DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind of vector a patch of 8 x 8 pixels of
-the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained ViT;
-those of the packaged one, and of any other that is named. `texture, x, y` is what `pretrain.patch_objective: texture`
-teaches among other things, scaled as it is there. All others are brought to mean 0 and deviation 1 over the set's patches, a coordinate at a time
-(`cluster.scaling: standardised`); tokens are shown as they are, too. All are clustered by spherical k-means, colours
-and places by Euclidean k-means as well, on the same 100,000 patches at most. A pixel takes the cluster of the patch
-that covers it. One to one: K = classes, Hungarian matching. Many to one: K = 27, every cluster its most frequent class.
-Mean and deviation over seeds.
+the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained
+ViT; those of the packaged one, and of any other that is named. `texture, x, y` is what `pretrain.patch_objective:
+texture` teaches among other things, scaled as it is there. All others are brought to mean 0 and deviation 1 over the
+set's patches, a coordinate at a time (`cluster.scaling: standardised`); tokens are shown as they are, too. All are
+clustered by spherical k-means, colours and places by Euclidean k-means as well, on the same 100,000 patches at most.
+A pixel takes the cluster of the patch that covers it. One to one: K = classes, Hungarian matching. Many to one: K =
+27, every cluster its most frequent class. Mean and deviation over seeds.
 """
 
 from __future__ import annotations
