@@ -6,7 +6,6 @@ same scaling (``cluster.scaling``), same K, same seed.
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from datus2_ray.core.kmeans import kmeans
 from datus2_ray.core.projection import Projection, fit_projection
 from datus2_ray.progress import Progress
 from datus2_ray.run_folder import Commit, RunFolder, fingerprint
-from datus2_ray.stages.cluster import Clusters, default_workers, read_scaling, write_scaling
+from datus2_ray.stages.cluster import Clusters, in_actors, read_scaling, write_scaling
 from datus2_ray.stages.once import run_once
-from datus2_ray.stages.shard_actors import RayShards, VectorTable, count_vectors
+from datus2_ray.stages.shard_actors import VectorTable, count_vectors
 
 VERSION = 2
 
@@ -53,11 +52,7 @@ def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
         progress.total = sum(counts.values())
         share = min(1.0, config.evaluate.token_sample / progress.total)
         table = VectorTable(folder, "tokens", share=share, seed=config.seed)
-        workers = config.cluster.workers or default_workers()
-
-        def hold(projection: Projection) -> closing[RayShards]:
-            return closing(RayShards(table, counts, config.cluster.shard_rows, workers, projection, progress.tell_pass))
-
+        hold = in_actors(table, counts, config.cluster, progress.tell_pass)
         projection = fit_projection(hold, config.cluster.scaling, None)
         restarts, noun = config.evaluate.token_restarts, "patch tokens"
         with hold(projection) as shards:
@@ -69,8 +64,7 @@ def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
         }
         centroids = pa.table(columns, schema=schemas.TOKEN_CENTROIDS)
         storage.write_table(context.folder.path("baseline", "centroids.parquet"), centroids)
-        if projection.scaling is not None:
-            write_scaling(context.folder.path("baseline"), projection.scaling)
+        write_scaling(context.folder.path("baseline"), projection.scaling)
         return {"share": share, "inertia": result.inertia, "iterations": result.iterations}
 
     return run_once(context, "baseline", "baseline", stamp, "tokens", work)

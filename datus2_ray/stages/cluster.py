@@ -131,11 +131,7 @@ def fit(
 ) -> tuple[KMeansResult, Projection]:
     """Run k-means, after scaling and PCA where asked, over actors that hold the table's vectors."""
     config = context.config.cluster
-    workers = config.workers or default_workers()
-
-    def hold(projection: Projection) -> closing[RayShards]:
-        return closing(RayShards(table, counts, config.shard_rows, workers, projection, tell))
-
+    hold = in_actors(table, counts, config, tell)
     projection = fit_projection(hold, config.scaling, config.pca)
     with hold(projection) as shards:
         return run_kmeans(shards, clusters, config, context.config.seed), projection
@@ -160,9 +156,12 @@ def run_kmeans(shards: Shards, clusters: int, config: ClusterConfig, seed: int) 
     )
 
 
-def default_workers() -> int:
-    """Give the number of holders where the user does not say: one a CPU."""
-    return max(1, Cluster.now().cpus)
+def in_actors(
+    table: VectorTable, counts: dict[str, int], config: ClusterConfig, tell: Callable[[int], None]
+) -> Callable[[Projection], closing[RayShards]]:
+    """Give what holds a table's vectors, projected, in actors for as long as they are asked: one a CPU by default."""
+    workers = config.workers or max(1, Cluster.now().cpus)
+    return lambda projection: closing(RayShards(table, counts, config.shard_rows, workers, projection, tell))
 
 
 def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, projection: Projection) -> None:
@@ -178,15 +177,16 @@ def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, proje
         for i, item in enumerate(result.history)
     ]
     storage.write_table(storage.join(folder, "history.parquet"), pa.Table.from_pylist(curve, schema=schemas.HISTORY))
-    if projection.scaling is not None:
-        write_scaling(folder, projection.scaling)
+    write_scaling(folder, projection.scaling)
     if (pca := projection.pca) is not None:
         rows = {"mean": [pca.mean] * len(pca.components), "component": list(pca.components), "explained": pca.explained}
         storage.write_table(storage.join(folder, "pca.parquet"), pa.table(rows, schema=schemas.PCA))
 
 
-def write_scaling(folder: str, scaling: Scaling) -> None:
-    """Write a scaling as a table of one row a coordinate."""
+def write_scaling(folder: str, scaling: Scaling | None) -> None:
+    """Write a scaling as a table of one row a coordinate, where there is one."""
+    if scaling is None:
+        return
     columns = {"mean": scaling.mean, "deviation": scaling.deviation}
     storage.write_table(storage.join(folder, "scaling.parquet"), pa.table(columns, schema=schemas.SCALING))
 

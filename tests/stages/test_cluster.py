@@ -117,11 +117,10 @@ def test_centroids_beyond_the_clusters_are_merged(
 
 
 def test_what_all_descriptors_share_is_taken_off_and_not_in_a_later_run_without(
-    open_run: Callable[..., RunContext], tmp_path: Path
+    open_run: Callable[..., RunContext],
 ) -> None:
     alike = DIGITS + np.float32(100)  # all of them point nearly the same way
-    open_segments = open_run(Path("unused"), seed=4)
-    commit = write_segments(open_segments.folder.path("segments"), alike)
+    commit = write_segments(open_run(Path("unused")).folder.path("segments"), alike)
     found = {}
     for scaling in ("centred", "none"):
         settings = (f"cluster.scaling={scaling}", "cluster.metric=spherical", "cluster.restarts=1")
