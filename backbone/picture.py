@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from datus2_ray.core.backbone import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
-from datus2_ray.core.images import decode, resize
-from datus2_ray.datasets.demo import write_demo
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
+from datus2_ray.core.images.decode import decode, resize
+from datus2_ray.sources.layouts.demo import write_demo
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -26,16 +26,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from datus2_ray import datasets
-from datus2_ray.core.backbone import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
-from datus2_ray.core.images import decode, resize
-from datus2_ray.core.kmeans import LocalShards, Metric, assign, kmeans
-from datus2_ray.core.pretrain_model import build_start
-from datus2_ray.core.scaling import fit_scaling
-from datus2_ray.core.scoring import score
-from datus2_ray.core.texture_target import TextureTarget
-from datus2_ray.stage_configs import PretrainConfig
-from datus2_ray.stages.pretrain import recipe_of
+from datus2_ray.config.stages import PretrainConfig
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
+from datus2_ray.core.cluster.kmeans import LocalShards, Metric, assign, kmeans
+from datus2_ray.core.cluster.scaling import fit_scaling
+from datus2_ray.core.images.decode import decode, resize
+from datus2_ray.core.pretrain.model import build_start
+from datus2_ray.core.pretrain.texture_target import TextureTarget
+from datus2_ray.core.score.confusion import score
+from datus2_ray.sources import layouts
+from datus2_ray.stages.pretrain.pretrain import recipe_of
 
 SIZE = 224
 GRID = SIZE // 8
@@ -58,14 +58,14 @@ def read_images(data: Path, dataset: str, folder: str, split: str, limit: int | 
     """Give the paths of a set's images and masks."""
     root = data / folder
     files = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
-    samples = [sample for sample in datasets.find(dataset).samples(files, split) if sample.mask is not None]
+    samples = [sample for sample in layouts.find(dataset).samples(files, split) if sample.mask is not None]
     chosen = samples[:: max(1, len(samples) // limit)][:limit] if limit else samples
     return [root / sample.image for sample in chosen], [root / str(sample.mask) for sample in chosen]
 
 
 def pixel_counts(dataset: str, images: list[Path], masks: list[Path], grid: int) -> NDArray[np.int64]:
     """Count, for every patch of every image, the pixels of each class under it: shape (images * grid², classes)."""
-    layout = datasets.find(dataset)
+    layout = layouts.find(dataset)
     classes = len(layout.class_names or ())
     counts = []
     for image, mask in zip(images, masks, strict=True):

@@ -32,12 +32,12 @@ from rich.table import Table
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from datus2_ray import storage
-from datus2_ray.core.backbone import Tap, load_backbone
-from datus2_ray.core.kmeans import assign, kmeans
-from datus2_ray.core.shard_sums import partial_sums
-from datus2_ray.ray_session import start_ray
-from datus2_ray.stages.shard_actors import RayShards, VectorTable
+from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.cluster.kmeans import assign, kmeans
+from datus2_ray.core.cluster.shard_sums import partial_sums
+from datus2_ray.engine.session import start_ray
+from datus2_ray.stages.cluster.actors import RayShards, VectorTable
+from datus2_ray.store import storage
 
 PART_ROWS = 10_000
 

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import torch
 
-from datus2_ray import storage
-from datus2_ray.config import load
-from datus2_ray.context import RunContext
-from datus2_ray.core.backbone import DEFAULT_BACKBONE, Tap, load_backbone
-from datus2_ray.ray_session import start_ray
+from datus2_ray.config.load import load
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
+from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.session import start_ray
+from datus2_ray.store import storage
 
 
 def forward_passes(backbone: str, images: int, crops: int, threads: int, ready: object, go: object) -> None:
@@ -72,13 +72,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         source = arguments.source
         if source is None:
-            from datus2_ray.datasets.demo import write_demo
+            from datus2_ray.sources.layouts.demo import write_demo
 
             write_demo(Path(scratch) / "in", arguments.images, seed=0)
             source = str(Path(scratch) / "in" / "images")
         start_ray(600)
-        from datus2_ray.stages.discover import discover
-        from datus2_ray.stages.ingest import ingest
+        from datus2_ray.stages.discover.discover import discover
+        from datus2_ray.stages.ingest.ingest import ingest
 
         def measure(name: str, limit: int, part: int) -> tuple[float, int, int]:
             flags = {"source": source, "out": f"{scratch}/{name}", "clusters": 2, "limit": limit}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from datus2_ray.core import images
-from datus2_ray.core.backbone import DEFAULT_BACKBONE
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE
+from datus2_ray.core.images import decode
 
 
 def parser(description: str | None, count: int) -> argparse.ArgumentParser:
@@ -23,7 +23,7 @@ def parser(description: str | None, count: int) -> argparse.ArgumentParser:
 
 def evenly(folder: Path, count: int) -> list[Path]:
     """Take images evenly from all that lie below a folder, in the order of their names."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in images.IMAGE_SUFFIXES)
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in decode.IMAGE_SUFFIXES)
     if len(files) < count:
         raise SystemExit(f"{folder} has {len(files)} images, fewer than {count}")
     return [files[i * len(files) // count] for i in range(count)]
@@ -31,4 +31,4 @@ def evenly(folder: Path, count: int) -> list[Path]:
 
 def read(file: Path, size: int) -> torch.Tensor:
     """Decode an image to a square, as a batch of one: uint8 (1, size, size, 3)."""
-    return torch.from_numpy(images.resize(images.decode(file.read_bytes()), size, size)[None])
+    return torch.from_numpy(decode.resize(decode.decode(file.read_bytes()), size, size)[None])

@@ -22,17 +22,17 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 
-from datus2_ray import storage
-from datus2_ray.config import load
-from datus2_ray.context import RunContext
-from datus2_ray.core.augmentation import augment
-from datus2_ray.core.segmenter import pixel_cross_entropy
-from datus2_ray.core.segmenter_file import Segmenter
-from datus2_ray.datasets.demo import write_demo
-from datus2_ray.ray_session import start_ray
-from datus2_ray.run_folder import Commit
-from datus2_ray.stages.refine_data import Pair, pairs_of, stack
-from datus2_ray.stages.refine_plan import Training
+from datus2_ray.config.load import load
+from datus2_ray.core.refine.augmentation import augment
+from datus2_ray.core.refine.deeplab import pixel_cross_entropy
+from datus2_ray.core.refine.file import Segmenter
+from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.session import start_ray
+from datus2_ray.sources.layouts.demo import write_demo
+from datus2_ray.stages.refine.data import Pair, pairs_of, stack
+from datus2_ray.stages.refine.training import Training
+from datus2_ray.store import storage
+from datus2_ray.store.run_folder import Commit
 
 CLUSTERS = 6
 
@@ -82,13 +82,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         write_demo(Path(scratch) / "in", arguments.images, seed=0)
         start_ray(600)
-        from datus2_ray.stages.cluster import cluster
-        from datus2_ray.stages.discover import discover
-        from datus2_ray.stages.ingest import ingest
-        from datus2_ray.stages.label import label
-        from datus2_ray.stages.read_segmenter import read_segmenter
-        from datus2_ray.stages.refine import plan_training, refine
-        from datus2_ray.stages.segmenter_start import write_start
+        from datus2_ray.stages.cluster.cluster import cluster
+        from datus2_ray.stages.discover.discover import discover
+        from datus2_ray.stages.ingest.ingest import ingest
+        from datus2_ray.stages.label.label import label
+        from datus2_ray.stages.refine.read_segmenter import read_segmenter
+        from datus2_ray.stages.refine.refine import plan_training, refine
+        from datus2_ray.stages.refine.start import write_start
 
         def opened(steps: int) -> RunContext:
             flags = {"source": f"{scratch}/in/images", "out": f"{scratch}/out", "clusters": CLUSTERS}

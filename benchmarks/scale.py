@@ -79,7 +79,7 @@ def pack(folder: Path, count: int, scratch: Path) -> None:
     import ray
 
     from datus2_ray import RunConfig, ingest
-    from datus2_ray.core.images import IMAGE_SUFFIXES
+    from datus2_ray.core.images.decode import IMAGE_SUFFIXES
 
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)[:count]
     if len(files) < count:

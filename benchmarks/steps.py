@@ -24,13 +24,13 @@ from real_images import evenly, parser
 from rich.console import Console
 from rich.table import Table
 
-from datus2_ray.core import images
-from datus2_ray.core.affinity import binary_affinity, pack
-from datus2_ray.core.backbone import Tap, load_backbone
-from datus2_ray.core.crops import crops
-from datus2_ray.core.descriptors import mean_tokens
-from datus2_ray.core.louvain import louvain
-from datus2_ray.core.segments import find_segments
+from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.describe.crops import crops
+from datus2_ray.core.describe.tokens import mean_tokens
+from datus2_ray.core.graph.affinity import binary_affinity, pack
+from datus2_ray.core.graph.louvain import louvain
+from datus2_ray.core.graph.segments import find_segments
+from datus2_ray.core.images import decode
 
 #: Steps that the target of 6 ms an image is about: what is left without decoding, crops and the ViT.
 GRAPH_STEPS = ("graph", "bits", "Louvain", "segments")
@@ -55,8 +55,8 @@ def label_with_scipy(communities: np.ndarray) -> list[Any]:
 def measure(file: Path, backbone: Any, size: int, own: dict[str, list[float]], other: dict[str, list[float]]) -> None:
     """Do the steps of one image."""
     data = file.read_bytes()
-    decoded = tried(lambda: images.decode(data), own["decode"])
-    pixels = torch.from_numpy(np.array(tried(lambda: images.resize(decoded, size, size), own["resize"])))
+    decoded = tried(lambda: decode.decode(data), own["decode"])
+    pixels = torch.from_numpy(np.array(tried(lambda: decode.resize(decoded, size, size), own["resize"])))
     taps = [Tap("key"), Tap("token")]
     features = backbone.extract(pixels[None], taps)
     keys, tokens = features[taps[0]][0], features[taps[1]][0].to(torch.float16).numpy()

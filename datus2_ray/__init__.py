@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from datus2_ray.version import VERSION
 
 if TYPE_CHECKING:
-    from datus2_ray.config import RunConfig
-    from datus2_ray.ingestion import ingest
-    from datus2_ray.pipeline import run
-    from datus2_ray.prediction import predict
-    from datus2_ray.pretraining import pretrain
+    from datus2_ray.commands.ingest import ingest
+    from datus2_ray.commands.predict import predict
+    from datus2_ray.commands.pretrain import pretrain
+    from datus2_ray.commands.run import run
+    from datus2_ray.config.load import RunConfig
 
 __version__ = VERSION
 __all__ = ["RunConfig", "ingest", "predict", "pretrain", "run"]
 
 _MODULES = {
-    "RunConfig": "config",
-    "ingest": "ingestion",
-    "run": "pipeline",
-    "predict": "prediction",
-    "pretrain": "pretraining",
+    "RunConfig": "config.load",
+    "ingest": "commands.ingest",
+    "run": "commands.run",
+    "predict": "commands.predict",
+    "pretrain": "commands.pretrain",
 }
 
 

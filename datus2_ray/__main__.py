@@ -1,5 +1,5 @@
 """``python -m datus2_ray``."""
 
-from datus2_ray.cli import main
+from datus2_ray.cli.app import main
 
 main()

@@ -5,7 +5,7 @@ ray job submit --working-dir . -- python jobs/run.py SOURCE --out RUN [--cluster
 
 import sys
 
-from datus2_ray.cli import main
+from datus2_ray.cli.app import main
 
 if __name__ == "__main__":
     sys.argv[1:1] = ["run"]

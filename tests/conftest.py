@@ -36,10 +36,10 @@ os.environ.update(
 import pyarrow.fs as pafs
 from hypothesis import settings
 
-from datus2_ray.config import load
-from datus2_ray.context import RunContext
-from datus2_ray.datasets.demo import write_demo
-from datus2_ray.stages.parts import configure_ray_data
+from datus2_ray.config.load import load
+from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.parts import configure_ray_data
+from datus2_ray.sources.layouts.demo import write_demo
 
 # A time limit a case would fail on a busy machine, which is not what these tests are about.
 settings.register_profile("untimed", deadline=None)

@@ -18,8 +18,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from datus2_ray import storage
-from datus2_ray.submission import COMMANDS
+from datus2_ray.commands.submit import COMMANDS
+from datus2_ray.store import storage
 
 ROOT = Path(__file__).parents[1]
 RAY = Path(sys.executable).parent / "ray"

@@ -37,7 +37,7 @@ def compiled(function: Function) -> Function:
 @cache
 def code_folder() -> Path:
     """Give the folder: below ``NUMBA_CACHE_DIR`` where that is set, else the user's cache, else a temporary one."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     stamp = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]
     name = f"datus2-{stamp}-{get_host_cpu_name()}"
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())

@@ -10,7 +10,7 @@ from datus2_ray.report.colours import Colours, to_hex
 from datus2_ray.report.pictures import Picture
 from datus2_ray.report.samples import draw_crops
 from datus2_ray.report.survey import Survey
-from datus2_ray.run_folder import RunFolder
+from datus2_ray.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

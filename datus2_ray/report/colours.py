@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray import datasets
-from datus2_ray.core.masks import palette
+from datus2_ray.core.images.labels import palette
+from datus2_ray.sources import layouts
 
 RGB = NDArray[np.uint8]
 
@@ -54,7 +54,7 @@ def class_colours(dataset: str, classes: int) -> Colours:
     classes : int
         C.
     """
-    own = datasets.find(dataset).palette
+    own = layouts.find(dataset).palette
     return Colours(palette(classes) if own is None else own[:classes], np.zeros(classes, dtype=bool))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from math import log
 from typing import Any
 
-from datus2_ray import storage
 from datus2_ray.report.charts import Chart, Series, draw_chart, moving_mean
-from datus2_ray.run_folder import RunFolder
+from datus2_ray.store import storage
+from datus2_ray.store.run_folder import RunFolder
 
 #: Steps over which the curve of the training loss is averaged.
 SMOOTHING = 20

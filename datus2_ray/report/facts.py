@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray import datasets, schemas, storage
 from datus2_ray.report.survey import Survey
-from datus2_ray.run_folder import EventLog, RunFolder
+from datus2_ray.sources import layouts
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.run_folder import EventLog, RunFolder
 
 DESCRIPTORS = {
     "cls": "class token of the segment's crop, everything else in it black",
@@ -35,7 +36,7 @@ class Fact:
 
 def title_of(config: Mapping[str, Any]) -> str:
     """Name what the run is about: its data set and split, or its folder."""
-    layout = datasets.find(config["dataset"])
+    layout = layouts.find(config["dataset"])
     if layout.name == "folder":
         return str(config["source"]).rstrip("/").rpartition("/")[2] or str(config["source"])
     return f"{layout.title}, {config['split']}" if config["split"] else layout.title
@@ -52,7 +53,7 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         What ``config.json`` and ``summary.json`` hold.
     """
     discover, cluster = config["discover"], config["cluster"]
-    layout = datasets.find(config["dataset"])
+    layout = layouts.find(config["dataset"])
     limit = f"the first {config['limit']:,} image ids" if config["limit"] else ""
     scaled = cluster.get("scaling", "none")
     projection = f", descriptors {scaled} first" if scaled != "none" else ""

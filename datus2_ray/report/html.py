@@ -9,7 +9,6 @@ from typing import Any
 
 import jinja2
 
-from datus2_ray import storage
 from datus2_ray.errors import UsageError
 from datus2_ray.report.cards import cluster_cards
 from datus2_ray.report.colours import HATCHES, Colours, class_colours, cluster_colours, to_hex
@@ -35,7 +34,8 @@ from datus2_ray.report.scores import (
     verdict,
 )
 from datus2_ray.report.survey import survey_segments
-from datus2_ray.run_folder import REPORT, RunFolder
+from datus2_ray.store import storage
+from datus2_ray.store.run_folder import REPORT, RunFolder
 
 
 def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:

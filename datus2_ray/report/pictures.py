@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images import resize
-from datus2_ray.core.masks import encode_palette_png, palette, upsample_nearest
+from datus2_ray.core.images.decode import resize
+from datus2_ray.core.images.labels import encode_palette_png, palette, upsample_nearest
 
 RGB = NDArray[np.uint8]
 

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray import storage
-from datus2_ray.core.images import decode
-from datus2_ray.core.masks import decode_labels, upsample_nearest
-from datus2_ray.images_table import ImagesTable
+from datus2_ray.core.images.decode import decode
+from datus2_ray.core.images.labels import decode_labels, upsample_nearest
 from datus2_ray.report.colours import Colours, paint_labels
 from datus2_ray.report.pictures import PICTURE_SIDE, Picture, crop_segment, drawing, fit, photo, show_segments
 from datus2_ray.report.typical import TypicalSegment
-from datus2_ray.run_folder import RunFolder
+from datus2_ray.sources.images_table import ImagesTable
+from datus2_ray.store import storage
+from datus2_ray.store.run_folder import RunFolder
 
 SAMPLES = 12
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datus2_ray import storage
-from datus2_ray.columns import list_arrays
 from datus2_ray.report.typical import TypicalSegment, TypicalSegments
-from datus2_ray.run_folder import RunFolder
+from datus2_ray.store import storage
+from datus2_ray.store.columns import list_arrays
+from datus2_ray.store.run_folder import RunFolder
 
 #: Crops in a report, whatever K is: they are most of its bytes.
 MOST_CROPS = 320

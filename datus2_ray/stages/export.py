@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 
-from datus2_ray import schemas, storage
-from datus2_ray.context import RunContext
-from datus2_ray.core.masks import NOISE_8, decode_labels, encode_palette_png, palette
-from datus2_ray.run_folder import Commit, fingerprint
-from datus2_ray.stages.heartbeat import Heartbeat
-from datus2_ray.stages.parts import map_parts, run_stage
+from datus2_ray.core.images.labels import NOISE_8, decode_labels, encode_palette_png, palette
+from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.parts import map_parts, run_stage
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.run_folder import Commit, fingerprint
 
 VERSION = 2
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import datus2_ray
-from datus2_ray import storage
-from datus2_ray.config import RunConfig, load
+from datus2_ray.config.load import RunConfig, load
+from datus2_ray.store import storage
 
 TABLES = ("images", "segments", "clusters", "masks/initial", "baseline", "evaluate", "quarantine")
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import datus2_ray
-from datus2_ray import storage
-from datus2_ray.config import RunConfig, load
+from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import DatusError
+from datus2_ray.store import storage
 
 
 def encode(image: Image.Image, kind: str) -> bytes:

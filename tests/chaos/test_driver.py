@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from datus2_ray import storage
+from datus2_ray.store import storage
 
 KILLS = 10
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import datus2_ray
-from datus2_ray.config import RunConfig
+from datus2_ray.config.load import RunConfig
 
 
 class Killer(threading.Thread):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from datus2_ray.config import RunConfig
+from datus2_ray.config.load import RunConfig
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datus2_ray import s3, storage
+from datus2_ray.store import s3, storage
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 import datus2_ray
-from datus2_ray.config import RunConfig
+from datus2_ray.config.load import RunConfig
 
 #: Parts that are in ``segments/`` when the node is lost.
 PARTS_BEFORE = 2

@@ -11,7 +11,8 @@ import pytest
 from datus2_ray.core import compiled
 
 USE = (
-    "import numpy as np; from datus2_ray.core.louvain import louvain; print(louvain(np.eye(9, dtype=bool)).communities)"
+    "import numpy as np; from datus2_ray.core.graph.louvain import louvain; "
+    "print(louvain(np.eye(9, dtype=bool)).communities)"
 )
 
 

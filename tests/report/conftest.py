@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from datus2_ray import schemas, storage
-from datus2_ray.columns import list_column
-from datus2_ray.config import RunConfig
-from datus2_ray.core.masks import encode_labels, upsample_nearest
-from datus2_ray.core.scoring import confusion_matrix, score
-from datus2_ray.run_folder import Commit, EventLog, RunFolder, part_name
-from datus2_ray.stages.label import paint
+from datus2_ray.config.load import RunConfig
+from datus2_ray.core.images.labels import encode_labels, upsample_nearest
+from datus2_ray.core.score.confusion import confusion_matrix, score
+from datus2_ray.stages.label.label import paint
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.columns import list_column
+from datus2_ray.store.run_folder import Commit, EventLog, RunFolder, part_name
 
 GRID = 8
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from datus2_ray import storage
-from datus2_ray.config import RunConfig
+from datus2_ray.config.load import RunConfig
 from datus2_ray.report.facts import count_facts, describe_refinement, read_quarantine, run_facts, title_of
 from datus2_ray.report.survey import survey_segments
+from datus2_ray.store import storage
 
 
 @pytest.mark.parametrize(

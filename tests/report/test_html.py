@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datus2_ray import datasets, storage
-from datus2_ray.columns import list_arrays
-from datus2_ray.core.masks import decode_labels, palette, upsample_nearest
+from datus2_ray.core.images.labels import decode_labels, palette, upsample_nearest
 from datus2_ray.errors import UsageError
 from datus2_ray.report.html import write_report
+from datus2_ray.sources import layouts
+from datus2_ray.store import storage
+from datus2_ray.store.columns import list_arrays
 
 VOID = {"meta", "img", "br", "line", "circle", "polyline", "link", "input", "hr"}
 HOSTILE = ['<script>alert("1")</script>', '"><img src=x onerror=alert(1)>', "'; </style><b>", "{{ 7 * 7 }}"]
@@ -174,7 +175,7 @@ def test_reasons_of_quarantine_are_shown_and_counted(make_run):
 
 @pytest.mark.parametrize("dataset", ["folder", "camvid"])
 def test_a_perfect_mask_looks_exactly_like_the_ground_truth(make_run, dataset):
-    classes = datasets.find(dataset).class_names or ("sky", "grass", "tree")
+    classes = layouts.find(dataset).class_names or ("sky", "grass", "tree")
     page = read(make_run(perfect=True, dataset=dataset, classes=classes, clusters=len(classes), images=4))
     pairs = list(zip(page.pictures["initial mask"], page.pictures["ground truth"], strict=True))
     assert len(pairs) == 4
@@ -184,8 +185,8 @@ def test_a_perfect_mask_looks_exactly_like_the_ground_truth(make_run, dataset):
 
 
 def test_a_matched_cluster_has_the_colour_of_its_class_in_picture_and_legend(make_run):
-    classes = datasets.find("camvid").class_names
-    colours = datasets.find("camvid").palette
+    classes = layouts.find("camvid").class_names
+    colours = layouts.find("camvid").palette
     run = make_run(dataset="camvid", classes=classes, clusters=14, images=4)
     matchings = {
         n: storage.read_json(run.path("summary.json"))["metrics"][n]["matching"] for n in ("initial", "refined")

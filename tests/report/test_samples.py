@@ -4,11 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray import storage
 from datus2_ray.report import samples as module
 from datus2_ray.report.colours import cluster_colours
 from datus2_ray.report.samples import MaskColours, OtherRun, choose_rows, draw_crops, draw_samples
 from datus2_ray.report.typical import TypicalSegment
+from datus2_ray.store import storage
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 12))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datus2_ray.core.scoring import score
+from datus2_ray.core.score.confusion import score
 from datus2_ray.report.scores import COLUMNS, class_rows, column_groups, score_rows, verdict
 
 

@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import numpy as np
 
-from datus2_ray import storage
 from datus2_ray.report import survey as module
 from datus2_ray.report.survey import MOST_CROPS, survey_segments
+from datus2_ray.store import storage
 
 
 def without_parts(survey):

@@ -9,21 +9,21 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from datus2_ray import schemas, storage
-from datus2_ray.columns import list_arrays
-from datus2_ray.config import load
-from datus2_ray.context import RunContext
-from datus2_ray.core.masks import decode_labels, encode_labels
-from datus2_ray.core.scoring import score
-from datus2_ray.run_folder import Commit
-from datus2_ray.stages.baseline import baseline, read_baseline
-from datus2_ray.stages.cluster import cluster
-from datus2_ray.stages.discover import discover
+from datus2_ray.config.load import load
+from datus2_ray.core.images.labels import decode_labels, encode_labels
+from datus2_ray.core.score.confusion import score
+from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.parts import configure_ray_data
+from datus2_ray.stages.cluster.baseline import baseline, read_baseline
+from datus2_ray.stages.cluster.cluster import cluster
+from datus2_ray.stages.discover.discover import discover
 from datus2_ray.stages.evaluate import ScorePart, evaluate, sum_counts
-from datus2_ray.stages.heartbeat import Heartbeat
-from datus2_ray.stages.ingest import ingest
-from datus2_ray.stages.label import label
-from datus2_ray.stages.parts import configure_ray_data
+from datus2_ray.stages.ingest.ingest import ingest
+from datus2_ray.stages.label.label import label
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.columns import list_arrays
+from datus2_ray.store.run_folder import Commit
 
 CLASSES, CLUSTERS = ["sky", "grass", "water", "building", "tree", "animal"], 7
 

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from datus2_ray import schemas, storage
-from datus2_ray.context import RunContext
-from datus2_ray.core.masks import decode_labels, encode_labels
+from datus2_ray.core.images.labels import decode_labels, encode_labels
+from datus2_ray.engine.context import RunContext
 from datus2_ray.errors import DatusError
-from datus2_ray.run_folder import Commit, part_name
 from datus2_ray.stages.export import export_png
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.run_folder import Commit, part_name
 
 CLUSTERS = 5
 

@@ -1,0 +1,1 @@
+"""Commands and flags of the command line; no logic."""

@@ -1,0 +1,358 @@
+"""The command line: commands and nothing else."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+
+from datus2_ray.cli.flags import (
+    Backbone,
+    Clusters,
+    Config,
+    Dataset,
+    Debug,
+    Device,
+    IdColumn,
+    ImageColumn,
+    Limit,
+    MaskColumn,
+    MaxErrorRate,
+    NoRefine,
+    Out,
+    Preset,
+    SavePng,
+    Seed,
+    Set,
+    Source,
+    Split,
+    help_of,
+    numbers,
+)
+from datus2_ray.config import load as configuration
+from datus2_ray.errors import DatusError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Segments and classes in images without a single label: DatUS² on Ray.",
+)
+
+
+@app.command()
+def run(
+    source: Source,
+    out: Out,
+    dataset: Dataset = None,
+    split: Split = None,
+    preset: Preset = "paper",
+    backbone: Backbone = None,
+    clusters: Clusters = None,
+    device: Device = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
+    image_column: ImageColumn = None,
+    id_column: IdColumn = None,
+    mask_column: MaskColumn = None,
+    no_refine: NoRefine = False,
+    save_png: SavePng = False,
+    debug: Debug = False,
+) -> None:
+    """Find segments and classes in the images of SOURCE; write masks, scores and a report to the run folder."""
+    settings = configuration.from_command(locals())
+
+    from datus2_ray.cli.terminal import print_summary
+    from datus2_ray.commands.run import run as run_pipeline
+
+    print_summary(run_pipeline(settings), settings.out)
+
+
+@app.command()
+def ingest(
+    source: Source,
+    out: Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
+    dataset: Dataset = None,
+    split: Split = None,
+    config: Config = None,
+    assignments: Set = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
+    debug: Debug = False,
+) -> None:
+    """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
+    settings = configuration.from_command(locals())
+
+    from datus2_ray.commands.ingest import ingest as ingest_images
+
+    folder, commit = ingest_images(settings)
+    refused = f", {commit.rows_quarantined:,} in quarantine" if commit.rows_quarantined else ""
+    typer.echo(f"shards: {folder}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}")
+
+
+@app.command()
+def plan(
+    source: Source,
+    out: Out,
+    dataset: Dataset = None,
+    split: Split = None,
+    preset: Preset = "paper",
+    backbone: Backbone = None,
+    clusters: Clusters = None,
+    device: Device = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
+    image_column: ImageColumn = None,
+    id_column: IdColumn = None,
+    mask_column: MaskColumn = None,
+    no_refine: NoRefine = False,
+    save_png: SavePng = False,
+    debug: Debug = False,
+) -> None:
+    """Say what `run` with the same flags would put on this cluster, or why it cannot run there; does none of it."""
+    settings = configuration.from_command(locals())
+
+    from datus2_ray.cli.terminal import print_plan
+    from datus2_ray.commands.plan import plan_run, see_weights
+
+    planned = plan_run(settings)
+    see_weights(settings)
+    print_plan(planned)
+
+
+@app.command()
+def demo(
+    out: Out = "demo",
+    images: Annotated[int, typer.Option(min=2, help="Scenes to render.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help=help_of("seed"))] = 0,
+    debug: Debug = False,
+) -> None:
+    """Render scenes with exact masks and run every step on them, as the paper has it and as we would: no download."""
+    from pathlib import Path
+
+    from datus2_ray.sources.layouts.demo import write_demo
+
+    folder, paper, best = (str(Path(out) / name) for name in (f"scenes-{seed}", "paper", "run"))
+    write_demo(Path(folder), images, seed)
+    scenes: dict[str, Any] = {"source": folder, "dataset": "demo", "seed": seed, "limit": images}
+    run(**scenes, out=paper, preset="paper", no_refine=True)
+    run(**scenes, out=best, preset="demo")
+    report(best, beside=paper)
+
+
+@app.command()
+def predict(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    source: Annotated[
+        str, typer.Argument(metavar="NEW_IMAGES", help="Folder or shards of images that the run never saw.")
+    ],
+    out: Annotated[str, typer.Option("--out", help="Folder for the masks.")],
+    limit: Annotated[int | None, typer.Option(min=1, help=help_of("limit"))] = None,
+    max_error_rate: Annotated[float, typer.Option(min=0, max=1, help=help_of("max_error_rate"))] = 0.05,
+    image_column: ImageColumn = None,
+    id_column: IdColumn = None,
+    device: Device = None,
+    debug: Debug = False,
+) -> None:
+    """Label new images with the clusters of a finished run, without ground truth."""
+    from datus2_ray.cli.terminal import print_warnings
+    from datus2_ray.commands.predict import predict as predict_images
+    from datus2_ray.store import storage
+
+    print_warnings(storage.read_json(storage.join(run_folder, "summary.json")))
+    columns = {"image_column": image_column, "id_column": id_column}
+    pictures = predict_images(
+        run_folder, source, out, limit=limit, max_error_rate=max_error_rate, device=device, columns=columns
+    )
+    typer.echo(f"masks: {pictures}")
+
+
+@app.command()
+def pretrain(
+    source: Source,
+    out: Out,
+    dataset: Dataset = None,
+    split: Split = None,
+    backbone: Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")] = None,
+    device: Device = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    max_error_rate: MaxErrorRate = None,
+    image_column: ImageColumn = None,
+    id_column: IdColumn = None,
+    debug: Debug = False,
+) -> None:
+    """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
+    settings = configuration.from_command(locals())
+
+    from datus2_ray.commands.pretrain import pretrain as pretrain_backbone
+
+    file, commit = pretrain_backbone(settings)
+    rank = commit.facts["effective_rank"]
+    scored = "" if rank is None else f", effective rank {rank:.1f} (no labels; higher is better)"
+    typer.echo(f"backbone: {file}\nloss {commit.facts['loss']:.3f}{scored}")
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    out: Annotated[str | None, typer.Option("--out", help="JSON file for the scores of several runs.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Print the scores of a finished run; of several (seeds, say) their mean and standard deviation."""
+    from rich.console import Console
+
+    from datus2_ray.cli.terminal import print_summary, seeds_table
+    from datus2_ray.core.score.seeds import over_seeds
+    from datus2_ray.store import storage
+
+    summaries = [storage.read_json(storage.join(run, "summary.json")) for run in runs]
+    if len(runs) == 1:
+        print_summary(summaries[0], runs[0])
+        return
+    unscored = [run for run, summary in zip(runs, summaries, strict=True) if summary["metrics"] is None]
+    if unscored:
+        raise UsageError(f"{unscored[0]} has no scores: its images have no ground truth")
+    scores = over_seeds([summary["metrics"] for summary in summaries])
+    Console(highlight=False).print(seeds_table(scores))
+    if out is not None:
+        storage.write_json(out, scores)
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="ablation, clusters, resolution, patch-size or data-size.")],
+    source: Source,
+    out: Annotated[str, typer.Option("--out", help="Folder for the runs, table, plot and CSV; local or s3:// URI.")],
+    dataset: Dataset = None,
+    split: Split = None,
+    preset: Preset = "best",
+    backbone: Backbone = None,
+    clusters: Clusters = None,
+    device: Device = None,
+    config: Config = None,
+    assignments: Set = None,
+    seed: Seed = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds a variant, from --seed on.")] = 3,
+    values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
+    limit: Limit = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run: minutes each.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
+    flags = {key: value for key, value in locals().items() if key not in ("name", "seeds", "values", "refine")}
+    settings = configuration.from_command({**flags, "no_refine": not refine})
+    points = numbers("--values", values)
+
+    from datus2_ray.commands import experiment_answer as answer
+    from datus2_ray.commands.experiment import run_experiment
+
+    results = run_experiment(name, settings, seeds, points, lambda line: typer.echo(f"=== {line}"))
+    uris = answer.write_answer(name, results, settings.out)
+    typer.echo(answer.table(answer.rows(results)) + "\n".join(uris))
+
+
+@app.command()
+def status(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+    debug: Debug = False,
+) -> None:
+    """Say what of a run is done, begun, or not begun."""
+    from rich.console import Console
+
+    from datus2_ray.cli.terminal import status_table
+    from datus2_ray.commands.status import survey
+    from datus2_ray.store import storage
+    from datus2_ray.store.run_folder import RunFolder
+
+    Console(highlight=False).print(status_table(survey(RunFolder(storage.absolute(run_folder)))))
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def submit(
+    line: Annotated[list[str], typer.Argument(metavar="COMMAND ...", help="run, ingest, ... with its flags.")],
+    address: Annotated[
+        str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="URL of the cluster's dashboard.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[str, typer.Option(help="Clone of the project that is sent, or the URI of a zip.")] = ".",
+    runtime_env: Annotated[str | None, typer.Option(help="YAML file: env_vars, pip and so on for the job.")] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the job's log to its end.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run COMMAND as a job of a Ray cluster and follow it; given again, follow the job that runs, or go on."""
+    from datus2_ray.commands import submit
+
+    job = submit.read_command(app, line)
+    job.fingerprint()
+    environment = submit.read_runtime_env(working_dir, runtime_env)
+    client = submit.connect(address)
+    submission_id, submitted = submit.start(client, job, environment)
+    typer.echo(f"job {submission_id}: {'submitted' if submitted else 'runs already'}")
+    if not no_wait:
+        submit.follow(client, submission_id)
+
+
+@app.command()
+def report(
+    out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+    beside: Annotated[str | None, typer.Option(help="Run over the same images, to be shown beside it.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write the report of a finished run again, beside another one if wanted."""
+    from datus2_ray.report.html import write_report
+    from datus2_ray.store.run_folder import RunFolder
+
+    typer.echo(write_report(RunFolder(out), RunFolder(beside) if beside else None))
+
+
+@app.command()
+def doctor(
+    source: Annotated[str | None, typer.Option("--source", help="Folder or s3:// URI to be listed.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Weights to be loaded, as for run.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Check Ray, memory, GPUs, storage and weights, and say what to do; exit code 1 where a run cannot work."""
+    from datus2_ray.cli.terminal import print_findings
+    from datus2_ray.commands.doctor import Subject, diagnose
+
+    findings = diagnose(Subject(source, backbone))
+    print_findings(findings)
+    if any(finding.state == "failure" for _, finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def settings() -> None:
+    """List every setting with its default, as a Markdown page."""
+    from datus2_ray.cli.settings_page import settings_page
+
+    typer.echo(settings_page(), nl=False)
+
+
+def main() -> None:
+    """Run the command line; an error is one line and an exit code, a trace only with ``--debug``."""
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        known = isinstance(error, DatusError)
+        text = str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())}; --debug shows where"
+        print(f"error: {text}", file=sys.stderr)
+        if isinstance(error, UsageError):
+            command = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "run"
+            print(f"see `datus2 {command} --help`", file=sys.stderr)
+        raise SystemExit(error.exit_code if isinstance(error, DatusError) else 1) from None

@@ -1,0 +1,158 @@
+"""The tables that the commands print: scores of a run or of several, how far one is, what it would do, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from datus2_ray.commands.doctor import Finding
+from datus2_ray.commands.plan import Plan
+from datus2_ray.commands.status import StageStatus
+from datus2_ray.engine.machines import Cluster
+from datus2_ray.store.run_folder import REPORT
+
+#: Sets of masks in the order in which they are shown.
+TITLES = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
+
+
+def print_summary(summary: dict[str, Any], out: str) -> None:
+    """Print what a run did, its scores where there is ground truth, and where the rest lies.
+
+    Parameters
+    ----------
+    summary : dict
+        What ``summary.json`` holds.
+    out : str
+        The run folder.
+    """
+    console = Console(highlight=False)
+    quarantined = f", {summary['quarantined']} in quarantine" if summary["quarantined"] else ""
+    counts = (
+        f"{summary['images']:,} images{quarantined}, {summary['segments']:,} segments, {summary['clusters']} clusters"
+    )
+    console.print(counts)
+    print_warnings(summary)
+    if "skipped" in summary["refinement"]:
+        console.print(f"refinement skipped: {summary['refinement']['skipped']}")
+    if summary["metrics"]:
+        console.print(score_table(summary["metrics"]))
+    console.print(f"report: {out}/{REPORT}", soft_wrap=True)
+
+
+def print_warnings(summary: dict[str, Any]) -> None:
+    """Print what a reader must know before a mask is believed: weights that are random, or that saw labels."""
+    console = Console(highlight=False)
+    if not summary["backbone"]["trained"]:
+        console.print(f"backbone {summary['backbone']['name']} is UNTRAINED: its masks show the steps, not the quality")
+    for used in (summary["backbone"], summary["cnn"]):
+        if used and used["supervised"]:
+            console.print(f"{used['name']} was trained WITH LABELS: these masks are not unsupervised")
+
+
+def score_table(metrics: dict[str, Any]) -> Table:
+    """Make the table of a run's scores, in percent."""
+    table = _table(
+        f"{metrics['images']:,} labelled images, K = {metrics['clusters']}, seed {metrics['seed']}; in percent"
+    )
+    for name, title in TITLES.items():
+        if name in metrics:
+            table.add_row(title, *(_percent(value) for value in _row(metrics[name])))
+    return table
+
+
+def seeds_table(scores: dict[str, Any]) -> Table:
+    """Make the table of the mean ± standard deviation over several runs, in percent.
+
+    Parameters
+    ----------
+    scores : dict
+        What :func:`~datus2_ray.core.score.seeds.over_seeds` gives.
+    """
+    seeds = ", ".join(str(run["seed"]) for run in scores["seeds"])
+    table = _table(f"mean ± standard deviation over {len(scores['seeds'])} runs, seeds {seeds}; in percent")
+    for name, title in TITLES.items():
+        if name in scores["mean"]:
+            pairs = zip(_row(scores["mean"][name]), _row(scores["std"][name]), strict=True)
+            table.add_row(title, *(f"{_percent(mean)}\n±{_percent(std)}" for mean, std in pairs))
+    return table
+
+
+def status_table(stages: Sequence[StageStatus]) -> Table:
+    """Make the table of how far each stage of a run is."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("stage", "state", "rows", "quarantined", "parts", "seconds"):
+        table.add_column(column, justify="left" if column in ("stage", "state") else "right", no_wrap=True)
+    for one in stages:
+        parts = f"{one.parts} of {one.of_parts}" if one.of_parts else ""
+        begun = one.state != "not begun"
+        seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
+        counts = (f"{one.rows:,}", f"{one.quarantined:,}") if begun else ("", "")
+        table.add_row(one.stage, one.state, *counts, parts, seconds)
+    return table
+
+
+def print_plan(plan: Plan) -> None:
+    """Print what a command would do, and where."""
+    console = Console(highlight=False)
+    console.print(f"{plan.source.images:,} images{', with masks' if plan.source.labelled else ''}")
+    console.print(cluster_line(plan.cluster))
+    console.print(plan_table(plan))
+    for note in plan.notes:
+        console.print(note)
+
+
+def plan_table(plan: Plan) -> Table:
+    """Make the table of what each stage puts on the cluster; the memory is that of the code, models and images."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("stage", "what", "at once", "device", "GPUs each", "parts", "memory"):
+        table.add_column(column, justify="left" if column in ("stage", "what", "device") else "right", no_wrap=True)
+    for one in plan.stages:
+        count = f"{one.least}" if one.least == one.most else f"{one.least}..{one.most}"
+        gpus = f"{one.gpus:g}" if one.gpus else ""
+        parts = "" if one.parts is None else f"{one.parts:,}"
+        table.add_row(
+            one.stage, one.runs, count, one.device, gpus, parts, "" if one.memory is None else size(one.memory)
+        )
+    return table
+
+
+def cluster_line(cluster: Cluster) -> str:
+    """Say in a line what a cluster has."""
+    name = "the cluster" if cluster.joined else "this machine"
+    nodes = f" in {len(cluster.nodes)} nodes" if len(cluster.nodes) > 1 else ""
+    return f"{name} has {cluster.cpus} CPUs, {cluster.gpus} GPUs and {size(cluster.memory)} of memory{nodes}"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes as people read it."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def print_findings(findings: Sequence[tuple[str, Finding]]) -> None:
+    """Print what the checks found, a line each, and what to do about it."""
+    console = Console(highlight=False)
+    for name, finding in findings:
+        console.print(f"{finding.state.upper() if finding.state != 'ok' else 'ok':8} {name:15} ", end="", markup=False)
+        console.print(finding.text, markup=False, soft_wrap=True)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("masks", no_wrap=True)
+    for column in ("mIoU\n1:1", "acc.\n1:1", "F1\n1:1", "mIoU\nn:1", "mIoU\nDatUS²", "cover-\nage", "NMI", "ARI"):
+        table.add_column(column, justify="right")
+    return table
+
+
+def _row(scores: dict[str, Any]) -> tuple[float | None, ...]:
+    one, many, datus2 = scores["one_to_one"], scores["many_to_one"], scores["datus2"]
+    values = (one["miou"], one["pixel_accuracy"], one["mean_f1"], many["miou"], datus2["miou"])
+    return (*values, datus2["coverage"], scores["nmi"], scores["ari"])
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"

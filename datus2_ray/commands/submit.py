@@ -1,0 +1,264 @@
+"""Commands as Ray jobs: the same command is submitted once while it runs, and again, to go on, when it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+import yaml
+
+from datus2_ray.config import load as configuration
+from datus2_ray.errors import DatusError, UsageError
+from datus2_ray.store import run_folder
+
+#: Commands that have an entry point in ``jobs/``.
+COMMANDS = ("run", "ingest", "pretrain", "predict", "evaluate")
+
+#: Parameters of these commands that are places, and that the job must find under the same name.
+PLACES = ("source", "out", "run_folder", "runs")
+
+#: Metadata of a job: where it writes. Two jobs must not write to the same place.
+OUT = "datus2_out"
+
+#: Seconds between two questions whether a job has ended, once its log has.
+PAUSE = 1.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command of the command line as it will run on a cluster.
+
+    Parameters
+    ----------
+    command : str
+        Its name.
+    arguments : tuple of str
+        What was typed behind it.
+    parsed : dict
+        The same, by the names of the command's parameters.
+    """
+
+    command: str
+    arguments: tuple[str, ...]
+    parsed: dict[str, Any]
+
+    @property
+    def entrypoint(self) -> str:
+        """Give the shell command of the job."""
+        return shlex.join(["python", f"jobs/{self.command}.py", *self.arguments])
+
+    @property
+    def out(self) -> str:
+        """Give the place that the job writes to; empty where it writes nowhere."""
+        return str(self.parsed.get("out") or "").rstrip("/")
+
+    def fingerprint(self) -> str:
+        """Hash everything that the job was asked for: the submission id of its first attempt.
+
+        Raises
+        ------
+        UsageError
+            A setting that the job would refuse, or a place that it would not find.
+        """
+        for name in PLACES:
+            value = self.parsed.get(name)
+            for place in [value] if isinstance(value, str) else value or []:
+                if "://" not in place and not place.startswith("/"):
+                    raise UsageError(f"{place} is relative to this machine; give s3://… or a path that every node has")
+        asked = {name: value for name, value in self.parsed.items() if name != "debug"}
+        if "assignments" in asked:
+            asked = configuration.from_command(asked).model_dump(mode="json")
+        return f"datus2-{self.command}-{run_folder.fingerprint('job', 1, asked, [self.command])[:16]}"
+
+
+def read_command(app: typer.Typer, line: list[str]) -> Job:
+    """Parse a command as the job will: what it would not understand is answered before anything is sent.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    line : list of str
+        A command's name and what was typed behind it.
+
+    Raises
+    ------
+    UsageError
+        It is not a command that runs as a job.
+    """
+    name, *arguments = line
+    if name not in COMMANDS:
+        raise UsageError(f"{name!r} does not run as a job; there are {', '.join(COMMANDS)}")
+    group = cast("typer.core.TyperGroup", typer.main.get_command(app))
+    # The parser takes from the list that it is given.
+    return Job(name, tuple(arguments), group.commands[name].make_context(name, list(arguments)).params)
+
+
+def read_runtime_env(working_dir: str, file: str | None) -> dict[str, Any]:
+    """Put the job's runtime environment together.
+
+    Parameters
+    ----------
+    working_dir : str
+        Folder of the project, which is sent along, or the URI of a zip file of it.
+    file : str, optional
+        YAML file with more of it: ``env_vars``, ``pip``, ``uv``.
+
+    Raises
+    ------
+    UsageError
+        The folder is not the project's, or the file holds no mapping.
+    """
+    if "://" not in working_dir and not (Path(working_dir) / "jobs" / "run.py").is_file():
+        raise UsageError(f"--working-dir {working_dir} has no jobs/run.py; give the folder of a clone of the project")
+    more: Any = {}
+    if file is not None:
+        try:
+            more = yaml.safe_load(Path(file).read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise UsageError(f"cannot read --runtime-env {file}: {' '.join(str(error).split())}") from error
+    if not isinstance(more, dict):
+        raise UsageError(f"--runtime-env {file} must hold fields such as env_vars, not a {type(more).__name__}")
+    return {**more, "working_dir": working_dir}
+
+
+def connect(address: str) -> Any:
+    """Connect to a cluster's job server.
+
+    Parameters
+    ----------
+    address : str
+        URL of the cluster's dashboard.
+
+    Returns
+    -------
+    ray.job_submission.JobSubmissionClient
+        The connection.
+
+    Raises
+    ------
+    DatusError
+        Nothing answers there, or it wants another token.
+    """
+    # Said rather than left to Ray, whose default changes from version to version: a token is used where there is one.
+    sources = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    has_token = bool(sources) or (Path.home() / ".ray" / "auth_token").is_file()
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if has_token else "disabled")
+    # Ray lets the environment overrule the argument; here what was typed counts.
+    os.environ["RAY_API_SERVER_ADDRESS"] = address
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    for name in ("ray.dashboard.modules", "ray._private.runtime_env"):
+        for child in [name, *(known for known in logging.root.manager.loggerDict if known.startswith(f"{name}."))]:
+            # Each of them has a level of its own, and says what is packed and which connections are closed.
+            logging.getLogger(child).setLevel(logging.ERROR)
+    try:
+        return JobSubmissionClient(address)
+    except AuthenticationError as error:
+        raise DatusError(
+            f"the cluster at {address} refuses the token (RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']}); "
+            "set RAY_AUTH_MODE=token and put the cluster's token into RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        ) from error
+    except (ConnectionError, RuntimeError) as error:
+        raise DatusError(
+            f"no Ray cluster answers at {address}; give its dashboard's URL with --address, "
+            "and forward the port where it is not open (`ray dashboard cluster.yaml`, `kubectl port-forward`)"
+        ) from error
+
+
+def start(client: Any, job: Job, runtime_env: dict[str, Any]) -> tuple[str, bool]:
+    """Submit a job, unless it runs already.
+
+    Parameters
+    ----------
+    client : ray.job_submission.JobSubmissionClient
+        The cluster.
+    job : Job
+        What to submit.
+    runtime_env : dict
+        What it needs there.
+
+    Returns
+    -------
+    str
+        Submission id: the job's fingerprint, with a number from the second attempt on.
+    bool
+        Whether this call submitted it.
+
+    Raises
+    ------
+    DatusError
+        Another job writes to the same place.
+    """
+    fingerprint = job.fingerprint()
+    attempts = 0
+    for info in client.list_jobs():
+        attempt = re.fullmatch(rf"{fingerprint}(?:-(\d+))?", info.submission_id or "")
+        if attempt and not info.status.is_terminal():
+            return str(info.submission_id), False
+        if attempt:
+            attempts = max(attempts, int(attempt[1] or 1))
+        elif job.out and (info.metadata or {}).get(OUT) == job.out and not info.status.is_terminal():
+            raise DatusError(
+                f"job {info.submission_id} with other settings writes to {job.out}; wait for it "
+                f"(`ray job logs --follow {info.submission_id}`) or end it (`ray job stop {info.submission_id}`)"
+            )
+    # Not the old id again: Ray keeps an ended job's record and log under it.
+    submission_id = f"{fingerprint}-{attempts + 1}" if attempts else fingerprint
+    try:
+        client.submit_job(
+            entrypoint=job.entrypoint,
+            submission_id=submission_id,
+            runtime_env=runtime_env,
+            metadata={OUT: job.out},
+        )
+    except RuntimeError as error:
+        # The same command, given twice at once: the other one was first, and its job is this one's too.
+        if f"{submission_id} already exists" in str(error):
+            return submission_id, False
+        raise
+    return submission_id, True
+
+
+def follow(client: Any, submission_id: str) -> None:
+    """Print a job's log until it ends.
+
+    Raises
+    ------
+    DatusError
+        The job failed or was stopped, or the cluster is gone.
+    """
+    try:
+        details = asyncio.run(_follow(client, submission_id))
+    except (ConnectionError, RuntimeError) as error:
+        raise DatusError(
+            f"lost the cluster while following {submission_id}: {' '.join(str(error).split())}; "
+            "give the same command again: it follows the job that runs, or goes on where it ended"
+        ) from error
+    if details.status != "SUCCEEDED":
+        code = f" with exit code {details.driver_exit_code}" if details.driver_exit_code else ""
+        # Ray's message repeats the log, which is printed above, from its second line on.
+        said = (details.message or "").partition(", last available logs")[0].splitlines()
+        raise DatusError(f"job {submission_id} ended as {details.status}{code}{': ' + said[0] if said else ''}")
+
+
+async def _follow(client: Any, submission_id: str) -> Any:
+    import aiohttp
+
+    try:
+        async for text in client.tail_job_logs(submission_id):
+            print(text, end="", flush=True)
+    except aiohttp.ClientError as error:
+        raise ConnectionError(str(error)) from error
+    # The log ends a moment before the job does.
+    while not (details := client.get_job_info(submission_id)).status.is_terminal():
+        await asyncio.sleep(PAUSE)
+    return details

@@ -1,0 +1,1 @@
+"""Frozen vision transformers and CNNs: weights, architectures, patch vectors."""

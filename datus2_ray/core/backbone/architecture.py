@@ -1,0 +1,250 @@
+"""Build the timm model that a spec names, and put its weights in: from the hub, from a file, or at random."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import timm
+import torch
+from timm.models import get_pretrained_cfg
+from torch import nn
+
+from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, FileConfig, Spec, read_file_config
+from datus2_ray.core.backbone.weights import StateDict, fit_weights, read_weights
+from datus2_ray.errors import BackboneError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+UNTRAINED_SEED = 0
+
+# Where a width's heads are not 64 wide: SO400M, ViT-H, ViT-g and ViT-G of the image-transformer papers have 16 heads.
+WIDE_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A timm name, and the keyword arguments in which the wanted model differs from it."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Family:
+    """The models that one use accepts.
+
+    Parameters
+    ----------
+    noun : str
+        What they are called in errors.
+    option : str
+        The option of the command line that names one, for errors.
+    modules : tuple of str
+        timm's modules that define them.
+    infer : callable
+        From a state dict and the file's name to the architecture that the tensors tell.
+    arguments : mapping
+        Keyword arguments that every model of this use is built with.
+    """
+
+    noun: str
+    option: str
+    modules: tuple[str, ...]
+    infer: Callable[[StateDict, str], Architecture]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in evaluation mode without gradients, and the preprocessing that it was trained with."""
+
+    model: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    input_size: int | None
+    trained: bool
+
+
+def load_timm(spec: Spec, family: Family) -> Loaded:
+    """Build what a spec names and load its weights, without touching the global random state.
+
+    Mean and deviation are timm's for a named model, also for a file given with a tagged timm name; ImageNet's for other
+    files, with which DINO, DINOv2 and MoCo were trained; and those of the JSON beside a file where there is one.
+
+    Raises
+    ------
+    BackboneError
+        If the model is not of the family, cannot be built or downloaded, or does not fit its file.
+    """
+    config = FileConfig() if spec.file is None else read_file_config(spec.file)
+    pretrained = spec.file is None and not spec.untrained
+    if spec.file is None:
+        model = _build(_named(str(spec.architecture)), family, spec.label, pretrained=pretrained)
+    else:
+        state = read_weights(spec.file)
+        architecture = _of_file(spec, config) or family.infer(state, spec.label)
+        model = _build(architecture, family, spec.label, pretrained=False)
+        fit_weights(model, state, spec.label)
+    known = spec.architecture != DEFAULT_BACKBONE and (spec.file is None or "." in (spec.architecture or ""))
+    defaults = model.pretrained_cfg if known else {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    return Loaded(
+        model=model.eval().requires_grad_(requires_grad=False),
+        mean=config.mean or tuple(defaults["mean"]),
+        std=config.std or tuple(defaults["std"]),
+        input_size=config.input_size,
+        trained=not spec.untrained,
+    )
+
+
+def patch_shape(spec: Spec, family: Family) -> tuple[int, int]:
+    """Tell the side of a model's patches in pixels and the length of their vectors; a hub is not asked.
+
+    Raises
+    ------
+    BackboneError
+        As :func:`load_timm`.
+    """
+    if spec.file is None:
+        architecture = _named(str(spec.architecture))
+    else:
+        state = read_weights(spec.file)
+        patches = state.get("patch_embed.proj.weight")
+        if patches is not None and patches.ndim == 4:
+            return int(patches.shape[-1]), int(patches.shape[0])
+        architecture = _of_file(spec, read_file_config(spec.file)) or family.infer(state, spec.label)
+    with torch.device("meta"):
+        model = _build(architecture, family, spec.label, pretrained=False)
+    return int(model.patch_embed.patch_size[0]), int(model.embed_dim)
+
+
+def infer_vit(state: StateDict, label: str) -> Architecture:
+    """Tell a ViT's architecture from the names and shapes of its tensors: plain ViT, DINO, DINOv2, DINOv3, MAE, iBOT.
+
+    Patch size, width, depth, MLP width, registers, LayerScale, SwiGLU and the position grid are in the tensors. The
+    number of heads is not: heads are 64 wide, but for the widths of :data:`WIDE_HEADS`.
+
+    Raises
+    ------
+    BackboneError
+        If the names are not those of such a model.
+    """
+    patches, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
+    narrow = state.get("blocks.0.mlp.fc1.weight")
+    packed, split = state.get("blocks.0.mlp.w12.weight"), state.get("blocks.0.mlp.w1.weight")
+    gate = split if split is not None else state.get("blocks.0.mlp.fc1_g.weight")
+    hidden = next((weight.shape[0] for weight in (narrow, packed, gate) if weight is not None), None)
+    registers = next((state[key] for key in ("register_tokens", "storage_tokens", "reg_token") if key in state), None)
+    dinov3 = positions is None and ("storage_tokens" in state or "blocks.0.gamma_1" in state)
+    if patches is None or patches.ndim != 4 or hidden is None or (positions is None and not dinov3):
+        raise _untold(state, label)
+    dim, patch = patches.shape[0], patches.shape[-1]
+    if dim % 64:
+        raise BackboneError(
+            f"the number of heads of {label} cannot be told from its width {dim}; name it in a JSON beside the file: "
+            f'{{"architecture": {{"name": "vit_base_patch16_224", "embed_dim": {dim}, "num_heads": ...}}}}'
+        )
+    arguments: dict[str, Any] = {
+        "patch_size": patch,
+        "embed_dim": dim,
+        "depth": 1 + max(int(found[1]) for key in state if (found := re.match(r"blocks\.(\d+)\.", key))),
+        "num_heads": dim // 64 if dinov3 else WIDE_HEADS.get(dim, dim // 64),
+        "mlp_ratio": (hidden + 0.5) / dim,  # timm rounds dim * mlp_ratio down: half a unit keeps the width exact
+    }
+    registered = 0 if registers is None else registers.shape[1]
+    if dinov3:
+        biased = "blocks.0.attn.qkv.bias" in state or "blocks.0.attn.q_bias" in state
+        name = "vit_small_patch16_dinov3" if gate is None else "vit_huge_plus_patch16_dinov3"
+        if dim == 4096:
+            arguments["num_heads"] = 32  # DINOv3 7B has heads of 128
+        return Architecture(name, arguments | {"qkv_bias": biased, "num_reg_tokens": registered})
+    assert positions is not None
+    prefix = int("cls_token" in state) + (0 if "register_tokens" in state else registered)
+    patch_only = math.isqrt(positions.shape[1]) ** 2 == positions.shape[1]
+    grid = math.isqrt(positions.shape[1] - (0 if patch_only else prefix))
+    swiglu = packed is not None or hidden == 2 * state["blocks.0.mlp.fc2.weight"].shape[1]
+    return Architecture(
+        "vit_giant_patch14_dinov2" if swiglu else "vit_base_patch16_224",
+        arguments
+        | {
+            "img_size": grid * patch,
+            "class_token": "cls_token" in state,
+            "reg_tokens": registered,
+            "no_embed_class": patch_only or "register_tokens" in state,
+            "qkv_bias": "blocks.0.attn.qkv.bias" in state,
+            "init_values": 1e-5 if "blocks.0.ls1.gamma" in state or "blocks.0.gamma_1" in state else 0.0,
+            "global_pool": "avg" if "fc_norm.weight" in state or "cls_token" not in state else "token",
+            "fc_norm": "fc_norm.weight" in state,
+        },
+    )
+
+
+def _named(name: str) -> Architecture:
+    if name == DEFAULT_BACKBONE:
+        return Architecture("vit_tiny_patch16_224", {"patch_size": 8})
+    return Architecture(name)
+
+
+def _of_file(spec: Spec, config: FileConfig) -> Architecture | None:
+    if spec.architecture is not None:
+        return _named(spec.architecture)
+    if isinstance(config.architecture, dict):
+        arguments = dict(config.architecture)
+        return Architecture(str(arguments.pop("name", "vit_base_patch16_224")), arguments)
+    return None if config.architecture is None else _named(config.architecture)
+
+
+def _build(architecture: Architecture, family: Family, label: str, *, pretrained: bool) -> Any:
+    base = architecture.name.partition(".")[0]
+    if not any(base in timm.list_models(module=module) for module in family.modules):
+        raise BackboneError(f"{architecture.name}, asked for as {label}, is not a {family.noun} of timm")
+    if pretrained:
+        _reach_hub(architecture.name, family)
+    # With its classifier a published model is loaded strictly; timm is lenient as soon as that is left out.
+    arguments = {**architecture.arguments, **family.arguments, **({} if pretrained else {"num_classes": 0})}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(UNTRAINED_SEED)
+            return timm.create_model(architecture.name, pretrained=pretrained, **arguments)
+    except Exception as error:
+        if pretrained:
+            raise _unreachable(architecture.name, family, error) from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BackboneError(f"{label}: timm cannot build {architecture.name} with {arguments}: {reason}") from error
+
+
+def _reach_hub(name: str, family: Family) -> None:
+    """Ask the hub once: left alone, timm repeats its questions for most of a minute before it gives up."""
+    published = get_pretrained_cfg(name)
+    if published is None or not published.has_weights:
+        raise BackboneError(f"timm has no weights for {name}; give {family.option} FILE::{name} or untrained:{name}")
+    hub_id, file = published.hf_hub_id, published.hf_hub_filename
+    files = [file] if file else ["model.safetensors", "pytorch_model.bin"]
+    if hub_id is None or any(isinstance(huggingface_hub.try_to_load_from_cache(hub_id, file), str) for file in files):
+        return
+    try:
+        huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(hub_id, "config.json"))
+    except Exception as error:  # the hub's client raises the errors of several libraries
+        raise _unreachable(name, family, error) from error
+
+
+def _unreachable(name: str, family: Family, error: Exception) -> BackboneError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return BackboneError(
+        f"the weights of {name} could not be fetched from the model hub ({reason}); "
+        f"download the file elsewhere and give {family.option} FILE"
+    )
+
+
+def _untold(state: StateDict, label: str) -> BackboneError:
+    shown = ", ".join(list(state)[:4])
+    return BackboneError(
+        f"the architecture of {label} cannot be told from its {len(state)} keys ({shown}, ...); "
+        f"name it as {Path(label).name}::TIMM_NAME or in a JSON beside it"
+    )

@@ -1,0 +1,193 @@
+"""What ``--backbone`` and ``--cnn`` may say: a timm name, a file, ``untrained:NAME``, or the packaged default."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from datus2_ray.errors import BackboneError
+
+DEFAULT_BACKBONE = "datus2-vit-tiny-8"
+PACKAGED_WEIGHTS = Path(__file__).parents[2] / "weights" / f"{DEFAULT_BACKBONE}.safetensors"
+
+UNTRAINED = "untrained:"
+
+FILE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a backbone's or CNN's name means.
+
+    Parameters
+    ----------
+    label : str
+        How logs, reports and errors call it; a file goes by its name without its folders.
+    architecture : str or None
+        A timm name or :data:`DEFAULT_BACKBONE`; None when the file itself must tell.
+    file : pathlib.Path or None
+        The local weights.
+    untrained : bool
+        Whether the weights are random. Neither a file nor untrained: timm's hub has the weights.
+    """
+
+    label: str
+    architecture: str | None = None
+    file: Path | None = None
+    untrained: bool = False
+
+
+class FileConfig(BaseModel):
+    """The JSON beside a weights file (same stem, ``.json``): what the tensors alone do not tell."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: str | dict[str, Any] | None = Field(
+        None, description="A timm name, or timm's keyword arguments, with the timm name they vary under 'name'."
+    )
+    mean: tuple[float, float, float] | None = Field(None, description="RGB mean of the training images, in 0..1.")
+    std: tuple[float, float, float] | None = Field(None, description="RGB deviation of the training images, in 0..1.")
+    input_size: int | None = Field(None, description="Side of the square that the model sees by default, in pixels.")
+
+
+def parse_spec(text: str) -> Spec:
+    """Tell what a backbone's or CNN's name means, without loading anything.
+
+    Parameters
+    ----------
+    text : str
+        A timm name (with or without a tag), the path of a weights file, ``FILE::TIMM_NAME``, ``untrained:TIMM_NAME``,
+        or :data:`DEFAULT_BACKBONE`, whose weights come with the package and tell its architecture.
+
+    Returns
+    -------
+    Spec
+        What to build and where its weights are.
+
+    Raises
+    ------
+    BackboneError
+        If the name is neither known to timm nor a file.
+    """
+    if text == DEFAULT_BACKBONE:
+        shipped = PACKAGED_WEIGHTS if PACKAGED_WEIGHTS.is_file() else None
+        return Spec(text, architecture=None if shipped else text, file=shipped, untrained=shipped is None)
+    if text.startswith(UNTRAINED):
+        name = text.removeprefix(UNTRAINED)
+        if name != DEFAULT_BACKBONE:
+            _check_timm_name(name)
+        return Spec(text, architecture=name, untrained=True)
+    path, separator, name = text.partition("::")
+    if separator:
+        _check_timm_name(name)
+        return Spec(Path(path).name, architecture=name, file=_existing(Path(path)))
+    if timm.is_model(text):
+        _check_timm_name(text)
+        return Spec(text, architecture=text)
+    if len(Path(text).parts) > 1 or text.endswith(FILE_SUFFIXES) or Path(text).exists():
+        return Spec(Path(text).name, file=_existing(Path(text)))
+    raise _unknown(text)
+
+
+def is_supervised(spec: Spec) -> bool:
+    """Tell whether labels went into the weights that a timm name stands for; a file's origin is not known.
+
+    Of timm's pretrained models those with a classifier were trained, or fine-tuned, with labels.
+    """
+    if spec.file is not None or spec.untrained or spec.architecture is None:
+        return False
+    published = timm.get_pretrained_cfg(spec.architecture)
+    return published is not None and bool(published.num_classes)
+
+
+def describe_weights(spec: Spec) -> dict[str, Any]:
+    """Say what weights were used, for a report: their name, and what a reader must know of them."""
+    return {"name": spec.label, "trained": not spec.untrained, "supervised": is_supervised(spec)}
+
+
+def read_file_config(file: Path) -> FileConfig:
+    """Read the JSON beside a weights file; an empty configuration where there is none.
+
+    Raises
+    ------
+    BackboneError
+        If it is not the JSON that :class:`FileConfig` describes.
+    """
+    beside = file.with_suffix(".json")
+    if not beside.is_file():
+        return FileConfig()
+    try:
+        return FileConfig.model_validate_json(beside.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BackboneError(
+            f"{beside.name}, the configuration beside {file.name}, is not valid: {where} {first['msg']}; "
+            f"it may have the keys {', '.join(FileConfig.model_fields)}"
+        ) from error
+
+
+def fingerprint(spec: str) -> str:
+    """Name the weights that a spec stands for, so that a result is reused only while they stay the same.
+
+    Parameters
+    ----------
+    spec : str
+        As for :func:`parse_spec`.
+
+    Returns
+    -------
+    str
+        For a file the SHA-256 of its content, and of the JSON beside it; for a name the name and timm's version. Where
+        a file lies does not matter.
+
+    Raises
+    ------
+    BackboneError
+        If the name is neither known to timm nor a file.
+    """
+    parsed = parse_spec(spec)
+    if parsed.file is None:
+        untrained = UNTRAINED if parsed.untrained and not parsed.label.startswith(UNTRAINED) else ""
+        return f"{untrained}{parsed.label} timm={timm.__version__}"
+    parts = [parsed.architecture or "", f"sha256={_sha256(parsed.file)}"]
+    beside = parsed.file.with_suffix(".json")
+    if beside.is_file():
+        parts.append(f"json={_sha256(beside)}")
+    return " ".join(part for part in parts if part)
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BackboneError(f"the weights file {file} cannot be read: {error.strerror}") from error
+
+
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        raise BackboneError(f"there is no weights file {file}; give a file that exists, or the name of a timm model")
+    return file
+
+
+def _check_timm_name(name: str) -> None:
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        raise _unknown(name)
+    tags = timm.list_pretrained(f"{base}.*")
+    if tag and name not in tags:
+        raise BackboneError(f"timm has no weights {name}; it has {', '.join(tags) or f'none for {base}'}")
+
+
+def _unknown(name: str) -> BackboneError:
+    known = [DEFAULT_BACKBONE, *timm.list_models(), *timm.list_pretrained()]
+    close = difflib.get_close_matches(name, known, n=4)
+    hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models() for the names"
+    return BackboneError(f"unknown model {name!r}, which is not a file either; {hint}")

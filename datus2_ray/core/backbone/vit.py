@@ -1,0 +1,356 @@
+"""The frozen vision transformer: from uint8 images to patch vectors (keys, queries, values, tokens) and CLS vectors.
+
+Names, preprocessing and architectures are timm's. The patch vectors are those of METHOD.md's step 2; the tokens of an
+earlier block pass the final norm, as in DINO's ``get_intermediate_layers`` (Caron et al., 2021).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datus2_ray.core.backbone.architecture import Family, infer_vit, load_timm, patch_shape
+from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, fingerprint, parse_spec
+from datus2_ray.core.images.normalise import Normalisation
+from datus2_ray.errors import BackboneError
+
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "Tap", "fingerprint", "load_backbone", "patch_side", "token_length"]
+
+# The position embeddings stay at the file's own grid and are interpolated, once, in the forward pass: any size fits.
+VIT = Family(
+    "vision transformer (ViT, DeiT or EVA)",
+    "--backbone",
+    ("vision_transformer", "eva", "deit"),
+    infer_vit,
+    {"dynamic_img_size": True},
+)
+
+# DINOv2 was trained at 518 pixels; 224 gives its patches the 16 x 16 grid of METHOD.md.
+INPUT_SIZE_OF_PATCH = {14: 224}
+
+PROJECTIONS = ("query", "key", "value")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place in the transformer to read vectors from.
+
+    Parameters
+    ----------
+    kind : str
+        ``key``, ``query``, ``value``: the block's projections, all heads side by side, as they leave the linear layer
+        (before q/k-normalisation and rotation, in models that have these). ``token``: the patch tokens. ``cls``: the
+        CLS token. Tokens are normalised by the final norm.
+    block : int
+        Index of the block, negative from the end.
+    """
+
+    kind: Literal["key", "query", "value", "token", "cls"]
+    block: int = -1
+
+
+class Backbone:
+    """A frozen vision transformer in evaluation mode, with the preprocessing that it was trained with.
+
+    Made by :func:`load_backbone`. An image's vectors do not depend on its batch: bitwise on a CPU in float32.
+
+    Attributes
+    ----------
+    name : str
+        The timm name, ``untrained:NAME``, :data:`DEFAULT_BACKBONE`, or the file's name.
+    model : nn.Module
+        timm's model.
+    patch_size, dim, input_size : int
+        Side of a patch in pixels, length of a vector, and side of the square image that it sees by default in pixels.
+    depth : int
+        Number of blocks.
+    mean, std : tuple of float
+        RGB statistics of the training images, for pixels in 0..1.
+    trained : bool
+        False where the weights are random.
+    device : torch.device
+        Where it computes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        normalisation: Normalisation,
+        *,
+        input_size: int,
+        trained: bool,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        compiled: bool = False,
+    ) -> None:
+        self.name = name
+        self.model: Any = model
+        timm_model: Any = model
+        self.patch_size: int = timm_model.patch_embed.patch_size[0]
+        self.dim: int = timm_model.embed_dim
+        self.depth = len(timm_model.blocks)
+        self.mean, self.std = normalisation.mean, normalisation.std
+        self.device = normalisation.device
+        self.input_size = input_size
+        self.trained = trained
+        self._normalisation = normalisation
+        self._dtype = dtype
+        self._compiled: list[Callable[..., Any]] = []
+        if compiled:
+            from torch._inductor import config as inductor  # seconds that only this needs
+
+            # Many actors compile at once, and each of them little: no pool of processes for it.
+            inductor.compile_threads = 1
+            # One kernel for all sizes of a batch: which one an image meets does not depend on what came before it.
+            self._compiled = [torch.compile(block.forward, dynamic=True) for block in timm_model.blocks]
+        self.grid(input_size, input_size)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backbone:
+        """Give itself: it is frozen, so that what holds it may be copied without its weights."""
+        return self
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Count the rows and columns of patches of an image.
+
+        Raises
+        ------
+        BackboneError
+            If a side is not a multiple of the patch size.
+        """
+        if height % self.patch_size or width % self.patch_size or not height or not width:
+            near = max(1, round(height / self.patch_size)) * self.patch_size
+            raise BackboneError(
+                f"{self.name} needs images whose sides are multiples of its patch size {self.patch_size}, "
+                f"not {height}x{width}; give an input size of {near}"
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Turn uint8 RGB pixels (B, H, W, 3) into the model's float32 input (B, 3, H, W), on the backbone's device."""
+        return self._normalisation(pixels)
+
+    def extract(self, pixels: Tensor, taps: Sequence[Tap]) -> dict[Tap, Tensor]:
+        """Compute the vectors of a batch of images, all taps from one forward pass, which ends where the last is met.
+
+        Parameters
+        ----------
+        pixels : Tensor
+            uint8 RGB, shape (B, H, W, 3), on any device.
+        taps : sequence of Tap
+            What to read.
+
+        Returns
+        -------
+        dict of Tap to Tensor
+            float32 on the backbone's device: shape (B, N, dim) for patches, in raster order and without CLS and
+            register tokens; shape (B, dim) for ``cls``.
+
+        Raises
+        ------
+        BackboneError
+            If the sides do not fit the patch size, or the model has not what a tap asks for.
+        """
+        self.grid(pixels.shape[1], pixels.shape[2])
+        blocks = {tap: self._block_index(tap) for tap in taps}
+        projections = {blocks[tap] for tap in taps if tap.kind in PROJECTIONS}
+        outputs = {blocks[tap] for tap in taps if tap.kind not in PROJECTIONS}
+        deepest = max(projections | outputs)
+        projected: dict[int, tuple[Tensor, ...]] = {}
+        tokens: dict[int, Tensor] = {}
+        final = torch.empty(0)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._dtype == "bfloat16")
+        with torch.inference_mode(), autocast, ExitStack() as hooks:
+            for index in projections:
+                keep_projections: Callable[[tuple[Tensor, ...]], None] = partial(projected.__setitem__, index)
+                if index == deepest and index not in outputs:
+                    keep_projections = _then_stop(keep_projections)
+                for handle in _hook_projections(self.model.blocks[index].attn, keep_projections):
+                    hooks.callback(handle.remove)
+            # What a hook within a block hands over, a compiled block would not.
+            for index in set(range(len(self._compiled))) - projections:
+                block = self.model.blocks[index]
+                block.forward = self._compiled[index]
+                hooks.callback(delattr, block, "forward")
+            for index in outputs - {self.depth - 1}:
+                keep = partial(tokens.__setitem__, index)
+                hook = partial(_keep_output, _then_stop(keep) if index == deepest else keep)
+                hooks.callback(self.model.blocks[index].register_forward_hook(hook).remove)
+            with suppress(_Enough):
+                final = self.model.forward_features(self.normalise(pixels))
+            tokens = {index: self.model.norm(output) for index, output in tokens.items()}
+        return {tap: self._select(tap, projected.get(blocks[tap], ()), tokens.get(blocks[tap], final)) for tap in taps}
+
+    def _select(self, tap: Tap, projected: tuple[Tensor, ...], tokens: Tensor) -> Tensor:
+        if tap.kind == "cls":
+            vectors = tokens[:, 0]
+        else:
+            every = projected[PROJECTIONS.index(tap.kind)] if tap.kind in PROJECTIONS else tokens
+            vectors = every[:, self.model.num_prefix_tokens :]
+        return vectors.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+
+    def _block_index(self, tap: Tap) -> int:
+        if not -self.depth <= tap.block < self.depth:
+            raise BackboneError(f"{self.name} has {self.depth} blocks, so there is no block {tap.block}")
+        if tap.kind == "cls" and self.model.cls_token is None:
+            raise BackboneError(f"{self.name} has no CLS token; describe the segments by their patch tokens instead")
+        index = tap.block % self.depth
+        attention = getattr(self.model.blocks[index], "attn", None)
+        if tap.kind in PROJECTIONS and not _has_projections(attention, self.dim):
+            raise BackboneError(f"{self.name} has no {tap.kind} vectors of length {self.dim}; take its tokens instead")
+        return index
+
+
+def load_backbone(
+    spec: str,
+    *,
+    input_size: int | None = None,
+    device: str = "cpu",
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    compiled: bool = False,
+) -> Backbone:
+    """Load a vision transformer.
+
+    Parameters
+    ----------
+    spec : str
+        A timm name, whose weights come from the hub; a weights file; ``FILE::TIMM_NAME``, where the file does not tell
+        its architecture; ``untrained:TIMM_NAME``, the same random weights every time; or :data:`DEFAULT_BACKBONE`.
+    input_size : int, optional
+        Side of the square that it sees, in pixels; default what it was trained with, but 224 for patches of 14 pixels.
+    device : str
+        Where it computes, as PyTorch names it.
+    dtype : str
+        ``float32``, or ``bfloat16`` for autocast. The vectors are float32 in both.
+    compiled : bool
+        Whether blocks are compiled by ``torch.compile`` in the first pass, which takes a C++ compiler; vectors then
+        differ in their last digits, and may do so from a batch of one image to a larger one.
+
+    Returns
+    -------
+    Backbone
+        In evaluation mode and without gradients; the global random state is as it was.
+
+    Raises
+    ------
+    BackboneError
+        If the model is unknown or not a vision transformer, if its weights cannot be fetched or read or do not fit, if
+        the input size is not a multiple of the patch size, or if there is no compiler.
+    """
+    if compiled:
+        require_compiler()
+    parsed = parse_spec(spec)
+    loaded = load_timm(parsed, VIT)
+    patches: Any = loaded.model.patch_embed
+    default = loaded.input_size or INPUT_SIZE_OF_PATCH.get(patches.patch_size[0], patches.img_size[0])
+    return Backbone(
+        parsed.label,
+        loaded.model.to(device),
+        Normalisation(loaded.mean, loaded.std, torch.device(device)),
+        input_size=input_size or default,
+        trained=loaded.trained,
+        dtype=dtype,
+        compiled=compiled,
+    )
+
+
+def patch_side(spec: str) -> int:
+    """Tell the side of a backbone's patches in pixels, without fetching weights from a hub.
+
+    Parameters
+    ----------
+    spec : str
+        As for :func:`load_backbone`.
+
+    Raises
+    ------
+    BackboneError
+        As :func:`load_backbone`.
+    """
+    return patch_shape(parse_spec(spec), VIT)[0]
+
+
+def token_length(spec: str) -> int:
+    """Tell the length of a backbone's patch tokens, without fetching weights from a hub.
+
+    Parameters
+    ----------
+    spec : str
+        As for :func:`load_backbone`.
+
+    Raises
+    ------
+    BackboneError
+        As :func:`load_backbone`.
+    """
+    return patch_shape(parse_spec(spec), VIT)[1]
+
+
+def has_compiler() -> bool:
+    """Tell whether ``torch.compile`` finds a C++ compiler: ``$CXX``, or g++."""
+    return shutil.which(shlex.split(os.environ.get("CXX") or "g++")[0]) is not None
+
+
+def require_compiler() -> None:
+    """See that :func:`has_compiler`.
+
+    Raises
+    ------
+    BackboneError
+        There is none.
+    """
+    if not has_compiler():
+        raise BackboneError("torch.compile finds no C++ compiler; install g++, or leave discover.compile off")
+
+
+class _Enough(Exception):  # noqa: N818 - no error
+    """All that was asked for is computed: the rest of a forward pass would be for nothing."""
+
+
+def _then_stop(keep: Callable[[T], None]) -> Callable[[T], None]:
+    def keep_and_stop(vectors: T) -> None:
+        keep(vectors)
+        raise _Enough
+
+    return keep_and_stop
+
+
+def _has_projections(attention: Any, dim: int) -> bool:
+    if getattr(attention, "qkv", None) is not None:
+        return bool(attention.qkv.out_features == 3 * dim)
+    unfused = [getattr(attention, f"{letter}_proj", None) for letter in "qkv"]
+    return all(linear is not None and linear.out_features == dim for linear in unfused)
+
+
+def _hook_projections(attention: Any, keep: Callable[[tuple[Tensor, ...]], None]) -> list[Any]:
+    """Have an attention layer hand over its query, key and value, each (B, tokens, dim), in its next forward pass."""
+    if attention.qkv is None:
+        return [attention.register_forward_pre_hook(partial(_keep_unfused, keep))]
+    if getattr(attention, "q_bias", None) is None:
+        return [attention.qkv.register_forward_hook(lambda _module, _inputs, output: keep(output.chunk(3, dim=-1)))]
+    return [attention.register_forward_pre_hook(partial(_keep_biased, keep))]
+
+
+def _keep_unfused(keep: Callable[[tuple[Tensor, ...]], None], attention: Any, inputs: tuple[Tensor, ...]) -> None:
+    keep((attention.q_proj(inputs[0]), attention.k_proj(inputs[0]), attention.v_proj(inputs[0])))
+
+
+def _keep_biased(keep: Callable[[tuple[Tensor, ...]], None], attention: Any, inputs: tuple[Tensor, ...]) -> None:
+    # EVA adds its biases (the keys' is fixed at zero) without calling its linear layer, so there is no output to hook.
+    bias = torch.cat((attention.q_bias, attention.k_bias, attention.v_bias))
+    keep(functional.linear(inputs[0], attention.qkv.weight, bias).chunk(3, dim=-1))
+
+
+def _keep_output(keep: Callable[[Tensor], None], _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
+    keep(output)

@@ -1,0 +1,1 @@
+"""k-means over fixed shards, exact and repeatable, and merging of its centroids."""

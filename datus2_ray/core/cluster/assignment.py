@@ -1,0 +1,199 @@
+"""Nearest centroids, decided row by row so that the answer does not depend on how the rows are blocked.
+
+A matrix product rounds differently for other block sizes and other numbers of threads (measured with OpenBLAS). It is
+used here, in float32, only to rule centroids out: where the product leaves more than one centroid within its own error
+bound, the distances of these are computed directly in float64, one row at a time. The labels are thus exactly the arg
+min of the direct distances, at the cost of the matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
+
+from datus2_ray.core.cluster.distances import FloatArray, row_lengths
+from datus2_ray.core.cluster.nearest_centroid import Rounding, choose
+
+Metric = Literal["euclidean", "spherical"]
+
+# A chunk of 512 rows of 384 float32 numbers is 0.8 MB and stays in a core's own cache from one use to the next.
+CHUNK_ROWS = 512
+
+# Two threads on products as small as one chunk's are 3 times slower than one where cores are shared with other work.
+BLAS = ThreadpoolController().select(user_api="blas")
+
+
+def chunks(rows: int) -> Iterator[slice]:
+    """Cut ``rows`` rows into chunks of ``CHUNK_ROWS``, counted from the first row.
+
+    Parameters
+    ----------
+    rows : int
+        Number of rows.
+
+    Yields
+    ------
+    slice
+    """
+    for start in range(0, rows, CHUNK_ROWS):
+        yield slice(start, min(start + CHUNK_ROWS, rows))
+
+
+def unit_rows(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide every row by its Euclidean length; zero rows stay zero.
+
+    Parameters
+    ----------
+    x : float64 [n, d]
+
+    Returns
+    -------
+    float64 [n, d]
+    """
+    return metric_rows(x, "spherical")
+
+
+def metric_rows(x: FloatArray, metric: Metric) -> NDArray[np.float64]:
+    """Bring rows into the space in which a metric's distances and means are taken.
+
+    Parameters
+    ----------
+    x : float [n, d]
+    metric : {"euclidean", "spherical"}
+
+    Returns
+    -------
+    float64 [n, d]
+        The rows themselves, divided by their Euclidean lengths for ``spherical`` (zero rows stay zero).
+    """
+    rows = x.astype(np.float64)
+    if metric == "spherical":
+        rows /= lengths_of(rows)[:, None]
+    return rows
+
+
+def lengths_of(rows: FloatArray) -> NDArray[np.float64]:
+    """Give the Euclidean lengths of rows, float32 or float64 [n, d], 1 for a zero row: float64 [n]."""
+    lengths = np.empty(len(rows))
+    row_lengths(rows, lengths)
+    return lengths
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """What is known of the rows of one chunk.
+
+    Parameters
+    ----------
+    rows : float32 or float64 [n, d]
+        As they lie in their shard (float16 as float32).
+    lengths : float64 [n]
+        What divides a row where it is summed: for ``spherical`` its Euclidean length (1 for a zero row), else 1.
+    labels : int32 [n]
+        The nearest centroids; on ties the lowest index.
+    distances : float64 [n]
+        To them: squared Euclidean, or 1 - cosine.
+    """
+
+    rows: FloatArray
+    lengths: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    distances: NDArray[np.float64]
+
+
+class Assignment:
+    """Finds the nearest of some centroids, chunk after chunk.
+
+    Parameters
+    ----------
+    centroids : float64 [K, d]
+        As :func:`metric_rows` gives them.
+    metric : {"euclidean", "spherical"}
+    """
+
+    def __init__(self, centroids: NDArray[np.float64], metric: Metric) -> None:
+        self._centroids = _frozen(centroids)
+        self._spherical = metric == "spherical"
+        # What all centroids have in common moves all scores of a row alike: without it the product's error is smaller.
+        middle = centroids.mean(axis=0)
+        directions = (middle - centroids) * (1 if self._spherical else 2)
+        squares = np.vecdot(centroids, centroids)
+        self._offsets = np.zeros(len(centroids)) if self._spherical else squares - middle @ middle
+        with np.errstate(over="ignore"):
+            self._directions = np.ascontiguousarray(directions.T.astype(np.float32))
+        # The worst rounding error of a product of d rounded terms is (d + 2) eps / 2 of the lengths (Higham, "Accuracy
+        # and Stability", 2nd ed., section 3.1), and two scores are compared. Twice as wide are the bounds here: of the
+        # product in float32, and of the direct distance in float64.
+        dimensions = centroids.shape[1]
+        steepest = float(np.sqrt(np.vecdot(directions, directions).max()))
+        single, double = (float(np.finfo(kind).eps) for kind in (np.float32, np.float64))
+        smallest = dimensions * float(np.finfo(np.float32).tiny)
+        self._rounding = Rounding(
+            product=2 * (dimensions + 8) * single * steepest + smallest,
+            direct=4 * (dimensions + 8) * double,
+            longest=float(np.sqrt(squares.max())),
+            underflow=smallest * (1 + steepest),
+        )
+
+    def nearest(self, x: FloatArray) -> Nearest:
+        """Find the nearest centroid of each row of one chunk.
+
+        Parameters
+        ----------
+        x : float16, float32 or float64 [n, d], n >= 1
+
+        Returns
+        -------
+        Nearest
+        """
+        rows = _frozen(x.astype(np.float32) if x.dtype == np.float16 else x)
+        lengths = lengths_of(rows) if self._spherical else np.ones(len(rows))
+        # A score that overflows decides nothing, see choose().
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = rows.astype(np.float32, copy=False) @ self._directions
+        labels, distances = np.empty(len(rows), np.int32), np.empty(len(rows))
+        choose(
+            rows, lengths, self._centroids, self._spherical, scores, self._offsets, self._rounding, labels, distances
+        )
+        return Nearest(rows, lengths, labels, distances)
+
+
+def _frozen(array: FloatArray) -> Any:
+    """View an array as read-only, as those that come from Ray are: one kind of array, one compilation."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def assign(
+    x: FloatArray, centroids: NDArray[np.float64], metric: Metric = "euclidean"
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Assign every row to its nearest centroid, bitwise the same however the rows are cut into calls.
+
+    Parameters
+    ----------
+    x : float16, float32 or float64 [n, d]
+    centroids : float64 [K, d]
+        L2-normalised here for ``spherical``.
+    metric : {"euclidean", "spherical"}
+
+    Returns
+    -------
+    labels : int32 [n]
+        On ties the lowest index; a zero row has no direction and gets label 0 under ``spherical``.
+    distances : float64 [n]
+        Squared Euclidean distances, or 1 - cosine.
+    """
+    assignment = Assignment(metric_rows(centroids, metric), metric)
+    labels = np.empty(len(x), np.int32)
+    distances = np.empty(len(x), np.float64)
+    with BLAS.limit(limits=1):
+        for chunk in chunks(len(x)):
+            found = assignment.nearest(x[chunk])
+            labels[chunk], distances[chunk] = found.labels, found.distances
+    return labels, distances

@@ -1,0 +1,1 @@
+"""Describe a segment by its crop or by its tokens."""

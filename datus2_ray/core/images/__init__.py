@@ -1,0 +1,1 @@
+"""Decode images and label maps, resize, normalise, encode."""

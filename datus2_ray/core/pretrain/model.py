@@ -1,0 +1,100 @@
+"""The ViT that a self-supervised training starts from, and the file that it ends in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+import timm
+from lightly.models.utils import initialize_positional_embedding
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD, infer_vit
+from datus2_ray.core.backbone.vit import load_backbone
+from datus2_ray.core.pretrain.recipe import Recipe
+from datus2_ray.core.pretrain.texture_target import TAUGHT
+from datus2_ray.errors import BackboneError
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Parameters
+    ----------
+    vit : VisionTransformer
+        The model, in training mode.
+    mean, std : tuple of float
+        RGB statistics that its pixels are normalised with, for pixels in 0..1.
+    """
+
+    vit: VisionTransformer
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def build_start(recipe: Recipe, backbone: str | None) -> Start:
+    """Build the model: random, by torch's own generator, or a backbone that can be trained on.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its size, where it starts from scratch.
+    backbone : str or None
+        As for :func:`~datus2_ray.core.backbone.vit.load_backbone`.
+
+    Raises
+    ------
+    BackboneError
+        The backbone cannot be had, is not a plain vision transformer of timm's with a CLS token, its patches do not
+        fit the views, or its tokens are too short for what the objective teaches.
+    """
+    if backbone is None:
+        scratch: Any = timm.create_model(
+            "vit_tiny_patch16_224", num_classes=0, dynamic_img_size=True,
+            patch_size=recipe.patch_size, embed_dim=recipe.dim, depth=recipe.depth,
+            num_heads=recipe.dim // 64, img_size=recipe.image_size,
+        )  # fmt: skip
+        # Smooth from the start: noise in them would be averaged away in small views and come back in large images.
+        initialize_positional_embedding(scratch.pos_embed, "sincos", scratch.num_prefix_tokens)
+        return Start(scratch, IMAGENET_MEAN, IMAGENET_STD)
+    loaded = load_backbone(backbone)
+    # Its relatives (distilled, EVA, with relative positions) make their tokens in other ways.
+    if type(loaded.model) is not VisionTransformer or loaded.model.cls_token is None or loaded.model.pos_embed is None:
+        raise BackboneError(f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token")
+    for size in (recipe.image_size, recipe.global_size, recipe.local_size):
+        loaded.grid(size, size)
+    if recipe.patch_objective == "texture" and loaded.dim <= TAUGHT:
+        raise BackboneError(
+            f"{loaded.name} has tokens of {loaded.dim}: pretrain.patch_objective=texture needs more than {TAUGHT}"
+        )
+    vit = loaded.model.train().requires_grad_()
+    vit.reset_classifier(0)
+    vit.fc_norm.requires_grad_(requires_grad=False)  # of a classifier too; the loss does not reach it
+    return Start(vit, loaded.mean, loaded.std)
+
+
+def to_bytes(vit: nn.Module) -> bytes:
+    """Write the weights as a safetensors file in float16, as ``--backbone FILE`` takes it."""
+    state = {name: tensor.detach().half().cpu().contiguous() for name, tensor in vit.state_dict().items()}
+    return safetensors.torch.save(state)
+
+
+def config_json(recipe: Recipe, start: Start) -> bytes:
+    """Write the JSON that lies beside the file: what was trained, in timm's words, and what its pixels were like.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What it was trained by.
+    start : Start
+        What it started from, whose architecture it has.
+    """
+    told = infer_vit(dict(start.vit.state_dict()), "the start")
+    blocks: Any = start.vit.blocks
+    architecture = {"name": told.name, **told.arguments, "num_heads": blocks[0].attn.num_heads}
+    config = {"architecture": architecture, "mean": start.mean, "std": start.std, "input_size": recipe.image_size}
+    return json.dumps(config, indent=1).encode()

@@ -1,0 +1,1 @@
+"""Networks that learn the initial masks, and their losses."""

@@ -1,0 +1,1 @@
+"""Scenes with exact masks, rendered for the demo and the tests."""

@@ -1,0 +1,1 @@
+"""Run declared stages on Ray: parts, pools, session, heartbeat."""

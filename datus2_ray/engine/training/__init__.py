@@ -1,0 +1,1 @@
+"""Run a training under Ray Train."""

@@ -1,0 +1,212 @@
+"""One training under Ray Train: started, watched step by step, ended when it stalls, resumed after an interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.train.torch
+from ray.exceptions import GetTimeoutError, RayError
+from ray.train import ScalingConfig, TrainingFailedError
+from ray.train.torch import TorchConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from datus2_ray.engine.failure import cause_of
+from datus2_ray.engine.machines import Cluster, Device
+from datus2_ray.errors import DatusError
+from datus2_ray.store import storage
+
+#: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.
+MOST_FAILURES = 3
+
+#: Seconds between two looks at how far the training is.
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is to be done.
+
+    Parameters
+    ----------
+    stage : str
+        Whose it is, for errors; its settings have ``workers``.
+    loop : callable
+        What every worker runs: it takes ``{"plan": ..., "watcher": actor handle}``, reports a checkpoint now and then,
+        and returns its history, a column a key; with a text under ``fault`` where going on makes no sense (what is
+        raised instead is tried again). It imports what it needs when called: Ray's actors have no need of models.
+    plan : object
+        What the loop is told.
+    steps : int
+        Optimiser steps.
+    scaling : ScalingConfig
+        How many workers, with which resources.
+    lowest : str or None
+        The metric whose lowest value decides which checkpoint is kept, the earliest of equals; None keeps the latest.
+    """
+
+    stage: str
+    loop: Callable[[dict[str, Any]], Any]
+    plan: Any
+    steps: int
+    scaling: ScalingConfig
+    lowest: str | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is left of a training.
+
+    Parameters
+    ----------
+    checkpoint : str
+        Name of the kept checkpoint's folder in the training's folder.
+    metrics : dict
+        What was reported with it.
+    history : dict of str to list of float or None
+        As the first worker's loop gives it.
+    """
+
+    checkpoint: str
+    metrics: dict[str, Any]
+    history: dict[str, list[float | None]]
+
+
+def plan_scaling(workers: int, device: Device) -> ScalingConfig:
+    """Say what so many training workers take of the cluster: on GPUs, one each.
+
+    Half of the CPUs at most: workers that take all of them starve the tasks that read their images.
+    """
+    resources = {"CPU": int(min(0.5, Cluster.now().cpus / 2 / workers) * 1000) / 1000}
+    if device == "cuda":
+        resources["GPU"] = 1
+    return ScalingConfig(num_workers=workers, use_gpu=device == "cuda", resources_per_worker=resources)
+
+
+class TrainingRun:
+    """Actor that runs one training and knows how far it is.
+
+    It owns Ray Train's controller: where it is killed, the controller and all workers end with it. It also keeps
+    Ray Train from taking over the interrupt key of the user's process.
+    """
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._moves = 0
+
+    def tick(self, step: int) -> None:
+        """Note that so many steps are done; also that something else moved, with the same step again."""
+        self._step = step
+        self._moves += 1
+
+    def status(self) -> tuple[int, int]:
+        """Give how often something moved, and the steps done."""
+        return self._moves, self._step
+
+    def fit(self, job: Job, folder: str, name: str, patience: int) -> Trained:
+        """Train, or go on with a training of this name in this folder."""
+        os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_SECONDS)  # a checkpoint counts from the next check
+        os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(patience)
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        filesystem, path = storage.resolve(folder)
+        api: Any = ray.train  # whose type hints are those of its old version
+        kept = {"checkpoint_score_attribute": job.lowest, "checkpoint_score_order": "min"} if job.lowest else {}
+        trainer = api.torch.TorchTrainer(
+            job.loop,
+            train_loop_config={"plan": job.plan, "watcher": ray.get_runtime_context().current_actor},
+            torch_config=TorchConfig(timeout_s=patience),
+            scaling_config=job.scaling,
+            run_config=api.RunConfig(
+                name=name,
+                storage_path=path,
+                storage_filesystem=filesystem,
+                failure_config=api.FailureConfig(max_failures=MOST_FAILURES, controller_failure_limit=MOST_FAILURES),
+                checkpoint_config=api.CheckpointConfig(num_to_keep=1, **kept),
+                logging_config=api.LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        try:
+            result = trainer.fit()
+        except TrainingFailedError as error:
+            raise explain(job.stage, error) from error
+        if fault := result.return_value.get("fault"):
+            raise DatusError(fault)
+        found = [
+            Trained(checkpoint.path.rsplit("/", 1)[-1], metrics, history=result.return_value)
+            for checkpoint, metrics in result.best_checkpoints
+        ]
+        # The latest is kept beside the best.
+        return min(
+            found,
+            key=lambda one: (one.metrics[job.lowest], one.metrics["step"]) if job.lowest else -one.metrics["step"],
+        )
+
+
+def explain(stage: str, error: TrainingFailedError) -> DatusError:
+    """Say in one line why a training failed: what a worker raised, our own error before any other, else the controller.
+
+    Where one worker fails, others often do so too, in what they wanted to do together.
+    """
+    failures = getattr(error, "worker_failures", {})
+    raised = [failures[rank] for rank in sorted(failures)] or [getattr(error, "controller_failure", error)]
+    cause = next((one for one in raised if isinstance(one, DatusError)), raised[0])
+    if isinstance(cause, DatusError | RayError):
+        return cause_of(cause)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return DatusError(f"{stage}: {type(cause).__name__}: {lines[-1] if lines else ''}")
+
+
+def run_training(job: Job, folder: str, name: str, patience: int, show: Callable[[int], Any]) -> Trained:
+    """Run a training to its end.
+
+    Parameters
+    ----------
+    job : Job
+        What to train.
+    folder, name : str
+        URI of the folder in which the training's own folder lies, and its name: the same name goes on from its last
+        checkpoint.
+    patience : int
+        Seconds without a step after which the training is ended.
+    show : callable
+        Told the steps done, now and then.
+
+    Raises
+    ------
+    DatusError
+        It failed, or took no step for so long.
+    """
+    # Beside the driver, which is no spot instance; Ray Train puts its controller there as well.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor: Any = ray.remote(TrainingRun).options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote()
+    running = actor.fit.remote(job, folder, name, patience)
+    try:
+        return _watch(actor, running, job, patience, show)
+    except RayError as error:
+        raise cause_of(error) from error
+    finally:
+        ray.kill(actor)
+
+
+def _watch(actor: Any, running: Any, job: Job, patience: int, show: Callable[[int], Any]) -> Trained:
+    seen, step, since = -1, 0, time.monotonic()
+    while not ray.wait([running], timeout=POLL_SECONDS)[0]:
+        with contextlib.suppress(GetTimeoutError):  # not even this actor may have been able to start
+            moves, step = ray.get(actor.status.remote(), timeout=patience)
+            if moves != seen:
+                seen, since = moves, time.monotonic()
+        show(step)
+        if time.monotonic() - since >= patience:
+            raise DatusError(
+                f"{job.stage}: no optimiser step for {patience} s (step {step} of {job.steps}); the cluster may lack "
+                f"free CPUs or GPUs, or a step takes longer: give fewer workers (--set {job.stage}.workers=N), a "
+                f"smaller {job.stage}.batch_size, or --set no_progress_seconds=N"
+            )
+    trained: Trained = ray.get(running)
+    show(job.steps)
+    return trained

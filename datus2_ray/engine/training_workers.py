@@ -1,0 +1,87 @@
+"""How many workers a training has, and that the cluster has room for them."""
+
+from __future__ import annotations
+
+from datus2_ray.config.stages import PretrainConfig, RefineConfig
+from datus2_ray.engine.machines import LEAST_ACTOR_MEMORY, Cluster, Device, require_cpu
+from datus2_ray.errors import DatusError, UsageError
+
+#: Bytes of decoded images and masks that a worker of the refinement keeps from pass to pass: 2,600 of 224 x 224 pixels.
+PAIRS_MEMORY = 2**29
+
+
+def refine_workers(config: RefineConfig, images: int, cluster: Cluster, device: Device) -> int:
+    """Give the number of the refinement's workers: one a GPU, else up to two; each with at least two images a step.
+
+    Raises
+    ------
+    UsageError
+        The number that the user set does not fit the batch size or the number of images.
+    DatusError
+        It does not fit the cluster.
+    """
+    most = min(config.batch_size // 2, max(1, images // 4))
+    automatic = (cluster.gpus or 1) if device == "cuda" else max(1, min(2, cluster.cpus, _room(cluster)))
+    workers = config.workers or min(automatic, most)
+    if workers > most:
+        raise UsageError(
+            f"refine.workers = {workers} is too many for refine.batch_size = {config.batch_size} and {images} "
+            f"images: each takes at least 2 images a step; set at most {most}"
+        )
+    _see_that_they_fit("refine", workers, cluster, device)
+    return workers
+
+
+def pretrain_workers(config: PretrainConfig, cluster: Cluster, device: Device) -> int:
+    """Give the number of the pre-training's workers: one a GPU, else one.
+
+    Raises
+    ------
+    UsageError
+        The batch cannot be dealt out among them evenly.
+    DatusError
+        They do not fit the cluster.
+    """
+    workers = config.workers or ((cluster.gpus or 1) if device == "cuda" else 1)
+    _see_that_they_fit("pretrain", workers, cluster, device)
+    if config.batch_size % workers:
+        raise UsageError(f"pretrain.batch_size = {config.batch_size} must be a multiple of the {workers} workers")
+    return workers
+
+
+def pretrain_split(config: PretrainConfig, images: int) -> tuple[int, int]:
+    """Give how many images are trained on, and how many are held out.
+
+    Raises
+    ------
+    UsageError
+        They are fewer than a batch.
+    """
+    held_out = min(config.held_out, images // 5)
+    trained_on = images - held_out
+    if trained_on < config.batch_size:
+        raise UsageError(
+            f"{trained_on} images to train on are fewer than pretrain.batch_size = {config.batch_size}; lower it"
+        )
+    return trained_on, held_out
+
+
+def _see_that_they_fit(stage: str, workers: int, cluster: Cluster, device: Device) -> None:
+    require_cpu(cluster)
+    if device == "cuda":
+        # Where there is none yet, `device = cuda` is the user's word that the cluster will start some.
+        if cluster.gpus and workers > cluster.gpus:
+            raise DatusError(
+                f"{stage}.workers = {workers}, but the cluster has {cluster.gpus} GPUs; set at most {cluster.gpus}"
+            )
+        return
+    room = max(1, _room(cluster))
+    if workers > room:
+        raise DatusError(
+            f"{stage}.workers = {workers} take {LEAST_ACTOR_MEMORY / 1e9:.2g} GB each, and Ray has "
+            f"{cluster.memory / 1e9:.1f} GB; set at most {room}"
+        )
+
+
+def _room(cluster: Cluster) -> int:
+    return sum(node.memory // LEAST_ACTOR_MEMORY for node in cluster.nodes)

@@ -1,0 +1,1 @@
+"""What a source holds: listings, shards, samples of parts."""

@@ -1,0 +1,29 @@
+"""The data sets that are known by name; one file each says where its images and masks are and what the masks mean."""
+
+from __future__ import annotations
+
+from datus2_ray.errors import UsageError
+from datus2_ray.sources.layouts.camvid import CAMVID
+from datus2_ray.sources.layouts.datus2 import DATUS2
+from datus2_ray.sources.layouts.demo import DEMO
+from datus2_ray.sources.layouts.folder import FOLDER
+from datus2_ray.sources.layouts.layout import DatasetLayout, Sample
+from datus2_ray.sources.layouts.suim import SUIM, SUIM6
+
+__all__ = ["DATASETS", "FOLDER", "DatasetLayout", "Sample", "find"]
+
+_LAYOUTS: tuple[DatasetLayout, ...] = (FOLDER, CAMVID, SUIM, SUIM6, DATUS2, DEMO)
+DATASETS: dict[str, DatasetLayout] = {layout.name: layout for layout in _LAYOUTS}
+
+
+def find(name: str) -> DatasetLayout:
+    """Find a data set by name.
+
+    Raises
+    ------
+    UsageError
+        No data set has this name; the message lists those that are known.
+    """
+    if name not in DATASETS:
+        raise UsageError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
+    return DATASETS[name]

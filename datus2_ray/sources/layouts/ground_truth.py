@@ -1,0 +1,65 @@
+"""Ground-truth masks to class ids; the faults of a mask get names of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datus2_ray.core.images.labels import NOISE_8, decode_labels
+from datus2_ray.errors import ImageError
+
+__all__ = ["IGNORED", "check_size", "class_ids", "reading_mask"]
+
+IGNORED = NOISE_8
+
+
+def class_ids(data: bytes, height: int, width: int, classes: int | None = None) -> NDArray[np.uint8]:
+    """Decode a mask of class ids.
+
+    Parameters
+    ----------
+    data : bytes
+        Grey or palette PNG, BMP or TIFF.
+    height, width : int
+        The size of its image.
+    classes : int, optional
+        Number of classes; ids from there on are ignored. None keeps every id under 255.
+
+    Returns
+    -------
+    ndarray of uint8, shape [height, width]
+        Class ids, 255 where ignored.
+
+    Raises
+    ------
+    ImageError
+        ``mask_unreadable``, ``mask_format`` or ``mask_size``.
+    """
+    with reading_mask():
+        ids = decode_labels(data)
+    check_size(ids.shape, height, width)
+    if classes is not None:
+        return np.where(ids < classes, ids, IGNORED).astype(np.uint8)
+    if ids.max() > IGNORED:
+        raise ImageError("mask_format", f"mask: class ids go up to 254 and 255 is ignored, found {ids.max()}")
+    return ids.astype(np.uint8)
+
+
+def check_size(shape: tuple[int, ...], height: int, width: int) -> None:
+    """Refuse a mask that is not as large as its image: to resize it would be to guess."""
+    if shape[:2] != (height, width):
+        raise ImageError("mask_size", f"mask of {shape[1]}x{shape[0]} pixels for an image of {width}x{height}")
+
+
+@contextmanager
+def reading_mask() -> Iterator[None]:
+    """Tell the faults of a mask file from those of an image file."""
+    try:
+        yield
+    except ImageError as error:
+        kinds = {"empty": "mask_unreadable", "unreadable": "mask_unreadable"}
+        kinds |= {"too_small": "mask_size", "too_large": "mask_size"}
+        raise ImageError(kinds.get(error.kind, error.kind), f"mask: {error.message}") from error

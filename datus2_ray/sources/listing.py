@@ -1,0 +1,181 @@
+"""What a source holds, before any image is read: its parts, which rows or files each has, and what it hashes to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from datus2_ray.config.load import RunConfig
+from datus2_ray.errors import UsageError
+from datus2_ray.sources import layouts
+from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards
+from datus2_ray.store import storage
+from datus2_ray.store.run_folder import part_name
+from datus2_ray.store.storage import FileEntry
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source, in the parts that they will have.
+
+    Parameters
+    ----------
+    parts : dict of str to dict
+        What must be known to read a part: lists ``image_id``, ``image``, ``mask`` of paths, or a slice of a shard.
+    counts, sizes : dict of str to int
+        Images in each part, and the bytes of their files.
+    content : str
+        Hash of what lies there: paths, sizes and times of files.
+    dataset : str
+        Data set whose classes the masks hold.
+    labelled : bool
+        Whether there are masks.
+    columns : ShardColumns or None
+        Where values stand in shards; None where the source holds files.
+    """
+
+    parts: dict[str, dict[str, Any]]
+    counts: dict[str, int]
+    sizes: dict[str, int]
+    content: str
+    dataset: str
+    labelled: bool
+    columns: ShardColumns | None
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(self.counts.values())
+
+
+def list_source(config: RunConfig, labelled: bool = True) -> Listing:
+    """List a folder, a data set or shards, and cut it into parts.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Source, data set, split, limit and the settings of ``ingest``.
+    labelled : bool
+        Whether masks beside the images are taken for ground truth; else they are not looked at.
+
+    Raises
+    ------
+    UsageError
+        The source does not fit its data set, holds no images, or has no classes to count although K is neither
+        given nor found.
+    StorageError
+        It does not exist, or one of its shards cannot be read.
+    """
+    files = storage.list_files(config.source)
+    shards = find_shards(config.source, files, config.ingest)
+    found = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
+    if labelled:
+        refuse_uncounted(config, found.dataset, found.labelled)
+    return found
+
+
+def is_counted(dataset: str, labelled: bool) -> bool:
+    """Tell whether the data set, or a mask, says how many classes there are."""
+    return labelled or layouts.find(dataset).class_names is not None
+
+
+def refuse_uncounted(config: RunConfig, dataset: str, labelled: bool) -> None:
+    """See that K is given where neither the data set nor a mask tells the number of classes, and it cannot be found.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if config.clusters is None and not is_counted(dataset, labelled) and config.discover.descriptor != "tokens":
+        raise UsageError(
+            f"{config.source} has no classes to count: give --clusters K, for example 10, or --preset best, which "
+            "finds a K of its own"
+        )
+
+
+def list_for_shards(config: RunConfig) -> Listing:
+    """List a folder or a data set, and cut it into parts that each fill a shard.
+
+    Raises
+    ------
+    UsageError
+        As :func:`list_source`, or the source holds shards already.
+    """
+    files = storage.list_files(config.source)
+    if find_shards(config.source, files, config.ingest):
+        raise UsageError(f"{config.source} holds shards already; give it to `datus2 run`")
+    return _list_files(config, files, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
+
+
+def slice_of(payload: dict[str, Any]) -> Slice:
+    """Give the slice that a part of shards stands for."""
+    return Slice(**{name: payload[name] for name in Slice.__dataclass_fields__})
+
+
+def _list_files(
+    config: RunConfig, files: Sequence[FileEntry], labelled: bool, part_bytes: int | None = None
+) -> Listing:
+    """List files in parts of so many images, or of so many bytes."""
+    entries = {entry.path: entry for entry in files}
+    try:
+        samples = layouts.find(config.dataset).samples(list(entries), config.split)[: config.limit]
+    except UsageError as error:
+        raise UsageError(f"{config.source}: {error}") from error
+    if not labelled:
+        samples = [replace(sample, mask=None) for sample in samples]
+    content = hashlib.sha256()
+    parts: dict[str, dict[str, Any]] = {}
+    sizes: dict[str, int] = {}
+    part = ""
+    for number, sample in enumerate(samples):
+        used = [entries[path] for path in (sample.image, sample.mask) if path is not None]
+        content.update(repr((sample, [(entry.size, entry.modified_ns) for entry in used])).encode())
+        full = number % config.ingest.images_per_part == 0 if part_bytes is None else sizes.get(part, 0) >= part_bytes
+        if full or not parts:
+            part = part_name(len(parts))
+            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": []}, 0
+        sizes[part] += sum(entry.size for entry in used)
+        for column, value in (("image_id", sample.image_id), ("image", sample.image), ("mask", sample.mask or "")):
+            parts[part][column].append(value)
+    return Listing(
+        parts=parts,
+        counts={part: len(paths["image_id"]) for part, paths in parts.items()},
+        sizes=sizes,
+        content=content.hexdigest(),
+        dataset=config.dataset,
+        labelled=any(sample.mask is not None for sample in samples),
+        columns=None,
+    )
+
+
+def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> Listing:
+    if config.split is not None:
+        raise UsageError(f"{config.source} holds shards, which have no splits; leave --split out, or give a subfolder")
+    paths = [entry.path for entry in shards]
+    columns = find_columns(config.source, paths[0], config.ingest)
+    if not labelled:
+        columns = replace(columns, mask=None)
+    dataset = config.dataset
+    if columns.dataset not in (None, dataset):
+        if dataset != layouts.FOLDER.name:
+            raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
+        dataset = layouts.find(str(columns.dataset)).name
+    slices = cut_shards(config.source, paths, columns, config.limit)
+    if not slices:
+        raise UsageError(f"{config.source}: its {len(paths)} shards hold no rows")
+    sizes = {entry.path: entry.size for entry in shards}
+    pieces = Counter(rows.shard for rows in slices)
+    content = repr([(columns, [(entry.path, entry.size, entry.modified_ns) for entry in shards], slices)])
+    return Listing(
+        parts={part_name(i): asdict(rows) for i, rows in enumerate(slices)},
+        counts={part_name(i): rows.stop - rows.start for i, rows in enumerate(slices)},
+        sizes={part_name(i): sizes[rows.shard] // pieces[rows.shard] for i, rows in enumerate(slices)},
+        content=hashlib.sha256(content.encode()).hexdigest(),
+        dataset=dataset,
+        labelled=columns.mask is not None,
+        columns=columns,
+    )

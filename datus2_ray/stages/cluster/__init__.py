@@ -1,0 +1,1 @@
+"""Segment descriptors to centroids, over Ray actors."""

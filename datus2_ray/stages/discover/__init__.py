@@ -1,0 +1,1 @@
+"""Images to segments and descriptors."""

@@ -1,0 +1,89 @@
+"""Describe: a second forward pass over the blacked-out crop of every segment, batched across the images of a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from datus2_ray.config.stages import DiscoverConfig
+from datus2_ray.core.backbone.cnn import load_cnn
+from datus2_ray.core.backbone.overlap import one_ahead
+from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.describe.crops import CROP_SIZE, crops
+from datus2_ray.core.describe.tokens import join, l2_normalise
+from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.machines import prepare_device
+from datus2_ray.engine.read_images import PIXELS, pixels_of, scatter
+from datus2_ray.store.columns import list_arrays, list_column
+from datus2_ray.store.weights_cache import local_spec
+
+
+class DescribeCrops:
+    """Actor that holds the extractor: the ViT again (its CLS token) or a CNN; both describe the crop of a segment.
+
+    Parameters
+    ----------
+    backbone : str
+        Name, file or URI of the backbone.
+    config : DiscoverConfig
+        Which descriptor, how many crops a pass, in which arithmetic.
+    device : str
+        ``cpu`` or ``cuda``.
+    heartbeat : Heartbeat
+        Told after every forward pass.
+    """
+
+    def __init__(self, backbone: str, config: DiscoverConfig, device: str, heartbeat: Heartbeat) -> None:
+        prepare_device(device)
+        self._device = device
+        self._heartbeat = heartbeat
+        _, self._batch_size = config.batch_sizes(device)
+        self.dim, self._extract = _extractor(backbone, config, device)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Take the pixels away and add ``descriptors``, or join the crops' to those that are there."""
+        pixels, rows = pixels_of(block)
+        boxes = list_arrays(block["boxes"])
+        maps = list_arrays(block["patch_map"])
+        cut: list[Tensor] = []
+        for image, row in zip(pixels, rows, strict=True):
+            grid = (block["grid_height"][row].as_py(), block["grid_width"][row].as_py())
+            patch_map = torch.from_numpy(np.array(maps[row])).reshape(grid).to(self._device)
+            cut.append(crops(torch.tensor(image, device=self._device), patch_map, np.asarray(boxes[row])))
+        vectors = self._describe(torch.cat(cut)) if cut else np.empty((0, self.dim), dtype=np.float32)
+        ends = np.cumsum([len(crop) for crop in cut]).tolist()
+        descriptors = [vectors[end - len(crop) : end] for end, crop in zip(ends, cut, strict=True)]
+        dim = self.dim
+        if "descriptors" in block.column_names:
+            means = list_arrays(block["descriptors"])
+            dim += block.schema.field("descriptors").type.value_type.list_size
+            descriptors = [join(np.asarray(means[row]), found) for row, found in zip(rows, descriptors, strict=True)]
+            block = block.drop_columns(["descriptors"])
+        column = list_column(scatter(descriptors, rows, len(block)), pa.list_(pa.float32(), dim))
+        return block.drop_columns(PIXELS).append_column("descriptors", column)
+
+    def _describe(self, cut: Tensor) -> np.ndarray:
+        starts = range(0, len(cut), self._batch_size)
+        batches = one_ahead(self._pass(cut[start : start + self._batch_size]) for start in starts)
+        vectors = [batch.float().cpu().numpy() for batch in batches]
+        return l2_normalise(np.concatenate([np.empty((0, self.dim), dtype=np.float32), *vectors]))
+
+    def _pass(self, batch: Tensor) -> Tensor:
+        vectors = self._extract(batch)
+        self._heartbeat.beat()
+        return vectors
+
+
+def _extractor(backbone: str, config: DiscoverConfig, device: str) -> tuple[int, Callable[[Tensor], Tensor]]:
+    dtype = config.arithmetic(device)
+    if config.descriptor == "cnn":
+        cnn = load_cnn(local_spec(str(config.cnn)), device=device, dtype=dtype)
+        return cnn.dim, cnn.embed
+    spec = local_spec(backbone)
+    vit = load_backbone(spec, input_size=CROP_SIZE, device=device, dtype=dtype, compiled=config.compile)
+    tap = Tap("cls")
+    return vit.dim, lambda pixels: vit.extract(pixels, [tap])[tap]

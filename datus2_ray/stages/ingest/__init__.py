@@ -1,0 +1,1 @@
+"""Files or shards to checked images in parts."""

@@ -1,0 +1,1 @@
+"""Initial masks: segments and centroids to labels."""

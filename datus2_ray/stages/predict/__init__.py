@@ -1,0 +1,1 @@
+"""Refined masks: the segmenter applied to every image."""

@@ -1,0 +1,1 @@
+"""Train a backbone on the images of a run."""

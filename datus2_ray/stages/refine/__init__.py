@@ -1,0 +1,1 @@
+"""Train a segmenter on the initial masks."""

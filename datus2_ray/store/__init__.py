@@ -1,0 +1,1 @@
+"""Files and tables: storage, schemas, the run folder."""

@@ -1,0 +1,118 @@
+"""The face: which commands and flags there are, and what a wrong one is answered with."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from datus2_ray.cli import app
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    image = Image.new("RGB", (80, 80), "green")
+    image.paste("white", (0, 0, 40, 80))
+    image.save(tmp_path / "in" / "a.png")
+    return tmp_path / "in"
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["datus2", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        app.main()
+    return int(caught.value.code or 0)
+
+
+def test_flags_are_frozen() -> None:
+    text = subprocess.run(
+        [sys.executable, "-m", "datus2_ray", "run", "--help"], capture_output=True, text=True, check=True,
+        env={"COLUMNS": "200", "PATH": "", "TERM": "dumb", "NO_COLOR": "1"},
+    ).stdout  # fmt: skip
+    assert set(re.findall(r"(?<![\w-])--[a-z-]+", text)) == {
+        "--out", "--dataset", "--split", "--preset", "--backbone", "--clusters", "--device", "--config", "--set",
+        "--seed", "--limit", "--max-error-rate", "--image-column", "--id-column", "--mask-column", "--no-refine",
+        "--save-png", "--debug", "--help",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("run", "{folder}", "--out", "{out}", "--preset", "papre"), 2, "unknown preset 'papre'"),
+        (("run", "{folder}", "--out", "{out}", "--dataset", "coco"), 2, "unknown data set 'coco'"),
+        (("run", "{folder}", "--out", "{out}", "--set", "discover.tua=1"), 2, "unknown setting discover.tua"),
+        (
+            ("run", "{folder}", "--out", "{out}", "--clusters", "2", "--backbone", "vit_smal_patch16_224"),
+            1,
+            "vit_small_patch16_224",
+        ),
+        (
+            ("run", "{folder}", "--out", "{out}", "--clusters", "2", "--backbone", "/no/such.pth"),
+            1,
+            "there is no weights file /no/such.pth",
+        ),
+        (("run", "{folder}", "--out", "{out}", "--device", "tpu"), 2, "there are auto, cpu, cuda"),
+        (("run", "{folder}", "--out", "{out}.txt/run", "--clusters", "2"), 1, "cannot write"),
+        (("run", "{folder}", "--out", "{out}", "--config", "{folder}/none.yaml"), 1, "none.yaml"),
+        (("run", "{folder}", "--out", "{folder}/run"), 2, "lie within each other"),
+        (("run", "{folder}", "--out", "{other}"), 2, "has files in it that are no run's"),
+        (("predict", "{folder}", "{folder}", "--out", "{out}"), 1, "summary.json"),
+        (("evaluate", "{folder}"), 1, "summary.json"),
+    ],
+)
+def test_a_wrong_argument_is_answered_in_one_line_and_at_once(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    (tmp_path / "out.txt").write_text("a file where a folder should be")
+    filled = [argument.format(folder=folder, out=tmp_path / "out", other=tmp_path / "other") for argument in arguments]
+    assert call(monkeypatch, *filled) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert len(lines) == (2 if code == 2 else 1)  # the second names the help
+    assert "Traceback" not in "".join(lines)
+
+
+def test_debug_shows_the_trace(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "run", folder, "--out", tmp_path / "out", "--dataset", "coco", "--debug") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--clusters", "60"), "K = 60 is larger than the"),
+        ((), "--clusters K"),
+        (("--clusters", "1"), "setting clusters = 1"),
+    ],
+)
+def test_one_small_image_ends_in_one_line_that_says_why(
+    ray_session: None,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+    message: str,
+) -> None:
+    backbone = ("--backbone", "untrained:vit_tiny_patch16_224")
+    assert call(monkeypatch, "run", folder, "--out", tmp_path / "out", *flags, *backbone) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]

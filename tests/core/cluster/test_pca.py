@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.decomposition
+from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
+
+from datus2_ray.core.cluster.kmeans import LocalShards
+from datus2_ray.core.cluster.pca import fit_pca
+from datus2_ray.errors import UsageError
+
+X = load_digits(return_X_y=True)[0]
+
+
+@pytest.mark.parametrize("shards", [1, 3, 7])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pca_equals_scikit_learn(shards, dtype):
+    expected = sklearn.decomposition.PCA(20, svd_solver="full").fit(X)
+    pca = fit_pca(LocalShards(np.array_split(X.astype(dtype), shards)), 20)
+    np.testing.assert_allclose(pca.mean, expected.mean_, rtol=1e-12)
+    np.testing.assert_allclose(pca.components, expected.components_, atol=1e-10)
+    np.testing.assert_allclose(pca.explained, expected.explained_variance_ratio_, rtol=1e-10)
+    np.testing.assert_allclose(pca.transform(X.astype(dtype)), expected.transform(X), atol=1e-8)
+
+
+def test_a_large_mean_does_not_hide_the_variance():
+    far = X + 1e6
+    near = fit_pca(LocalShards([X]), 5)
+    np.testing.assert_allclose(fit_pca(LocalShards([far[:900], far[900:]]), 5).components, near.components, atol=1e-6)
+
+
+def test_a_weight_equals_repetition():
+    weights = np.random.default_rng(0).integers(1, 4, len(X))
+    weighted = fit_pca(LocalShards([X], [weights]), 6)
+    repeated = fit_pca(LocalShards([np.repeat(X, weights, axis=0)]), 6)
+    np.testing.assert_allclose(weighted.components, repeated.components, atol=1e-10)
+    np.testing.assert_allclose(weighted.explained, repeated.explained, rtol=1e-10)
+
+
+def test_bitwise_the_same_for_any_threads_and_any_cut_of_the_rows_to_project():
+    rows = LocalShards(np.array_split(X, 3))
+    with threadpool_limits(1, "blas"):
+        one = fit_pca(rows, 9)
+    with threadpool_limits(2, "blas"):
+        two = fit_pca(rows, 9)
+        whole = one.transform(X)
+    assert (one.components == two.components).all()
+    for part in (1, 7, 500):
+        cut = [one.transform(X[first : first + part]) for first in range(0, 600, part)]
+        assert (np.concatenate(cut)[:600] == whole[:600]).all()
+
+
+def test_all_components_keep_all_distances():
+    pca = fit_pca(LocalShards([X]), 64)
+    np.testing.assert_allclose(pca.components @ pca.components.T, np.eye(64), atol=1e-12)
+    assert pca.explained.sum() == pytest.approx(1)
+    projected = pca.transform(X[:50])
+    before = ((X[:50, None] - X[None, :50]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(((projected[:, None] - projected[None]) ** 2).sum(axis=2), before, atol=1e-8)
+
+
+@pytest.mark.parametrize("components", [0, 65])
+def test_components_out_of_range_are_wrong_usage(components):
+    with pytest.raises(UsageError, match=f"PCA to {components} components: choose from 1 to 64"):
+        fit_pca(LocalShards([X]), components)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from datus2_ray.core.refine import deeplab as module
+from datus2_ray.core.refine.deeplab import (
+    DeepLabV3Segmenter,
+    SegmenterSpec,
+    build_segmenter,
+    pixel_cross_entropy,
+    predict_labels,
+)
+from datus2_ray.errors import BackboneError
+
+SPEC = SegmenterSpec(encoder="resnet18", output_stride=16, classes=3, size=64)
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def built() -> DeepLabV3Segmenter:
+    return build_segmenter(SPEC, seed=1).eval()
+
+
+def images(count: int, size: int = 64, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def test_weights_depend_on_the_seed_alone_and_leave_the_global_generator_alone(built):
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    again = build_segmenter(SPEC, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in built.state_dict().items())
+    other = build_segmenter(SPEC, seed=2).network.encoder.conv1.weight
+    assert not torch.equal(other, built.network.encoder.conv1.weight)
+
+
+def test_nothing_is_downloaded(monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise AssertionError("asked the hub for weights")
+
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", refuse)
+    build_segmenter(SPEC, seed=0)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_output_stride_is_the_size_of_a_cell(stride):
+    built = build_segmenter(SegmenterSpec("resnet18", stride, 3, 64), seed=0).eval()
+    with torch.no_grad():
+        cells = built.network.encoder(images(1).float())[-1]
+        assert built(images(1)).shape == (1, 3, 64, 64)
+    assert cells.shape[-1] == 64 // stride
+
+
+def test_8_bit_images_are_normalised_as_torchvision_does(built):
+    from torchvision.transforms import v2
+
+    normalise = v2.Compose(
+        [v2.ToDtype(torch.float32, scale=True), v2.Normalize(module.IMAGENET_MEAN, module.IMAGENET_STD)]
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(built(images(2)), built.network(normalise(images(2))))
+
+
+def test_an_unknown_encoder_is_named_with_its_remedy():
+    with pytest.raises(BackboneError, match=r"'resnet19'.*refine\.encoder takes resnet18"):
+        build_segmenter(SegmenterSpec("resnet19", 16, 3, 64), seed=0)
+
+
+def test_loss_equals_the_cross_entropy_of_the_pixels_that_are_not_noise():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn((2, 4, 8, 8), generator=generator, dtype=torch.float64).float()
+    labels = torch.randint(4, (2, 8, 8), generator=generator)
+    noise = torch.rand((2, 8, 8), generator=generator) < 0.3
+    expected = functional.cross_entropy(logits.permute(0, 2, 3, 1)[~noise], labels[~noise], reduction="sum")
+    for dtype, value in ((torch.uint8, 255), (torch.int32, 65535)):
+        loss, pixels = pixel_cross_entropy(logits, labels.masked_fill(noise, value).to(dtype))
+        torch.testing.assert_close(loss, expected)
+        assert pixels == (~noise).sum()
+
+
+def test_cluster_255_is_no_noise_where_labels_are_wide():
+    logits = torch.zeros((1, 300, 2, 2))
+    loss, pixels = pixel_cross_entropy(logits, torch.full((1, 2, 2), 255, dtype=torch.int32))
+    assert pixels == 4
+    torch.testing.assert_close(loss, torch.tensor(4 * np.log(300.0), dtype=torch.float32))
+
+
+def test_a_batch_of_noise_alone_gives_no_loss_and_no_gradient(built):
+    loss, pixels = pixel_cross_entropy(built(images(2)), torch.full((2, 64, 64), 255, dtype=torch.uint8))
+    (loss / pixels.clamp(min=1)).backward()
+    gradients = [parameter.grad for parameter in built.parameters()]
+    built.zero_grad()
+    assert loss == 0
+    assert pixels == 0
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9), st.integers(2, 9), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
+def test_labels_are_the_argmax_of_the_upsampled_logits(classes, side, height, width, at_once):
+    logits = torch.randn((classes, side, side), generator=torch.Generator().manual_seed(at_once))
+    upsampled = functional.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_LOGITS", at_once)
+        labels = predict_labels(logits, height, width)
+    assert labels.shape == (height, width)
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, upsampled.argmax(0).numpy())
+
+
+def test_upsampling_comes_before_the_argmax():
+    # Halfway between two certain neighbours a third class, second everywhere, wins; no enlarged argmax can show it.
+    logits = torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]], [[3.0, 3.0]]])
+    labels = predict_labels(logits, 1, 8)
+    assert logits.argmax(0).tolist() == [[0, 1]]
+    assert labels.tolist() == [[0, 0, 0, 2, 2, 1, 1, 1]]
+
+
+def test_more_than_254_classes_take_16_bits():
+    logits = torch.zeros((300, 2, 2))
+    logits[299] = 1
+    assert predict_labels(logits, 3, 3).dtype == np.uint16
+    assert (predict_labels(logits, 3, 3) == 299).all()
+    assert predict_labels(logits[:254], 3, 3).dtype == np.uint8
+
+
+def test_training_lowers_the_loss_of_a_problem_that_colour_solves():
+    built = build_segmenter(SPEC, seed=0).train()
+    pictures = images(4)
+    labels = torch.zeros((4, 64, 64), dtype=torch.uint8)
+    labels[:, 32:] = 1
+    labels[:, :, 48:] = 255
+    pictures[:, 0] = torch.where(labels == 1, 220, 30).to(torch.uint8)
+    optimiser = torch.optim.AdamW(built.parameters(), lr=1e-3)
+    losses = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for _ in range(8):
+            loss, pixels = pixel_cross_entropy(built(pictures), labels)
+            loss = loss / pixels
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]

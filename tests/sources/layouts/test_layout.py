@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datus2_ray.errors import UsageError
+from datus2_ray.sources.layouts import DATASETS, find
+from datus2_ray.sources.layouts.layout import assign_ids, describe, find_mask, image_files, index_masks
+
+# Any characters that a file name or an S3 key may have, with those that could do harm made likely.
+parts = st.text(st.one_of(st.sampled_from("ab./\\%\x00\n\udc80é"), st.characters()), max_size=6)
+paths = st.lists(parts, min_size=1, max_size=4).map("/".join)
+
+
+def test_image_files_by_suffix_in_any_case_without_what_is_hidden() -> None:
+    files = [
+        "b.JPG", "a.jpeg", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif", "notes.txt", "i.jpg.txt", "jpg",
+        ".hidden.jpg", "x/.cache/a.jpg", "__MACOSX/a.jpg", "x/__MACOSX/._b.jpg", "Thumbs.db", "x/._a.jpg", ".jpg",
+    ]  # fmt: skip
+    assert image_files(files) == ["a.jpeg", "b.JPG", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif"]
+
+
+def test_usual_names_are_their_own_ids() -> None:
+    names = ["0016E5_07959.jpg", "a b/ü (1).png", "x.y.z.tif", "100 µm.jpg"]
+    assert assign_ids(names) == ["0016E5_07959", "a b/ü (1)", "x.y.z", "100 µm"]
+
+
+def test_shared_stems_keep_their_suffixes() -> None:
+    assert assign_ids(["a.jpg", "a.png", "b.jpg", "x/a.jpg"]) == ["a.jpg", "a.png", "b", "x/a"]
+    assert assign_ids(["a.jpg", "a.png", "a.jpg.png"]) == ["a.jpg", "a.png", "a.jpg.png"]
+
+
+@settings(deadline=None)
+@given(st.lists(paths, unique=True, max_size=12))
+def test_ids_are_distinct_and_stay_in_their_folder(names: list[str]) -> None:
+    ids = assign_ids(names)
+    assert len(set(ids)) == len(names)
+    for image_id in ids:
+        assert image_id
+        assert not image_id.startswith("/")
+        assert not {"", ".", ".."} & set(image_id.split("/"))
+        assert not PurePosixPath(image_id).is_absolute()
+        assert "\\" not in image_id
+        assert "\0" not in image_id
+        # Arrow and JSON hold UTF-8 only.
+        image_id.encode()
+
+
+def test_masks_by_stem_png_first() -> None:
+    masks = index_masks(["m/a.bmp", "m/a.png", "m/x/b.TIF", "m/c.jpg", "m/.d.png", "other/e.png"], "m")
+    assert masks == {"a": "m/a.png", "x/b": "m/x/b.TIF"}
+    assert find_mask(masks, "a.jpg") == "m/a.png"
+    assert find_mask(masks, "x/b.jpg") == "m/x/b.TIF"
+    assert find_mask(masks, "b.jpg") is None
+    assert find_mask({"a": "m/a.png", "a.jpg": "m/a.jpg.png"}, "a.jpg") == "m/a.jpg.png"
+
+
+def test_describe_is_short() -> None:
+    assert describe([]) == "no files"
+    assert describe(["a.txt", "x/b.jpg", "x/c.jpg"]) == "1 files in the root, 2 files in x/"
+    assert describe([f"{i}/a.jpg" for i in range(9)]).endswith("and 5 more folders")
+
+
+def test_known_data_sets() -> None:
+    assert set(DATASETS) == {"folder", "camvid", "suim", "suim6", "datus2", "demo"}
+    for name, layout in DATASETS.items():
+        assert find(name) is layout
+        assert layout.name == name
+        assert layout.title
+        if layout.class_names is not None:
+            assert layout.palette is not None
+            assert layout.palette.shape == (len(layout.class_names), 3)
+            assert len({tuple(colour) for colour in layout.palette.tolist()}) == len(layout.class_names)
+
+
+def test_unknown_data_set_names_those_that_are_known() -> None:
+    with pytest.raises(UsageError, match=r"unknown data set 'imagenet'; known are .*camvid.*suim6"):
+        find("imagenet")
+
+
+@pytest.mark.parametrize("layout", DATASETS.values(), ids=DATASETS)
+@pytest.mark.parametrize("files", [[], ["readme.txt"], ["a/b/c.csv", "masks/x.png.txt"]])
+def test_no_images_is_a_usage_error_that_says_what_was_found(layout: object, files: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        layout.samples(files, None)  # type: ignore[attr-defined]
+    assert "expected" in str(caught.value)
+    assert describe(files) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", DATASETS.values(), ids=DATASETS)
+def test_unknown_split_is_a_usage_error_that_names_the_splits(layout: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        layout.samples(["images/a.jpg", "masks/a.png"], "nonsense")  # type: ignore[attr-defined]
+    assert all(split in str(caught.value) for split in layout.splits)  # type: ignore[attr-defined]

@@ -1,0 +1,174 @@
+"""Shards end to end: written from a folder, ingested again, and read by later steps like the folder itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from datus2_ray.engine.context import RunContext
+from datus2_ray.errors import DatusError, StorageError, UsageError
+from datus2_ray.sources.images_table import ImagesTable
+from datus2_ray.sources.shards import DATASET_KEY
+from datus2_ray.stages.ingest.ingest import ingest
+from datus2_ray.stages.ingest.to_shards import write_shards
+from datus2_ray.store import storage
+
+Open = Callable[..., RunContext]
+COLUMNS = ["image_id", "image", "height", "width", "mask"]
+
+
+def rows_of(context: RunContext) -> list[dict[str, Any]]:
+    table = ImagesTable.of(context.folder)
+    parts = sorted(context.folder.require("images").parts)
+    return [row for part in parts for row in table.read(part, COLUMNS).to_pylist()]
+
+
+def foreign(folder: Path, scenes: Path, count: int = 6, **columns: Any) -> Path:
+    """Write shards as other people do: {bytes, path} structs, two row groups a file."""
+    files = sorted((scenes / "images").iterdir())[:count]
+    folder.mkdir()
+    for start in range(0, count, 4):
+        chosen = files[start : start + 4]
+        images = [{"bytes": file.read_bytes(), "path": file.name} for file in chosen]
+        table = pa.table({"image": images, **{name: make(chosen) for name, make in columns.items()}})
+        pq.write_table(table, folder / f"train-{start:05d}.parquet", row_group_size=2)
+    return folder
+
+
+def test_a_run_on_shards_has_the_images_of_a_run_on_the_folder(open_run: Open, scenes: Path) -> None:
+    size = sum(file.stat().st_size for file in scenes.rglob("*") if file.is_file())
+    made = open_run(scenes, "ingest.row_group_rows=5", "ingest.shard_megabytes=1", name="packed", dataset="demo")
+    commit = write_shards(made)
+    assert commit.rows_out == 24
+    files = sorted((Path(made.folder.uri) / "shards").glob("*.parquet"))
+    assert abs(len(files) - size / 1e6) <= 1
+    assert pq.read_metadata(files[0]).row_group(0).num_rows == 5
+
+    here, there = open_run(scenes, name="a", dataset="demo"), open_run(Path(made.folder.uri), name="b")
+    ingest(here)
+    assert ingest(there).facts["dataset"] == "demo"
+    assert rows_of(there) == rows_of(here)
+    # The images themselves stay where they are.
+    part = storage.read_table(there.folder.path("images", "part-000000.parquet"))
+    assert "image" not in part.column_names
+    assert part["shard"][0].as_py() == "shards/part-000000.parquet"
+
+
+def test_other_peoples_shards(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+    masks = {file.stem: file.read_bytes() for file in (scenes / "masks").iterdir()}
+    source = foreign(tmp_path / "in", scenes, seg=lambda files: [masks[file.stem] for file in files])
+    context = open_run(source, id_column=None, ingest={"id_column": "image.path", "mask_column": "seg"})
+    commit = ingest(context)
+    assert commit.facts["labelled"] == 6
+    whole = open_run(scenes, name="whole", dataset="demo", limit=6)
+    ingest(whole)
+    expected = [{**row, "image_id": f"{row['image_id']}.jpg"} for row in rows_of(whole)]
+    assert rows_of(context) == expected
+    unnamed = open_run(source, name="unnamed", clusters=3, limit=3)
+    ingest(unnamed)
+    assert [row["image_id"] for row in rows_of(unnamed)] == [f"train-00000/{row:06d}" for row in range(3)]
+
+
+def test_an_id_that_comes_twice_is_refused_with_both_places(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+    source = foreign(tmp_path / "in", scenes, name=lambda files: [file.stem[-1].replace("5", "0") for file in files])
+    with pytest.raises(DatusError, match=r"two images have the id 0, in train-00000.parquet and train-00004.parquet"):
+        ingest(open_run(source, clusters=2, ingest={"id_column": "name"}))
+
+
+def test_images_that_cannot_be_used_are_in_quarantine_and_the_others_keep_their_places(
+    open_run: Open, scenes: Path, tmp_path: Path
+) -> None:
+    files = sorted((scenes / "images").iterdir())[:5]
+    data = [file.read_bytes() for file in files]
+    images = [None, data[1], b"no image", data[3], data[4]]
+    (tmp_path / "in").mkdir()
+    ids = ["../../etc/passwd", "b", "c", None, "e"]
+    pq.write_table(pa.table({"image": images, "image_id": ids}), tmp_path / "in" / "x.parquet")
+    context = open_run(tmp_path / "in", clusters=2, max_error_rate=0.5)
+    commit = ingest(context)
+    assert (commit.rows_out, commit.rows_quarantined) == (3, 2)
+    assert {row["image_id"]: row["image"] for row in rows_of(context)} == {
+        "b": data[1], "x/000003": data[3], "e": data[4],
+    }  # fmt: skip
+    refused = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).to_pylist()
+    assert {row["image_id"]: row["kind"] for row in refused} == {"%2E%2E/%2E%2E/etc/passwd": "empty", "c": "unreadable"}
+
+
+def test_what_cannot_be_a_source_says_why(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+    packed = open_run(scenes, name="packed", dataset="demo")
+    with pytest.raises(UsageError, match="no finished shards; run the same `datus2 ingest` again"):
+        ingest(open_run(Path(packed.folder.uri), name="early", clusters=2))
+    write_shards(packed)
+    source = Path(packed.folder.uri)
+    with pytest.raises(UsageError, match="made with --dataset demo, not camvid"):
+        ingest(open_run(source, name="other", dataset="camvid"))
+    with pytest.raises(UsageError, match="shards, which have no splits"):
+        ingest(open_run(source, name="split", split="val"))
+    with pytest.raises(UsageError, match="holds shards already"):
+        write_shards(open_run(source, name="again"))
+    shard = next((source / "shards").glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(StorageError, match=shard.name):
+        ingest(open_run(source, name="broken"))
+
+
+def test_shards_without_masks_need_a_number_of_clusters(open_run: Open, scenes: Path) -> None:
+    packed = open_run(scenes / "images", name="packed", limit=3)
+    write_shards(packed)
+    with pytest.raises(UsageError, match="--clusters K"):
+        ingest(open_run(Path(packed.folder.uri), name="run"))
+
+
+def test_a_file_that_says_of_itself_to_be_ours_is_not_believed(open_run: Open, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    ids = ["../../../evil", "/abs/evil", None, "huge", "a%2Fb", "good"]
+    table = pa.table(
+        {
+            "image_id": ids, "image": [b"x"] * 6, "height": [20, 20, 20, 2_000_000_000, 20, 20], "width": [20] * 6,
+            "mask": pa.array([None] * 6, pa.binary()),
+        }
+    ).replace_schema_metadata({DATASET_KEY: b"folder"})  # fmt: skip
+    pq.write_table(table, tmp_path / "in" / "x.parquet")
+    context = open_run(tmp_path / "in", clusters=2, max_error_rate=0.9)
+    assert ingest(context).rows_out == 2
+    refused = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).to_pylist()
+    assert [row["kind"] for row in refused] == ["unsafe_id", "unsafe_id", "unsafe_id", "too_large"]
+    assert not any(row["image_id"].startswith(("/", "..")) for row in refused)
+
+
+def test_shards_that_are_replaced_under_a_run_are_noticed(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+    source = foreign(tmp_path / "in", scenes)
+    context = open_run(source, clusters=2, ingest={"id_column": "image.path"})
+    ingest(context)
+    (source / "train-00004.parquet").replace(source / "train-00000.parquet")
+    with pytest.raises(StorageError, match=r"train-00000.parquet is not what it was when the run began"):
+        rows_of(context)
+
+
+def test_shards_of_two_data_sets_are_not_taken_for_one(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("demo", "folder"):
+        packed = open_run(scenes, name=name, dataset=name, limit=2)
+        write_shards(packed)
+        shard = Path(packed.folder.uri) / "shards" / "part-000000.parquet"
+        (tmp_path / "in" / f"{name}.parquet").write_bytes(shard.read_bytes())
+    with pytest.raises(UsageError, match=r"folder.parquet and demo.parquet were not made from the same data set"):
+        ingest(open_run(tmp_path / "in"))
+
+
+def test_settings_that_cannot_matter_to_a_run_on_shards_redo_nothing(open_run: Open, scenes: Path) -> None:
+    packed = open_run(scenes, name="packed", dataset="demo", limit=4)
+    write_shards(packed)
+    source = Path(packed.folder.uri)
+    stamps = {
+        ingest(open_run(source, *settings, name=name)).fingerprint
+        for name, *settings in (("a",), ("b", "ingest.images_per_part=3"), ("c", "ingest.image_column=image"))
+    }
+    assert len(stamps) == 1
+    again = open_run(scenes, "ingest.images_per_part=3", name="again", dataset="demo", limit=4)
+    assert write_shards(again).fingerprint == packed.folder.require("shards").fingerprint

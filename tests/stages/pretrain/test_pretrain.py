@@ -1,0 +1,241 @@
+"""Pre-training under Ray Train: the same curve for any number of workers, after a kill, held or streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from datus2_ray.commands.pretrain import pretrain as run_pretraining
+from datus2_ray.config.load import load
+from datus2_ray.core.backbone.vit import load_backbone
+from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.parts import configure_ray_data
+from datus2_ray.errors import DatusError, UsageError
+from datus2_ray.stages.ingest.ingest import ingest
+from datus2_ray.stages.pretrain.data import held_batches, hold_images, streamed_batches
+from datus2_ray.stages.pretrain.pretrain import HISTORY, plan_pretraining, pretrain
+from datus2_ray.stages.pretrain.training import MODEL
+from datus2_ray.store import storage
+from datus2_ray.store.run_folder import Commit
+
+SMALL = tuple(
+    f"pretrain.{setting}"
+    for setting in (
+        "dim=64", "depth=2", "image_size=64", "global_size=48", "local_size=24", "local_views=2", "prototypes=64",
+        "hidden_dim=64", "bottleneck_dim=32", "batch_size=8", "steps=24", "warmup_steps=2", "learning_rate=0.002",
+        "momentum=0.9", "checkpoint_steps=4", "held_out=4", "workers=1",
+    )
+)  # fmt: skip
+CPU = torch.device("cpu")
+LOSSES = ("loss", "cls_loss", "patch_loss", "texture_loss")
+
+
+@pytest.fixture
+def opened(open_run: Callable[..., RunContext], scenes: Path) -> Callable[..., tuple[RunContext, Commit]]:
+    def opened(*assignments: str, name: str = "run") -> tuple[RunContext, Commit]:
+        context = open_run(scenes, *SMALL, *assignments, name=name, dataset="demo", backbone=None)
+        return context, ingest(context, labelled=False)
+
+    return opened
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    ray_session: None, scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunContext, Commit, Commit]:
+    """Train once with one worker and without any trouble: the run, its images, and what the training committed."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    configure_ray_data(no_progress_seconds=120)
+    context = RunContext.open(
+        load({"source": str(scenes), "out": str(out), "dataset": "demo"}, assignments=SMALL),
+    )
+    images = ingest(context, labelled=False)
+    return context, images, pretrain(context, images)
+
+
+def curve(context: RunContext) -> dict[str, np.ndarray]:
+    table = storage.read_table(context.folder.path("pretrain", HISTORY))
+    return {name: table[name].to_numpy() for name in ("step", *LOSSES, "deviation")}
+
+
+# Which images a step sees
+
+
+def held_order(context: RunContext, images: Commit, workers: int, steps: range) -> list[torch.Tensor]:
+    """Give whole batches, put together from the slices of so many workers."""
+    plan = plan_pretraining(context, images)
+    plan = type(plan)(**{**vars(plan), "workers": workers})
+    streams = []
+    for rank in range(workers):
+        held = hold_images(plan, plan.lanes_of(rank), CPU, lambda: None)
+        streams.append(held_batches(plan, held, plan.lanes_of(rank), steps.start))
+    return [torch.cat([next(stream) for stream in streams]) for _ in steps]
+
+
+def test_a_batch_is_the_same_for_any_number_of_workers_and_after_a_resume(opened):
+    context, images = opened()
+    one = held_order(context, images, 1, range(7))
+    for workers in (2, 4):
+        assert all(torch.equal(a, b) for a, b in zip(one, held_order(context, images, workers, range(7)), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(one[4:], held_order(context, images, 2, range(4, 7)), strict=True))
+
+
+def test_a_pass_shows_every_image_once_but_those_held_out(opened):
+    context, images = opened("pretrain.batch_size=4")
+    plan = plan_pretraining(context, images)
+    # 24 scenes, 4 held out: 5 in each of 4 lanes.
+    batches = held_order(context, images, 1, range(10))
+    first, second = ([image.numpy().tobytes() for batch in batches[i : i + 5] for image in batch] for i in (0, 5))
+    held_out = hold_images(plan, range(4, 8), CPU, lambda: None).pixels
+    assert len(set(first)) == 20
+    assert set(first) == set(second)
+    assert first != second
+    assert not set(first) & {image.numpy().tobytes() for image in held_out}
+    assert len(held_out) == 4
+
+
+def test_streamed_batches_are_whole_repeatable_and_of_the_worker_s_own_images(opened):
+    context, images = opened()
+    plan = plan_pretraining(context, images)
+    wanted = range(4)
+    mine = {image.numpy().tobytes() for image in hold_images(plan, wanted, CPU, lambda: None).pixels}
+    first, second = (streamed_batches(plan, wanted, 0, CPU) for _ in range(2))
+    for _ in range(6):
+        batch = next(first)
+        assert torch.equal(batch, next(second))
+        assert batch.shape == (4, 3, 64, 64)
+        assert {image.numpy().tobytes() for image in batch} <= mine
+
+
+# What is learned
+
+
+@pytest.mark.slow
+def test_one_and_two_workers_agree_and_what_is_done_is_not_done_again(undisturbed, opened, capsys):
+    one, images, commit = undisturbed
+    two, images_of_two = opened("pretrain.workers=2", name="two")
+    pretrain(two, images_of_two)
+    first, second = curve(one), curve(two)
+    assert first["step"].tolist() == second["step"].tolist() == list(range(1, 25))
+    # Sums in another order: the same up to rounding at first, and that grows from step to step.
+    np.testing.assert_allclose(first["loss"][:3], second["loss"][:3], rtol=1e-4)
+    np.testing.assert_allclose(first["loss"][:12], second["loss"][:12], rtol=0.02)
+    assert first["loss"][-3:].mean() < first["loss"][:3].mean()
+    assert first["deviation"].min() > 0.1
+    # Texture is scaled by the images of all workers.
+    np.testing.assert_allclose(first["texture_loss"][:3], second["texture_loss"][:3], rtol=1e-4)
+    assert first["texture_loss"][-1] < first["texture_loss"][0]
+    assert commit.facts["effective_rank"] > 1
+    backbone = load_backbone(one.folder.path("pretrain", MODEL))
+    assert (backbone.dim, backbone.patch_size, backbone.input_size) == (64, 8, 64)
+    events = storage.list_files(one.folder.path("pretrain", "tensorboard"))
+    assert [entry.size > 100 for entry in events] == [True]
+    capsys.readouterr()
+    assert pretrain(one, images) == commit
+    assert "done before" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_and_two_workers_agree_on_correspondence_alone(opened):
+    curves = []
+    for workers in (1, 2):
+        learn = ("pretrain.patch_objective=correspondence", "pretrain.steps=8", f"pretrain.workers={workers}")
+        context, images = opened(*learn, name=f"correspondence-{workers}")
+        pretrain(context, images)
+        curves.append(curve(context))
+    np.testing.assert_allclose(curves[0]["patch_loss"][:3], curves[1]["patch_loss"][:3], rtol=1e-4)
+    np.testing.assert_allclose(curves[0]["loss"], curves[1]["loss"], rtol=0.02)
+    assert set(curves[0]["texture_loss"]) == {0}
+
+
+def test_what_patches_learn_depends_on_what_is_gone_on_from(open_run, scenes):
+    learned = []
+    for number, backbone in enumerate((None, "untrained:vit_tiny_patch16_224")):
+        context = open_run(scenes, *SMALL, name=f"from-{number}", dataset="demo", backbone=backbone)
+        learned.append(plan_pretraining(context, ingest(context, labelled=False)).recipe.patch_objective)
+    assert learned == ["texture", "correspondence"]
+
+
+@pytest.mark.slow
+def test_a_training_whose_worker_is_killed_goes_on_along_the_same_curve(undisturbed, opened):
+    quiet, _, _ = undisturbed
+    disturbed, same_images = opened(name="disturbed")
+    killed: list[int] = []
+
+    def kill() -> None:
+        folder = Path(disturbed.folder.path("pretrain"))
+        while not killed:
+            if any(folder.glob("*/step-00000008")):  # in the midst, with a checkpoint behind it
+                for process in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        if "RayTrainWorker" in " ".join(process.cmdline()):
+                            process.kill()
+                            killed.append(process.pid)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    pretrain(disturbed, same_images)
+    assert killed
+    expected, found = curve(quiet), curve(disturbed)
+    for name, values in expected.items():
+        assert np.array_equal(values, found[name]), name
+    assert storage.read_bytes(quiet.folder.path("pretrain", MODEL)) == storage.read_bytes(
+        disturbed.folder.path("pretrain", MODEL)
+    )
+
+
+@pytest.mark.slow
+def test_images_that_do_not_fit_are_streamed(opened):
+    context, images = opened("pretrain.memory=0.000001", "pretrain.steps=6")
+    assert not plan_pretraining(context, images).held
+    pretrain(context, images)
+    assert np.isfinite(curve(context)["loss"]).all()
+
+
+@pytest.mark.slow
+def test_a_collapse_ends_the_command_at_once_with_the_reason(opened, monkeypatch):
+    # Features that are held to deviate more than they ever can: a collapse for the watch, in every worker.
+    context, images = opened("pretrain.steps=400", "pretrain.momentum=0", "pretrain.learning_rate=0.5")
+    with pytest.raises(DatusError, match=r"^pretrain: (collapsed|the loss is not a number) at step \d+"):
+        pretrain(context, images)
+    assert context.folder.commit_of("pretrain") is None
+
+
+# What is refused
+
+
+def test_too_few_images_are_refused(opened):
+    context, images = opened("pretrain.batch_size=64")
+    with pytest.raises(UsageError, match=r"20 images to train on are fewer than pretrain\.batch_size = 64"):
+        pretrain(context, images)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "reason"),
+    [
+        ("pretrain.global_size=50", "multiple of the patch size"),
+        ("pretrain.local_area=[0.5, 0.1]", "two rising shares"),
+        ("pretrain.workers=3", "multiple of workers"),
+        ("pretrain.warmup_steps=50", "must not exceed steps"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(assignment, reason):
+    with pytest.raises(UsageError, match=reason):
+        load({"source": "in", "out": "out"}, assignments=(*SMALL, assignment))
+
+
+def test_the_library_is_asked_for_by_name_where_it_is_missing(monkeypatch, scenes, tmp_path):
+    config: Any = load({"source": str(scenes), "out": str(tmp_path / "run")})
+    monkeypatch.setattr("datus2_ray.commands.pretrain.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'datus2-ray\[pretrain\]'"):
+        run_pretraining(config)

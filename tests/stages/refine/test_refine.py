@@ -1,0 +1,469 @@
+"""The refinement: who trains on what, that the same is learned twice, and that what is interrupted goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+import ray
+import ray.train
+import ray.train.torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from datus2_ray.core.images.labels import encode_labels
+from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.progress import Progress
+from datus2_ray.engine.training.run import Job, Trained, explain, run_training
+from datus2_ray.engine.training.shares import split_images
+from datus2_ray.engine.training_workers import PAIRS_MEMORY
+from datus2_ray.errors import DatusError, StorageError, UsageError
+from datus2_ray.sources.images_table import ImagesTable
+from datus2_ray.stages.refine import data, worker
+from datus2_ray.stages.refine.data import Pairs, ReadPairs, shuffled, stream_pairs, training_batches
+from datus2_ray.stages.refine.read_segmenter import read_segmenter
+from datus2_ray.stages.refine.refine import plan_training, refine, train
+from datus2_ray.stages.refine.start import write_start
+from datus2_ray.stages.refine.training import MODEL, Training
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.run_folder import Commit, part_name
+
+SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
+
+#: Everything that self-training has; the teacher's momentum is that of a short training.
+SELF_TRAINING = (
+    "refine.balance=true",
+    "refine.loss=generalised",
+    "refine.teacher=0.5",
+    "refine.rounds=2",
+    "refine.confidence=0.3",
+)
+
+
+#: A layer on tokens of the untrained backbone, with all that is above.
+LINEAR = (*SELF_TRAINING, "refine.network=linear", "refine.learning_rate=0.02")
+
+
+def make_images(count: int, side: int = 72) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Draw sky over ground with a box in it, and the labels of that, a twentieth of them noise."""
+    made = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        labels = np.zeros((side, side), np.uint8)
+        labels[int(rng.integers(side // 4, 3 * side // 4)) :] = 1
+        top, left = rng.integers(0, side // 2, 2)
+        labels[top : top + side // 3, left : left + side // 3] = 2
+        colours = np.array([[60, 90, 220], [90, 200, 60], [220, 60, 60]], np.float64)
+        pixels = np.clip(colours[labels] + rng.normal(0, 25, (side, side, 3)), 0, 255).astype(np.uint8)
+        labels[rng.random((side, side)) < 0.05] = 255
+        made.append((f"image-{number:03d}", pixels, labels))
+    return made
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_run(context: RunContext, count: int, part_rows: int = 8) -> RunContext:
+    """Write the images and initial masks of a run, as if ingest, discover, cluster and label had been there."""
+    made = make_images(count)
+    parts = {}
+    for index, start in enumerate(range(0, count, part_rows)):
+        rows = made[start : start + part_rows]
+        name = part_name(index)
+        parts[name] = len(rows)
+        side = len(rows[0][2])
+        images = [
+            {"image_id": i, "image": png(pixels), "height": side, "width": side, "mask": None} for i, pixels, _ in rows
+        ]
+        masks = [
+            {"image_id": i, "mask": encode_labels(labels), "segment_clusters": [], "segment_distances": []}
+            for i, _, labels in rows
+        ]
+        storage.write_table(context.folder.path("images", name), pa.Table.from_pylist(images, schemas.IMAGES))
+        masks_uri = context.folder.path("masks/initial", name)
+        storage.write_table(masks_uri, pa.Table.from_pylist(masks, schemas.INITIAL_MASKS))
+    for stage in ("images", "masks/initial"):
+        context.folder.finish(stage, Commit(f"made {stage}", count, count, 0, parts, {}))
+    return context
+
+
+@pytest.fixture
+def made_run(open_run: Callable[..., RunContext], tmp_path: Path) -> Callable[..., RunContext]:
+    def made_run(count: int, *assignments: str, name: str = "run") -> RunContext:
+        return write_run(open_run(tmp_path / "in", *SMALL, *assignments, name=name), count)
+
+    return made_run
+
+
+def plan(context: RunContext, workers: int) -> Training:
+    masks = context.folder.require("masks/initial")
+    config = context.config.model_copy(update={"refine": context.config.refine.model_copy(update={"workers": workers})})
+    training, _ = plan_training(RunContext(config, context.folder, context.events), masks, "cpu")
+    start = context.folder.path("refine", "test", "start.safetensors")
+    write_start(start, context.config, 3, "cpu")
+    return Training(**{**vars(training), "start": start, "threads": 1})
+
+
+# Who trains on what
+
+
+@given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 3), st.data())
+def test_every_image_is_in_one_share_and_the_shares_are_of_equal_size(count, workers, seed, data):
+    held_out = data.draw(st.integers(1, count))
+    ids = [f"{number}/a" for number in range(count)]
+    split = split_images(ids, seed, workers, held_out)
+    assert split == split_images(ids[::-1], seed, workers, held_out)
+    shares = Counter(split.share(image_id) for image_id in ids)
+    assert set(shares) <= set(range(2 * workers))
+    train = [shares[rank] for rank in range(workers)]
+    held = [shares[workers + rank] for rank in range(workers)]
+    assert sum(held) == held_out
+    assert max(train) - min(train) <= 1
+    assert max(held) - min(held) <= 1
+
+
+def test_another_seed_deals_the_images_out_differently():
+    ids = [str(number) for number in range(40)]
+    first, second = (split_images(ids, seed, 2, 4) for seed in (0, 1))
+    assert [first.share(i) for i in ids] != [second.share(i) for i in ids]
+
+
+@given(st.integers(0, 40), st.integers(1, 50), st.integers(0, 9))
+def test_shuffling_loses_nothing_and_is_repeatable(count, buffer, seed):
+    pairs = [(np.array(number), np.array(-number)) for number in range(count)]
+    first, second = ([int(a) for a, _ in shuffled(iter(pairs), buffer, np.random.default_rng(seed))] for _ in range(2))
+    assert first == second
+    assert sorted(first) == list(range(count))
+
+
+def test_epochs_follow_the_images_within_bounds(made_run):
+    expected = {60: 9, 400: 40, 10: 2}  # a pass has 39 images, by fours; a tenth; a fifth
+    for steps, epoch_steps in expected.items():
+        assert plan(made_run(44, f"refine.steps={steps}", name=str(steps)), 1).epoch_steps == epoch_steps
+
+
+def test_the_learning_rate_rises_and_falls(made_run):
+    training = plan(made_run(24, "refine.steps=100"), 1)
+    rates = [worker.learning_rate(training, step) for step in range(100)]
+    assert rates[0] < rates[4]
+    assert max(rates) == pytest.approx(1e-3, rel=0.05)
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert 0 < rates[-1] < 3e-5
+
+
+# What they read
+
+
+def test_pairs_are_joined_by_id_and_resized_alike(made_run):
+    context = made_run(8)
+    uri = context.folder.path("masks/initial", part_name(0))
+    storage.write_table(uri, storage.read_table(uri).slice(1))  # the first image went into quarantine later
+    ids = [f"image-{number:03d}" for number in range(1, 8)]
+    split = split_images(ids, 0, 1, 2)
+    folders = (ImagesTable(context.folder.path("images")), context.folder.path("masks/initial"))
+    by_id = {i: (pixels, labels) for i, pixels, labels in make_images(8)}
+    for share in (0, 1):
+        read = ReadPairs(*folders, split, share, 36)
+        block = read(pa.table({"part": [part_name(0)]}))
+        wanted = [i for i in ids if split.share(i) == share]
+        assert len(block) == len(wanted)
+        for image_id, row in zip(wanted, block.to_pylist(), strict=True):
+            pixels, labels = by_id[image_id]
+            expected = np.asarray(Image.fromarray(pixels).resize((36, 36), Image.Resampling.BICUBIC))
+            assert row["image"] == expected.tobytes()
+            assert row["mask"] == labels[1::2, 1::2].tobytes()
+
+
+def test_a_part_is_read_once_while_there_is_room(made_run, monkeypatch):
+    training = plan(made_run(24), 1)
+    asked = []
+    read_parts = data.read_parts
+    monkeypatch.setattr(data, "read_parts", lambda parts, read: asked.append(parts) or read_parts(parts, read))
+    expected = [image.tobytes() for image, _ in stream_pairs(training.parts, training.read(0))]
+    assert len(expected) == 22
+    assert len(training.parts) > 2
+    pair = 4 * training.size**2  # bytes
+    for room in (22 * pair, 22 * pair - 1, 0):
+        pairs = Pairs(training.read(0), room)
+        next(pairs.stream(training.parts))  # broken off: what was read of the first part is kept
+        asked.clear()
+        for _ in range(2):
+            assert [image.tobytes() for image, _ in pairs.stream(training.parts)] == expected
+        first = 1 if room else 0
+        assert len(asked[0]) == len(training.parts) - first
+        left = [part for parts in asked[1:] for part in parts]
+        assert len(left) == {0: len(training.parts), 22 * pair: 0}.get(room, 1)
+    backwards = Pairs(training.read(0))
+    list(backwards.stream(training.parts[1:2]))
+    turned = training.parts[::-1]
+    wanted = [image.tobytes() for image, _ in stream_pairs(turned, training.read(0))]
+    assert [image.tobytes() for image, _ in backwards.stream(turned)] == wanted
+
+
+def test_a_part_of_which_a_share_has_nothing_is_not_waited_for(made_run):
+    training = plan(made_run(24), 1)
+    held_out = training.read(1)  # two images: most parts have none
+    expected = [image.tobytes() for image, _ in stream_pairs(training.parts, held_out)]
+    pairs = Pairs(held_out)
+    for _ in range(2):
+        assert [image.tobytes() for image, _ in pairs.stream(training.parts)] == expected
+    assert len(expected) == 2
+
+
+def test_wide_masks_stay_wide(made_run):
+    context = made_run(2)
+    wide = np.full((72, 72), 300, np.uint16)
+    wide[0] = 65535
+    masks = [
+        {"image_id": f"image-{i:03d}", "mask": encode_labels(wide), "segment_clusters": [], "segment_distances": []}
+        for i in range(2)
+    ]
+    table = pa.Table.from_pylist(masks, schemas.INITIAL_MASKS)
+    storage.write_table(context.folder.path("masks/initial", part_name(0)), table)
+    split = split_images([row["image_id"] for row in masks], 0, 1, 1)
+    read = ReadPairs(ImagesTable(context.folder.path("images")), context.folder.path("masks/initial"), split, 0, 72)
+    ((_, labels),) = stream_pairs([part_name(0)], read)
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, wide)
+
+
+def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
+    context = made_run(24)
+    training = plan(context, 1)
+
+    def take(
+        key: tuple[int, ...], count: int, parts: Iterator[str] | None = None, most_bytes: int = PAIRS_MEMORY
+    ) -> list[bytes]:
+        batches = training_batches(list(parts or training.parts), Pairs(training.read(0), most_bytes), 4, key)
+        taken = [image.tobytes() for _ in range(count) for image in next(batches)[0]]
+        batches.close()
+        return taken
+
+    share = 24 - 2  # two are held out
+    first = take((0, 0, 0), 11)  # two passes: 44 images
+    assert Counter(first[:share]) == Counter(first[share:])
+    assert len(set(first)) == share
+    assert first[:share] != first[share:]
+    assert take((0, 0, 0), 11) == first
+    assert take((0, 0, 1), 11) != first
+    for most_bytes in (0, 5 * 4 * training.size**2):  # too little to keep them, at once or after a few
+        assert take((0, 0, 0), 11, most_bytes=most_bytes) == first
+    held_out = {image.tobytes() for image, _ in stream_pairs(training.parts, training.read(1))}
+    assert len(held_out) == 2
+    assert not held_out & set(first)
+
+
+# What they learn
+
+
+def train_here(training: Training) -> dict[str, list[float]]:
+    """Train in this process, by Ray Train's local mode."""
+    trainer = ray.train.torch.TorchTrainer(
+        lambda config: worker.train(config),
+        train_loop_config={"plan": training, "watcher": None},
+        scaling_config=ray.train.ScalingConfig(num_workers=0),
+    )
+    return trainer.fit().return_value
+
+
+@pytest.fixture
+def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """Give a function that makes local mode keep its checkpoints in a folder of some name."""
+
+    def keep(name: str) -> Path:
+        def report(metrics: dict[str, Any], checkpoint: Any, checkpoint_dir_name: str) -> None:
+            shutil.copytree(checkpoint.path, tmp_path / name / checkpoint_dir_name)
+
+        monkeypatch.setattr(ray.train, "report", report)
+        return tmp_path / name
+
+    return keep
+
+
+@pytest.mark.parametrize(("settings", "last_done"), [((), 0), (SELF_TRAINING, 0), (SELF_TRAINING, 1), (LINEAR, 1)])
+def test_training_is_repeatable_and_goes_on_from_a_checkpoint_as_if_never_stopped(
+    made_run, kept_checkpoints, monkeypatch, settings, last_done
+):
+    training = plan(made_run(24, *settings), 1)
+    folders = [kept_checkpoints("first")]
+    history = train_here(training)
+    folders.append(kept_checkpoints("second"))
+    again = train_here(training)
+    folders.append(kept_checkpoints("resumed"))
+    last = folders[0] / f"epoch-{last_done:04d}"
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: ray.train.Checkpoint(str(last)))
+    resumed = train_here(training)
+
+    assert history["step"] == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_equal(again, history)
+    np.testing.assert_equal(resumed, history)
+    models = [(folder / "epoch-0002" / MODEL).read_bytes() for folder in folders]
+    assert models[0] == models[1] == models[2]
+    assert not (folders[2] / "epoch-0000").exists()
+    assert models[0] != (folders[0] / "epoch-0001" / MODEL).read_bytes()
+
+
+def test_the_held_out_loss_is_that_of_the_checkpoint(made_run, kept_checkpoints):
+    import torch
+    from torch.nn import functional
+
+    training = plan(made_run(24, "refine.steps=2"), 1)
+    folder = kept_checkpoints("kept")
+    history = train_here(training)
+    segmenter = read_segmenter(str(folder / "epoch-0001" / MODEL), training.backbone, "cpu").eval()
+    losses = []
+    with torch.inference_mode():
+        for image, labels in stream_pairs(training.parts, training.read(1)):
+            logits = segmenter(torch.from_numpy(image.copy())[None])[0]
+            well = torch.from_numpy(labels != 255)
+            target = torch.from_numpy(labels.astype(np.int64))[well]
+            losses.append(functional.cross_entropy(logits[:, well].T, target, reduction="none"))
+    assert history["held_out_loss"][-1] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+
+
+def test_bfloat16_learns_nearly_the_same(made_run, kept_checkpoints):
+    histories = []
+    for dtype in ("float32", "bfloat16"):
+        kept_checkpoints(dtype)
+        histories.append(train_here(plan(made_run(24, f"refine.dtype={dtype}", name=dtype), 1)))
+    whole, half = (history["train_loss"] for history in histories)
+    assert whole != half
+    assert half == pytest.approx(whole, rel=0.05)
+
+
+def test_a_layer_on_tokens_learns(made_run, kept_checkpoints):
+    kept_checkpoints("kept")
+    settings = (*LINEAR, "refine.rounds=1", "refine.steps=30", "refine.dtype=bfloat16")
+    history = train_here(plan(made_run(24, *settings), 1))
+    losses = [loss for loss in history["held_out_loss"] if not math.isnan(loss)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+# The step
+
+
+def test_too_few_images_skip_the_step_with_a_reason(made_run, capsys):
+    context = made_run(12)
+    commit = refine(context, 3, "f")
+    assert commit.facts == {"skipped": "12 images with masks, under refine.min_images = 20"}
+    assert "12 images with masks" in capsys.readouterr().err
+    assert refine(context, 3, "f") == commit
+    assert not Path(context.folder.path("refine", MODEL)).exists()
+
+
+def test_a_size_that_the_stride_does_not_divide_is_refused(made_run):
+    with pytest.raises(UsageError, match="settings of refine: size = 72 must be a multiple of output_stride = 16"):
+        refine(made_run(24, "refine.size=72"), 3, "f")
+
+
+def test_a_training_that_diverged_keeps_nothing(made_run, monkeypatch):
+    diverged = Trained("epoch-0000", {"epoch": 0, "step": 1, "held_out_loss": 1.7976931348623157e308}, {})
+    monkeypatch.setattr("datus2_ray.stages.refine.refine.run_training", lambda *arguments: diverged)
+    context = made_run(24)
+    with pytest.raises(DatusError, match=r"lower refine\.learning_rate"):
+        refine(context, 3, "f")
+    assert context.folder.commit_of("refine") is None
+
+
+def test_a_training_that_cannot_start_ends_with_the_reason(made_run):
+    context = made_run(24)
+    impossible = ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1000})
+    start = time.monotonic()
+    job = Job("refine", train, plan(context, 1), 6, impossible, lowest=None)
+    with pytest.raises(DatusError, match=r"no optimiser step for 5 s \(step 0 of 6\)"):
+        run_training(job, context.folder.path("refine"), "name", 5, lambda step: None)
+    assert time.monotonic() - start < 60
+
+
+def test_a_fault_of_a_worker_is_told_in_one_line():
+    failed = ray.train.v2.api.exceptions.WorkerGroupError
+    foreign = failed("a\nlong\ntrace", {1: StorageError("cannot read x"), 0: OSError()})
+    assert str(explain("refine", foreign)) == "cannot read x"  # the other worker's is but a consequence
+    assert str(explain("refine", failed("a trace", {0: OSError()}))) == "refine: OSError: "
+    controller = ray.train.v2.api.exceptions.ControllerError(ValueError("two\nlines"))
+    assert str(explain("refine", controller)) == "refine: ValueError: lines"
+
+
+def training_processes() -> list[psutil.Process]:
+    """Give the training workers of this process's own Ray, and of no other on the machine."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(made_run, monkeypatch):
+    """Everything at once, as each start of two workers costs half a minute on a small machine."""
+    steps = ("refine.steps=8", "refine.workers=2", *SELF_TRAINING)
+    quiet = made_run(48, *steps, name="quiet")
+    commit = refine(quiet, 3, "f")
+    assert commit.facts["workers"] == 2
+    assert commit.facts["epochs"] == 4
+    table = storage.read_table(quiet.folder.path("refine/history.parquet"))
+    assert table["step"].to_pylist() == list(range(1, 9))
+    # Of the second round: the first one's losses are against other labels.
+    assert commit.facts["best_loss"] == min(table["held_out_loss"].drop_null().to_pylist()[2:])
+    assert commit.facts["best_epoch"] >= 2
+    assert {file.path for file in storage.list_files(quiet.folder.path("refine"))} == {
+        "_BEGUN.json",
+        "_COMMIT.json",
+        "history.parquet",
+        MODEL,
+    }
+
+    # First the user interrupts the command after three steps: everything ends, and the last checkpoint stays.
+    disturbed = made_run(48, *steps, name="disturbed")
+
+    def interrupt(progress: Progress, done: int, *arguments: Any) -> None:
+        progress.done += done
+        if progress.done >= 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            refine(disturbed, 3, "f")
+    wait_for(lambda: not training_processes())
+    (folder,) = Path(disturbed.folder.path("refine")).glob("*-2")
+    done_before = {checkpoint.name for checkpoint in folder.glob("epoch-*")}
+    assert done_before
+
+    # Then, in the second run of the same command, a worker dies as soon as there is a new checkpoint.
+    result: list[Commit] = []
+    second = threading.Thread(target=lambda: result.append(refine(disturbed, 3, "f")))
+    second.start()
+    wait_for(lambda: {checkpoint.name for checkpoint in folder.glob("epoch-*")} - done_before != set())
+    training_processes()[-1].kill()
+    second.join()
+    assert result[0].facts == commit.facts
+    assert not folder.exists()
+    for file in (MODEL, "history.parquet"):
+        assert storage.read_bytes(disturbed.folder.path("refine", file)) == storage.read_bytes(
+            quiet.folder.path("refine", file)
+        )

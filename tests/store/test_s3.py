@@ -1,0 +1,142 @@
+"""S3 as it is met in practice: what storage promises, throttling, and what goes wrong, in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from datus2_ray.errors import MissingFileError, StorageError
+from datus2_ray.store import s3, storage
+from datus2_ray.store.run_folder import Commit, RunFolder
+
+SECRET = "a-secret-of-the-tests"
+
+
+@pytest.fixture(autouse=True)
+def fresh_connections() -> Iterator[None]:
+    s3.open_bucket.cache_clear()
+    yield
+    s3.open_bucket.cache_clear()
+
+
+def test_storage_keeps_its_promises_there(bucket):
+    root = f"s3://{bucket}/run"
+    storage.write_bytes(f"{root}/a/b.bin", b"one")
+    storage.write_bytes(f"{root}/a/b.bin", b"two")
+    storage.write_table(f"{root}/t.parquet", pa.table({"x": [1, 2, 3]}))
+    assert storage.read_bytes(f"{root}/a/b.bin") == b"two"
+    assert storage.count_rows(f"{root}/t.parquet") == 3
+    assert [(entry.path, entry.size > 0) for entry in storage.list_files(root)] == [
+        ("a/b.bin", True),
+        ("t.parquet", True),
+    ]
+    assert [entry.path for entry in storage.list_files(root, recursive=False)] == ["t.parquet"]
+    assert storage.exists(f"{root}/a")
+    assert not storage.exists(f"{root}/none")
+    assert not storage.is_empty(root)
+    storage.remove(root)
+    assert storage.is_empty(root)
+    storage.remove(root)
+
+
+def test_a_run_folder_works_there(bucket):
+    folder = RunFolder(f"s3://{bucket}/deep/run")
+    folder.claim("s3://elsewhere/images", "run")
+    assert folder.begin("segments", "f") == set()
+    storage.write_table(folder.path("segments", "part-000000.parquet"), pa.table({"x": [1]}))
+    assert folder.begin("segments", "f") == {"part-000000.parquet"}
+    commit = Commit("f", 1, 1, 0, {"part-000000.parquet": 1}, {})
+    folder.finish("segments", commit)
+    assert folder.require("segments") == commit
+    assert folder.begin("segments", "g") == set()
+    assert folder.commit_of("segments") is None
+
+
+@pytest.mark.parametrize("call", [storage.list_files, storage.read_bytes, storage.read_table, storage.count_rows])
+def test_what_is_missing_is_named(bucket, call):
+    with pytest.raises(StorageError, match=f"s3://{bucket}/none") as caught:
+        call(f"s3://{bucket}/none")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_bucket_is_named(s3_server):
+    with pytest.raises(StorageError, match=r"cannot write s3://no-such-bucket/x: there is no bucket no-such-bucket"):
+        storage.write_bytes("s3://no-such-bucket/x", b"")
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://", "http://a/b"])
+def test_another_scheme_is_refused(uri):
+    with pytest.raises(StorageError, match="neither a local path nor s3://BUCKET/KEY"):
+        storage.exists(uri)
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (503, "ServiceUnavailable")])
+def test_throttling_and_faults_of_the_store_are_retried(bucket, faulty, monkeypatch, status, code):
+    storage.write_bytes(f"s3://{bucket}/x", b"data")
+    refused = []
+
+    def fault(number: int, method: str) -> tuple[int, str] | None:
+        if method == "GET" and len(refused) < 3:
+            refused.append(number)
+            return status, code
+        return None
+
+    with faulty(fault) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        assert storage.read_bytes(f"s3://{bucket}/x") == b"data"
+    assert len(refused) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (403, "AccessDenied", "access was denied"),
+        (403, "InvalidAccessKeyId", "check AWS_ACCESS_KEY_ID|access was denied"),
+        (403, "SignatureDoesNotMatch", "check AWS_SECRET_ACCESS_KEY|access was denied"),
+        (301, "PermanentRedirect", "another region; set AWS_REGION"),
+    ],
+)
+def test_what_a_store_refuses_is_one_line_without_a_secret(bucket, faulty, monkeypatch, status, code, reason):
+    with faulty(lambda number, method: (status, code)) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        for call in (storage.list_files, storage.read_bytes):
+            with pytest.raises(StorageError, match=reason) as caught:
+                call(f"s3://{bucket}/x")
+            assert str(caught.value).startswith(f"cannot read s3://{bucket}/x: ")
+            assert "\n" not in str(caught.value)
+            assert SECRET not in str(caught.value)
+
+
+def test_a_store_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
+    with pytest.raises(StorageError, match=r"no answer from http://127\.0\.0\.1:1; check AWS_ENDPOINT_URL"):
+        storage.read_bytes("s3://bucket/x")
+
+
+def test_a_missing_object_is_told_from_a_store_that_refuses(bucket, faulty, monkeypatch):
+    with pytest.raises(MissingFileError):
+        storage.read_bytes(f"s3://{bucket}/none.jpg")
+    storage.write_bytes(f"s3://{bucket}/x.jpg", b"data")
+    with faulty(lambda number, method: (403, "ExpiredToken")) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        with pytest.raises(StorageError) as caught:
+            storage.read_bytes(f"s3://{bucket}/x.jpg")
+    assert not isinstance(caught.value, MissingFileError)
+
+
+def test_a_table_is_read_where_every_other_request_is_refused(bucket, faulty, monkeypatch):
+    uri = f"s3://{bucket}/t.parquet"
+    table = pa.table({"x": list(range(1000)), "y": [b"y" * 100] * 1000, "z": ["z"] * 1000})
+    storage.write_table(uri, table, row_group_rows=100)
+    with faulty(lambda number, method: (503, "SlowDown") if number % 2 else None) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        assert storage.read_table(uri, ["z", "x"]).equals(table.select(["z", "x"]))
+        assert storage.read_row_group(uri, 3, ["x"])["x"].to_pylist() == list(range(300, 400))
+        assert storage.count_rows(uri) == 1000
