@@ -10,7 +10,7 @@ import torch
 
 from datus2_ray.core.backbone.architecture import Family, load_timm
 from datus2_ray.core.backbone.cnn import infer_resnet
-from datus2_ray.core.backbone.spec import fingerprint, parse_spec
+from datus2_ray.core.backbone import spec as backbone_spec
 from datus2_ray.core.backbone.weights import fit_weights
 from datus2_ray.core.refine.deeplab import DeepLabV3Segmenter
 from datus2_ray.errors import BackboneError
@@ -49,7 +49,7 @@ def start_encoder(segmenter: DeepLabV3Segmenter, start: str) -> bool:
     if start == SUPERVISED:
         _load_supervised(segmenter)
         return True
-    spec = parse_spec(start)
+    spec = backbone_spec.parse_spec(start)
     loaded = load_timm(spec, ENCODER)
     weights = {key: value for key, value in loaded.model.state_dict().items() if not key.startswith("fc.")}
     try:
@@ -69,12 +69,12 @@ def fingerprint(start: str) -> str:
     """Name the weights that a start stands for: a file by its content, a name by the library that resolves it."""
     if start == RANDOM:
         return start
-    return f"{start} smp={smp.__version__}" if start == SUPERVISED else fingerprint(start)
+    return f"{start} smp={smp.__version__}" if start == SUPERVISED else backbone_spec.fingerprint(start)
 
 
 def label(start: str) -> str:
     """Give the name by which reports call a start: a file goes by its name without its folders."""
-    return start if start in (RANDOM, SUPERVISED) else parse_spec(start).label
+    return start if start in (RANDOM, SUPERVISED) else backbone_spec.parse_spec(start).label
 
 
 def _load_supervised(segmenter: DeepLabV3Segmenter) -> None:
