@@ -8,9 +8,9 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 
+from datus2_ray.core.backbone import spec as backbone_spec
 from datus2_ray.core.backbone.architecture import Family, load_timm
 from datus2_ray.core.backbone.cnn import infer_resnet
-from datus2_ray.core.backbone import spec as backbone_spec
 from datus2_ray.core.backbone.weights import fit_weights
 from datus2_ray.core.refine.deeplab import DeepLabV3Segmenter
 from datus2_ray.errors import BackboneError
