@@ -17,7 +17,7 @@ from datus2_ray.core.pretrain.effective_rank import effective_rank
 from datus2_ray.core.pretrain.health import CollapseWatch
 from datus2_ray.core.pretrain.model import build_start, to_bytes
 from datus2_ray.core.pretrain.step import Pretraining, StepResult
-from datus2_ray.engine.parts import configure_ray_data
+from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.engine.training.worker import prepare_torch, teller
 from datus2_ray.stages.pretrain.data import held_batches, hold_images, streamed_batches
 from datus2_ray.stages.pretrain.tensorboard import Scalars
