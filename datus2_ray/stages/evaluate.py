@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 
+from datus2_ray.core.cluster.clusters import Clusters
 from datus2_ray.core.images.labels import decode_labels, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix, score
+from datus2_ray.engine.clusters_table import read_baseline
 from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.parts import map_parts, run_stage
-from datus2_ray.stages.cluster.baseline import read_baseline
-from datus2_ray.stages.cluster.cluster import Clusters
 from datus2_ray.stages.label.label import paint
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column

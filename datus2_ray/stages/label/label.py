@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
+from datus2_ray.core.cluster.clusters import Clusters
 from datus2_ray.core.images.labels import NOISE_8, NOISE_16, encode_labels, patch_labels, upsample_nearest
+from datus2_ray.engine.clusters_table import read_clusters
 from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Cluster, choose_device
@@ -20,7 +22,6 @@ from datus2_ray.engine.parts import FAULT_COLUMNS, map_parts, run_stage
 from datus2_ray.engine.pools import plan_pool
 from datus2_ray.engine.read_images import PIXELS, ReadImages
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.stages.cluster.cluster import Clusters, read_clusters
 from datus2_ray.stages.predict.predict import encode_masks
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
@@ -94,7 +95,7 @@ class LabelSegments:
         table = table.drop_columns(["patch_map", "descriptors"])
         labelled = [self.clusters.assign(np.asarray(rows)) for rows in descriptors]
         patches = [
-            paint(np.asarray(patch_map), labels, self.clusters.count).tobytes()
+            paint(np.asarray(patch_map), labels, self.clusters.k).tobytes()
             for patch_map, (labels, _) in zip(maps, labelled, strict=True)
         ]
         found = {

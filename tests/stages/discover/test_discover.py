@@ -166,13 +166,13 @@ WINDOWS = (
 def test_any_number_of_workers_and_parts_gives_the_same_bits(
     scenes: Path, open_run: Callable[..., RunContext], settings: tuple[str, ...]
 ) -> None:
-    one = ("discover.actors=1", "cluster.workers=1", "cluster.shard_rows=16", *settings)
+    one = ("discover.actors=1", "cluster.workers=1", *settings)
     runs = [
         open_run(scenes, *one, name="a", dataset="demo"),
         open_run(
             scenes, *settings,
             "ingest.images_per_part=5", "discover.actors=2", "discover.max_actors=3", "discover.batch_size=3",
-            "discover.crop_batch_size=7", "cluster.workers=3", "cluster.shard_rows=16", name="b", dataset="demo",
+            "discover.crop_batch_size=7", "cluster.workers=3", name="b", dataset="demo",
         ),
     ]  # fmt: skip
     for context in runs:
