@@ -13,7 +13,7 @@ import pyarrow as pa
 from datus2_ray.core.cluster.clusters import Clusters
 from datus2_ray.core.images.labels import decode_labels, paint, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix, score
-from datus2_ray.engine.clusters_table import read_token_clusters
+from datus2_ray.engine.clustering.table import read_token_clusters
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.run import Run

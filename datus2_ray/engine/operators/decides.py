@@ -6,7 +6,7 @@ from typing import Any
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
-from datus2_ray.engine.read_images import ReadImages
+from datus2_ray.engine.operators.read_images import ReadImages
 from datus2_ray.engine.run import Run
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store.facts import Ingested

@@ -17,7 +17,7 @@ from datus2_ray.core.describe.crops import CROP_SIZE, crops
 from datus2_ray.core.describe.tokens import join, l2_normalise
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
-from datus2_ray.engine.read_images import PIXELS, pixels_of, scatter
+from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
 from datus2_ray.store.columns import list_arrays, list_column
 from datus2_ray.store.weights_cache import local_spec
 

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 from datus2_ray.core.cluster.clusters import Clusters
 from datus2_ray.core.images.labels import encode_labels, paint, patch_labels, upsample_nearest
-from datus2_ray.engine.clusters_table import read_clusters
+from datus2_ray.engine.clustering.table import read_clusters
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.operators.encode import FAULT_COLUMNS, encode_masks
+from datus2_ray.engine.operators.read_images import PIXELS, ReadImages
 from datus2_ray.engine.prospect import Prospect
-from datus2_ray.engine.read_images import PIXELS, ReadImages
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
@@ -60,7 +60,7 @@ class LabelSegments:
         table = table.drop_columns(["patch_map", "descriptors"])
         labelled = [self.clusters.assign(np.asarray(rows)) for rows in descriptors]
         patches = [
-            paint(np.asarray(patch_map), labels, self.clusters.count).tobytes()
+            paint(np.asarray(patch_map), labels, self.clusters.k).tobytes()
             for patch_map, (labels, _) in zip(maps, labelled, strict=True)
         ]
         added = {

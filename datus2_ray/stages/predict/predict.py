@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.operators.encode import encode_masks
+from datus2_ray.engine.operators.read_images import ReadImages
 from datus2_ray.engine.prospect import Prospect
-from datus2_ray.engine.read_images import ReadImages
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks

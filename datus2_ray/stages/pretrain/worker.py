@@ -50,7 +50,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     """
     plan: Pretrain = config["plan"]
     rank = ray.train.get_context().get_world_rank()
-    configure_ray_data(no_progress_seconds=-1)
+    configure_ray_data(seconds=-1)
     device = ray.train.torch.get_device()
     # On an H200 that halved the steps a second. Without it, two trainings of one seed drift apart on a GPU.
     prepare_torch(device, plan.threads, repeatable=False)

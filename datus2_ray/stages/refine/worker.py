@@ -52,7 +52,7 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
     """
     training: Training = config["plan"]
     rank = ray.train.get_context().get_world_rank()
-    configure_ray_data(no_progress_seconds=-1)
+    configure_ray_data(seconds=-1)
     device = ray.train.torch.get_device()
     prepare_torch(device, training.threads, repeatable=True)
 

@@ -21,7 +21,7 @@ from datus2_ray.core.refine.token_layer import TokenSegmenter, TokenSegmenterSpe
 from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.pools import Pool
-from datus2_ray.engine.read_images import ReadImages
+from datus2_ray.engine.operators.read_images import ReadImages
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.stages.predict.predict import ReadChosen, encode_masks, predict, predict_images, segmenter_uri
