@@ -103,9 +103,9 @@ def start_ray(no_progress_seconds: int) -> None:
                 )
             except ConnectionError as error:
                 raise _no_answer(str(address)) from error
-    for name in ("ray", "ray.data", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     configure_ray_data(no_progress_seconds)
+    for name in ("ray", "ray.data", "ray.train"):  # after the import of ray.data, which sets its own level
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _check_answers(address: str) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import ray.data
-
 from datus2_ray.engine.context import RunContext
+
+from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.engine.parts import Build, map_parts, run_stage
 from datus2_ray.engine.pools import Pool
-from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import DatusError, ImageError
 from datus2_ray.store import storage
 

@@ -19,7 +19,6 @@ from datus2_ray.core.cluster.row_hash import row_uniform
 from datus2_ray.core.cluster.rows import RowBlock, Transform
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.parts import stream_parts
-from datus2_ray.engine.session import no_progress_seconds
 from datus2_ray.engine.stage import Operator
 from datus2_ray.engine.waiting import get_or_stall
 from datus2_ray.errors import DatusError
@@ -204,7 +203,7 @@ class RayRows:
         """Ask every block and return the answers in block order."""
         references = [holder.ask.remote(self._shared_steps, question, args, kwargs) for holder in self._holders]
         remedy = "the cluster may lack memory: add nodes"
-        held = get_or_stall(references, no_progress_seconds(), "the actors that hold vectors", remedy)
+        held = get_or_stall(references, "the actors that hold vectors", remedy)
         self._passes += 1
         self._on_pass(self._passes)
         workers = len(self._holders)

@@ -71,19 +71,15 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
 
 def _facts(run: Run, placement: Placement) -> Sampled:
     """Score every candidate; raise a DatusError if the sample has too few segments for K clusters."""
-    import ray
-
-    from datus2_ray.engine.session import no_progress_seconds
-    from datus2_ray.engine.waiting import get_or_stall
+    from datus2_ray.engine import waiting
     from datus2_ray.stages.sample.scores import score
 
     tables = [storage.read_table(placement.path(part)) for part in sorted(_parts(run))]
     sample = pa.concat_tables(tables).combine_chunks()
     resolutions, counts = _candidates(run)
     # A task each: they are most of the stage's time.
-    shared, task = ray.put(sample), ray.remote(score)
-    references = [task.remote(shared, resolutions, value, counts, run.config.cluster) for value in resolutions]
-    answers = get_or_stall(references, no_progress_seconds(), "sample: the scoring of resolutions", "free some CPUs")
+    arguments = [(resolutions, value, counts, run.config.cluster) for value in resolutions]
+    answers = waiting.run_tasks(score, sample, arguments, "sample: the scoring of resolutions")
     scores = [score for answer in answers for score in answer]
     if not scores:
         raise DatusError(

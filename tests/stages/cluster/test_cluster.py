@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from datus2_ray.engine.context import RunContext
 from sklearn.datasets import load_digits
 
 from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.clustering.table import read_clusters
-from datus2_ray.engine.context import RunContext
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.cluster.cluster import cluster
 from datus2_ray.stages.label.label import label, paint

@@ -13,6 +13,7 @@ import pytest
 import scipy.ndimage
 import scipy.sparse as sp
 import torch
+from datus2_ray.engine.context import RunContext
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from sknetwork.clustering import Louvain
@@ -20,7 +21,6 @@ from sknetwork.clustering import Louvain
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
 from datus2_ray.demo.scenes import render
-from datus2_ray.engine.context import RunContext
 from datus2_ray.stages.cluster.cluster import cluster
 from datus2_ray.stages.discover.discover import discover
 from datus2_ray.stages.ingest.ingest import ingest
