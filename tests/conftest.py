@@ -196,7 +196,7 @@ def make_run(source: Path | str, out: Path | str, *assignments: str, **flags: An
 
 @pytest.fixture
 def open_run(tmp_path: Path, ray_session: None) -> Callable[..., Run]:
-    """Return a function that opens a run on the tests' Ray: `make_run` below the test's folder, by default in ``run``."""
+    """Return a function that opens a run on the tests' Ray, below the test's folder."""
     configure_ray_data(120)
     return lambda source, *assignments, name="run", **flags: make_run(source, tmp_path / name, *assignments, **flags)
 

@@ -63,7 +63,8 @@ def test_a_new_stage_is_in_order_plan_status_clean_up_and_docs(
     settings = ("ingest.images_per_part=4",)
     run = open_here(scenes, *settings, dataset="demo", limit=8)
     plan = plan_stages(run.config, added, run.listing, run.machines)
-    assert [(stage, use.runs, use.parts) for stage, use in plan.uses] == [("ingest", "tasks", 2), ("brighten", "tasks", 2)]
+    uses = [(stage, use.runs, use.parts) for stage, use in plan.uses]
+    assert uses == [("ingest", "tasks", 2), ("brighten", "tasks", 2)]
     assert [status.state for status in read_status(run.folder)] == ["not begun", "not begun"]
     done, _ = execute(run, added)
     first = done.commit(Brightened)
