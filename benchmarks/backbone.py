@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from datus2_ray.config.stages import PretrainConfig
+from datus2_ray.config.pretrain import PretrainConfig
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
 from datus2_ray.core.cluster.assignment import Metric, assign
 from datus2_ray.core.cluster.kmeans import kmeans

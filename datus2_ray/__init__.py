@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from datus2_ray.commands.predict import predict
     from datus2_ray.commands.pretrain import pretrain
     from datus2_ray.commands.run import run
-    from datus2_ray.config.load import RunConfig
+    from datus2_ray.config.run import RunConfig
 
 __version__ = VERSION
 __all__ = ["RunConfig", "ingest", "predict", "pretrain", "run"]
 
 _MODULES = {
-    "RunConfig": "config.load",
+    "RunConfig": "config.run",
     "ingest": "commands.ingest",
     "run": "commands.run",
     "predict": "commands.predict",

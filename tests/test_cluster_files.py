@@ -14,7 +14,7 @@ import yaml
 from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from datus2_ray.config.load import load
+from datus2_ray.config import load
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,30 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from datus2_ray.cli.flags import (
-    Backbone,
-    Clusters,
-    Config,
-    Dataset,
-    Debug,
-    Device,
-    IdColumn,
-    ImageColumn,
-    Limit,
-    MaskColumn,
-    MaxErrorRate,
-    NoRefine,
-    Out,
-    Preset,
-    SavePng,
-    Seed,
-    Set,
-    Source,
-    Split,
-    help_of,
-    numbers,
-)
-from datus2_ray.config.load import from_command
+from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, option, takes_settings
+from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError, UsageError
 
 app = typer.Typer(
@@ -43,109 +21,107 @@ app = typer.Typer(
 
 
 @app.command()
-def run(
-    source: Source,
-    out: Out,
-    dataset: Dataset = None,
-    split: Split = None,
-    preset: Preset = "paper",
-    backbone: Backbone = None,
-    clusters: Clusters = None,
-    device: Device = None,
-    config: Config = None,
-    assignments: Set = None,
-    seed: Seed = None,
-    limit: Limit = None,
-    max_error_rate: MaxErrorRate = None,
-    image_column: ImageColumn = None,
-    id_column: IdColumn = None,
-    mask_column: MaskColumn = None,
-    no_refine: NoRefine = False,
-    save_png: SavePng = False,
-    debug: Debug = False,
-) -> None:
+@takes_settings()
+def run(config: RunConfig) -> None:
     """Find segments and classes in the images of SOURCE; write masks, scores and a report to the run folder."""
-    settings = from_command(locals())
-
     from datus2_ray.cli.terminal import print_summary
     from datus2_ray.commands.run import run as run_pipeline
 
-    print_summary(run_pipeline(settings), settings.out)
+    print_summary(run_pipeline(config), config.out)
 
 
 @app.command()
-def ingest(
-    source: Source,
-    out: Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
-    dataset: Dataset = None,
-    split: Split = None,
-    config: Config = None,
-    assignments: Set = None,
-    limit: Limit = None,
-    max_error_rate: MaxErrorRate = None,
-    debug: Debug = False,
-) -> None:
-    """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
-    settings = from_command(locals())
+@takes_settings()
+def plan(config: RunConfig) -> None:
+    """Show what `run` with the same flags would put on this cluster, or why it cannot run there; run nothing."""
+    from datus2_ray.cli.terminal import print_plan
+    from datus2_ray.commands.plan import plan_run
+    from datus2_ray.commands.weights import check_weights
 
+    planned = plan_run(config)
+    check_weights(config)
+    print_plan(planned)
+
+
+@app.command()
+@takes_settings(
+    "preset", "backbone", "clusters", "device", "seed", "no_refine", "save_png", "image_column", "id_column",
+    "mask_column", out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
+)  # fmt: skip
+def ingest(config: RunConfig) -> None:
+    """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
     from datus2_ray.commands.ingest import ingest as ingest_images
 
-    commit = ingest_images(settings)
+    commit = ingest_images(config)
     refused = f", {commit.rows_quarantined:,} in quarantine" if commit.rows_quarantined else ""
     typer.echo(f"shards: {commit.uri}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}")
 
 
 @app.command()
-def plan(
-    source: Source,
-    out: Out,
-    dataset: Dataset = None,
-    split: Split = None,
-    preset: Preset = "paper",
-    backbone: Backbone = None,
-    clusters: Clusters = None,
-    device: Device = None,
-    config: Config = None,
-    assignments: Set = None,
-    seed: Seed = None,
-    limit: Limit = None,
-    max_error_rate: MaxErrorRate = None,
-    image_column: ImageColumn = None,
-    id_column: IdColumn = None,
-    mask_column: MaskColumn = None,
-    no_refine: NoRefine = False,
-    save_png: SavePng = False,
-    debug: Debug = False,
+@takes_settings(
+    "preset", "clusters", "no_refine", "save_png", "mask_column",
+    backbone=Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")],
+)  # fmt: skip
+def pretrain(config: RunConfig) -> None:
+    """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
+    from datus2_ray.commands.pretrain import pretrain as pretrain_backbone
+
+    commit = pretrain_backbone(config)
+    rank = commit.facts.effective_rank
+    scored = "" if rank is None else f", effective rank {rank:.1f} (no labels; higher is better)"
+    typer.echo(f"backbone: {commit.path('backbone.safetensors')}\nloss {commit.facts.loss:.3f}{scored}")
+
+
+@app.command()
+@takes_settings(
+    "no_refine", "save_png", "max_error_rate", "image_column", "id_column", "mask_column",
+    out=Annotated[str, typer.Option("--out", help="Folder for runs, table, plot and CSV; a local path or s3:// URI.")],
+)  # fmt: skip
+def experiment(
+    config: RunConfig,
+    name: Annotated[str, typer.Argument(help="ablation, clusters, resolution, patch-size or data-size.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds per variant, from --seed on.")] = 3,
+    values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run: minutes each.")] = False,
 ) -> None:
-    """Say what `run` with the same flags would put on this cluster, or why it cannot run there; does none of it."""
-    settings = from_command(locals())
+    """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
+    try:
+        points = [float(value) for value in values.split(",")] if values else []
+    except ValueError as error:
+        raise UsageError(f"--values {values}: give numbers with commas between them, such as 6,9,12") from error
+    if not refine:
+        config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
 
-    from datus2_ray.cli.terminal import print_plan
-    from datus2_ray.commands.plan import plan_run
-    from datus2_ray.commands.weights import check_weights
+    from datus2_ray.commands import experiment_answer as answer
+    from datus2_ray.commands.experiment import run_experiment
 
-    planned = plan_run(settings)
-    check_weights(settings)
-    print_plan(planned)
+    results = run_experiment(name, config, seeds, points, lambda line: typer.echo(f"=== {line}"))
+    uris = answer.write_answer(name, results, config.out)
+    typer.echo(answer.table(answer.rows(results)) + "\n".join(uris))
 
 
 @app.command()
 def demo(
     out: Out = "demo",
     images: Annotated[int, typer.Option(min=2, help="Scenes to render.")] = 120,
-    seed: Annotated[int, typer.Option(min=0, help=help_of("seed"))] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes and of the runs.")] = 0,
     debug: Debug = False,
 ) -> None:
-    """Render scenes with exact masks and run every step on them, as the paper has it and as we would: no download."""
+    """Render scenes with exact masks and run every step on them, by the paper's method and by ours: no download."""
     from pathlib import Path
 
+    from datus2_ray.cli.terminal import print_summary
+    from datus2_ray.commands.run import run as run_pipeline
     from datus2_ray.sources.layouts.demo import write_demo
 
     folder, paper, best = (str(Path(out) / name) for name in (f"scenes-{seed}", "paper", "run"))
     write_demo(Path(folder), images, seed)
     scenes: dict[str, Any] = {"source": folder, "dataset": "demo", "seed": seed, "limit": images}
-    run(**scenes, out=paper, preset="paper", no_refine=True)
-    run(**scenes, out=best, preset="demo")
+    for config in (
+        load({**scenes, "out": paper, "no_refine": True}, preset="paper"),
+        load({**scenes, "out": best}, assignments=["refine.steps=100"]),
+    ):
+        print_summary(run_pipeline(config), config.out)
     report(best, beside=paper)
 
 
@@ -156,8 +132,8 @@ def predict(
         str, typer.Argument(metavar="NEW_IMAGES", help="Folder or shards of images that the run never saw.")
     ],
     out: Annotated[str, typer.Option("--out", help="Folder for the masks.")],
-    limit: Annotated[int | None, typer.Option(min=1, help=help_of("limit"))] = None,
-    max_error_rate: Annotated[float, typer.Option(min=0, max=1, help=help_of("max_error_rate"))] = 0.05,
+    limit: Annotated[int | None, option("--limit", "limit", min=1)] = None,
+    max_error_rate: Annotated[float, option("--max-error-rate", "max_error_rate", min=0, max=1)] = 0.05,
     image_column: ImageColumn = None,
     id_column: IdColumn = None,
     device: Device = None,
@@ -174,34 +150,6 @@ def predict(
         run_folder, source, out, limit=limit, max_error_rate=max_error_rate, device=device, columns=columns
     )
     typer.echo(f"masks: {pictures}")
-
-
-@app.command()
-def pretrain(
-    source: Source,
-    out: Out,
-    dataset: Dataset = None,
-    split: Split = None,
-    backbone: Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")] = None,
-    device: Device = None,
-    config: Config = None,
-    assignments: Set = None,
-    seed: Seed = None,
-    limit: Limit = None,
-    max_error_rate: MaxErrorRate = None,
-    image_column: ImageColumn = None,
-    id_column: IdColumn = None,
-    debug: Debug = False,
-) -> None:
-    """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
-    settings = from_command(locals())
-
-    from datus2_ray.commands.pretrain import pretrain as pretrain_backbone
-
-    commit = pretrain_backbone(settings)
-    rank = commit.facts.effective_rank
-    scored = "" if rank is None else f", effective rank {rank:.1f} (no labels; higher is better)"
-    typer.echo(f"backbone: {commit.path('backbone.safetensors')}\nloss {commit.facts.loss:.3f}{scored}")
 
 
 @app.command()
@@ -228,39 +176,6 @@ def evaluate(
     Console(highlight=False).print(seeds_table(scores))
     if out is not None:
         storage.write_json(out, scores)
-
-
-@app.command()
-def experiment(
-    name: Annotated[str, typer.Argument(help="ablation, clusters, resolution, patch-size or data-size.")],
-    source: Source,
-    out: Annotated[str, typer.Option("--out", help="Folder for the runs, table, plot and CSV; local or s3:// URI.")],
-    dataset: Dataset = None,
-    split: Split = None,
-    preset: Preset = "best",
-    backbone: Backbone = None,
-    clusters: Clusters = None,
-    device: Device = None,
-    config: Config = None,
-    assignments: Set = None,
-    seed: Seed = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds a variant, from --seed on.")] = 3,
-    values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
-    limit: Limit = None,
-    refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run: minutes each.")] = False,
-    debug: Debug = False,
-) -> None:
-    """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
-    flags = {key: value for key, value in locals().items() if key not in ("name", "seeds", "values", "refine")}
-    settings = from_command({**flags, "no_refine": not refine})
-    points = numbers("--values", values)
-
-    from datus2_ray.commands import experiment_answer as answer
-    from datus2_ray.commands.experiment import run_experiment
-
-    results = run_experiment(name, settings, seeds, points, lambda line: typer.echo(f"=== {line}"))
-    uris = answer.write_answer(name, results, settings.out)
-    typer.echo(answer.table(answer.rows(results)) + "\n".join(uris))
 
 
 @app.command()
@@ -333,11 +248,15 @@ def doctor(
 
 
 @app.command()
-def settings() -> None:
-    """List every setting with its default, as a Markdown page."""
+def settings(
+    key: Annotated[str | None, typer.Argument(help="A setting, such as discover.place, or a stage.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Show a setting or those of a stage, with defaults and help; without KEY, all of them as a Markdown page."""
     from datus2_ray.cli.settings_page import settings_page
+    from datus2_ray.config.catalogue import find_settings
 
-    typer.echo(settings_page(), nl=False)
+    typer.echo(settings_page() if key is None else "\n".join(map(str, find_settings(key))), nl=key is not None)
 
 
 def main() -> None:

@@ -2,63 +2,104 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, get_args
 
 import typer
 
-from datus2_ray.config.load import RunConfig, preset_names
-from datus2_ray.config.stages import IngestConfig, StageConfig
+from datus2_ray.config import RunConfig
+from datus2_ray.config.catalogue import find_settings
+from datus2_ray.config.load import load_from_command
+from datus2_ray.config.presets import DEFAULT, preset_names
 from datus2_ray.errors import UsageError
 
 
-def help_of(field: str, model: type[StageConfig] = RunConfig) -> str:
-    """Give the line of help of a setting."""
-    return str(model.model_fields[field].description)
+def option(flag: str, key: str, **options: Any) -> Any:
+    """Return the option of a setting, with its line of help, in the panel of its group."""
+    (setting,) = find_settings(key)
+    panel = None if setting.group == "common" else setting.group.capitalize()
+    return typer.Option(flag, help=setting.text, rich_help_panel=panel, **options)
 
 
-def numbers(flag: str, text: str | None) -> list[float]:
-    """Read the numbers of a flag like ``--values 6,9,12``.
-
-    Raises
-    ------
-    UsageError
-        One of them is no number.
-    """
-    try:
-        return [float(number) for number in text.split(",")] if text else []
-    except ValueError as error:
-        raise UsageError(f"{flag} {text}: give numbers with commas between them, such as 6,9,12") from error
-
-
-def _one_of_devices(name: str | None) -> str | None:
+def _check_device(name: str | None) -> str | None:
     known = get_args(RunConfig.model_fields["device"].annotation)
     if name is not None and name not in known:
         raise UsageError(f"--device {name}: there are {', '.join(known)}")
     return name
 
 
-Source = Annotated[
-    str, typer.Argument(help="Folder of images, data-set root or Parquet shards; a local path or s3:// URI.")
-]
-Out = Annotated[str, typer.Option("--out", help="Run folder; a local path or s3:// URI.")]
+Source = Annotated[str, typer.Argument(help=str(RunConfig.model_fields["source"].description))]
+Out = Annotated[str, option("--out", "out")]
+Dataset = Annotated[str | None, option("--dataset", "dataset")]
+Split = Annotated[str | None, option("--split", "split")]
+Limit = Annotated[int | None, option("--limit", "limit")]
+Preset = Annotated[str, typer.Option("--preset", help=f"Settings to start from: {', '.join(preset_names())}.")]
+Backbone = Annotated[str | None, option("--backbone", "backbone")]
+Clusters = Annotated[int | None, option("--clusters", "clusters")]
+Device = Annotated[str | None, option("--device", "device", metavar="[auto|cpu|cuda]", callback=_check_device)]
+Seed = Annotated[int | None, option("--seed", "seed")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value; may be given more than once.")]
 Config = Annotated[str | None, typer.Option("--config", help="YAML file of settings.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value; may be given again.")]
-Dataset = Annotated[str | None, typer.Option("--dataset", help=help_of("dataset"))]
-Split = Annotated[str | None, typer.Option("--split", help=help_of("split"))]
-Preset = Annotated[
-    str, typer.Option("--preset", help=f"Preset that the settings start from: {', '.join(preset_names())}.")
-]
-Backbone = Annotated[str | None, typer.Option("--backbone", help=help_of("backbone"))]
-Clusters = Annotated[int | None, typer.Option("--clusters", help=help_of("clusters"))]
-Device = Annotated[
-    str | None, typer.Option("--device", metavar="[auto|cpu|cuda]", help=help_of("device"), callback=_one_of_devices)
-]
-Seed = Annotated[int | None, typer.Option("--seed", help=help_of("seed"))]
-Limit = Annotated[int | None, typer.Option("--limit", help=help_of("limit"))]
-MaxErrorRate = Annotated[float | None, typer.Option("--max-error-rate", help=help_of("max_error_rate"))]
-ImageColumn = Annotated[str | None, typer.Option("--image-column", help=help_of("image_column", IngestConfig))]
-IdColumn = Annotated[str | None, typer.Option("--id-column", help=help_of("id_column", IngestConfig))]
-MaskColumn = Annotated[str | None, typer.Option("--mask-column", help=help_of("mask_column", IngestConfig))]
 NoRefine = Annotated[bool, typer.Option("--no-refine", help="Stop at the initial masks.")]
-SavePng = Annotated[bool, typer.Option("--save-png", help=help_of("save_png"))]
+SavePng = Annotated[bool, option("--save-png", "save_png")]
+MaxErrorRate = Annotated[float | None, option("--max-error-rate", "max_error_rate")]
+ImageColumn = Annotated[str | None, option("--image-column", "ingest.image_column")]
+IdColumn = Annotated[str | None, option("--id-column", "ingest.id_column")]
+MaskColumn = Annotated[str | None, option("--mask-column", "ingest.mask_column")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
+
+#: Flags that make up the settings of a command, by the name of their parameter, in the order of the help.
+FLAGS: dict[str, tuple[Any, Any]] = {
+    "source": (Source, inspect.Parameter.empty),
+    "out": (Out, inspect.Parameter.empty),
+    "dataset": (Dataset, None),
+    "split": (Split, None),
+    "limit": (Limit, None),
+    "preset": (Preset, DEFAULT),
+    "backbone": (Backbone, None),
+    "clusters": (Clusters, None),
+    "device": (Device, None),
+    "seed": (Seed, None),
+    "assignments": (Set, None),
+    "config": (Config, None),
+    "no_refine": (NoRefine, False),
+    "save_png": (SavePng, False),
+    "max_error_rate": (MaxErrorRate, None),
+    "image_column": (ImageColumn, None),
+    "id_column": (IdColumn, None),
+    "mask_column": (MaskColumn, None),
+}
+
+
+def takes_settings(*without: str, **instead: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of :data:`FLAGS` and ``--debug``; its first parameter gets the settings made of them.
+
+    Typer reads flags from the signature of a command: here they are added to its own.
+
+    Parameters
+    ----------
+    *without : str
+        Flags that the command does not have.
+    **instead : Annotated
+        Flags that have another line of help for this command.
+    """
+    flags = {name: (instead.get(name, flag), default) for name, (flag, default) in FLAGS.items() if name not in without}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def call(**given: Any) -> None:
+            given.pop("debug")
+            config = load_from_command({name: given.pop(name) for name in flags})
+            command(config, **given)
+
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+        added = {**{parameter.name: (parameter.annotation, parameter.default) for parameter in own}, **flags}
+        call.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+            for name, (annotation, default) in {**added, "debug": (Debug, False)}.items()
+        ])  # fmt: skip
+        return call
+
+    return decorate

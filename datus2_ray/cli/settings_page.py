@@ -1,35 +1,37 @@
-"""The page that lists every setting, made from the models themselves so that it cannot go stale."""
+"""The page of all settings, made from their declarations: ``datus2 settings > docs/settings.md``."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from itertools import groupby
 
-from datus2_ray.config.load import RunConfig
-from datus2_ray.config.stages import EXECUTION, StageConfig
+from datus2_ray.config.catalogue import Setting, all_settings
 
-STAGES = ("ingest", "discover", "cluster", "label", "refine", "evaluate", "pretrain")
+GROUPS = ("common", "expert", "experimental")
+
+INTRODUCTION = """# Settings
+
+`datus2 settings KEY` shows one, or those of a stage. Later wins: defaults, `--preset`, `--config FILE` (YAML),
+`--set key=value`, flags. The defaults are the preset `best`; where `--preset paper` has another value, it is named.
+Experimental settings brought no gain where they were measured.
+"""
 
 
 def settings_page() -> str:
-    """Give a Markdown page of every setting: its key, its default, and its line of help."""
-    lines = [
-        "# Settings",
-        "",
-        "Later wins: defaults, `--preset`, `--config FILE` (YAML), `--set key=value`, flags.",
-        "",
-    ]
-    lines += _table("The run", "", RunConfig, [name for name in RunConfig.model_fields if name not in STAGES])
-    for stage in STAGES:
-        model = cast("type[StageConfig]", RunConfig.model_fields[stage].annotation)
-        lines += _table(stage.capitalize(), f"{stage}.", model, list(model.model_fields))
+    """Return a Markdown page of every setting: its key, its default, and its line of help."""
+    lines = [INTRODUCTION]
+    for stage, settings in all_settings().items():
+        lines += [f"## {stage.capitalize() or 'The run'}", ""]
+        ordered = sorted(settings, key=lambda setting: GROUPS.index(setting.group))
+        for group, members in groupby(ordered, key=lambda setting: setting.group):
+            lines += _table(group, list(members))
     return "\n".join(lines)
 
 
-def _table(title: str, prefix: str, model: type[StageConfig], names: list[str]) -> list[str]:
-    lines = [f"## {title}", "", "| setting | default | what it is |", "|---|---|---|"]
-    for name in names:
-        field = model.model_fields[name]
-        default = "needed" if field.is_required() else f"`{field.default}`"
-        speed = " Changes the speed only." if field.json_schema_extra == EXECUTION else ""
-        lines.append(f"| `{prefix}{name}` | {default} | {field.description}{speed} |")
+def _table(group: str, settings: Sequence[Setting]) -> list[str]:
+    lines = [f"| {group} | default | what it is |", "|---|---|---|"]
+    for setting in settings:
+        default = "needed" if setting.default is None else f"`{setting.default}`"
+        paper = f" (paper `{setting.paper}`)" if setting.paper != setting.default else ""
+        lines.append(f"| `{setting.key}` | {default}{paper} | {setting.help} |")
     return [*lines, ""]

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from datus2_ray.config.load import RunConfig, load
+from datus2_ray.config import RunConfig
+from datus2_ray.config.presets import preset_values
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing
@@ -59,11 +60,11 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     """
     if values:
         raise UsageError("--values are those of a sweep; an ablation has none")
-    paper = load({"source": base.source, "out": base.out}, preset="paper")
+    paper = preset_values("paper")
     as_published = {
-        "discover": paper.discover.identity(),
-        "cluster": paper.cluster.identity(),
-        "refine": {name: getattr(paper.refine, name) for name in ("network", "loss", "teacher", "mirror")},
+        "discover": paper["discover"],
+        "cluster": paper["cluster"],
+        "refine": {name: paper["refine"][name] for name in ("network", "loss", "teacher", "mirror")},
     }
     refinement = [
         Variant("DeepLabV3 refines", {"refine": {"network": "deeplabv3"}}),
@@ -94,7 +95,6 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("and CLS of crops joined, noise kept", {"discover": {"descriptor": "tokens+cls", **with_crops}}),
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
         Variant("and descriptors standardised", {"cluster": {"scaling": "standardised"}}),
-        Variant("and what shares images kept apart", {"cluster": {"apart": 0.3}}),
         Variant("and edges of the image", {"label": {"edges": "image"}}),
         Variant("and PCA to 64", {"cluster": {"pca": 64}}),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datus2_ray.commands.plan import plan_ingest
 from datus2_ray.config import RunConfig
+from datus2_ray.config.load import resolve_paths
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
@@ -29,6 +30,7 @@ def ingest(config: RunConfig) -> Commit[Sharded]:
     DatusError
         If the source holds no usable images, holds shards already, or a stage fails.
     """
+    config = resolve_paths(config)
     plan = plan_ingest(config)
     with open_run(config, "ingest", plan.source, plan.machines) as run:
         start_ray(config.no_progress_seconds)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pydantic import ValidationError
-
 from datus2_ray.commands.plan import plan_stages
 from datus2_ray.config import RunConfig
+from datus2_ray.config.load import read_config
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import look_at_machines, start_ray
@@ -73,7 +72,7 @@ def predict(
     for name in FINISHED:
         if not model.is_run() or not storage.exists(model.path(name)):
             raise StorageError(f"{run} is no finished run, it has no {name}; run the same `datus2 run` again")
-    kept = _settings_of(model)
+    kept = read_config(model.path("config.json"))
     clustered, refined = model.require(Clustered), model.find(Refined)
     config = _config(kept, model, clustered.facts.clusters, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
@@ -98,18 +97,6 @@ def predict(
         labelled, _ = execute(replace(opened, commits=models).on(Machines.now()), stages)
     exported = labelled.commit(Exported)
     return exported.path(exported.facts.sets[0])
-
-
-def _settings_of(model: RunFolder) -> RunConfig:
-    try:
-        return RunConfig.model_validate(storage.read_json(model.path("config.json")))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(str(part) for part in fault["loc"])
-        raise StorageError(
-            f"{model.uri} has settings that this version does not know (config.json, {key}: {fault['msg'].lower()}); "
-            "make the run anew"
-        ) from error
 
 
 def _config(

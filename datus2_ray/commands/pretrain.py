@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from datus2_ray.commands.plan import plan_pretraining
 from datus2_ray.config import RunConfig
+from datus2_ray.config.load import resolve_paths
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
@@ -34,6 +35,7 @@ def pretrain(config: RunConfig) -> Commit[Pretrained]:
     """
     if find_spec("lightly") is None:
         raise UsageError("pre-training needs the library lightly; install it with: pip install 'datus2-ray[pretrain]'")
+    config = resolve_paths(config)
     plan = plan_pretraining(config)
     with open_run(config, "pretrain", plan.source, plan.machines) as run:
         start_ray(config.no_progress_seconds)

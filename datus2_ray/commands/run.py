@@ -8,6 +8,7 @@ from datus2_ray.commands.plan import plan_run
 from datus2_ray.commands.summary import summarise, write_quarantine
 from datus2_ray.commands.weights import check_weights, local_weights
 from datus2_ray.config import RunConfig
+from datus2_ray.config.load import resolve_paths
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import Run, open_run
 from datus2_ray.engine.session import start_ray
@@ -36,6 +37,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         If the run cannot work or a stage fails; the message says in one line what to do.
     """
     # What cannot run is refused before Ray starts, and before torch and timm are loaded, which takes seconds.
+    config = resolve_paths(config)
     plan = plan_run(config)
     check_weights(config)
     with open_run(config, "run", plan.source, plan.machines) as opened:

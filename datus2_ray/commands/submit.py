@@ -14,7 +14,7 @@ from typing import Any, cast
 import typer
 import yaml
 
-from datus2_ray.config.load import from_command
+from datus2_ray.config.load import load_from_command
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.store.commit import fingerprint
 
@@ -74,7 +74,7 @@ class Job:
                     raise UsageError(f"{place} is relative to this machine; give s3://… or a path that every node has")
         asked = {name: value for name, value in self.parsed.items() if name != "debug"}
         if "assignments" in asked:
-            asked = from_command(asked).model_dump(mode="json")
+            asked = load_from_command(asked).model_dump(mode="json")
         return f"datus2-{self.command}-{fingerprint('job', 1, asked, [self.command])[:16]}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from datus2_ray.config.stages import DiscoverConfig
+from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.engine.machines import ACTOR_MEMORY, LEAST_ACTOR_MEMORY, Device, Machines, require_cpu
 from datus2_ray.errors import DatusError
 

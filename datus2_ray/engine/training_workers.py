@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datus2_ray.config.stages import PretrainConfig, RefineConfig
+from datus2_ray.config.pretrain import PretrainConfig
+from datus2_ray.config.refine import RefineConfig
 from datus2_ray.engine.machines import LEAST_ACTOR_MEMORY, Device, Machines, require_cpu
 from datus2_ray.errors import DatusError, UsageError
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from datus2_ray.config.load import RunConfig
+from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datus2_ray.config.stages import IngestConfig
+from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.decode import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.store import storage

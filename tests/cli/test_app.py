@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 from datus2_ray.cli import app
+from datus2_ray.cli.flags import FLAGS
+from datus2_ray.config import load
 
 
 @pytest.fixture
@@ -29,16 +31,41 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(caught.value.code or 0)
 
 
-def test_flags_are_frozen() -> None:
-    text = subprocess.run(
-        [sys.executable, "-m", "datus2_ray", "run", "--help"], capture_output=True, text=True, check=True,
-        env={"COLUMNS": "200", "PATH": "", "TERM": "dumb", "NO_COLOR": "1"},
-    ).stdout  # fmt: skip
-    assert set(re.findall(r"(?<![\w-])--[a-z-]+", text)) == {
-        "--out", "--dataset", "--split", "--preset", "--backbone", "--clusters", "--device", "--config", "--set",
-        "--seed", "--limit", "--max-error-rate", "--image-column", "--id-column", "--mask-column", "--no-refine",
-        "--save-png", "--debug", "--help",
-    }  # fmt: skip
+def parameters(command: str) -> dict[str, Any]:
+    group: Any = typer.main.get_command(app.app)
+    return {str(parameter.name): parameter for parameter in group.commands[command].params}
+
+
+def test_plan_takes_what_run_takes_and_other_commands_a_part_of_it() -> None:
+    run = parameters("run")
+    assert list(parameters("plan")) == list(run)
+    assert set(run) == {*FLAGS, "debug"}
+    assert set(parameters("ingest")) < set(parameters("pretrain")) < set(run)
+    assert set(parameters("experiment")) - set(run) == {"name", "seeds", "values", "refine"}
+    assert run["preset"].default == "best"
+    assert parameters("pretrain")["backbone"].help.endswith("default from scratch.")
+
+
+def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    taken = []
+    monkeypatch.setattr("datus2_ray.commands.run.run", lambda config: taken.append(config) or {})
+    monkeypatch.setattr("datus2_ray.cli.terminal.print_summary", lambda summary, out: None)
+    (tmp_path / "s.yaml").write_text("save_png: true\nseed: 4")
+    line = ("/in", "--out", "/out", "--preset", "paper", "--set", "discover.tau=3", "--set", "cluster.restarts=2")
+    assert call(monkeypatch, "run", *line, "--id-column", "name", "--config", tmp_path / "s.yaml", "--seed", "7") == 0
+    expected = load(
+        {"source": "/in", "out": "/out", "seed": 7, "save_png": True},
+        preset="paper",
+        assignments=("discover.tau=3", "cluster.restarts=2", "ingest.id_column=name"),
+    )
+    assert taken == [expected]
+
+
+def test_a_setting_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "settings", "discover.place") == 0
+    assert capsys.readouterr().out.startswith("discover.place = 0.2 (common, paper: 0.0): ")
+    assert call(monkeypatch, "settings", "discover.plase") == 2
+    assert "did you mean discover.place" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -97,7 +124,10 @@ def test_debug_shows_the_trace(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--clusters", "60"), "K = 60 is larger than the"),
+        (
+            ("--clusters", "60", "--set", "discover.descriptor=tokens", "--set", "discover.actors=1"),
+            "K = 60 is larger than the",
+        ),
         ((), "--clusters K"),
         (("--clusters", "1"), "setting clusters = 1"),
     ],
@@ -111,7 +141,7 @@ def test_one_small_image_ends_in_one_line_that_says_why(
     flags: tuple[str, ...],
     message: str,
 ) -> None:
-    backbone = ("--backbone", "untrained:vit_tiny_patch16_224")
+    backbone = ("--preset", "paper", "--backbone", "untrained:vit_tiny_patch16_224")
     assert call(monkeypatch, "run", folder, "--out", tmp_path / "out", *flags, *backbone) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -1,86 +1,101 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.cli.settings_page import settings_page
-from datus2_ray.config.load import RunConfig, load, preset_names
-from datus2_ray.config.stages import StageConfig
-from datus2_ray.errors import UsageError
+from datus2_ray.config import RunConfig, load
+from datus2_ray.config.catalogue import all_settings
+from datus2_ray.config.load import read_config
+from datus2_ray.config.presets import preset_names
+from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.store import storage
 
 FLAGS = {"source": "in", "out": "out"}
+
+#: Every setting with a few named values, and its values.
+CHOICES = [
+    (f"{stage}.{name}", value)
+    for stage in all_settings()
+    if stage
+    for name, field in RunConfig.model_fields[stage].annotation.model_fields.items()  # type: ignore[union-attr]
+    for value in ("true", "false") * (field.annotation is bool) + get_args(field.annotation)
+    if isinstance(value, str)
+]
 
 
 def test_later_settings_win(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("seed: 1\nclusters: 9\ndiscover: {tau: 2, resolution: 2.0}\n")
     config = load(
-        {**FLAGS, "clusters": 3}, preset="demo", config_file=str(file), assignments=("discover.tau=7", "seed=5")
+        {**FLAGS, "clusters": 3}, preset="fast", config_file=str(file), assignments=("discover.tau=7", "seed=5")
     )
-    assert (config.preset, config.refine.steps) == ("demo", 100)  # from the preset
+    assert (config.preset, config.discover.louvain_orders) == ("fast", 4)  # from the preset
+    assert config.discover.graph == "binary"  # from the preset that it extends
     assert config.discover.resolution == 2.0  # from the file
     assert (config.discover.tau, config.seed) == (7, 5)  # from --set
     assert config.clusters == 3  # from a flag
 
 
-def test_demo_is_best_with_a_short_refinement() -> None:
-    best, demo = (load(FLAGS, preset=preset).model_dump() for preset in ("best", "demo"))
-    assert demo.pop("preset") == "demo"
-    assert best.pop("preset") == "best"
-    assert demo["refine"]["steps"] == 100
-    assert demo == {**best, "refine": {**best["refine"], "steps": 100}}
+def test_without_a_preset_settings_are_the_defaults() -> None:
+    config = load({"source": "/in", "out": "/out"})
+    assert config == RunConfig(source="/in", out="/out")
+    assert config.preset == "best"
 
 
-def test_paper_is_the_default_and_says_what_the_method_says() -> None:
-    config = load(FLAGS)
-    discover = config.discover
-    assert (discover.feature, discover.block, discover.tau, discover.resolution) == ("key", -1, 5, 1.0)
-    # compiled, in one order: scikit-network's partition to the last bit (tests/core/test_louvain.py).
-    assert (discover.louvain, discover.louvain_orders) == ("compiled", 1)
-    assert (discover.descriptor, discover.input_size) == ("cls", 224)
-    assert (discover.graph, discover.noise) == ("binary", "kept")
-    assert (discover.blocks, discover.keep_aspect, discover.mirror) == (1, False, False)
-    assert load(FLAGS, assignments=("discover.louvain=scikit-network",)).discover.louvain == "scikit-network"
-    with pytest.raises(UsageError, match="louvain_orders = 2 needs louvain = compiled"):
-        load(FLAGS, assignments=("discover.louvain=networkx", "discover.louvain_orders=2"))
-    assert (config.cluster.algorithm, config.cluster.start) == ("lloyd", "k-means++")
-    assert config.refine.steps <= 400
+@pytest.mark.parametrize("preset", ["best", "fast", "paper"])
+def test_one_switched_setting_works_or_its_error_names_every_other_one_to_switch(preset: str) -> None:
+    refused = []
+    for key, value in CHOICES:
+        try:
+            load(FLAGS, preset=preset, assignments=(f"{key}={value}",))
+        except UsageError as error:
+            named = re.findall(r"\w+\.\w+=[\w.:+-]+", str(error))
+            remedies = [remedy for remedy in named if not remedy.startswith(f"{key}=")]
+            load(FLAGS, preset=preset, assignments=(f"{key}={value}", *remedies))
+            refused.append((key, value))
+    assert ("discover.descriptor", "cnn") in refused
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"assignments": ("discover.tua=3",)}, "unknown setting discover.tua; there are input_size,"),
-        ({"assignments": ("discovr.tau=3",)}, "unknown setting discovr; there are source, out,"),
+        ({"assignments": ("discover.tua=3",)}, "unknown setting discover.tua; did you mean discover.tau"),
+        ({"assignments": ("discovr.tau=3",)}, "unknown setting discovr; did you mean discover?"),
+        ({"assignments": ("place=3",)}, "unknown setting place; did you mean discover.place"),
+        ({"assignments": ("xyz.q=3",)}, "unknown setting xyz; `datus2 settings` lists all"),
         ({"assignments": ("discover.tau",)}, "not of the form stage.key=value"),
         ({"assignments": ("discover.tau=-1",)}, "setting discover.tau = -1: input should be greater than"),
         ({"assignments": ("discover.feature=keys",)}, "setting discover.feature = 'keys'"),
         ({"assignments": ("discover=3",)}, "setting discover = 3"),
-        ({"assignments": ("discover.noise=given",)}, "noise = given needs descriptor = tokens, not cls"),
-        ({"assignments": ("discover.place=0.1",)}, "threshold, place and colour are of graph = neighbours"),
         ({"assignments": ("discover.place=.inf",)}, "setting discover.place = inf"),
-        ({"assignments": ("discover.tile=224",)}, "tile = 224 must be below input_size = 224"),
-        ({"assignments": ("discover.noise=given", "discover.descriptor=tokens+cls")}, "not tokens+cls: crops show"),
-        ({"assignments": ("discover.resolution=auto", "discover.descriptor=tokens+cls")}, "not tokens+cls; or give"),
-        ({"assignments": ("preset=demo",)}, "a preset is chosen by --preset"),
+        ({"assignments": ("discover.tile=224",)}, "tile = 224 must be less than input_size = 224"),
+        ({"assignments": ("discover.descriptor=tokens+cls",)}, "set discover.noise=kept or discover.descriptor=tokens"),
+        ({"assignments": ("discover.louvain=networkx", "discover.louvain_orders=2")}, "set discover.louvain_orders=1"),
+        ({"assignments": ("preset=paper",)}, "a preset is chosen by --preset"),
         ({"assignments": ("discover.tau=[",)}, "the value is not YAML"),
-        ({"preset": "papre"}, "unknown preset 'papre'; there are best, demo, fast, paper"),
+        ({"preset": "papre"}, "unknown preset 'papre'; there are best, fast, paper"),
+        ({"preset": "demo"}, "use --preset best --set refine.steps=100"),
+        ({"assignments": ("refine.rounds=2",)}, "refine.rounds was removed"),
+        ({"assignments": ("discover.louvain=scikit-network",)}, "use compiled, which finds the same partition"),
+        ({"assignments": ("discover.dtype=null",)}, "use auto"),
         ({"config_file": "/nowhere.yaml"}, "cannot read /nowhere.yaml"),
     ],
 )
-def test_wrong_settings_are_named_in_one_line(settings: dict[str, object], message: str) -> None:
+def test_wrong_settings_are_named_in_one_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the message is what counts, the class differs
-        load(FLAGS, **settings)  # type: ignore[arg-type]
+        load(FLAGS, **settings)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"- 1\n", "must hold settings"), (b"\xff\xfe\x00", "is not YAML"), (b"preset: demo", "is chosen by --preset")],
+    [(b"- 1\n", "must hold settings"), (b"\xff\xfe\x00", "is not YAML"), (b"preset: fast", "is chosen by --preset")],
 )
 def test_a_file_that_holds_no_settings(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "list.yaml"
@@ -89,13 +104,32 @@ def test_a_file_that_holds_no_settings(tmp_path: Path, content: bytes, message: 
         load(FLAGS, config_file=str(file))
 
 
-def test_files_of_weights_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_working_directory_and_absolute_once_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "w.pth").write_bytes(b"")
-    config = load({**FLAGS, "backbone": "w.pth::vit_tiny_patch16_224"}, assignments=("refine.encoder_start=w.pth",))
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "settings.yaml").write_text("refine: {network: deeplabv3, encoder_start: w.pth}")
+    flags = {**FLAGS, "backbone": "w.pth::vit_tiny_patch16_224"}
+    config = load(flags, config_file="far/settings.yaml", assignments=("discover.cnn=w.pth",))
+    assert (config.source, config.out) == (f"{tmp_path}/in", f"{tmp_path}/out")
     assert config.backbone == f"{tmp_path}/w.pth::vit_tiny_patch16_224"
-    assert config.refine.encoder_start == f"{tmp_path}/w.pth"
+    assert config.refine.encoder_start == config.discover.cnn == f"{tmp_path}/w.pth"
     assert load({**FLAGS, "backbone": "vit_tiny_patch16_224"}).backbone == "vit_tiny_patch16_224"
+
+
+def test_settings_of_a_run_are_read_back_and_those_of_another_version_refused_in_one_line(tmp_path: Path) -> None:
+    file, config = str(tmp_path / "config.json"), load(FLAGS)
+    settings = config.model_dump(mode="json")
+    storage.write_json(file, settings)
+    assert read_config(file) == config
+    storage.write_json(file, {**settings, "refine": {**settings["refine"], "rounds": 1}, "new": 3})
+    with pytest.raises(
+        StorageError, match=r"config.json was written by another version .*refine.rounds was removed"
+    ) as e:
+        read_config(file)
+    assert "\n" not in str(e.value)
 
 
 @given(st.integers(1, 64), st.integers(1, 64))
@@ -107,18 +141,13 @@ def test_what_changes_speed_only_stays_out_of_the_identity(batch: int, actors: i
     assert load(FLAGS, assignments=("discover.tau=6",)).discover.identity() != config.discover.identity()
 
 
-def test_page_of_settings_is_up_to_date() -> None:
-    page = Path(__file__).parents[2] / "docs" / "settings.md"
-    assert page.read_text() == settings_page(), "run `datus2 settings > docs/settings.md`"
+def test_what_changes_the_prediction_only_does_not_train_again() -> None:
+    mirrored, plain = (load(FLAGS, assignments=(f"refine.mirror={value}",)).refine for value in ("true", "false"))
+    assert mirrored.identity() == plain.identity()
+    assert (mirrored.identity("predict"), plain.identity("predict")) == ({"mirror": True}, {"mirror": False})
 
 
-def test_every_field_has_a_line_of_help_and_every_preset_loads() -> None:
-    models = [RunConfig, *StageConfig.__subclasses__()]
-    assert len(models) >= 6
-    for model in models:
-        for name, field in model.model_fields.items():
-            assert field.description, f"{model.__name__}.{name}"
-    assert preset_names() == ["best", "demo", "fast", "paper"]
+def test_every_preset_loads() -> None:
     for preset in preset_names():
         assert load(FLAGS, preset=preset).preset == preset
 
@@ -130,12 +159,3 @@ def test_flags_of_a_stage_reach_it_and_win_over_a_file(tmp_path: Path) -> None:
     config = load(flags, config_file=str(file))
     assert (config.ingest.image_column, config.ingest.id_column, config.ingest.mask_column) == ("jpg", "b", None)
     assert not config.refine.enabled
-
-
-def test_passes_fit_the_device_unless_settings_say_otherwise() -> None:
-    fast, paper = (load(FLAGS, preset=preset).discover for preset in ("fast", "paper"))
-    assert [fast.arithmetic(device) for device in ("cpu", "cuda")] == ["float32", "bfloat16"]
-    assert [paper.arithmetic(device) for device in ("cpu", "cuda")] == ["float32", "float32"]
-    assert [fast.batch_sizes(device) for device in ("cpu", "cuda")] == [(4, 4), (8, 32)]
-    given = load(FLAGS, assignments=("discover.batch_size=3", "discover.crop_batch_size=5")).discover
-    assert given.batch_sizes("cuda") == (3, 5)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from datus2_ray.config.stages import DiscoverConfig
+from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.engine.machines import ACTOR_MEMORY, Cluster, Node, choose_device
 from datus2_ray.engine.pools import Pool, actors_on_a_gpu, plan_pool
 from datus2_ray.errors import DatusError

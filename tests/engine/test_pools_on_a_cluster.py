@@ -19,7 +19,7 @@ import ray
 from ray.cluster_utils import Cluster as Nodes
 from datus2_ray.engine.pools import plan_pool
 from datus2_ray.engine.machines import Cluster, choose_device
-from datus2_ray.config.stages import DiscoverConfig
+from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.engine.parts import configure_ray_data, map_parts, stream_parts
 
 GIB = 2**30

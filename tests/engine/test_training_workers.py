@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from datus2_ray.config.stages import PretrainConfig, RefineConfig
+from datus2_ray.config.pretrain import PretrainConfig
+from datus2_ray.config.refine import RefineConfig
 from datus2_ray.engine.machines import Cluster, Node, choose_device
 from datus2_ray.engine.training_workers import pretrain_split, pretrain_workers, refine_workers
 from datus2_ray.errors import DatusError, UsageError

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datus2_ray.config.stages import IngestConfig
+from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.sources.shards import ShardColumns, cut_shards, find_columns, find_shards, name_rows, read_slice
 from datus2_ray.store import storage

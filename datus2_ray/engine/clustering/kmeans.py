@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datus2_ray.config.stages import ClusterConfig
+from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.core.cluster.kmeans import KMeansResult, kmeans
 from datus2_ray.core.cluster.rows import RowBlocks
 

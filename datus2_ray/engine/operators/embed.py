@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from datus2_ray.config.stages import DiscoverConfig
+from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.backbone.overlap import one_ahead
 from datus2_ray.core.backbone.patches import extract_patches
 from datus2_ray.core.backbone.vit import Tap, load_backbone

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from datus2_ray.config.stages import DiscoverConfig
+from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.describe.tokens import mean_tokens
 from datus2_ray.core.graph.louvain import Partition, louvain
 from datus2_ray.core.graph.neighbour_links import LINK, symmetric_graph

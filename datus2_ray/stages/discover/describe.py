@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from datus2_ray.config.stages import DiscoverConfig
+from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.backbone.cnn import load_cnn
 from datus2_ray.core.backbone.overlap import one_ahead
 from datus2_ray.core.backbone.vit import Tap, load_backbone

@@ -45,7 +45,7 @@ def _parts(run: Run) -> Mapping[str, int]:
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {"size": run.facts(Refined).size, "mirror": run.config.refine.mirror}
+    return {"size": run.facts(Refined).size, **run.config.refine.identity("predict")}
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:

@@ -103,7 +103,7 @@ def plan_pretraining(run: Run, device: Device, scalars: str) -> Pretrain:
     UsageError
         If settings do not fit each other, the machines or the number of images.
     """
-    from datus2_ray.config.stages import choose_arithmetic
+    from datus2_ray.config.base import choose_arithmetic
     from datus2_ray.engine.training.shares import image_ids, split_images
     from datus2_ray.stages.pretrain.training import Pretrain, recipe_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from datus2_ray.config.stages import PretrainConfig
+from datus2_ray.config.pretrain import PretrainConfig
 from datus2_ray.core.pretrain.recipe import Recipe
 from datus2_ray.engine.training.shares import Split
 from datus2_ray.sources.images_table import ImagesTable

@@ -103,7 +103,7 @@ def plan_training(run: Run, device: Device, start: str) -> Training:
     UsageError
         If settings do not fit each other or the machines.
     """
-    from datus2_ray.config.stages import choose_arithmetic
+    from datus2_ray.config.base import choose_arithmetic
     from datus2_ray.core.refine.self_training import EXPONENT
     from datus2_ray.engine.training.shares import image_ids, split_images
     from datus2_ray.stages.refine.training import Training
@@ -134,10 +134,10 @@ def plan_training(run: Run, device: Device, start: str) -> Training:
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         exponent=EXPONENT if config.loss == "generalised" else 0.0,
-        balance=config.balance,
+        balance=False,
         teacher=config.teacher,
-        rounds=config.rounds,
-        confidence=config.confidence,
+        rounds=1,
+        confidence=0.5,
         dtype=choose_arithmetic(config.dtype, device),
         backbone=run.backbone,
     )

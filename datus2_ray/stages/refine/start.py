@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from datus2_ray.config.load import RunConfig
-from datus2_ray.config.stages import RefineConfig
+from datus2_ray.config import RunConfig
+from datus2_ray.config.refine import RefineConfig
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, token_length
 from datus2_ray.core.backbone.vit import fingerprint as backbone_fingerprint
 from datus2_ray.core.refine import encoder_start

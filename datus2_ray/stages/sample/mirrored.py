@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from datus2_ray.config.stages import DiscoverConfig
+from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
 from datus2_ray.engine.operators.segment import FindSegments
 from datus2_ray.store import schemas

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import pairwise_distances, silhouette_score
 
-from datus2_ray.config.stages import ClusterConfig
+from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.core.cluster.merging import merge_centroids
 from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from datus2_ray.config.stages import PretrainConfig
+from datus2_ray.config.pretrain import PretrainConfig
 from datus2_ray.stages.pretrain.pretrain import recipe_of
 
 RECIPE = recipe_of(

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datus2_ray.config.stages import ClusterConfig
+from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.stages.sample.scores import score
 from datus2_ray.store import schemas
 

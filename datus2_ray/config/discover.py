@@ -1,0 +1,178 @@
+"""Settings of discover, which finds the segments of every image and describes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from datus2_ray.config.base import Dtype, StageConfig, check_fit, choose_arithmetic, setting
+
+
+class DiscoverConfig(StageConfig):
+    """Discover: images → segments and their descriptors."""
+
+    input_size: int = setting(
+        224, "Side in pixels of the square that the backbone sees; with keep_aspect, of the shorter side.", ge=32
+    )
+    keep_aspect: bool = setting(False, "Keep the aspect ratio of images, up to 1:3, instead of squashing to a square.")
+    mirror: bool = setting(
+        False, "Average the patch vectors of an image and its mirror image; takes twice the time.", group="expert"
+    )
+    tile: int | None = setting(
+        None, "Side in pixels of overlapping windows, in which larger images are seen; default whole.", ge=32
+    )
+    reduced_decoding: bool = setting(
+        False,
+        "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where input_size allows it; pixels differ slightly.",
+        group="expert",
+    )
+    feature: Literal["key", "query", "value", "token"] = setting(
+        "token", "Vectors of the patches from which the graph is built."
+    )
+    block: int = setting(-1, "Transformer block that they are taken from; -1 is the last.", group="expert")
+    blocks: int = setting(
+        1, "Number of blocks, ending with that one, whose vectors are averaged.", ge=1, group="experimental"
+    )
+    graph: Literal["binary", "neighbours"] = setting(
+        "neighbours",
+        "Links of the graph: all pairs of patches with a positive product, or cosines with the nearest neighbours.",
+    )
+    neighbours: int = setting(16, "Nearest neighbours that a patch is linked with (graph = neighbours).", ge=1)
+    threshold: float = setting(
+        0.0, "Links of this weight or less are dropped (graph = neighbours).", ge=0, lt=1, group="experimental"
+    )
+    place: float = setting(
+        0.2, "Mean reduction of a cosine for the distance of the patches (graph = neighbours).", ge=0, le=10
+    )
+    colour: float = setting(
+        0.2, "Mean reduction for the difference of the patches' mean colours (graph = neighbours).", ge=0, le=10
+    )
+    louvain: Literal["compiled", "networkx", "python-louvain"] = setting(
+        "compiled", "Implementation of Louvain; compiled finds the partition of scikit-network.", group="expert"
+    )
+    louvain_orders: int = setting(
+        1,
+        "Orders of the patches that compiled tries; the partition of highest modularity is kept.",
+        ge=1,
+        group="expert",
+    )
+    resolution: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = setting(
+        "auto",
+        "Resolution of Louvain; a higher one gives smaller segments. auto is chosen on a sample, without labels.",
+    )
+    tau: int = setting(5, "A segment is valid if it has more patches than this, else it is noise.", ge=0)
+    noise: Literal["kept", "given"] = setting(
+        "given", "Patches of no valid segment are kept as noise, or given to the most similar segment."
+    )
+    descriptor: Literal["cls", "tokens", "tokens+cls", "cnn"] = setting(
+        "tokens", "Descriptor of a segment: CLS token of its crop, mean of its tokens, both, or a CNN on its crop."
+    )
+    cnn: str | None = setting(
+        None, "CNN for descriptor = cnn: a timm name, file or s3:// URI, or untrained:resnet50.", group="expert"
+    )
+    dtype: Dtype = setting(
+        "float32", "Arithmetic of the forward passes; auto is bfloat16 on a GPU and float32 on a CPU.", group="expert"
+    )
+    compile: bool = setting(
+        False, "Compile the blocks of the transformer with torch.compile in every actor.", group="experimental"
+    )
+    # On a GPU they count all the same, for an image's result depends on its batch: engine/operators/decides.py.
+    batch_size: int | None = setting(
+        None,
+        "Images per forward pass; default 4 on a CPU, 8 on a GPU. On a GPU another number does the stage again.",
+        ge=1,
+        decides="speed",
+        group="expert",
+    )
+    crop_batch_size: int | None = setting(
+        None,
+        "Crops per forward pass; default 4 on a CPU, 32 on a GPU. On a GPU another number does the stage again.",
+        ge=1,
+        decides="speed",
+        group="expert",
+    )
+    actors: int | None = setting(
+        None,
+        "Actors per pool at the start, in predict too; default one per GPU, else one per CPU.",
+        ge=1,
+        decides="speed",
+    )
+    max_actors: int | None = setting(
+        None, "Actors that each pool may grow to; default no growth.", ge=1, decides="speed"
+    )
+    gpus_per_actor: float | None = setting(
+        None,
+        "Share of a GPU that an actor reserves; default so much that all pools fit.",
+        ge=0.01,
+        le=1,
+        decides="speed",
+        group="expert",
+    )
+
+    @model_validator(mode="after")
+    def _check_fit(self) -> DiscoverConfig:
+        weighted = [name for name in ("threshold", "place", "colour") if getattr(self, name)]
+        check_fit(
+            (
+                self.descriptor == "cnn" and self.cnn is None,
+                "descriptor = cnn needs a network",
+                "discover.cnn=untrained:resnet50, a timm name or a file",
+            ),
+            (  # patches from all over an image would stretch the box that is cut out
+                self.noise == "given" and self.descriptor != "tokens",
+                f"noise = given fits tokens, not {self.descriptor}, as crops show whole boxes",
+                "discover.noise=kept or discover.descriptor=tokens",
+            ),
+            (  # at each of many resolutions every crop would have to be seen
+                self.resolution == "auto" and self.descriptor != "tokens",
+                f"resolution = auto is found by tokens, not {self.descriptor}",
+                f"discover.resolution={3 if self.graph == 'neighbours' else 1} or discover.descriptor=tokens",
+            ),
+            (
+                self.graph == "binary" and bool(weighted),
+                f"{', '.join(weighted)}: a binary graph has no weights",
+                f"{' '.join(f'discover.{name}=0' for name in weighted)} or discover.graph=neighbours",
+            ),
+            (
+                self.louvain_orders > 1 and self.louvain != "compiled",
+                f"louvain_orders = {self.louvain_orders} needs louvain = compiled, not {self.louvain}",
+                "discover.louvain_orders=1 or discover.louvain=compiled",
+            ),
+            (
+                self.tile is not None and self.tile >= self.input_size and not self.keep_aspect,
+                f"tile = {self.tile} must be less than input_size = {self.input_size}",
+                f"discover.input_size={2 * (self.tile or 0)} or a smaller discover.tile",
+            ),
+            (
+                0 <= self.block < self.blocks - 1,
+                f"blocks = {self.blocks} are more than there are up to block = {self.block}",
+                f"discover.blocks={self.block + 1} or discover.block=-1",
+            ),
+            (
+                bool(self.actors and self.max_actors and self.max_actors < self.actors),
+                f"max_actors = {self.max_actors} is less than actors = {self.actors}",
+                f"discover.max_actors={self.actors} or fewer discover.actors",
+            ),
+        )
+        return self
+
+    def arithmetic(self, device: str) -> Literal["float32", "bfloat16"]:
+        """Return the arithmetic of the forward passes on ``cpu`` or ``cuda``."""
+        return choose_arithmetic(self.dtype, device)
+
+    def batch_sizes(self, device: str) -> tuple[int, int]:
+        """Return the images and the crops per forward pass on ``cpu`` or ``cuda``."""
+        # On a GPU at least two passes per part of 16 images, so that one is computed while the other is read.
+        images, crops = (8, 32) if device == "cuda" else (4, 4)
+        return self.batch_size or images, self.crop_batch_size or crops
+
+    @property
+    def describes_by_tokens(self) -> bool:
+        """Whether patch tokens are part of the descriptors."""
+        return self.descriptor in ("tokens", "tokens+cls")
+
+    @property
+    def pools(self) -> int:
+        """Number of pools of model actors: one embeds images, a second one describes crops if there are any."""
+        return 1 if self.descriptor == "tokens" else 2

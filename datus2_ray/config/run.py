@@ -1,0 +1,53 @@
+"""Settings of a whole run: its own, and those of every stage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from datus2_ray.config.base import StageConfig, setting
+from datus2_ray.config.cluster import ClusterConfig
+from datus2_ray.config.discover import DiscoverConfig
+from datus2_ray.config.evaluate import EvaluateConfig
+from datus2_ray.config.ingest import IngestConfig
+from datus2_ray.config.label import LabelConfig
+from datus2_ray.config.pretrain import PretrainConfig
+from datus2_ray.config.refine import RefineConfig
+
+
+class RunConfig(StageConfig):
+    """A whole run: what it reads, where it writes, and the settings of every stage."""
+
+    source: str = Field(description="Folder of images, data-set root or Parquet shards; a local path or s3:// URI.")
+    out: str = Field(description="Run folder; a local path or s3:// URI.")
+    dataset: str = setting("folder", "Layout of the source and names of its classes.")
+    split: str | None = setting(None, "Split of the data set; default all.")
+    preset: str = setting("best", "Preset that the settings started from.")
+    backbone: str | None = setting(
+        None, "Backbone: a timm name, file or s3:// URI, or untrained:NAME; default the packaged ViT."
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", "Device of the models; auto uses the GPUs that are there, cuda also asks a cluster to start some."
+    )
+    clusters: int | None = setting(
+        None,
+        "Number of clusters K; default the number of classes of the data set, else found on a sample.",
+        ge=2,
+    )
+    seed: int = setting(0, "Seed of every random choice.", ge=0)
+    limit: int | None = setting(None, "Use only the first N image ids in sorted order.", ge=1)
+    max_error_rate: float = setting(
+        0.05, "The run ends when more than this share of the images is unusable.", ge=0, le=1, group="expert"
+    )
+    save_png: bool = setting(False, "Also write the masks as palette PNG files.")
+    no_progress_seconds: int = setting(
+        180, "A stage fails after this many seconds without progress.", ge=1, group="expert"
+    )
+    ingest: IngestConfig = Field(default_factory=IngestConfig)
+    discover: DiscoverConfig = Field(default_factory=DiscoverConfig)
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
+    label: LabelConfig = Field(default_factory=LabelConfig)
+    refine: RefineConfig = Field(default_factory=RefineConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
