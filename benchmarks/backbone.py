@@ -28,7 +28,9 @@ from rich.table import Table
 
 from datus2_ray.config.stages import PretrainConfig
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
-from datus2_ray.core.cluster.kmeans import LocalShards, Metric, assign, kmeans
+from datus2_ray.core.cluster.assignment import Metric, assign
+from datus2_ray.core.cluster.kmeans import kmeans
+from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.core.cluster.scaling import fit_scaling
 from datus2_ray.core.images.decode import decode, resize
 from datus2_ray.core.pretrain.model import build_start
@@ -134,7 +136,7 @@ def hand_vectors(images: list[Path], kind: str) -> Vectors:
 
 def standardised(vectors: Vectors) -> Vectors:
     """Bring every coordinate to mean 0 and deviation 1."""
-    rows = LocalShards([vectors])
+    rows = LocalRows([vectors])
     scaled: Vectors = fit_scaling(rows, "standardised").transform(vectors)
     return scaled
 
@@ -148,7 +150,7 @@ def _mean(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 def scores(vectors: Vectors, counts: NDArray[np.int64], clusters: int, metric: Metric, seed: int) -> dict[str, object]:
     """Cluster and score."""
     rows = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:FITTED])
-    result = kmeans(LocalShards([vectors[rows]]), clusters, metric=metric, seed=seed, max_iterations=50)
+    result = kmeans(LocalRows([vectors[rows]]), clusters, metric=metric, seed=seed, max_iterations=50)
     labels, _ = assign(vectors, result.centroids, metric)
     confusion = np.zeros((counts.shape[1], clusters + 1), np.int64)
     for cluster in range(clusters):

@@ -33,10 +33,11 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from datus2_ray.core.backbone.vit import Tap, load_backbone
-from datus2_ray.core.cluster.kmeans import assign, kmeans
-from datus2_ray.core.cluster.shard_sums import partial_sums
+from datus2_ray.core.cluster.assignment import assign
+from datus2_ray.core.cluster.kmeans import kmeans
+from datus2_ray.core.cluster.questions import partial_sums
+from datus2_ray.engine.clustering.rows import RayRows, VectorTable
 from datus2_ray.engine.session import start_ray
-from datus2_ray.stages.cluster.actors import RayShards, VectorTable
 from datus2_ray.store import storage
 
 PART_ROWS = 10_000
@@ -90,12 +91,12 @@ def by_actors(table: VectorTable, counts: dict[str, int]) -> Callable[..., tuple
     """Give what runs our k-means over actors that hold the table."""
 
     def run(vectors: np.ndarray, start: np.ndarray, iterations: int, cores: int) -> tuple[float, np.ndarray]:
-        shards = RayShards(table, counts, 32_768, cores)
-        shards.ask(partial_sums, start.astype(np.float64), "euclidean")  # loads rows and compiled code
+        rows = RayRows(table, counts, cores)
+        rows.ask(partial_sums, start.astype(np.float64), "euclidean")  # loads rows and compiled code
         begin = time.perf_counter()
-        result = kmeans(shards, len(start), start=start.astype(np.float64), max_iterations=iterations, tolerance=0)
+        result = kmeans(rows, len(start), start=start.astype(np.float64), max_iterations=iterations, tolerance=0)
         seconds = time.perf_counter() - begin
-        shards.close()
+        rows.close()
         assert result.iterations == iterations, "it converged before: take more rows or fewer iterations"
         return seconds, result.centroids
 

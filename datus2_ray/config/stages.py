@@ -185,9 +185,6 @@ class ClusterConfig(StageConfig):
     overclustering: int = Field(
         1, ge=1, description="Centroids a cluster: k-means finds so many times K, average linkage merges them to K."
     )
-    apart: float = Field(
-        0.0, ge=0, le=10, description="How much sharing images keeps centroids from being merged; distances count 1."
-    )
     start: Literal["k-means++", "k-means||", "random"] = Field("k-means++", description="How the first centroids come.")
     restarts: int = Field(10, ge=1, description="Starts of which the one with the lowest inertia is kept.")
     max_iterations: int = Field(300, ge=1, description="Most Lloyd iterations a restart.")
@@ -202,9 +199,8 @@ class ClusterConfig(StageConfig):
     )
     pca: int | None = Field(None, ge=1, description="Dimensions that PCA keeps; default no PCA.")
     weights: Literal["none", "area"] = Field("none", description="Weight of a segment: all equal, or its patches.")
-    shard_rows: int = Field(32_768, ge=1, description="Descriptors in a fixed shard, the unit of exact summation.")
     workers: int | None = Field(
-        None, ge=1, description="Actors that hold the shards; default one a CPU.", json_schema_extra=EXECUTION
+        None, ge=1, description="Actors that hold the descriptors; default one per CPU.", json_schema_extra=EXECUTION
     )
 
 

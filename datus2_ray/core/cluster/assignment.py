@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
-from datus2_ray.core.cluster.distances import FloatArray, row_lengths
-from datus2_ray.core.cluster.nearest_centroid import Rounding, choose
+from datus2_ray.core.cluster.distances import FloatArray, Rounding, choose_nearest, row_lengths
 
 Metric = Literal["euclidean", "spherical"]
 
@@ -29,47 +28,15 @@ BLAS = ThreadpoolController().select(user_api="blas")
 
 
 def chunks(rows: int) -> Iterator[slice]:
-    """Cut ``rows`` rows into chunks of ``CHUNK_ROWS``, counted from the first row.
-
-    Parameters
-    ----------
-    rows : int
-        Number of rows.
-
-    Yields
-    ------
-    slice
-    """
+    """Cut ``rows`` rows into chunks of ``CHUNK_ROWS``, counted from the first row."""
     for start in range(0, rows, CHUNK_ROWS):
         yield slice(start, min(start + CHUNK_ROWS, rows))
 
 
-def unit_rows(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide every row by its Euclidean length; zero rows stay zero.
-
-    Parameters
-    ----------
-    x : float64 [n, d]
-
-    Returns
-    -------
-    float64 [n, d]
-    """
-    return metric_rows(x, "spherical")
-
-
 def metric_rows(x: FloatArray, metric: Metric) -> NDArray[np.float64]:
-    """Bring rows into the space in which a metric's distances and means are taken.
+    """Convert rows, float [n, d], to the float64 rows that a metric compares.
 
-    Parameters
-    ----------
-    x : float [n, d]
-    metric : {"euclidean", "spherical"}
-
-    Returns
-    -------
-    float64 [n, d]
-        The rows themselves, divided by their Euclidean lengths for ``spherical`` (zero rows stay zero).
+    For ``spherical`` they are divided by their Euclidean lengths; zero rows stay zero.
     """
     rows = x.astype(np.float64)
     if metric == "spherical":
@@ -78,7 +45,7 @@ def metric_rows(x: FloatArray, metric: Metric) -> NDArray[np.float64]:
 
 
 def lengths_of(rows: FloatArray) -> NDArray[np.float64]:
-    """Give the Euclidean lengths of rows, float32 or float64 [n, d], 1 for a zero row: float64 [n]."""
+    """Compute the Euclidean lengths of rows, float32 or float64 [n, d], with 1 for a zero row."""
     lengths = np.empty(len(rows))
     row_lengths(rows, lengths)
     return lengths
@@ -86,18 +53,10 @@ def lengths_of(rows: FloatArray) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Nearest:
-    """What is known of the rows of one chunk.
+    """The rows of one chunk [n, d], float16 as float32, their nearest centroids and the distances to these.
 
-    Parameters
-    ----------
-    rows : float32 or float64 [n, d]
-        As they lie in their shard (float16 as float32).
-    lengths : float64 [n]
-        What divides a row where it is summed: for ``spherical`` its Euclidean length (1 for a zero row), else 1.
-    labels : int32 [n]
-        The nearest centroids; on ties the lowest index.
-    distances : float64 [n]
-        To them: squared Euclidean, or 1 - cosine.
+    ``lengths`` divide the rows where they are summed: for ``spherical`` the Euclidean lengths (1 for a zero row), else
+    1.
     """
 
     rows: FloatArray
@@ -107,14 +66,7 @@ class Nearest:
 
 
 class Assignment:
-    """Finds the nearest of some centroids, chunk after chunk.
-
-    Parameters
-    ----------
-    centroids : float64 [K, d]
-        As :func:`metric_rows` gives them.
-    metric : {"euclidean", "spherical"}
-    """
+    """Assignment of rows to centroids, float64 [K, d] as :func:`metric_rows` returns them, chunk after chunk."""
 
     def __init__(self, centroids: NDArray[np.float64], metric: Metric) -> None:
         self._centroids = _frozen(centroids)
@@ -141,23 +93,14 @@ class Assignment:
         )
 
     def nearest(self, x: FloatArray) -> Nearest:
-        """Find the nearest centroid of each row of one chunk.
-
-        Parameters
-        ----------
-        x : float16, float32 or float64 [n, d], n >= 1
-
-        Returns
-        -------
-        Nearest
-        """
+        """Find the nearest centroid of each row of one chunk, float16, float32 or float64 [n, d] with n >= 1."""
         rows = _frozen(x.astype(np.float32) if x.dtype == np.float16 else x)
         lengths = lengths_of(rows) if self._spherical else np.ones(len(rows))
-        # A score that overflows decides nothing, see choose().
+        # A score that overflows decides nothing, see choose_nearest().
         with np.errstate(over="ignore", invalid="ignore"):
             scores = rows.astype(np.float32, copy=False) @ self._directions
         labels, distances = np.empty(len(rows), np.int32), np.empty(len(rows))
-        choose(
+        choose_nearest(
             rows, lengths, self._centroids, self._spherical, scores, self._offsets, self._rounding, labels, distances
         )
         return Nearest(rows, lengths, labels, distances)
@@ -175,12 +118,7 @@ def assign(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Assign every row to its nearest centroid, bitwise the same however the rows are cut into calls.
 
-    Parameters
-    ----------
-    x : float16, float32 or float64 [n, d]
-    centroids : float64 [K, d]
-        L2-normalised here for ``spherical``.
-    metric : {"euclidean", "spherical"}
+    The rows are float16, float32 or float64 [n, d]; the centroids, float64 [K, d], are L2-normalised for ``spherical``.
 
     Returns
     -------
@@ -194,6 +132,6 @@ def assign(
     distances = np.empty(len(x), np.float64)
     with BLAS.limit(limits=1):
         for chunk in chunks(len(x)):
-            found = assignment.nearest(x[chunk])
-            labels[chunk], distances[chunk] = found.labels, found.distances
+            nearest = assignment.nearest(x[chunk])
+            labels[chunk], distances[chunk] = nearest.labels, nearest.distances
     return labels, distances

@@ -1,12 +1,12 @@
-"""Direct distances of rows to centroids in float64, compiled: each row alone, its terms always added in one order.
+"""Distances of rows to centroids, and the nearest one, compiled: in float64, a row at a time, terms in a fixed order.
 
 The order is written out (32 sums side by side, which the compiler turns into vector instructions), not left to the
-compiler, so that processors with wider or narrower registers give the same bits.
+compiler, so that processors with wider or narrower registers compute the same bits.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,20 +62,10 @@ def squared_distance(row: FloatArray, centroid: NDArray[np.float64], lanes: NDAr
 def distance(
     row: FloatArray, length: float, centroid: NDArray[np.float64], spherical: bool, lanes: NDArray[np.float64]
 ) -> float:
-    """Give the squared Euclidean distance, or 1 - cosine (1 for a zero row, never negative).
+    """Compute the squared Euclidean distance, or 1 - cosine (1 for a zero row, never negative).
 
-    Parameters
-    ----------
-    row : float32 or float64 [d]
-        As it lies in its shard.
-    length : float
-        Its Euclidean length, 1 for a zero row; unused for the Euclidean distance.
-    centroid : float64 [d]
-        Of length 1 for ``spherical``.
-    spherical : bool
-        Which of the two.
-    lanes : float64 [LANES]
-        Scratch.
+    ``length`` is the row's Euclidean length, 1 for a zero row, and unused for the Euclidean distance; for ``spherical``
+    the centroid has length 1.
     """
     if spherical:
         return max(1.0 - inner_product(row, centroid, lanes) / length, 0.0)
@@ -95,7 +85,7 @@ def row_lengths(rows: FloatArray, lengths: NDArray[np.float64]) -> None:
 def distances_to(
     rows: FloatArray, centroid: NDArray[np.float64], spherical: bool, distances: NDArray[np.float64]
 ) -> None:
-    """Write every row's distance to one centroid to ``distances``; rows as the metric sees them (of length 1 or 0)."""
+    """Write every row's distance to one centroid to ``distances``; rows as the metric compares them (length 1 or 0)."""
     lanes = np.empty(LANES)
     for i in range(len(rows)):
         distances[i] = distance(rows[i], 1.0, centroid, spherical, lanes)
@@ -110,3 +100,57 @@ def add_rows(
         k = labels[i]
         for j in range(rows.shape[1]):
             sums[k, j] += scales[i] * rows[i, j]
+
+
+class Rounding(NamedTuple):
+    """Bound on how far the difference of two scores of a row may be from that of the direct distances.
+
+    ``product * length + direct * reach + underflow``: of the product in float32; of the direct distance in float64,
+    where reach is ``(length + longest)²``, or ``length * (1 + longest)`` for ``spherical``; and of numbers too small
+    for float32. ``length`` is the row's, ``longest`` the longest centroid's.
+    """
+
+    product: float
+    direct: float
+    longest: float
+    underflow: float
+
+
+@compiled
+def choose_nearest(
+    rows: FloatArray,
+    lengths: NDArray[np.float64],
+    centroids: NDArray[np.float64],
+    spherical: bool,
+    scores: NDArray[np.float32],
+    offsets: NDArray[np.float64],
+    rounding: Rounding,
+    labels: NDArray[np.int32],
+    distances: NDArray[np.float64],
+) -> None:
+    """Write every row's nearest centroid to ``labels``, on ties the lowest index, and its distance to ``distances``.
+
+    ``scores + offsets``, float32 [n, K] and float64 [K], orders a row's centroids by distance up to ``rounding``; a
+    score that is not finite has overflowed and decides nothing. The other arguments are as in :func:`distance`.
+    """
+    lanes = np.empty(LANES)
+    for i in range(len(rows)):
+        label, lowest = 0, np.inf
+        for k in range(len(centroids)):
+            value = scores[i, k] + offsets[k]
+            if value < lowest:
+                label, lowest = k, value
+        nearest = distance(rows[i], lengths[i], centroids[label], spherical, lanes)
+        # By the triangle inequality no row is longer than this.
+        length = lengths[i] if spherical else np.sqrt(nearest) + rounding.longest
+        reach = length * (1 + rounding.longest) if spherical else (length + rounding.longest) ** 2
+        limit = lowest + rounding.product * length + rounding.direct * reach + rounding.underflow
+        if lowest == -np.inf:
+            limit = np.inf
+        for k in range(len(centroids)):
+            value = scores[i, k] + offsets[k]
+            if k != label and (value == np.inf or not value > limit):
+                other = distance(rows[i], lengths[i], centroids[k], spherical, lanes)
+                if other < nearest or (other == nearest and k < label):
+                    label, nearest = k, other
+        labels[i], distances[i] = label, nearest

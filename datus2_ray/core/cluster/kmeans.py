@@ -1,7 +1,7 @@
-"""k-means over fixed shards: checks, starts, restarts, and the result.
+"""k-means over row blocks: checks, starts, restarts, and the result.
 
-The loop asks shards (:class:`~datus2_ray.core.cluster.shards.Shards`) and adds their answers in shard order; whether a
-shard is an array in this process or in an actor elsewhere makes no difference to a single bit of the result.
+The loop asks :class:`~datus2_ray.core.cluster.rows.RowBlocks` and adds their answers in block order; whether a block is
+an array in this process or in an actor elsewhere makes no difference to a single bit of the result.
 """
 
 from __future__ import annotations
@@ -12,32 +12,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.cluster.assignment import Metric, assign, metric_rows
+from datus2_ray.core.cluster.assignment import Metric, metric_rows
 from datus2_ray.core.cluster.lloyd import Fit, Iteration, lloyd
 from datus2_ray.core.cluster.minibatch import minibatch
-from datus2_ray.core.cluster.shard_rows import shard_labels
-from datus2_ray.core.cluster.shard_sums import Moments, moments
-from datus2_ray.core.cluster.shards import LocalShards, Shard, Shards, combined
+from datus2_ray.core.cluster.questions import Moments, moments
+from datus2_ray.core.cluster.rows import RowBlocks, combined
 from datus2_ray.core.cluster.start import Start, start_centroids
 from datus2_ray.errors import DatusError, UsageError
-
-__all__ = [
-    "Iteration",
-    "KMeansResult",
-    "LocalShards",
-    "Metric",
-    "Shard",
-    "Shards",
-    "Start",
-    "assign",
-    "kmeans",
-    "shard_labels",
-]
 
 
 @dataclass(frozen=True)
 class KMeansResult:
-    """The best of all restarts.
+    """The best of all restarts, which is number ``restart``, from 0.
 
     Parameters
     ----------
@@ -50,15 +36,7 @@ class KMeansResult:
     iterations : int
         Lloyd iterations, or epochs.
     converged : bool
-        Whether the centroids stood still before the iterations ran out.
-    history : tuple of Iteration
-        The curve of this restart.
-    start : str
-        ``k-means++``, ``k-means||``, ``random`` or ``given``.
-    restart : int
-        Which restart this is, from 0.
-    restart_inertias : tuple of float
-        The inertia of every restart.
+        Whether the centroids stopped moving before the iterations ran out.
     """
 
     centroids: NDArray[np.float64]
@@ -67,14 +45,13 @@ class KMeansResult:
     iterations: int
     converged: bool
     history: tuple[Iteration, ...]
-    start: str
     restart: int
     restart_inertias: tuple[float, ...]
 
 
 def kmeans(
-    shards: Shards,
-    clusters: int,
+    blocks: RowBlocks,
+    k: int,
     *,
     metric: Metric = "euclidean",
     algorithm: Literal["lloyd", "minibatch"] = "lloyd",
@@ -88,68 +65,57 @@ def kmeans(
     batch_size: int = 1024,
     noun: str = "rows",
 ) -> KMeansResult:
-    """Find K centroids.
+    """Compute K centroids.
 
-    Rows that are equal count as often as they occur, or as their weights say. Under ``spherical``, rows are compared by
+    Equal rows count as often as they occur, or as their weights say. Under ``spherical``, rows are compared by
     direction; a zero row has none: it is allowed, has distance 1 to every centroid, belongs to cluster 0, and moves
     nothing.
 
     Parameters
     ----------
-    shards : Shards
+    blocks : RowBlocks
         The rows, float [n, d] in all, with positive weights.
-    clusters : int
-        K.
-    metric : {"euclidean", "spherical"}
     algorithm : {"lloyd", "minibatch"}
         Exact Lloyd, or mini-batches with one full assignment at the end.
     start : {"k-means++", "k-means||", "random"} or float [K, d]
-        How the first centroids are chosen, or what they are.
+        How the first centroids are chosen, or the centroids themselves.
     restarts : int
         Number of starts with random choices of their own; the smallest inertia wins, the first of equals. Given
         centroids are run once.
-    seed : int
-        Seed of every random choice, not negative.
     sample_size : int
-        How many rows the start ``k-means++`` looks at, at most.
-    max_iterations : int
-        Lloyd only.
-    tolerance : float
-        Lloyd only: stop when the squared moves of the centroids sum to at most this times the mean variance of the
+        Max number of rows that the start ``k-means++`` uses.
+    max_iterations, tolerance
+        Lloyd only; it stops when the squared moves of the centroids sum to at most this times the mean variance of the
         columns (scikit-learn's rule).
-    epochs, batch_size : int
+    epochs, batch_size
         Mini-batch only.
     noun : str
-        What a row is, in the plural, for the messages of errors.
-
-    Returns
-    -------
-    KMeansResult
+        What a row is, in the plural, for error messages.
 
     Raises
     ------
     UsageError
-        K below 2 or above the number of rows (``spherical``: of rows that are not zero); given centroids of another
-        shape.
+        If K is below 2 or above the number of rows (``spherical``: of rows that are not zero), or if given centroids
+        have another shape.
     DatusError
-        Rows with NaN or infinity.
+        If rows have NaN or infinity.
     """
-    known = combined(shards.ask(moments, metric))
-    _check(known, clusters, noun)
-    if not isinstance(start, str) and start.shape != (clusters, len(known.sums)):
-        raise UsageError(f"start centroids have shape {start.shape}, expected {(clusters, len(known.sums))}")
+    total = combined(blocks.ask(moments, metric))
+    _check(total, k, noun)
+    if not isinstance(start, str) and start.shape != (k, len(total.sums)):
+        raise UsageError(f"start centroids have shape {start.shape}, expected {(k, len(total.sums))}")
     # The mean variance of the columns, weighted so that weights and repetition agree.
-    variance = float(np.mean(known.squares / known.weight - np.square(known.sums / known.weight)))
+    variance = float(np.mean(total.squares / total.weight - np.square(total.sums / total.weight)))
 
     def fit(restart: int) -> Fit:
         key = (seed, restart)
         if isinstance(start, str):
-            first = start_centroids(shards, known, clusters, start, metric, key, sample_size)
+            first = start_centroids(blocks, total, k, start, metric, key, sample_size)
         else:
             first = metric_rows(start, metric)
         if algorithm == "minibatch":
-            return minibatch(shards, first, metric, known.rows, epochs, batch_size, key)
-        return lloyd(shards, first, metric, max_iterations, tolerance * variance)
+            return minibatch(blocks, first, metric, total.rows, epochs, batch_size, key)
+        return lloyd(blocks, first, metric, max_iterations, tolerance * variance)
 
     inertias: list[float] = []
     for restart in range(restarts if isinstance(start, str) else 1):
@@ -164,22 +130,21 @@ def kmeans(
         iterations=len(best.history),
         converged=best.converged,
         history=best.history,
-        start=start if isinstance(start, str) else "given",
         restart=chosen,
         restart_inertias=tuple(inertias),
     )
 
 
-def _check(known: Moments, clusters: int, noun: str) -> None:
-    if known.bad:
+def _check(total: Moments, k: int, noun: str) -> None:
+    if total.bad:
         raise DatusError(
-            f"{known.bad} of {known.rows} {noun} have NaN or infinity in their vectors, the first is number "
-            f"{known.first_bad} (counted from 0); look at what made them"
+            f"{total.bad} of {total.rows} {noun} have NaN or infinity in their vectors, the first is number "
+            f"{total.first_bad} (counted from 0); check the weights and settings that computed them"
         )
-    if clusters < 2:
-        raise UsageError(f"K = {clusters}: k-means needs at least 2 clusters; choose a larger K")
-    if clusters > known.usable:
-        kind = noun if known.usable == known.rows else f"{noun} with a vector that is not zero"
+    if k < 2:
+        raise UsageError(f"K = {k}: k-means needs at least 2 clusters; choose a larger K")
+    if k > total.usable:
+        kind = noun if total.usable == total.rows else f"{noun} with a vector that is not zero"
         raise UsageError(
-            f"K = {clusters} is larger than the {known.usable} {kind} to cluster; choose a smaller K or give more data"
+            f"K = {k} is larger than the {total.usable} {kind} to cluster; choose a smaller K or give more data"
         )

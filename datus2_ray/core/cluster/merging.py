@@ -1,9 +1,8 @@
-"""Merging: more centroids than clusters are joined, by what lies near what, until K clusters are left."""
+"""Merging: more centroids than clusters are joined by average linkage until K clusters are left."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import pdist
 
@@ -11,62 +10,36 @@ from datus2_ray.core.cluster.assignment import Metric
 from datus2_ray.core.describe.tokens import l2_normalise
 
 
-def merge_centroids(
-    centroids: np.ndarray,
-    clusters: int,
-    metric: Metric,
-    lift: NDArray[np.float64] | None = None,
-    apart: float = 0.0,
-) -> np.ndarray:
+def merge_centroids(centroids: np.ndarray, k: int, metric: Metric) -> np.ndarray:
     """Join centroids by average linkage.
 
-    k-means makes clusters of like extent. A class that is seen everywhere is cut in pieces by it, and rare ones share
-    what is left; of many small clusters those of one class lie near one another, and joined they may become as large as
-    it is.
+    k-means makes clusters of like extent: it cuts a frequent class in pieces and puts rare ones together. Of many small
+    clusters those of one class lie near one another, and joined they may become as large as the class is.
 
     Parameters
     ----------
-    centroids : ndarray
-        float, shape (M, d).
-    clusters : int
-        K, at most M.
-    metric : str
-        ``euclidean``, or ``spherical``, for which directions alone count.
-    lift : ndarray, optional
-        Of :func:`~datus2_ray.core.cluster.cooccurrence.log_lift`, shape (M, M).
-    apart : float
-        What a pair's distance gains for sharing images: distances and lifts are brought to mean 0 and variance 1 over
-        all pairs, and the lifts count so many times. Two clusters that are often seen in one image are two things; two
-        that never are may be one thing in two lights.
+    centroids : float [M, d]
+    k : int
+        Number of clusters, at most M.
+    metric : {"euclidean", "spherical"}
+        For ``spherical`` only directions count.
 
     Returns
     -------
-    ndarray
-        Cluster of every centroid, int32, shape (M,); clusters are numbered in the order of their first centroid.
+    int32 [M]
+        Cluster of every centroid, numbered in the order of their first centroid.
 
     References
     ----------
     Sokal and Michener, "A statistical method for evaluating systematic relationships" (1958), average linkage (UPGMA).
     """
-    if clusters == len(centroids):
-        return np.arange(clusters, dtype=np.int32)
+    if k == len(centroids):
+        return np.arange(k, dtype=np.int32)
     points = np.asarray(l2_normalise(centroids) if metric == "spherical" else centroids, dtype=np.float64)
-    distances = pdist(points)
-    if lift is not None and apart:
-        pairs = np.triu_indices(len(points), 1)
-        distances = _standardised(distances) + apart * _standardised(lift[pairs])
-        distances -= distances.min()  # the tree's heights must not fall below 0
-    tree = linkage(distances, "average")
-    # Not fcluster: where distances are equal, it may give fewer clusters than it was asked for.
-    found = cut_tree(tree, clusters)[:, 0]
-    _, first = np.unique(found, return_index=True)
-    order = np.empty(clusters, dtype=np.int32)
-    order[np.argsort(first)] = np.arange(clusters)
-    merged: np.ndarray = order[found]
+    # Not fcluster: where distances are equal, it may return fewer clusters than were asked for.
+    cut = cut_tree(linkage(pdist(points), "average"), k)[:, 0]
+    _, first = np.unique(cut, return_index=True)
+    order = np.empty(k, dtype=np.int32)
+    order[np.argsort(first)] = np.arange(k)
+    merged: np.ndarray = order[cut]
     return merged
-
-
-def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    deviation = values.std()
-    centred: NDArray[np.float64] = values - values.mean()
-    return centred / deviation if deviation > 0 else centred

@@ -16,11 +16,7 @@ def row_hash(rows: NDArray[np.int64], *key: int | str) -> NDArray[np.uint64]:
     rows : int64 [n]
         Global row numbers.
     *key : int or str
-        The seed and whatever else tells this use of random numbers from others, for example ``(seed, "sample", 2)``.
-
-    Returns
-    -------
-    uint64 [n]
+        The seed and what distinguishes this use of random numbers from others, for example ``(seed, "sample", 2)``.
 
     References
     ----------
@@ -36,19 +32,7 @@ def row_hash(rows: NDArray[np.int64], *key: int | str) -> NDArray[np.uint64]:
 
 
 def row_uniform(rows: NDArray[np.int64], *key: int | str) -> NDArray[np.float64]:
-    """Give every row a number of the open interval (0, 1), decided by its global number and the key alone.
-
-    Parameters
-    ----------
-    rows : int64 [n]
-        Global row numbers.
-    *key : int or str
-        As in :func:`row_hash`.
-
-    Returns
-    -------
-    float64 [n]
-    """
+    """Return a number of the open interval (0, 1) per row, decided by its global number and the key alone."""
     uniform: NDArray[np.float64] = ((row_hash(rows, *key) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     return uniform
 
@@ -56,19 +40,7 @@ def row_uniform(rows: NDArray[np.int64], *key: int | str) -> NDArray[np.float64]
 def sample_rows(total: int, count: int, *key: int | str) -> NDArray[np.int64]:
     """Draw ``count`` of the rows ``0 .. total - 1`` without replacement: those with the smallest hashes.
 
-    Parameters
-    ----------
-    total : int
-        Number of rows.
-    count : int
-        Number of rows to draw, at most ``total``.
-    *key : int or str
-        As in :func:`row_hash`.
-
-    Returns
-    -------
-    int64 [count]
-        Global row numbers in the order of their hashes, which is a random order: with ``count = total`` a permutation.
+    They come in the order of their hashes, which is a random order: with ``count = total`` a permutation.
     """
     hashes = row_hash(np.arange(total), *key)
     if count < total:

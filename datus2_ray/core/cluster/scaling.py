@@ -1,4 +1,4 @@
-"""Scaling of sharded rows: what all rows share is taken off, and on request every coordinate gets deviation 1."""
+"""Scaling of row blocks: the mean of all rows is subtracted, and optionally every coordinate gets deviation 1."""
 
 from __future__ import annotations
 
@@ -10,91 +10,55 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.cluster.assignment import chunks
 from datus2_ray.core.cluster.distances import FloatArray
-from datus2_ray.core.cluster.shard_sums import moments
-from datus2_ray.core.cluster.shards import Shard, Shards, combined
+from datus2_ray.core.cluster.questions import moments
+from datus2_ray.core.cluster.rows import RowBlock, RowBlocks, combined
 
-#: What is done to a coordinate: taking its mean off, or also dividing it by its deviation.
+#: ``centred`` subtracts the mean of every coordinate, ``standardised`` also divides by its deviation.
 Kind = Literal["centred", "standardised"]
 
 #: Share of its mean up to which a coordinate's deviation is taken for the rounding of float32.
-LEAST_DEVIATION = 1e-7
+MIN_DEVIATION = 1e-7
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """A shift and a stretch of every coordinate.
-
-    Parameters
-    ----------
-    mean, deviation : float64 [d]
-        Row x becomes (x - mean) / deviation.
-    """
+    """Row x becomes (x - mean) / deviation, both float64 [d]."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
     def transform(self, x: FloatArray) -> FloatArray:
-        """Scale rows, computing in float64.
-
-        Parameters
-        ----------
-        x : float16, float32 or float64 [n, d]
-
-        Returns
-        -------
-        float [n, d]
-            In the data type of `x`: the tokens of a large set, in float16, shall not take four times the memory.
-        """
+        """Scale rows, float [n, d], in float64; the result has the data type of `x`, so that float16 stays small."""
         scaled = np.empty_like(x)
         for chunk in chunks(len(x)):
             scaled[chunk] = (x[chunk] - self.mean) / self.deviation
         return scaled
 
 
-def squared_deviations(shard: Shard, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum the weighted squares of a shard's centred finite rows, in float64 and in fixed chunks.
-
-    Parameters
-    ----------
-    shard : Shard
-    mean : float64 [d]
-        Mean of the rows of all shards.
-
-    Returns
-    -------
-    float64 [d]
-    """
+def squared_deviations(block: RowBlock, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum the weighted squares of a block's finite rows about the mean of all rows, float64 [d], in fixed chunks."""
     total = np.zeros(len(mean))
-    for chunk in chunks(len(shard.x)):
-        finite = np.isfinite(shard.x[chunk]).all(axis=1)
-        centred = shard.x[chunk][finite] - mean
-        total += (np.square(centred) * shard.weights[chunk][finite, None]).sum(axis=0)
+    for chunk in chunks(len(block.x)):
+        finite = np.isfinite(block.x[chunk]).all(axis=1)
+        centred = block.x[chunk][finite] - mean
+        total += (np.square(centred) * block.weights[chunk][finite, None]).sum(axis=0)
     return total
 
 
-def fit_scaling(shards: Shards, kind: Kind) -> Scaling:
-    """Find the scaling of the rows of all shards, in one pass for the mean and another one for deviations about it.
+def fit_scaling(blocks: RowBlocks, kind: Kind) -> Scaling:
+    """Compute the scaling of all rows in one pass for the mean and another one for the deviations about it.
 
-    Under the spherical metric, a direction that all rows share makes all cosines alike, and what tells rows apart
-    counts little.
+    Under the spherical metric, a direction that all rows share makes all cosines alike and hides what distinguishes
+    rows.
 
-    Parameters
-    ----------
-    shards : Shards
-        Rows, float [n, d] in all; a row of weight 3 counts as three rows. Rows that are not finite are left out.
-    kind : {"centred", "standardised"}
-        Whether deviations stay as they are or become 1. They stay where a coordinate is the same in all rows, to
-        :data:`LEAST_DEVIATION` of its mean.
-
-    Returns
-    -------
-    Scaling
+    Rows that are not finite are left out. With ``standardised`` deviations become 1, except of coordinates that are
+    the same in all rows up to :data:`MIN_DEVIATION` of their mean.
     """
-    known = combined(shards.ask(moments, "euclidean"))
-    weight = max(known.weight, np.finfo(np.float64).tiny)
-    mean = known.sums / weight
+    total = combined(blocks.ask(moments, "euclidean"))
+    weight = max(total.weight, np.finfo(np.float64).tiny)
+    mean = total.sums / weight
     deviation = np.ones(len(mean))
     if kind == "standardised":
-        found = np.sqrt(combined(shards.ask(squared_deviations, mean)) / weight)
-        deviation = np.where(found > LEAST_DEVIATION * np.abs(mean), found, 1.0)
+        measured = np.sqrt(combined(blocks.ask(squared_deviations, mean)) / weight)
+        deviation = np.where(measured > MIN_DEVIATION * np.abs(mean), measured, 1.0)
     return Scaling(mean, deviation)

@@ -1,6 +1,7 @@
-"""Where k-means starts: k-means++ on a sample, k-means||, random rows, or centroids given.
+"""First centroids of k-means: k-means++ on a sample, k-means||, or random rows.
 
-No choice depends on how the rows are cut into shards: what is random is decided by the seed and a row's global number.
+No choice depends on how the rows are cut into blocks: it is decided by the seed and a row's global number. k-means++ is
+written out because scikit-learn's uses matrix products, whose rounding depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.cluster.assignment import Metric, chunks, metric_rows
 from datus2_ray.core.cluster.distances import FloatArray, distances_to
+from datus2_ray.core.cluster.questions import Moments, farthest_rows, partial_sums, rows_at
 from datus2_ray.core.cluster.row_hash import sample_rows
-from datus2_ray.core.cluster.shard_rows import farthest_rows, rows_at
-from datus2_ray.core.cluster.shard_sums import Moments, partial_sums
-from datus2_ray.core.cluster.shards import Shards, combined
+from datus2_ray.core.cluster.rows import RowBlocks, combined
 
 Start = Literal["k-means++", "k-means||", "random"]
 
@@ -25,9 +25,9 @@ OVERSAMPLING = 2
 
 
 def start_centroids(
-    shards: Shards,
-    known: Moments,
-    clusters: int,
+    blocks: RowBlocks,
+    total: Moments,
+    k: int,
     start: Start,
     metric: Metric,
     key: tuple[int, ...],
@@ -37,18 +37,14 @@ def start_centroids(
 
     Parameters
     ----------
-    shards : Shards
-    known : Moments
+    total : Moments
         The moments of all rows.
-    clusters : int
-        K, at most the number of usable rows.
-    start : {"k-means++", "k-means||", "random"}
-    metric : {"euclidean", "spherical"}
-        Under ``spherical`` a zero row is never a start.
+    k : int
+        Number of centroids, at most the number of usable rows: under ``spherical`` a zero row is never a start.
     key : tuple of int
         Seed and number of the restart.
     sample_size : int
-        How many rows ``k-means++`` looks at, at most.
+        Max number of rows that ``k-means++`` uses.
 
     Returns
     -------
@@ -56,62 +52,45 @@ def start_centroids(
         Unit rows for ``spherical``.
     """
     if start == "k-means||":
-        return kmeans_parallel(shards, known, clusters, metric, key)
+        return kmeans_parallel(blocks, total, k, metric, key)
     # Some of the rows drawn may be zero rows, which are dropped: draw as many more.
-    needed = clusters if start == "random" else max(sample_size, clusters)
-    drawn = sample_rows(known.rows, min(needed + known.rows - known.usable, known.rows), *key, start)
+    needed = k if start == "random" else max(sample_size, k)
+    drawn = sample_rows(total.rows, min(needed + total.rows - total.usable, total.rows), *key, start)
     if start == "random":
-        x, _ = _rows_in_order(shards, drawn)
-        return metric_rows(x[x.any(axis=1)] if metric == "spherical" else x, metric)[:clusters]
-    x, weights = _rows_in_order(shards, np.sort(drawn))
+        x, _ = _rows_in_order(blocks, drawn)
+        return metric_rows(x[x.any(axis=1)] if metric == "spherical" else x, metric)[:k]
+    x, weights = _rows_in_order(blocks, np.sort(drawn))
     rows = metric_rows(x, metric)
     if metric == "spherical":
         weights = weights * rows.any(axis=1)
-    return kmeans_plus_plus(rows, weights, clusters, metric, np.random.default_rng(key))
+    return kmeans_plus_plus(rows, weights, k, metric, np.random.default_rng(key))
 
 
-def _rows_in_order(shards: Shards, numbers: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.float64]]:
-    """Fetch rows and their weights from the shards, in the order of ``numbers``."""
+def _rows_in_order(blocks: RowBlocks, numbers: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.float64]]:
+    """Fetch rows and their weights from the blocks, in the order of ``numbers``."""
     order = np.argsort(numbers)
-    answers = shards.ask(rows_at, numbers[order])
+    answers = blocks.ask(rows_at, numbers[order])
     place = np.argsort(order)
     x, weights = (np.concatenate(parts)[place] for parts in zip(*answers, strict=True))
     return x, weights
 
 
 def kmeans_plus_plus(
-    rows: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    clusters: int,
-    metric: Metric,
-    random: np.random.Generator,
+    rows: NDArray[np.float64], weights: NDArray[np.float64], k: int, metric: Metric, random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Choose rows far from each other: greedy k-means++ with 2 + log K trials a centroid, as in scikit-learn.
+    """Choose K rows far from each other: greedy k-means++ with 2 + log K trials per centroid, as in scikit-learn.
 
-    Parameters
-    ----------
-    rows : float64 [n, d]
-        As the metric sees them (unit rows for ``spherical``).
-    weights : float64 [n]
-        A row of weight 0 is not chosen.
-    clusters : int
-        K.
-    metric : {"euclidean", "spherical"}
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    float64 [K, d]
-        Rows; some of them twice where there are fewer different rows than K.
+    Rows, float64 [n, d], are as the metric compares them; one of weight 0 is not chosen. Where there are fewer
+    different rows than K, some are chosen twice.
 
     References
     ----------
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
-    trials = 2 + int(np.log(clusters))
+    trials = 2 + int(np.log(k))
     chosen = _draw(weights, random.random(1))
     closest = _distances(rows, chosen, metric)[:, 0]
-    for _ in range(1, clusters):
+    for _ in range(1, k):
         candidates = _draw(closest * weights, random.random(trials))
         distances = np.minimum(_distances(rows, candidates, metric), closest[:, None])
         best = int(np.argmin((distances * weights[:, None]).sum(axis=0)))
@@ -132,7 +111,7 @@ def _draw(masses: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[
 def _distances(rows: NDArray[np.float64], centres: NDArray[np.intp], metric: Metric) -> NDArray[np.float64]:
     """Compute the distances of all rows to some of them, float64 [n, number of centres]."""
     distances = np.empty((len(centres), len(rows)))
-    # A chunk stays in the core's own cache while all centres are looked at.
+    # A chunk stays in the core's own cache while all centres are compared with it.
     for chunk in chunks(len(rows)):
         for number, centre in enumerate(centres):
             distances_to(rows[chunk], rows[centre], metric == "spherical", distances[number, chunk])
@@ -140,38 +119,22 @@ def _distances(rows: NDArray[np.float64], centres: NDArray[np.intp], metric: Met
 
 
 def kmeans_parallel(
-    shards: Shards, known: Moments, clusters: int, metric: Metric, key: tuple[int, ...]
+    blocks: RowBlocks, total: Moments, k: int, metric: Metric, key: tuple[int, ...]
 ) -> NDArray[np.float64]:
     """Choose centroids by k-means||: a few rounds of many rows at once, then weighted k-means++ among these.
 
     Every round draws exactly 2 K rows without replacement, with probabilities proportional to weight times distance to
     the rows drawn before (the paper's variant of exactly l rows from the joint distribution, section 5.3). Drawn as a
     race of exponential clocks, it needs one pass over the rows and not the total distance, whose rounding would depend
-    on the shards.
-
-    Parameters
-    ----------
-    shards : Shards
-    known : Moments
-        The moments of all rows.
-    clusters : int
-        K.
-    metric : {"euclidean", "spherical"}
-    key : tuple of int
-        Seed and number of the restart.
-
-    Returns
-    -------
-    float64 [K, d]
+    on the blocks. Parameters and result are those of :func:`start_centroids`.
 
     References
     ----------
     Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++", VLDB 2012.
     """
-    candidates = start_centroids(shards, known, 1, "random", metric, key, 1)
+    candidates = start_centroids(blocks, total, 1, "random", metric, key, 1)
     for number in range(PARALLEL_ROUNDS):
-        count = OVERSAMPLING * clusters
-        drawn = farthest_rows(shards, candidates, count, metric, (*key, "k-means||", number))
+        drawn = farthest_rows(blocks, candidates, OVERSAMPLING * k, metric, (*key, "k-means||", number))
         candidates = np.concatenate([candidates, drawn.x])
-    weights = combined(shards.ask(partial_sums, candidates, metric)).weights
-    return kmeans_plus_plus(candidates, weights, clusters, metric, np.random.default_rng(key))
+    weights = combined(blocks.ask(partial_sums, candidates, metric)).weights
+    return kmeans_plus_plus(candidates, weights, k, metric, np.random.default_rng(key))

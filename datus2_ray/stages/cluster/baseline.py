@@ -6,72 +6,58 @@ same scaling (``cluster.scaling``), same K, same seed.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from datus2_ray.core.cluster.kmeans import kmeans
-from datus2_ray.core.cluster.projection import Projection, fit_projection
-from datus2_ray.engine.context import RunContext
-from datus2_ray.engine.once import run_once
+from datus2_ray.engine.machines import Device
 from datus2_ray.engine.progress import Progress
-from datus2_ray.stages.cluster.actors import VectorTable, count_vectors
-from datus2_ray.stages.cluster.cluster import Clusters, in_actors, read_scaling, write_scaling
-from datus2_ray.store import schemas, storage
-from datus2_ray.store.run_folder import Commit, RunFolder, fingerprint
-
-VERSION = 2
-
-
-def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
-    """Fit the baseline's centroids.
-
-    Parameters
-    ----------
-    context : RunContext
-        The run.
-    segments : Commit
-        What discover committed, with tokens.
-    clusters : int
-        The run's K.
-
-    Returns
-    -------
-    Commit
-        Of ``baseline/``.
-    """
-    config = context.config
-    identity = {**config.evaluate.identity(), "clusters": clusters, "seed": config.seed}
-    identity |= {"shard_rows": config.cluster.shard_rows, "scaling": config.cluster.scaling}
-    stamp = fingerprint("baseline", VERSION, identity, [segments.fingerprint])
-
-    def work(progress: Progress) -> dict[str, Any]:
-        folder = context.folder.path("segments")
-        counts = count_vectors(folder, "tokens", sorted(segments.parts))
-        progress.total = sum(counts.values())
-        share = min(1.0, config.evaluate.token_sample / progress.total)
-        table = VectorTable(folder, "tokens", share=share, seed=config.seed)
-        hold = in_actors(table, counts, config.cluster, progress.tell_pass)
-        projection = fit_projection(hold, config.cluster.scaling, None)
-        restarts, noun = config.evaluate.token_restarts, "patch tokens"
-        with hold(projection) as shards:
-            result = kmeans(shards, clusters, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
-        columns = {
-            "cluster": np.arange(clusters, dtype=np.int32),
-            "centroid": list(result.centroids),
-            "tokens": result.sizes,
-        }
-        centroids = pa.table(columns, schema=schemas.TOKEN_CENTROIDS)
-        storage.write_table(context.folder.path("baseline", "centroids.parquet"), centroids)
-        write_scaling(context.folder.path("baseline"), projection.scaling)
-        return {"share": share, "inertia": result.inertia, "iterations": result.iterations}
-
-    return run_once(context, "baseline", "baseline", stamp, "tokens", work)
+from datus2_ray.engine.prospect import Prospect
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Placement, Stage, Whole
+from datus2_ray.engine.uses import row_holders
+from datus2_ray.store.facts import Discovered, TokensClustered
 
 
-def read_baseline(folder: RunFolder) -> Clusters:
-    """Read what a patch token is assigned to a cluster by."""
-    table = storage.read_table(folder.path("baseline", "centroids.parquet"))
-    centroids, projection = np.array(table["centroid"].to_pylist()), Projection(read_scaling(folder.path("baseline")))
-    return Clusters(centroids, table["cluster"].to_numpy(), "spherical", projection)
+def _compute(run: Run, placement: Placement, progress: Progress) -> TokensClustered:
+    from datus2_ray.core.cluster.kmeans import kmeans
+    from datus2_ray.core.cluster.projection import fit_projection
+    from datus2_ray.engine.clustering.rows import RayRows, VectorTable, count_vectors
+    from datus2_ray.engine.clustering.table import write_token_clusters
+
+    config, tokens = run.config, run.commit(Discovered)
+    counts = count_vectors(tokens.uri, "patch_map", sorted(tokens.parts))
+    progress.total = sum(counts.values())
+    share = min(1.0, config.evaluate.token_sample / progress.total)
+    table = VectorTable(tokens.uri, "tokens", share=share, seed=config.seed)
+    table.check_memory(counts, run.machines)
+    restarts, noun = config.evaluate.token_restarts, "patch tokens"
+    with closing(RayRows(table, counts, config.cluster.workers, on_pass=progress.tell_pass)) as rows:
+        projection = fit_projection(rows, config.cluster.scaling, None)
+        result = kmeans(rows, run.required_k, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
+    write_token_clusters(placement.uri, result, projection)
+    return TokensClustered(share, result.inertia, result.iterations)
+
+
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    config = run.config
+    scaling = {"scaling": config.cluster.scaling}
+    return {**config.evaluate.identity(), "k": run.required_k, "seed": config.seed, **scaling}
+
+
+def _left_out(prospect: Prospect) -> str | None:
+    if not prospect.labelled:
+        return "the source has no ground truth"
+    return None if prospect.config.evaluate.token_kmeans else "switched off (evaluate.token_kmeans)"
+
+
+BASELINE = Stage(
+    facts=TokensClustered,
+    title="Cluster patch tokens without segments, for comparison",
+    writes={"centroids.parquet": "token centroids", "scaling.parquet": "what is done to tokens first, if anything"},
+    version=3,
+    reads=(Discovered,),
+    decides=_decides,
+    left_out=_left_out,
+    uses=lambda prospect: [row_holders(prospect)],
+    work=Whole(compute=_compute, unit="tokens"),
+)

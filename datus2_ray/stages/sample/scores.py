@@ -1,14 +1,13 @@
-"""Choice: how a resolution of Louvain and a number of clusters K do on a sample that was seen in two views.
+"""Scores of a resolution of Louvain and of numbers of clusters K, on a sample that was segmented in two views.
 
 The segments of either view are clustered on their own, as the whole set will be. Where the two clusterings agree most
 on what belongs together, the segments follow what is in the images rather than the accidents of a view. Agreement alone
-says little of K, as few clusters agree easily; there the silhouette counts too, which says how far they lie apart.
+does not choose K, as few clusters agree easily; there the silhouette is added, which measures how far they lie apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,30 +15,29 @@ import pyarrow as pa
 from sklearn.metrics import pairwise_distances, silhouette_score
 
 from datus2_ray.config.stages import ClusterConfig
-from datus2_ray.core.cluster.cooccurrence import count_together, log_lift
-from datus2_ray.core.cluster.kmeans import Metric
 from datus2_ray.core.cluster.merging import merge_centroids
-from datus2_ray.core.cluster.projection import Projection, fit_projection
-from datus2_ray.core.cluster.shards import LocalShards
+from datus2_ray.core.cluster.projection import fit_projection
+from datus2_ray.core.cluster.questions import block_labels
+from datus2_ray.core.cluster.rows import LocalRows
+from datus2_ray.core.images.labels import paint
 from datus2_ray.core.score.stability import agreement
-from datus2_ray.stages.cluster.cluster import Clusters, run_kmeans
-from datus2_ray.stages.label.label import paint
+from datus2_ray.engine.clustering.kmeans import run_kmeans
 from datus2_ray.stages.sample.mirrored import View, read_views
 
-#: Clusterings a view, over which scores are averaged: one alone varies by 0.1, more than resolutions differ by. Their
-#: seeds are fixed: runs of several seeds share segments.
+#: Clusterings per view, over which scores are averaged: those of one vary by 0.1, more than resolutions differ by.
+#: Their seeds are fixed: runs of several seeds share segments.
 CLUSTERINGS = 10
 
-#: Centroids that are merged to each of several K, four times the most clusters that are looked for.
+#: Centroids that are merged to each of several K, four times the largest K compared.
 FINER = 120
 
-#: Segments on which the silhouette is computed, at most: its time grows with their square.
+#: Max segments on which the silhouette is computed: its time grows with their square.
 SILHOUETTE_SEGMENTS = 1000
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a resolution and a number of clusters are worth on the sample.
+    """Scores of a resolution and a number of clusters on the sample.
 
     Parameters
     ----------
@@ -50,7 +48,7 @@ class Score:
     agreement : float
         Adjusted Rand index of the two views' pseudo-labels, patch by patch.
     silhouette : float or None
-        Mean silhouette of the segments' descriptors; None where K was not in question.
+        Mean silhouette of the segments' descriptors; None where only one K is compared.
     """
 
     resolution: float
@@ -78,77 +76,65 @@ def score(
     resolution : float
         One of them.
     counts : sequence of int
-        Numbers of clusters that come into question.
+        Values of K to compare.
     config : ClusterConfig
         How segments are clustered.
 
     Returns
     -------
     list of Score
-        Of those numbers that the sample has segments enough for.
+        Of those K for which the sample has enough segments.
     """
     views = read_views(sample, resolutions, resolution)
     fewest = min(sum(map(len, view.descriptors)) for view in views)
-    counts = [count for count in counts if 2 <= count < fewest]
+    counts = [k for k in counts if 2 <= k < fewest]
     if not counts:
         return []
-    several = len(counts) > 1
-    finer = FINER if several else config.overclustering * counts[0]
+    compares_k = len(counts) > 1
+    finer = FINER if compares_k else config.overclustering * counts[0]
     finer = max(max(counts), min(finer, fewest))
-    agreements, silhouettes = np.zeros((2, CLUSTERINGS, len(counts)))
-    projections = [_projection(view, config) for view in views]
-    pairs = zip(views, projections, strict=True)
-    distances = [_distances(*pair, config.metric) for pair in pairs] if several else []
-    for seed in range(CLUSTERINGS):
-        found = [_fit(*pair, finer, config, seed) for pair in zip(views, projections, strict=True)]
-        nearest = [[one.assign(rows)[0] for rows in view.descriptors] for view, one in zip(views, found, strict=True)]
-        lifts = [log_lift(count_together(near, finer), len(near)) if config.apart else None for near in nearest]
-        for number, count in enumerate(counts):
-            members = [
-                merge_centroids(one.centroids, count, config.metric, lift, config.apart)
-                for one, lift in zip(found, lifts, strict=True)
-            ]
-            labels = [[merged[rows] for rows in near] for merged, near in zip(members, nearest, strict=True)]
-            here, there = (_paint(view, one, count) for view, one in zip(views, labels, strict=True))
-            agreements[seed, number] = agreement(here, there, count)
-            if several:
-                known = zip(distances, labels, strict=True)
-                silhouettes[seed, number] = np.mean([_silhouette(*of_view, one) for of_view, one in known])
-    mean = silhouettes.mean(axis=0).tolist() if several else [None] * len(counts)
-    rows = zip(counts, agreements.mean(axis=0).tolist(), mean, strict=True)
-    return [Score(resolution, *row) for row in rows]
-
-
-def _fit(view: View, projection: Projection, finer: int, config: ClusterConfig, seed: int) -> Clusters:
-    x = np.concatenate(view.descriptors)
-    # Restarts would be averaged over as well: the several clusterings do for them.
+    # Restarts are replaced by the several clusterings.
     once = config.model_copy(update={"restarts": 1})
-    centroids = run_kmeans(LocalShards([projection.transform(x)]), finer, once, seed).centroids
-    return Clusters(centroids, np.arange(finer, dtype=np.int32), config.metric, projection)
+    blocks = [LocalRows([np.concatenate(view.descriptors)]) for view in views]
+    for rows in blocks:
+        fit_projection(rows, config.scaling, config.pca)
+    distances = [_Distances(rows.blocks[0].x, config.metric) for rows in blocks] if compares_k else []
+    agreements, silhouettes = np.zeros((2, CLUSTERINGS, len(counts)))
+    for seed in range(CLUSTERINGS):
+        centroids = [run_kmeans(rows, finer, once, seed).centroids for rows in blocks]
+        pairs = zip(blocks, centroids, strict=True)
+        nearest = [rows.ask(block_labels, points, config.metric)[0] for rows, points in pairs]
+        for column, k in enumerate(counts):
+            members = [merge_centroids(points, k, config.metric) for points in centroids]
+            labels = [merged[segments] for merged, segments in zip(members, nearest, strict=True)]
+            first, second = (_paint(view, of_view, k) for view, of_view in zip(views, labels, strict=True))
+            agreements[seed, column] = agreement(first, second, k)
+            if compares_k:
+                pairs_of_views = zip(distances, labels, strict=True)
+                silhouettes[seed, column] = np.mean([of_view.silhouette(own) for of_view, own in pairs_of_views])
+    mean = silhouettes.mean(axis=0).tolist() if compares_k else [None] * len(counts)
+    rows_of_scores = zip(counts, agreements.mean(axis=0).tolist(), mean, strict=True)
+    return [Score(resolution, *row) for row in rows_of_scores]
 
 
-def _projection(view: View, config: ClusterConfig) -> Projection:
-    x = np.concatenate(view.descriptors)
-    return fit_projection(lambda so_far: nullcontext(LocalShards([so_far.transform(x)])), config.scaling, config.pca)
+def _paint(view: View, labels: np.ndarray, k: int) -> list[np.ndarray]:
+    ends = np.cumsum([len(descriptors) for descriptors in view.descriptors])
+    images = np.split(labels, ends[:-1])
+    return [paint(patch_map, of_image, k) for patch_map, of_image in zip(view.maps, images, strict=True)]
 
 
-def _paint(view: View, labels: list[np.ndarray], count: int) -> list[np.ndarray]:
-    return [paint(patch_map, one, count) for patch_map, one in zip(view.maps, labels, strict=True)]
+class _Distances:
+    """Distances between some segments, evenly from all images: the same for all K."""
 
+    def __init__(self, x: np.ndarray, metric: str) -> None:
+        self._chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), SILHOUETTE_SEGMENTS)).astype(int))
+        kind = "cosine" if metric == "spherical" else "euclidean"
+        self._distances = pairwise_distances(x[self._chosen], metric=kind)
+        # A matrix product leaves a trace of rounding in the distance of a segment to itself.
+        np.fill_diagonal(self._distances, 0)
 
-def _distances(view: View, projection: Projection, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-    """Give the numbers of some segments, evenly from all images, and the distances between them: the same for all K."""
-    x = np.concatenate(view.descriptors)
-    taken = np.unique(np.linspace(0, len(x) - 1, min(len(x), SILHOUETTE_SEGMENTS)).astype(int))
-    chosen = projection.transform(x[taken])
-    distances = pairwise_distances(chosen, metric="cosine" if metric == "spherical" else "euclidean")
-    # A matrix product leaves a trace of rounding where a segment meets itself.
-    np.fill_diagonal(distances, 0)
-    return taken, distances
-
-
-def _silhouette(taken: np.ndarray, distances: np.ndarray, labels: list[np.ndarray]) -> float:
-    of_taken = np.concatenate(labels)[taken]
-    if not 2 <= len(np.unique(of_taken)) < len(of_taken):
-        return 0.0
-    return float(silhouette_score(distances, of_taken, metric="precomputed"))
+    def silhouette(self, labels: np.ndarray) -> float:
+        chosen = labels[self._chosen]
+        if not 2 <= len(np.unique(chosen)) < len(chosen):
+            return 0.0
+        return float(silhouette_score(self._distances, chosen, metric="precomputed"))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from datus2_ray.core.cluster.kmeans import LocalShards, kmeans
+from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.lloyd import fill_empty, means
-from datus2_ray.core.cluster.shard_sums import partial_sums
-from datus2_ray.core.cluster.shards import combined
+from datus2_ray.core.cluster.questions import partial_sums
+from datus2_ray.core.cluster.rows import LocalRows, combined
 
 # The centroids 2 and 3 are far from every row, so their clusters start empty.
 FAR_STARTS = np.array([[0.0, 0.0], [10.0, 0.0], [500.0, 500.0], [-500.0, 500.0]])
@@ -18,16 +18,16 @@ def rows_around_two_centres(seed=0):
     return np.concatenate([rng.standard_normal((60, 2)), rng.standard_normal((40, 2)) + np.array([10.0, 0.0])])
 
 
-def filled(x, shards, centroids, metric="euclidean", weights=None):
-    rows = LocalShards(np.array_split(x, shards), None if weights is None else np.array_split(weights, shards))
+def filled(x, blocks, centroids, metric="euclidean", weights=None):
+    rows = LocalRows(np.array_split(x, blocks), None if weights is None else np.array_split(weights, blocks))
     sums = combined(rows.ask(partial_sums, centroids, metric))
     return sums, *fill_empty(rows, centroids, sums, metric)
 
 
-@pytest.mark.parametrize("shards", [1, 3, 7])
-def test_empty_clusters_go_to_the_farthest_rows(shards):
+@pytest.mark.parametrize("blocks", [1, 3, 7])
+def test_empty_clusters_go_to_the_farthest_rows(blocks):
     x = rows_around_two_centres()
-    before, after, relocated = filled(x, shards, FAR_STARTS)
+    before, after, relocated = filled(x, blocks, FAR_STARTS)
     distances = ((x[:, None] - FAR_STARTS[:2]) ** 2).sum(axis=2)
     far = np.argsort(-distances.min(axis=1))[:2]
     assert before.counts.tolist()[2:] == [0, 0]
@@ -44,7 +44,7 @@ def test_empty_clusters_go_to_the_farthest_rows(shards):
 def test_the_rule_for_empty_clusters_is_that_of_scikit_learn(seed):
     x = rows_around_two_centres(seed)
     expected = KMeans(4, init=FAR_STARTS, n_init=1, algorithm="lloyd", max_iter=1, tol=0).fit(x)
-    result = kmeans(LocalShards([x[:30], x[30:]]), 4, start=FAR_STARTS, max_iterations=1)
+    result = kmeans(LocalRows([x[:30], x[30:]]), 4, start=FAR_STARTS, max_iterations=1)
     assert result.history[0].relocated == 2
     assert result.inertia == pytest.approx(expected.inertia_, rel=1e-10)
     # scikit-learn numbers the two farthest rows in the order that a partial sort left them in.
@@ -52,16 +52,16 @@ def test_the_rule_for_empty_clusters_is_that_of_scikit_learn(seed):
         np.sort(result.centroids[2:], axis=0), np.sort(expected.cluster_centers_[2:], axis=0), atol=1e-12
     )
     converged = KMeans(4, init=FAR_STARTS, n_init=1, algorithm="lloyd").fit(x)
-    assert kmeans(LocalShards([x]), 4, start=FAR_STARTS).inertia == pytest.approx(converged.inertia_, rel=1e-10)
+    assert kmeans(LocalRows([x]), 4, start=FAR_STARTS).inertia == pytest.approx(converged.inertia_, rel=1e-10)
 
 
-@pytest.mark.parametrize("shards", [1, 3])
-def test_equally_far_rows_are_taken_by_their_number(shards):
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_equally_far_rows_are_taken_by_their_number(blocks):
     x = np.array([[1.0], [3.0], [-3.0], [0.5], [3.0], [-1.0]])
     starts = np.array([[0.0], [100.0], [200.0]])
-    _, after, _ = filled(x, shards, starts)
+    _, after, _ = filled(x, blocks, starts)
     assert means(after, starts, "euclidean")[1:].tolist() == [[3.0], [-3.0]]
-    _, after, _ = filled(x[::-1], shards, starts)
+    _, after, _ = filled(x[::-1], blocks, starts)
     assert means(after, starts, "euclidean")[1:].tolist() == [[3.0], [-3.0]]
 
 
@@ -105,6 +105,6 @@ def test_zero_rows_do_not_fill_empty_clusters_under_spherical():
 def test_unit_rows_that_cancel_out_leave_their_centroid_where_it_was():
     x = np.array([[0.0, 1.0], [0.0, -1.0], [-1.0, 0.0]])
     starts = np.array([[1.0, 0.0], [-1.0, 0.0]])
-    result = kmeans(LocalShards([x]), 2, metric="spherical", start=starts)
+    result = kmeans(LocalRows([x]), 2, metric="spherical", start=starts)
     assert result.centroids.tolist() == starts.tolist()
     assert result.sizes.tolist() == [2, 1]

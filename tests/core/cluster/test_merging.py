@@ -14,12 +14,12 @@ from datus2_ray.core.cluster.merging import merge_centroids
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "spherical"])
-@pytest.mark.parametrize("clusters", [1, 2, 7, 59])
-def test_the_clusters_are_those_of_scikit_learn(metric: Metric, clusters: int) -> None:
+@pytest.mark.parametrize("k", [1, 2, 7, 59])
+def test_the_clusters_are_those_of_scikit_learn(metric: Metric, k: int) -> None:
     centroids = np.random.default_rng(0).normal(size=(60, 12)) * np.linspace(0.1, 5, 60)[:, None]
     points = centroids / np.linalg.norm(centroids, axis=1, keepdims=True) if metric == "spherical" else centroids
-    theirs = AgglomerativeClustering(clusters, linkage="average").fit_predict(points.astype(np.float32))
-    ours = merge_centroids(centroids, clusters, metric)
+    theirs = AgglomerativeClustering(k, linkage="average").fit_predict(points.astype(np.float32))
+    ours = merge_centroids(centroids, k, metric)
     assert ours.dtype == np.int32
     assert adjusted_rand_score(ours, theirs) == 1.0
 
@@ -41,16 +41,3 @@ def test_there_are_as_many_clusters_as_asked_for_in_the_order_of_their_first(
 def test_one_centroid_a_cluster_is_left_as_it_is() -> None:
     centroids = np.random.default_rng(1).normal(size=(5, 2))
     assert merge_centroids(centroids, 5, "spherical").tolist() == [0, 1, 2, 3, 4]
-
-
-def test_what_shares_images_is_kept_apart() -> None:
-    # Four points in a row: 0 and 1 lie nearest to each other, but are always seen together; 2 and 3 never are.
-    centroids = np.array([[0.0], [1.0], [2.1], [3.3]])
-    assert merge_centroids(centroids, 2, "euclidean").tolist() == [0, 0, 1, 1]
-    lift = np.full((4, 4), -1.0)
-    lift[0, 1] = lift[1, 0] = 5.0
-    assert merge_centroids(centroids, 2, "euclidean", lift, apart=0.0).tolist() == [0, 0, 1, 1]
-    kept = merge_centroids(centroids, 2, "euclidean", lift, apart=3.0)
-    assert kept[0] != kept[1]
-    # Where all pairs are alike, lifts change nothing.
-    assert merge_centroids(centroids, 2, "euclidean", np.ones((4, 4)), apart=3.0).tolist() == [0, 0, 1, 1]

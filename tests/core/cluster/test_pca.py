@@ -6,18 +6,18 @@ import sklearn.decomposition
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from datus2_ray.core.cluster.kmeans import LocalShards
 from datus2_ray.core.cluster.pca import fit_pca
+from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.errors import UsageError
 
 X = load_digits(return_X_y=True)[0]
 
 
-@pytest.mark.parametrize("shards", [1, 3, 7])
+@pytest.mark.parametrize("blocks", [1, 3, 7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_pca_equals_scikit_learn(shards, dtype):
+def test_pca_equals_scikit_learn(blocks, dtype):
     expected = sklearn.decomposition.PCA(20, svd_solver="full").fit(X)
-    pca = fit_pca(LocalShards(np.array_split(X.astype(dtype), shards)), 20)
+    pca = fit_pca(LocalRows(np.array_split(X.astype(dtype), blocks)), 20)
     np.testing.assert_allclose(pca.mean, expected.mean_, rtol=1e-12)
     np.testing.assert_allclose(pca.components, expected.components_, atol=1e-10)
     np.testing.assert_allclose(pca.explained, expected.explained_variance_ratio_, rtol=1e-10)
@@ -26,20 +26,20 @@ def test_pca_equals_scikit_learn(shards, dtype):
 
 def test_a_large_mean_does_not_hide_the_variance():
     far = X + 1e6
-    near = fit_pca(LocalShards([X]), 5)
-    np.testing.assert_allclose(fit_pca(LocalShards([far[:900], far[900:]]), 5).components, near.components, atol=1e-6)
+    near = fit_pca(LocalRows([X]), 5)
+    np.testing.assert_allclose(fit_pca(LocalRows([far[:900], far[900:]]), 5).components, near.components, atol=1e-6)
 
 
 def test_a_weight_equals_repetition():
     weights = np.random.default_rng(0).integers(1, 4, len(X))
-    weighted = fit_pca(LocalShards([X], [weights]), 6)
-    repeated = fit_pca(LocalShards([np.repeat(X, weights, axis=0)]), 6)
+    weighted = fit_pca(LocalRows([X], [weights]), 6)
+    repeated = fit_pca(LocalRows([np.repeat(X, weights, axis=0)]), 6)
     np.testing.assert_allclose(weighted.components, repeated.components, atol=1e-10)
     np.testing.assert_allclose(weighted.explained, repeated.explained, rtol=1e-10)
 
 
 def test_bitwise_the_same_for_any_threads_and_any_cut_of_the_rows_to_project():
-    rows = LocalShards(np.array_split(X, 3))
+    rows = LocalRows(np.array_split(X, 3))
     with threadpool_limits(1, "blas"):
         one = fit_pca(rows, 9)
     with threadpool_limits(2, "blas"):
@@ -52,7 +52,7 @@ def test_bitwise_the_same_for_any_threads_and_any_cut_of_the_rows_to_project():
 
 
 def test_all_components_keep_all_distances():
-    pca = fit_pca(LocalShards([X]), 64)
+    pca = fit_pca(LocalRows([X]), 64)
     np.testing.assert_allclose(pca.components @ pca.components.T, np.eye(64), atol=1e-12)
     assert pca.explained.sum() == pytest.approx(1)
     projected = pca.transform(X[:50])
@@ -63,4 +63,4 @@ def test_all_components_keep_all_distances():
 @pytest.mark.parametrize("components", [0, 65])
 def test_components_out_of_range_are_wrong_usage(components):
     with pytest.raises(UsageError, match=f"PCA to {components} components: choose from 1 to 64"):
-        fit_pca(LocalShards([X]), components)
+        fit_pca(LocalRows([X]), components)

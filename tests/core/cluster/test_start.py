@@ -5,10 +5,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from datus2_ray.core.cluster.assignment import assign
-from datus2_ray.core.cluster.kmeans import LocalShards
-from datus2_ray.core.cluster.shard_rows import farthest_rows
-from datus2_ray.core.cluster.shard_sums import moments
-from datus2_ray.core.cluster.shards import combined
+from datus2_ray.core.cluster.questions import farthest_rows, moments
+from datus2_ray.core.cluster.rows import LocalRows, combined
 from datus2_ray.core.cluster.start import kmeans_plus_plus, start_centroids
 
 X = load_digits(return_X_y=True)[0].astype(np.float32)
@@ -16,19 +14,19 @@ STARTS = ["k-means++", "k-means||", "random"]
 METRICS = ["euclidean", "spherical"]
 
 
-def chosen(x, shards, start, metric="euclidean", clusters=10, key=(0, 0), sample_size=20_000, weights=None):
-    rows = LocalShards(np.array_split(x, shards), None if weights is None else np.array_split(weights, shards))
-    known = combined(rows.ask(moments, metric))
-    return start_centroids(rows, known, clusters, start, metric, key, sample_size)
+def chosen(x, blocks, start, metric="euclidean", k=10, key=(0, 0), sample_size=20_000, weights=None):
+    rows = LocalRows(np.array_split(x, blocks), None if weights is None else np.array_split(weights, blocks))
+    total = combined(rows.ask(moments, metric))
+    return start_centroids(rows, total, k, start, metric, key, sample_size)
 
 
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("sample_size", [300, 20_000])
-def test_a_start_does_not_depend_on_the_shards(start, metric, sample_size):
+def test_a_start_does_not_depend_on_the_blocks(start, metric, sample_size):
     expected = chosen(X, 1, start, metric, sample_size=sample_size)
-    for shards in (3, 7):
-        assert (chosen(X, shards, start, metric, sample_size=sample_size) == expected).all()
+    for blocks in (3, 7):
+        assert (chosen(X, blocks, start, metric, sample_size=sample_size) == expected).all()
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -80,7 +78,7 @@ def test_kmeans_plus_plus_finds_every_separate_blob():
     centres = np.arange(12)[:, None] * [1000.0, -500.0]
     x = np.repeat(centres, 30, axis=0) + rng.standard_normal((360, 2))
     for start in ("k-means++", "k-means||"):
-        found = assign(chosen(x, 3, start, clusters=12), centres)[0]
+        found = assign(chosen(x, 3, start, k=12), centres)[0]
         assert sorted(found) == list(range(12))
 
 
@@ -95,7 +93,7 @@ def test_kmeans_plus_plus_never_chooses_a_row_of_weight_zero():
 def test_the_race_draws_in_proportion_to_weight_times_distance():
     # Squared distances 1, 4 and 9 from the origin, weights 9, 1 and 2: masses 9, 4 and 18.
     x = np.array([[0.0], [1.0], [2.0], [3.0]])
-    rows = LocalShards([x[:3], x[3:]], [np.array([5.0, 9.0, 1.0]), np.array([2.0])])
+    rows = LocalRows([x[:3], x[3:]], [np.array([5.0, 9.0, 1.0]), np.array([2.0])])
     draws = [farthest_rows(rows, np.zeros((1, 1)), 1, "euclidean", (seed,)).numbers[0] for seed in range(2000)]
     shares = np.bincount(draws, minlength=4) / 2000
     # Three standard deviations of a share drawn 2000 times are at most 0.034, and the seeds are fixed.
@@ -104,7 +102,7 @@ def test_the_race_draws_in_proportion_to_weight_times_distance():
 
 def test_farthest_rows_are_ordered_by_distance_then_by_number():
     x = np.array([[1.0], [-2.0], [2.0], [0.0], [2.0], [-3.0]])
-    rows = LocalShards([x[:2], x[2:3], x[3:]])
+    rows = LocalRows([x[:2], x[2:3], x[3:]])
     far = farthest_rows(rows, np.zeros((1, 1)), 4, "euclidean")
     assert far.numbers.tolist() == [5, 1, 2, 4]
     assert far.keys.tolist() == [9, 4, 4, 4]

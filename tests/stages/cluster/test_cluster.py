@@ -7,21 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.cluster import KMeans
+from datus2_ray.engine.context import RunContext
 from sklearn.datasets import load_digits
 
-from datus2_ray.core.cluster.cooccurrence import count_together, log_lift
-from datus2_ray.core.cluster.kmeans import assign, kmeans, shard_labels
-from datus2_ray.core.cluster.merging import merge_centroids
-from datus2_ray.core.cluster.pca import fit_pca
-from datus2_ray.core.cluster.projection import Projection
-from datus2_ray.core.cluster.scaling import fit_scaling
-from datus2_ray.core.cluster.shards import LocalShards
+from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.images.labels import decode_labels
-from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.clustering.table import read_clusters
 from datus2_ray.errors import DatusError, UsageError
-from datus2_ray.stages.cluster.actors import RayShards, VectorTable, count_vectors
-from datus2_ray.stages.cluster.cluster import cluster, read_clusters
+from datus2_ray.stages.cluster.cluster import cluster
 from datus2_ray.stages.label.label import label, paint
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_column
@@ -62,38 +55,6 @@ def digits(open_run: Callable[..., RunContext], tmp_path: Path) -> tuple[RunCont
     return context, write_segments(context.folder.path("segments"), DIGITS)
 
 
-@pytest.mark.parametrize(("shard_rows", "workers"), [(2000, 1), (600, 3), (257, 2)])  # 1, 3 and 7 shards
-def test_actors_find_what_scikit_learn_finds(digits: tuple[RunContext, Commit], shard_rows: int, workers: int) -> None:
-    context, commit = digits
-    folder = context.folder.path("segments")
-    counts = count_vectors(folder, "descriptors", list(commit.parts))
-    assert sum(counts.values()) == len(DIGITS)
-    shards = RayShards(VectorTable(folder, "descriptors"), counts, shard_rows, workers)
-    result = kmeans(shards, 10, start=DIGITS[:10].astype(np.float64))
-    theirs = KMeans(10, init=DIGITS[:10], n_init=1, algorithm="lloyd").fit(DIGITS.astype(np.float64))
-    assert result.inertia == pytest.approx(theirs.inertia_, rel=1e-9)
-    labels = np.concatenate(shards.ask(shard_labels, result.centroids, "euclidean"))
-    np.testing.assert_array_equal(labels, theirs.labels_)
-    # The same shards in this process: the same bits.
-    local = LocalShards([DIGITS[i : i + shard_rows] for i in range(0, len(DIGITS), shard_rows)])
-    assert np.array_equal(kmeans(local, 10, start=DIGITS[:10].astype(np.float64)).centroids, result.centroids)
-    shards.close()
-
-
-def test_weights_and_projection_reach_the_actors(digits: tuple[RunContext, Commit]) -> None:
-    context, commit = digits
-    folder = context.folder.path("segments")
-    counts = count_vectors(folder, "descriptors", list(commit.parts))
-    table = VectorTable(folder, "descriptors", "sizes")
-    sizes = [storage.read_table(storage.join(folder, part), ["sizes"])["sizes"].to_pylist() for part in commit.parts]
-    weights = np.array([n for part in sizes for row in part for n in row])
-    local = LocalShards([DIGITS], [weights])
-    projection = Projection(fit_scaling(local, "standardised"), fit_pca(local, 5))
-    ours = kmeans(RayShards(table, counts, 5000, 1, projection), 4, seed=3)
-    theirs = kmeans(LocalShards([projection.transform(DIGITS)], [weights]), 4, seed=3)
-    assert np.array_equal(ours.centroids, theirs.centroids)
-
-
 def test_centroids_beyond_the_clusters_are_merged(
     digits: tuple[RunContext, Commit], open_run: Callable[..., RunContext]
 ) -> None:
@@ -103,7 +64,7 @@ def test_centroids_beyond_the_clusters_are_merged(
     assert (done.facts["clusters"], done.facts["centroids"]) == (10, 40)
     found = read_clusters(context.folder)
     assert found.centroids.shape == (40, 64)
-    assert found.count == 10
+    assert found.k == 10
     masks = label(context, commit, context.folder)
     rows = storage.read_table(context.folder.path("masks/initial", next(iter(masks.parts)))).to_pylist()
     nearest = ((DIGITS[:, None].astype(np.float64) - found.centroids) ** 2).sum(axis=2).argmin(axis=1)
@@ -137,35 +98,6 @@ def test_what_all_descriptors_share_is_taken_off_and_not_in_a_later_run_without(
     same = replace(write_segments(context.folder.path("segments"), alike[:1].repeat(30, axis=0)), fingerprint="same")
     with pytest.raises(UsageError, match="larger than the 0 segments with a vector that is not zero"):
         cluster(open_run(Path("unused"), "cluster.scaling=centred", "cluster.metric=spherical"), same, 2)
-
-
-def test_what_shares_images_is_merged_later(
-    digits: tuple[RunContext, Commit], open_run: Callable[..., RunContext]
-) -> None:
-    _, commit = digits
-    members = []
-    for apart in (0.0, 2.0):
-        settings = ("cluster.overclustering=4", "cluster.restarts=1", f"cluster.apart={apart}")
-        context = open_run(Path("unused"), *settings, seed=4)
-        cluster(context, commit, 10)
-        found = read_clusters(context.folder)
-        nearest = ((DIGITS[:, None].astype(np.float64) - found.centroids) ** 2).sum(axis=2).argmin(axis=1)
-        # The vectors lie seven an image.
-        images = [nearest[start : start + 7] for start in range(0, len(nearest), 7)]
-        lift = log_lift(count_together(images, 40), len(images))
-        np.testing.assert_array_equal(found.members, merge_centroids(found.centroids, 10, "euclidean", lift, apart))
-        members.append(found.members)
-    assert not np.array_equal(*members)
-
-
-def test_a_share_of_the_vectors_is_the_same_share_for_any_shards(digits: tuple[RunContext, Commit]) -> None:
-    context, commit = digits
-    folder = context.folder.path("segments")
-    counts = count_vectors(folder, "descriptors", list(commit.parts))
-    table = VectorTable(folder, "descriptors", share=0.25, seed=1)
-    taken = [np.concatenate(RayShards(table, counts, rows, 2).ask(lambda shard: shard.x)) for rows in (300, 5000)]
-    assert np.array_equal(*taken)
-    assert 350 < len(taken[0]) < 550
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""Blocks of rows, and how they are asked.
+
+A question is a pure function of one block and of small arguments; its answer is small too (sums, a few rows). The
+driver asks every block the same question and combines the answers strictly in block order, so a result depends on how
+the rows are cut into blocks, but not on where the blocks are or which answers first.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Concatenate, ParamSpec, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datus2_ray.core.cluster.distances import FloatArray
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Consecutive rows.
+
+    Parameters
+    ----------
+    x : float16, float32 or float64 [n, d]
+    weights : float64 [n]
+        Positive; a row of weight 3 counts as three equal rows.
+    first_row : int
+        Global number of the first row.
+    """
+
+    x: FloatArray
+    weights: NDArray[np.float64]
+    first_row: int
+
+
+class Transform(Protocol):
+    """A map from rows to rows whose result for a row does not depend on the other rows of a call."""
+
+    def transform(self, x: FloatArray) -> FloatArray:
+        """Map rows, float [n, d], to float [n, p]."""
+        ...
+
+
+class RowBlocks(Protocol):
+    """Row blocks that can be asked; all that k-means and PCA need to know about where the rows are."""
+
+    def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        """Ask every block ``question(block, *args, **kwargs)`` and return the answers in block order.
+
+        The question is a pure function of a module, so that it can be pickled.
+        """
+        ...
+
+    def project(self, step: Transform) -> None:
+        """Replace every row, for all later questions, by its transform."""
+        ...
+
+
+class LocalRows:
+    """Row blocks in this process.
+
+    Parameters
+    ----------
+    arrays : sequence of float [n_i, d]
+        The rows of each block, in the order of their global numbers.
+    weights : sequence of float [n_i], optional
+        Default 1 for all rows.
+    """
+
+    def __init__(self, arrays: Sequence[FloatArray], weights: Sequence[FloatArray] | None = None) -> None:
+        first_rows = np.cumsum([0, *map(len, arrays)])
+        if weights is None:
+            weights = [np.ones(len(x)) for x in arrays]
+        self.blocks = [
+            RowBlock(x, np.asarray(w, dtype=np.float64), int(first))
+            for x, w, first in zip(arrays, weights, first_rows, strict=False)
+        ]
+
+    def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        """Ask one block after the other."""
+        return [question(block, *args, **kwargs) for block in self.blocks]
+
+    def project(self, step: Transform) -> None:
+        """Transform all blocks; the arrays given at construction stay as they are."""
+        self.blocks = [replace(block, x=step.transform(block.x)) for block in self.blocks]
+
+
+class Addable(Protocol):
+    """An answer that can be added to the next block's answer."""
+
+    def __add__(self, other: Self, /) -> Self:
+        """Combine two answers."""
+        ...
+
+
+A = TypeVar("A", bound=Addable)
+
+
+def combined(answers: list[A]) -> A:
+    """Add the answers of one block or more strictly in block order, so that the rounding is always the same."""
+    return functools.reduce(operator.add, answers)
+
+
+def own_rows(block: RowBlock, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions within a block of those of the global row numbers that lie in it, in their given order."""
+    local = rows - block.first_row
+    return local[(local >= 0) & (local < len(block.x))]

@@ -1,0 +1,220 @@
+"""Row blocks of a table's vectors, held in Ray actors, that answer the questions of k-means and PCA.
+
+The vectors of a run are numbered in the order of the sorted image ids; a block is a fixed run of those numbers. Which
+actor holds a block, and how many actors there are, changes nothing: answers are put back into block order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from datus2_ray.core.cluster.row_hash import row_uniform
+from datus2_ray.core.cluster.rows import RowBlock, Transform
+from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.parts import stream_parts
+from datus2_ray.engine.stage import Operator
+from datus2_ray.engine.waiting import get_or_stall
+from datus2_ray.errors import DatusError
+from datus2_ray.store import storage
+from datus2_ray.store.columns import list_arrays
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Vectors in a block. It decides the order of all float sums: another number, other last bits of the centroids.
+BLOCK_ROWS = 32_768
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """A block: its vectors' numbers, where they lie (part, start, stop), and its first row's number once thinned."""
+
+    start: int
+    stop: int
+    first_row: int
+    pieces: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class VectorTable:
+    """A column of vectors, and which of them are used.
+
+    Parameters
+    ----------
+    folder : str
+        URI of ``segments/``.
+    column : str
+        ``descriptors`` or ``tokens``.
+    weights : str, optional
+        Column of the same lengths that weights them; default all weigh 1.
+    share : float
+        Share of the vectors to use, chosen by a hash of their number and the seed.
+    seed : int
+    """
+
+    folder: str
+    column: str
+    weights: str | None = None
+    share: float = 1.0
+    seed: int = 0
+
+    def chosen(self, start: int, stop: int) -> np.ndarray:
+        """Return which of the vectors numbered from `start` to `stop` are used: bool, shape (stop - start,)."""
+        if self.share >= 1.0:
+            return np.ones(stop - start, dtype=bool)
+        return row_uniform(np.arange(start, stop), self.seed, "share") < self.share
+
+    def check_memory(self, counts: Mapping[str, int], machines: Machines) -> None:
+        """Raise a DatusError if the vectors do not fit into the machines' memory; `counts` as :func:`count_vectors`."""
+        part = next((part for part, count in sorted(counts.items()) if count), None)
+        if part is None:
+            return
+        column = storage.parquet_schema(storage.join(self.folder, part)).field(self.column)
+        length = column.type.value_type.list_size
+        # float32 rows, and as much again while a block is concatenated and projected.
+        needed = int(2 * 4 * length * self.share * sum(counts.values()))
+        if needed > machines.memory:
+            raise DatusError(
+                f"k-means over {self.share * sum(counts.values()):,.0f} vectors of {length} numbers takes about "
+                f"{needed / 1e9:.1f} GB, and the machines have {machines.memory / 1e9:.1f} GB; add nodes, or lower "
+                "--set evaluate.token_sample=N where it is the baseline's tokens"
+            )
+
+    def read(self, plan: BlockPlan) -> RowBlock:
+        """Read a block."""
+        vectors, weights = [], []
+        columns = [self.column] + ([self.weights] if self.weights else [])
+        for part, start, stop in plan.pieces:
+            table = storage.read_table(storage.join(self.folder, part), columns)
+            vectors.append(_concatenated(table[self.column])[start:stop])
+            if self.weights:
+                weights.append(_concatenated(table[self.weights])[start:stop])
+        chosen = self.chosen(plan.start, plan.stop)
+        x = np.concatenate(vectors)[chosen]
+        w = np.concatenate(weights)[chosen].astype(np.float64) if self.weights else np.ones(len(x))
+        return RowBlock(x, w, plan.first_row)
+
+
+def _concatenated(column: pa.ChunkedArray) -> np.ndarray:
+    return np.concatenate([array for array in list_arrays(column) if array is not None])
+
+
+def plan_blocks(table: VectorTable, counts: Mapping[str, int], block_rows: int) -> list[BlockPlan]:
+    """Cut the vectors, in the order of the parts' names, into blocks of `block_rows`; the last has what is left.
+
+    `counts` are the vectors in every part.
+    """
+    parts = sorted(counts)
+    ends = np.cumsum([counts[part] for part in parts])
+    total = int(ends[-1]) if parts else 0
+    plans: list[BlockPlan] = []
+    first_row = 0
+    for start in range(0, max(total, 1), block_rows):
+        stop = min(start + block_rows, total)
+        pieces = []
+        first = int(np.searchsorted(ends, start, side="right"))
+        for part, end in zip(parts[first:], ends[first:].tolist(), strict=True) if start < stop else ():
+            begin = end - counts[part]
+            if begin >= stop:
+                break
+            if counts[part]:
+                pieces.append((part, max(start - begin, 0), min(stop, end) - begin))
+        plans.append(BlockPlan(start, stop, first_row, tuple(pieces)))
+        first_row += int(table.chosen(start, stop).sum())
+    return plans
+
+
+def count_vectors(folder: str, column: str, parts: list[str]) -> dict[str, int]:
+    """Count the vectors in every part of a table, in Ray tasks, by a small list column with one item per vector."""
+
+    def count(block: pa.Table) -> pa.Table:
+        part = block["part"][0].as_py()
+        lengths = pc.list_value_length(storage.read_table(storage.join(folder, part), [column])[column])
+        return pa.table({"part": [part], "vectors": [pc.sum(lengths).as_py() or 0]})
+
+    rows = stream_parts([{"part": part} for part in parts], lambda _: [Operator(count)])
+    return {row["part"]: row["vectors"] for row in rows}
+
+
+class RowHolder:
+    """Actor that reads some blocks once and answers questions about them.
+
+    A holder that dies is started again by Ray and reads its blocks again. Every question therefore comes with all
+    projection steps so far, and those that the holder has not applied yet are applied first.
+    """
+
+    def __init__(self, table: VectorTable, plans: Sequence[BlockPlan]) -> None:
+        self._blocks = [table.read(plan) for plan in plans]
+        self._applied = 0
+
+    def ask(
+        self, steps: Sequence[Transform], question: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Any]:
+        """Ask every held block, in their order."""
+        for step in steps[self._applied :]:
+            for i, block in enumerate(self._blocks):
+                self._blocks[i] = replace(block, x=step.transform(block.x))
+            self._applied += 1
+        return [question(block, *args, **kwargs) for block in self._blocks]
+
+
+class RayRows:
+    """Row blocks in actors; implements :class:`~datus2_ray.core.cluster.rows.RowBlocks`.
+
+    Parameters
+    ----------
+    table : VectorTable
+    counts : mapping of str to int
+        Vectors in every part, see :func:`count_vectors`.
+    workers : int, optional
+        Number of actors; default one per CPU.
+    block_rows : int
+    on_pass : callable
+        Called with the number of passes over the vectors after each one.
+    """
+
+    def __init__(
+        self,
+        table: VectorTable,
+        counts: Mapping[str, int],
+        workers: int | None = None,
+        block_rows: int = BLOCK_ROWS,
+        on_pass: Callable[[int], None] = lambda passes: None,
+    ) -> None:
+        plans = plan_blocks(table, counts, block_rows)
+        self._count = len(plans)
+        self._on_pass = on_pass
+        self._passes = 0
+        self._steps: list[Transform] = []
+        self._shared_steps = ray.put(self._steps)
+        workers = max(1, min(workers or Machines.now().cpus, len(plans)))
+        # A few restarts recover from a lost node; a holder that dies again and again lacks memory, and must fail.
+        holder: Any = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(RowHolder)
+        self._holders: list[Any] = [holder.remote(table, plans[worker::workers]) for worker in range(workers)]
+
+    def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        """Ask every block and return the answers in block order."""
+        references = [holder.ask.remote(self._shared_steps, question, args, kwargs) for holder in self._holders]
+        remedy = "the cluster may lack memory: add nodes"
+        held = get_or_stall(references, "the actors that hold vectors", remedy)
+        self._passes += 1
+        self._on_pass(self._passes)
+        workers = len(self._holders)
+        return [held[number % workers][number // workers] for number in range(self._count)]
+
+    def project(self, step: Transform) -> None:
+        """Replace every row by its transform, in place, at the next question."""
+        self._steps.append(step)
+        self._shared_steps = ray.put(self._steps)
+
+    def close(self) -> None:
+        """Stop the actors and free their memory."""
+        for holder in self._holders:
+            ray.kill(holder)

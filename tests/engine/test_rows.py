@@ -1,0 +1,134 @@
+"""Row blocks in actors: the blocks that one process would hold, read once, and the same after an actor was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+
+from datus2_ray.core.cluster.kmeans import kmeans
+from datus2_ray.core.cluster.projection import fit_projection
+from datus2_ray.core.cluster.questions import block_labels
+from datus2_ray.core.cluster.rows import LocalRows, RowBlock
+from datus2_ray.engine.clustering.rows import BlockPlan, RayRows, VectorTable, count_vectors
+from datus2_ray.store import storage
+from datus2_ray.store.columns import list_column
+
+DIGITS = load_digits().data.astype(np.float32)
+WEIGHTS = np.arange(len(DIGITS)) % 5 + 1
+#: Vectors of each image, some of which have none.
+LENGTHS = np.random.default_rng(0).integers(0, 14, 600)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write the digits as the descriptors of images, 30 images per part."""
+    folder = tmp_path_factory.mktemp("segments")
+    ends = np.minimum(np.cumsum(LENGTHS), len(DIGITS))
+    images, weights = np.split(DIGITS, ends)[:-1], np.split(WEIGHTS, ends)[:-1]
+    assert ends[-1] == len(DIGITS)
+    for number, start in enumerate(range(0, len(images), 30)):
+        columns = {
+            "descriptors": list_column(images[start : start + 30], pa.list_(pa.float32(), DIGITS.shape[1])),
+            "sizes": list_column(weights[start : start + 30], pa.int32()),
+        }
+        storage.write_table(storage.join(str(folder), f"part-{number:06d}.parquet"), pa.table(columns))
+    return str(folder)
+
+
+@pytest.fixture
+def counts(folder: str, open_run: Callable[..., object]) -> dict[str, int]:
+    open_run(Path("unused"))  # configures Ray Data
+    counts = count_vectors(folder, "sizes", sorted(file.name for file in Path(folder).iterdir()))
+    assert sum(counts.values()) == len(DIGITS)
+    return counts
+
+
+@dataclass(frozen=True)
+class LoggedTable(VectorTable):
+    """Notes in a file, which all processes share, when a block is read."""
+
+    log: str = ""
+
+    def read(self, plan: BlockPlan) -> RowBlock:
+        with Path(self.log).open("a") as log:
+            log.write(f"{plan.start}\n")
+        return super().read(plan)
+
+
+@pytest.fixture
+def logged(folder: str, tmp_path: Path) -> Iterator[LoggedTable]:
+    return LoggedTable(folder, "descriptors", "sizes", log=str(tmp_path / "reads.txt"))
+
+
+def vectors_of(block: RowBlock) -> np.ndarray:
+    return block.x
+
+
+def process_of(block: RowBlock) -> int:
+    return os.getpid()
+
+
+def local_rows(block_rows: int) -> LocalRows:
+    starts = range(0, len(DIGITS), block_rows)
+    return LocalRows([DIGITS[i : i + block_rows] for i in starts], [WEIGHTS[i : i + block_rows] for i in starts])
+
+
+@pytest.mark.parametrize(("block_rows", "workers"), [(2000, 1), (600, 3), (257, 2)])  # 1, 3 and 7 blocks
+def test_actors_compute_what_scikit_learn_and_one_process_do(
+    folder: str, counts: dict[str, int], block_rows: int, workers: int
+) -> None:
+    start = DIGITS[:10].astype(np.float64)
+    with closing(RayRows(VectorTable(folder, "descriptors", "sizes"), counts, workers, block_rows)) as rows:
+        result = kmeans(rows, 10, start=start)
+        labels = np.concatenate(rows.ask(block_labels, result.centroids, "euclidean"))
+    theirs = KMeans(10, init=DIGITS[:10], n_init=1, algorithm="lloyd").fit(DIGITS.astype(np.float64), None, WEIGHTS)
+    assert result.inertia == pytest.approx(theirs.inertia_, rel=1e-9)
+    np.testing.assert_array_equal(labels, theirs.labels_)
+    assert np.array_equal(kmeans(local_rows(block_rows), 10, start=start).centroids, result.centroids)
+
+
+def test_vectors_are_read_once_for_scaling_pca_and_kmeans(logged: LoggedTable, counts: dict[str, int]) -> None:
+    with closing(RayRows(logged, counts, 2, 600)) as rows:
+        projection = fit_projection(rows, "standardised", 5)
+        ours = kmeans(rows, 4, seed=3)
+    assert sorted(Path(logged.log).read_text().split(), key=int) == ["0", "600", "1200"]
+    local = local_rows(600)
+    expected = fit_projection(local, "standardised", 5)
+    assert np.array_equal(projection.transform(DIGITS), expected.transform(DIGITS))
+    assert np.array_equal(ours.centroids, kmeans(local, 4, seed=3).centroids)
+
+
+def test_an_actor_killed_between_questions_comes_back_with_the_projected_rows(
+    logged: LoggedTable, counts: dict[str, int]
+) -> None:
+    with closing(RayRows(logged, counts, 2, 600)) as rows:
+        projection = fit_projection(rows, "centred", 5)
+        before = rows.ask(vectors_of)
+        processes = rows.ask(process_of)
+        os.kill(processes[1], signal.SIGKILL)
+        after = rows.ask(vectors_of)
+        assert rows.ask(process_of)[1] != processes[1]
+    assert sorted(Path(logged.log).read_text().split(), key=int) == ["0", "600", "600", "1200"]
+    # Projected at once or step by step, before the kill or after it: the same bits.
+    assert np.array_equal(np.concatenate(before), projection.transform(DIGITS))
+    assert np.array_equal(np.concatenate(after), projection.transform(DIGITS))
+
+
+def test_a_share_of_the_vectors_is_the_same_share_for_any_blocks(folder: str, counts: dict[str, int]) -> None:
+    table = VectorTable(folder, "descriptors", share=0.25, seed=1)
+    shares = []
+    for block_rows in (300, 5000):
+        with closing(RayRows(table, counts, 2, block_rows)) as rows:
+            shares.append(np.concatenate(rows.ask(vectors_of)))
+    assert np.array_equal(*shares)
+    assert 350 < len(shares[0]) < 550
