@@ -213,7 +213,7 @@ def parquet_footer(uri: str) -> pq.FileMetaData:
 
 def parquet_schema(uri: str) -> pa.Schema:
     """Read the Arrow schema of a Parquet file."""
-    schema: pa.Schema = _parquet(uri, "the table", lambda file: file.schema_arrow)
+    schema: pa.Schema = _read_parquet(uri, "the table", lambda file: file.schema_arrow)
     return schema
 
 
