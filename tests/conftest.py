@@ -66,7 +66,7 @@ def real_data() -> Path:
     return folder
 
 
-#: Of the S3 server, which has an environment of its own: its botocore would not fit s3fs's.
+#: The S3 server, in an environment of its own because the package needs none of its dependencies.
 MOTO = "moto[server]==5.2.5"
 
 
