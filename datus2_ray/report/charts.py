@@ -81,7 +81,7 @@ class Chart:
         keys, x = Markup(), 16.0
         for style, name in self.legend:
             keys += _KEY.format(style, x, x + 9, name)
-            x += 34 + CHARACTER_WIDTH * len(name)
+            x += round(34 + CHARACTER_WIDTH * len(name))
         height = self.height + 30
         return _FILE.format(
             width=self.width, height=height, title=self.description, style=Markup(STYLE), keys=keys, body=self.body

@@ -30,22 +30,8 @@ class Weights:
 class FinishedRun:
     """A finished run: its settings, the results of its stages, and its summary.
 
-    Parameters
-    ----------
-    config : RunConfig
-        With the data set that shards say they are of.
-    ingested, discovered, clustered, labelled, refined, predicted : Commit
-        Results; ``refined`` and ``predicted`` are None in a run without refinement.
-    skipped : str
-        Why there is no refinement.
-    images, quarantined, k : int
-        Used images, refused images, and clusters.
-    metrics : dict or None
-        As in ``metrics.json``; None without ground truth.
-    seconds : dict of str to float
-        Per stage.
-    finished : datetime or None
-        Time of the last event.
+    ``config.dataset`` is what shards say of themselves. ``refined`` and ``predicted`` are None in a run without
+    refinement, and ``skipped`` then says why; ``metrics`` are those of ``metrics.json``, None without ground truth.
     """
 
     folder: RunFolder

@@ -18,7 +18,6 @@ from datus2_ray.report.overview import count_lines, read_quarantine, run_lines, 
 from datus2_ray.report.samples import MaskColours, OtherRun, draw_samples
 from datus2_ray.report.scores import (
     COLUMNS,
-    EXPLANATIONS,
     TITLES,
     class_rows,
     column_groups,
@@ -116,7 +115,6 @@ def _scores(metrics: Mapping[str, Any], classes: Colours) -> dict[str, Any]:
         "groups": column_groups(),
         "columns": [name for _, name, _ in COLUMNS],
         "rows": score_rows(metrics),
-        "explanations": EXPLANATIONS,
         "classes": list(zip(class_rows(metrics), [to_hex(colour) for colour in classes.rgb.tolist()], strict=True)),
     }
 

@@ -89,9 +89,9 @@ def _graph(config: RunConfig) -> str:
     losses = {"places": discover.place, "colours": discover.colour}
     also = " and ".join(name for name, loss in losses.items() if loss)
     parts = [f"a graph of each patch's {discover.neighbours} nearest neighbours"]
-    parts += [f"also by their {also},"] if also else []
-    parts += [f"with weights above {discover.threshold:g},"] if discover.threshold else []
-    return ", ".join(parts)
+    parts += [f"also by their {also}"] if also else []
+    parts += [f"with weights above {discover.threshold:g}"] if discover.threshold else []
+    return ", ".join(parts) + "," * (len(parts) > 1)
 
 
 def _blocks(config: RunConfig) -> str:
