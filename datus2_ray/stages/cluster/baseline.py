@@ -22,21 +22,7 @@ VERSION = 2
 
 
 def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
-    """Fit the baseline's centroids.
-
-    Parameters
-    ----------
-    context : RunContext
-    segments : Commit
-        Of ``segments/``, with tokens.
-    clusters : int
-        The run's K.
-
-    Returns
-    -------
-    Commit
-        Of ``baseline/``.
-    """
+    """Fit the baseline's centroids to the tokens in ``segments/`` and write them to ``baseline/``."""
     config = context.config
     identity = {**config.evaluate.identity(), "clusters": clusters, "seed": config.seed}
     identity |= {"scaling": config.cluster.scaling}

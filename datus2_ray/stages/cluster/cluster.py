@@ -23,18 +23,7 @@ VERSION = 3
 def cluster(context: RunContext, segments: Commit, clusters: int) -> Commit:
     """Group the segments of the whole set into K clusters.
 
-    Parameters
-    ----------
-    context : RunContext
-    segments : Commit
-        Of ``segments/``.
-    clusters : int
-        K.
-
-    Returns
-    -------
-    Commit
-        Of ``clusters/``; its facts hold K, the numbers of centroids and of segments, and the inertia.
+    The facts of ``clusters/`` hold K, the numbers of centroids and of segments, and the inertia.
 
     Raises
     ------

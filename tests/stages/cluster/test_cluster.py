@@ -10,9 +10,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 from datus2_ray.core.cluster.assignment import assign
+from datus2_ray.core.cluster.rows import RowBlock
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.clusters_table import read_clusters
 from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.rows import BlockPlan, VectorTable
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.cluster.cluster import cluster
 from datus2_ray.stages.label.label import label, paint
@@ -98,6 +100,24 @@ def test_what_all_descriptors_share_is_taken_off_and_not_in_a_later_run_without(
     same = replace(write_segments(context.folder.path("segments"), alike[:1].repeat(30, axis=0)), fingerprint="same")
     with pytest.raises(UsageError, match="larger than the 0 segments with a vector that is not zero"):
         cluster(open_run(Path("unused"), "cluster.scaling=centred", "cluster.metric=spherical"), same, 2)
+
+
+def test_each_descriptor_is_read_once_by_the_stage(
+    digits: tuple[RunContext, Commit],
+    open_run: Callable[..., RunContext],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    class LoggedTable(VectorTable):
+        def read(self, plan: BlockPlan) -> RowBlock:
+            with (tmp_path / "reads.txt").open("a") as log:
+                log.write(f"{plan.start}-{plan.stop} ")
+            return super().read(plan)
+
+    monkeypatch.setattr("datus2_ray.stages.cluster.cluster.VectorTable", LoggedTable)
+    context = open_run(Path("unused"), "cluster.scaling=standardised", "cluster.pca=8", "cluster.restarts=1")
+    cluster(context, digits[1], 10)
+    assert (tmp_path / "reads.txt").read_text().split() == ["0-1797"]
 
 
 @pytest.mark.parametrize(
