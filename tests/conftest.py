@@ -36,10 +36,16 @@ os.environ.update(
 import pyarrow.fs as pafs
 from hypothesis import settings
 
-from datus2_ray.config.load import load
-from datus2_ray.engine.context import RunContext
-from datus2_ray.engine.parts import configure_ray_data
+from datus2_ray.config import load
+from datus2_ray.engine.machines import Machines, Node
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.sources.layouts.demo import write_demo
+from datus2_ray.sources.listing import Listing, list_source
+from datus2_ray.store import storage
+from datus2_ray.store.events import EventLog
+from datus2_ray.store.run_folder import RunFolder
+from tests.in_process import without_ray
 
 # A time limit a case would fail on a busy machine, which is not what these tests are about.
 settings.register_profile("untimed", deadline=None)
@@ -174,21 +180,32 @@ def ray_session() -> Iterator[None]:
     ray.shutdown()
 
 
+def make_run(source: Path | str, out: Path | str, *assignments: str, **flags: Any) -> Run:
+    """Open a run of some source with a small, quick backbone and any settings; a source that is not there is empty."""
+    chosen = {"backbone": "untrained:vit_tiny_patch16_224", "preset": "paper", **flags}
+    preset = str(chosen.pop("preset"))
+    labelled = bool(chosen.pop("labelled", True))
+    settings = {**chosen, "source": str(source), "out": str(out)}
+    config = load(settings, preset=preset, assignments=(*FEW_ACTORS, *assignments))
+    folder = RunFolder(config.out)
+    folder.claim(config.source, "run")
+    empty = Listing({}, {}, {}, "", config.dataset, False, None)
+    listing = list_source(config, labelled) if storage.exists(config.source) else empty
+    return Run(config, folder, EventLog(folder.path("events.jsonl")), listing, Machines((Node(4, 0, 16 * 10**9),)))
+
+
 @pytest.fixture
-def open_run(tmp_path: Path, ray_session: None) -> Callable[..., RunContext]:
-    """Give a function that opens a run of some source with a small, quick backbone and any settings."""
+def open_run(tmp_path: Path, ray_session: None) -> Callable[..., Run]:
+    """Return a function that opens a run on the tests' Ray, below the test's folder."""
+    configure_ray_data(120)
+    return lambda source, *assignments, name="run", **flags: make_run(source, tmp_path / name, *assignments, **flags)
 
-    def open_run(source: Path, *assignments: str, name: str = "run", **flags: Any) -> RunContext:
-        flags = {
-            "backbone": "untrained:vit_tiny_patch16_224",
-            **flags,
-            "source": str(source),
-            "out": str(tmp_path / name),
-        }
-        configure_ray_data(no_progress_seconds=120)
-        return RunContext.open(load(flags, assignments=(*FEW_ACTORS, *assignments)))
 
-    return open_run
+@pytest.fixture
+def open_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Return a function that opens a run whose stages work in this process, without Ray."""
+    without_ray(monkeypatch)
+    return lambda source, *assignments, name="run", **flags: make_run(source, tmp_path / name, *assignments, **flags)
 
 
 @pytest.fixture(scope="session")

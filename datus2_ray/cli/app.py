@@ -31,7 +31,7 @@ from datus2_ray.cli.flags import (
     help_of,
     numbers,
 )
-from datus2_ray.config import load as configuration
+from datus2_ray.config.load import from_command
 from datus2_ray.errors import DatusError, UsageError
 
 app = typer.Typer(
@@ -65,7 +65,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Find segments and classes in the images of SOURCE; write masks, scores and a report to the run folder."""
-    settings = configuration.from_command(locals())
+    settings = from_command(locals())
 
     from datus2_ray.cli.terminal import print_summary
     from datus2_ray.commands.run import run as run_pipeline
@@ -86,13 +86,13 @@ def ingest(
     debug: Debug = False,
 ) -> None:
     """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
-    settings = configuration.from_command(locals())
+    settings = from_command(locals())
 
     from datus2_ray.commands.ingest import ingest as ingest_images
 
-    folder, commit = ingest_images(settings)
+    commit = ingest_images(settings)
     refused = f", {commit.rows_quarantined:,} in quarantine" if commit.rows_quarantined else ""
-    typer.echo(f"shards: {folder}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}")
+    typer.echo(f"shards: {commit.uri}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}")
 
 
 @app.command()
@@ -118,13 +118,14 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Say what `run` with the same flags would put on this cluster, or why it cannot run there; does none of it."""
-    settings = configuration.from_command(locals())
+    settings = from_command(locals())
 
     from datus2_ray.cli.terminal import print_plan
-    from datus2_ray.commands.plan import plan_run, see_weights
+    from datus2_ray.commands.plan import plan_run
+    from datus2_ray.commands.weights import check_weights
 
     planned = plan_run(settings)
-    see_weights(settings)
+    check_weights(settings)
     print_plan(planned)
 
 
@@ -193,14 +194,14 @@ def pretrain(
     debug: Debug = False,
 ) -> None:
     """Train a backbone on the images of SOURCE, without labels: a safetensors file for --backbone."""
-    settings = configuration.from_command(locals())
+    settings = from_command(locals())
 
     from datus2_ray.commands.pretrain import pretrain as pretrain_backbone
 
-    file, commit = pretrain_backbone(settings)
-    rank = commit.facts["effective_rank"]
+    commit = pretrain_backbone(settings)
+    rank = commit.facts.effective_rank
     scored = "" if rank is None else f", effective rank {rank:.1f} (no labels; higher is better)"
-    typer.echo(f"backbone: {file}\nloss {commit.facts['loss']:.3f}{scored}")
+    typer.echo(f"backbone: {commit.path('backbone.safetensors')}\nloss {commit.facts.loss:.3f}{scored}")
 
 
 @app.command()
@@ -251,7 +252,7 @@ def experiment(
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
     flags = {key: value for key, value in locals().items() if key not in ("name", "seeds", "values", "refine")}
-    settings = configuration.from_command({**flags, "no_refine": not refine})
+    settings = from_command({**flags, "no_refine": not refine})
     points = numbers("--values", values)
 
     from datus2_ray.commands import experiment_answer as answer
@@ -271,11 +272,11 @@ def status(
     from rich.console import Console
 
     from datus2_ray.cli.terminal import status_table
-    from datus2_ray.commands.status import survey
+    from datus2_ray.commands.status import read_status
     from datus2_ray.store import storage
     from datus2_ray.store.run_folder import RunFolder
 
-    Console(highlight=False).print(status_table(survey(RunFolder(storage.absolute(run_folder)))))
+    Console(highlight=False).print(status_table(read_status(RunFolder(storage.absolute(run_folder)))))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

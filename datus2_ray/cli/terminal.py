@@ -12,7 +12,7 @@ from rich.table import Table
 from datus2_ray.commands.doctor import Finding
 from datus2_ray.commands.plan import Plan
 from datus2_ray.commands.status import StageStatus
-from datus2_ray.engine.machines import Cluster
+from datus2_ray.engine.machines import Machines
 from datus2_ray.store.run_folder import REPORT
 
 #: Sets of masks in the order in which they are shown.
@@ -82,16 +82,17 @@ def seeds_table(scores: dict[str, Any]) -> Table:
 
 
 def status_table(stages: Sequence[StageStatus]) -> Table:
-    """Make the table of how far each stage of a run is."""
+    """Return the table of how far each stage of a run is, and where its result lies below the run folder."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("stage", "state", "rows", "quarantined", "parts", "seconds"):
-        table.add_column(column, justify="left" if column in ("stage", "state") else "right", no_wrap=True)
-    for one in stages:
-        parts = f"{one.parts} of {one.of_parts}" if one.of_parts else ""
-        begun = one.state != "not begun"
-        seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
-        counts = (f"{one.rows:,}", f"{one.quarantined:,}") if begun else ("", "")
-        table.add_row(one.stage, one.state, *counts, parts, seconds)
+    for column in ("stage", "state", "rows", "quarantined", "parts", "seconds", "folder"):
+        left = column in ("stage", "state", "folder")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    for stage in stages:
+        parts = f"{stage.parts} of {stage.of_parts}" if stage.of_parts else ""
+        seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"
+        counts = ("", "") if stage.uri is None else (f"{stage.rows:,}", f"{stage.quarantined:,}")
+        folder = "" if stage.uri is None else "/".join(stage.uri.split("/")[-2:])
+        table.add_row(stage.stage, stage.state, *counts, parts, seconds, folder)
     return table
 
 
@@ -99,7 +100,7 @@ def print_plan(plan: Plan) -> None:
     """Print what a command would do, and where."""
     console = Console(highlight=False)
     console.print(f"{plan.source.images:,} images{', with masks' if plan.source.labelled else ''}")
-    console.print(cluster_line(plan.cluster))
+    console.print(machines_line(plan.machines))
     console.print(plan_table(plan))
     for note in plan.notes:
         console.print(note)
@@ -110,21 +111,20 @@ def plan_table(plan: Plan) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("stage", "what", "at once", "device", "GPUs each", "parts", "memory"):
         table.add_column(column, justify="left" if column in ("stage", "what", "device") else "right", no_wrap=True)
-    for one in plan.stages:
-        count = f"{one.least}" if one.least == one.most else f"{one.least}..{one.most}"
-        gpus = f"{one.gpus:g}" if one.gpus else ""
-        parts = "" if one.parts is None else f"{one.parts:,}"
-        table.add_row(
-            one.stage, one.runs, count, one.device, gpus, parts, "" if one.memory is None else size(one.memory)
-        )
+    for stage, use in plan.uses:
+        count = f"{use.count}" if use.count == use.max_count else f"{use.count}..{use.max_count}"
+        gpus = f"{use.gpus:g}" if use.gpus else ""
+        parts = "" if use.parts is None else f"{use.parts:,}"
+        memory = "" if use.memory is None else size(use.memory)
+        table.add_row(stage, use.runs, count, use.device, gpus, parts, memory)
     return table
 
 
-def cluster_line(cluster: Cluster) -> str:
+def machines_line(machines: Machines) -> str:
     """Say in a line what a cluster has."""
-    name = "the cluster" if cluster.joined else "this machine"
-    nodes = f" in {len(cluster.nodes)} nodes" if len(cluster.nodes) > 1 else ""
-    return f"{name} has {cluster.cpus} CPUs, {cluster.gpus} GPUs and {size(cluster.memory)} of memory{nodes}"
+    name = "the cluster" if machines.joined else "this machine"
+    nodes = f" in {len(machines.nodes)} nodes" if len(machines.nodes) > 1 else ""
+    return f"{name} has {machines.cpus} CPUs, {machines.gpus} GPUs and {size(machines.memory)} of memory{nodes}"
 
 
 def size(count: int) -> str:

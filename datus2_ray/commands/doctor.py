@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from datus2_ray.engine.machines import Cluster
+from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.session import joined_address, start_ray
 from datus2_ray.errors import DatusError
 from datus2_ray.store import s3, storage
@@ -117,7 +117,7 @@ def check_ray(subject: Subject) -> Finding:
     except Exception as error:  # what Ray raises where it cannot start has no common type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Finding("failure", f"Ray does not start ({reason}); see the logs in {tempfile.gettempdir()}/ray")
-    cluster = Cluster.now()
+    cluster = Machines.now()
     count = len(cluster.nodes)
     nodes = "1 node" if count == 1 else f"{count} nodes"
     has = f"{nodes}, {cluster.cpus} CPUs, {cluster.gpus} GPUs, {cluster.memory / 1e9:.1f} GB"
@@ -161,7 +161,7 @@ def check_gpus(subject: Subject) -> Finding:
     import torch
 
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    cluster = Cluster.now() if ray.is_initialized() else Cluster.of_this_machine()
+    cluster = Machines.now() if ray.is_initialized() else Machines.of_this_machine()
     if here:
         names = ", ".join(sorted({torch.cuda.get_device_name(i) for i in range(here)}))
         if not cluster.gpus:

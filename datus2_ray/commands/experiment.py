@@ -1,9 +1,7 @@
-"""An experiment: runs of several variants and seeds, which share every step that they have in common."""
+"""An experiment: runs of several variants and seeds in one run folder, which share every result they have in common."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,31 +9,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from datus2_ray.commands.experiment_variants import EXPERIMENTS, Variant
-from datus2_ray.commands.run import run
-from datus2_ray.config.load import RunConfig
-from datus2_ray.engine.context import RunContext
-from datus2_ray.engine.session import start_ray
+from datus2_ray.commands.plan import plan_stages
+from datus2_ray.commands.weights import check_weights
+from datus2_ray.config import RunConfig
+from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.run import Run, open_run
+from datus2_ray.engine.session import look_at_machines, start_ray
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.listing import Listing, list_source
 from datus2_ray.store import storage
-
-#: Settings by which steps before the clusters differ: runs that agree in them share a folder, and so these steps.
-SHARED = ("source", "dataset", "split", "limit", "backbone", "device", "ingest", "discover")
+from datus2_ray.store.facts import Discovered, Sampled
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one variant gave with one seed.
-
-    Parameters
-    ----------
-    variant : Variant
-        The variant.
-    seed : int
-        The seed.
-    summary : dict
-        What the run's ``summary.json`` holds.
-    """
+    """What one variant gave with one seed; `summary` is what a run's ``summary.json`` holds."""
 
     variant: Variant
     seed: int
@@ -43,8 +31,8 @@ class Result:
 
     @property
     def seconds_per_image(self) -> float:
-        """Time that discover took for an image, its start included."""
-        return float(self.summary["seconds"]["discover"] / self.summary["images"])
+        """Time of discover per image, its start included; of images that were done again after a crash only once."""
+        return float(self.summary["seconds_per_row"][Discovered.stage])
 
     @property
     def segments_per_image(self) -> float:
@@ -53,12 +41,12 @@ class Result:
 
 
 def run_experiment(
-    name: str, base: RunConfig, seeds: int, values: Sequence[float], tell: Callable[[str], None]
+    name: str, base: RunConfig, seeds: int, values: Sequence[float], note: Callable[[str], None]
 ) -> list[Result]:
-    """Run every variant of an experiment with every seed.
+    """Run every variant of an experiment with every seed, in one run folder.
 
-    Variants whose steps up to the segments agree run one after another in the same run folder, where these steps are
-    done once; a result that an earlier call with the same settings left is taken as it is.
+    Results lie below their fingerprints, so that variants share what they have in common, and a later call does only
+    what is missing: other images, weights or versions of a stage have other fingerprints.
 
     Parameters
     ----------
@@ -69,9 +57,9 @@ def run_experiment(
     seeds : int
         Number of seeds.
     values : sequence of float
-        Points of a sweep; none for its own choice.
-    tell : callable
-        Told in a line which run comes next.
+        Points of a sweep; none for the experiment's own.
+    note : callable
+        Called with a line that says which run comes next.
 
     Returns
     -------
@@ -81,60 +69,58 @@ def run_experiment(
     Raises
     ------
     UsageError
-        Unknown experiment; values that do not fit it; a source without ground truth.
+        If the experiment is unknown, the values do not fit it, or the source has no ground truth.
     """
     if name not in EXPERIMENTS:
         raise UsageError(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    base = base.model_copy(update={"out": storage.join(base.out, "runs")})
     source = list_source(base, labelled=True)
     if not source.labelled:
         raise UsageError(f"{base.source} has no ground truth, and an experiment compares scores; name its --dataset")
-    if base.discover.resolution == "auto" and name != "resolution":
-        tell("the resolution that all variants share")
-        base = _with_resolution(base)
-    try:
-        variants = EXPERIMENTS[name].variants(base, values, source)
-        runs = [
-            (variant, _placed(variant.apply(base), base.out, base.seed + number))
-            for variant in variants
+    check_weights(base)
+    with open_run(base, "experiment", source, look_at_machines(base.no_progress_seconds)) as opened:
+        start_ray(base.no_progress_seconds)
+        opened = opened.on(Machines.now())
+        if base.discover.resolution == "auto" and name != "resolution":
+            note("the resolution that all variants share")
+            base = _with_resolution(opened)
+        try:
+            variants = EXPERIMENTS[name].variants(base, values, source)
+            configs = [(variant, variant.apply(base)) for variant in variants]
+        except (ValidationError, ValueError) as error:
+            raise UsageError(f"{name}: these settings or values do not fit: {' '.join(str(error).split())}") from error
+        return [
+            _run(opened, variant, config.model_copy(update={"seed": base.seed + number}), note)
+            for variant, config in configs
             for number in range(seeds)
         ]
-    except (ValidationError, ValueError) as error:
-        raise UsageError(f"{name}: these settings or values do not fit: {' '.join(str(error).split())}") from error
-    results = {}
-    # What shares a folder runs in succession: another run in between would do none of its steps again, but a resumed
-    # experiment is easier to follow.
-    for number in sorted(range(len(runs)), key=lambda number: _folder(runs[number][1])):
-        variant, config = runs[number]
-        kept = storage.join(base.out, "results", f"{_digest(config.model_dump(mode='json'))}.json")
-        if not storage.exists(kept):
-            tell(f"{variant.name}, seed {config.seed}")
-            storage.write_json(kept, {"config": config.model_dump(mode="json"), "summary": run(config)})
-        results[number] = Result(variant, config.seed, storage.read_json(kept)["summary"])
-    return [results[number] for number in range(len(runs))]
 
 
-def _with_resolution(base: RunConfig) -> RunConfig:
-    """Find the resolution once: else a variant would differ in more than it names, and see other segments."""
-    # Imported here: a wrong flag should be answered before Ray is loaded.
-    from datus2_ray.stages.ingest.ingest import ingest
-    from datus2_ray.stages.sample.sample import choose
+def _run(opened: Run, variant: Variant, config: RunConfig, note: Callable[[str], None]) -> Result:
+    from datus2_ray.commands.summary import summarise
+    from datus2_ray.engine.execute import execute
+    from datus2_ray.stages import RUN
 
-    context = RunContext.open(base.model_copy(update={"out": storage.join(base.out, "resolution")}))
-    start_ray(base.no_progress_seconds)
-    images = ingest(context)
-    context, _ = choose(context, images, base.clusters or len(images.facts["classes"]))
-    return base.model_copy(update={"discover": context.config.discover})
-
-
-def _placed(config: RunConfig, out: str, seed: int) -> RunConfig:
-    """Give a run its seed, and the folder that it shares with those that see the same segments."""
-    return config.model_copy(update={"seed": seed, "out": storage.join(out, "runs", _folder(config))})
+    note(f"{variant.name}, seed {config.seed}")
+    listing = _listing(opened, config)
+    plan_stages(config, RUN, listing, opened.machines)
+    run, left_out = execute(opened.configured(config, listing), RUN)
+    return Result(variant, config.seed, summarise(run, left_out))
 
 
-def _folder(config: RunConfig) -> str:
-    settings = config.model_dump(mode="json")
-    return _digest({name: settings[name] for name in SHARED})
+def _listing(opened: Run, config: RunConfig) -> Listing:
+    """Return the listing of a variant: the one that is there where it sees the same images."""
+    same = ("source", "dataset", "split", "limit", "ingest")
+    if all(getattr(config, name) == getattr(opened.config, name) for name in same):
+        return opened.listing
+    return list_source(config, labelled=True)
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+def _with_resolution(run: Run) -> RunConfig:
+    """Choose the resolution once: else a variant would differ in more than it names, and see other segments."""
+    from datus2_ray.engine.execute import execute
+    from datus2_ray.stages import RUN
+
+    run, _ = execute(run, RUN[: 1 + [stage.facts for stage in RUN].index(Sampled)])
+    discover = run.config.discover.model_copy(update={"resolution": run.resolution})
+    return run.config.model_copy(update={"discover": discover})

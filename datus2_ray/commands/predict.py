@@ -1,15 +1,24 @@
-"""Masks for images that a run never saw: its segmenter, or its centroids where it has none, on another source."""
+"""Masks for images that a run never saw: by its segmenter, or by its centroids where it has none."""
 
 from __future__ import annotations
 
-from datus2_ray.config.load import RunConfig
-from datus2_ray.engine.context import RunContext
-from datus2_ray.engine.session import start_ray
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from datus2_ray.commands.plan import plan_stages
+from datus2_ray.config import RunConfig
+from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.run import open_run
+from datus2_ray.engine.session import look_at_machines, start_ray
 from datus2_ray.errors import StorageError
+from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
+from datus2_ray.store.facts import Clustered, Exported, Refined, Sampled
 from datus2_ray.store.run_folder import FINISHED, RunFolder
 
-#: Settings that suit the run's cluster and source, of which this command may have others.
+#: Settings that belong to the run's machines and source, of which this command has its own.
 PLACES: dict[str, dict[str, None]] = {
     "ingest": {"image_column": None, "id_column": None, "mask_column": None},
     "discover": {"actors": None, "max_actors": None, "gpus_per_actor": None},
@@ -36,7 +45,7 @@ def predict(
     source : str
         Folder or shards of images.
     out : str
-        Folder for the masks: ``images/`` and ``masks/`` as tables, ``png/`` as palette files.
+        Folder for the masks, as tables and as palette PNG files.
     limit : int, optional
         Only the first N image ids in sorted order.
     max_error_rate : float
@@ -54,51 +63,73 @@ def predict(
     Raises
     ------
     StorageError
-        `run` is no finished run.
+        If `run` is no finished run.
     BackboneError
-        Its segmenter reads tokens, and the backbone is not there or not the one that it was trained with.
+        If its segmenter reads tokens, and the backbone is missing or not the one that it was trained with.
     DatusError
-        An image set that cannot be used, as for a run.
+        If the images cannot be used, as for a run.
     """
     model = RunFolder(storage.absolute(run))
     for name in FINISHED:
-        if not storage.exists(model.path(name)):
+        if not model.is_run() or not storage.exists(model.path(name)):
             raise StorageError(f"{run} is no finished run, it has no {name}; run the same `datus2 run` again")
-    clusters = model.require("clusters")
-    masks = model.require("masks/initial")
-    kept = RunConfig.model_validate(storage.read_json(model.path("config.json")))
-    number = clusters.facts["clusters"]
-    changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": number, "max_error_rate": max_error_rate}
-    settings = kept.model_dump() | changes | {"source": source, "out": out, "device": device or "auto"}
-    settings |= {stage: settings[stage] | places for stage, places in PLACES.items()}
+    kept = _settings_of(model)
+    clustered, refined = model.require(Clustered), model.find(Refined)
+    config = _config(kept, model, clustered.facts.clusters, source, out, limit, max_error_rate, device, columns)
+    RunFolder(config.out).check_apart(model.uri)
+    if refined is not None and refined.facts.backbone is not None:
+        from datus2_ray.stages.refine.start import check_same_backbone
+
+        check_same_backbone(config, refined.facts.backbone)
+
+    from datus2_ray.stages import LABEL_COMMAND, PREDICT_COMMAND
+
+    stages = LABEL_COMMAND if refined is None else PREDICT_COMMAND
+    listing = list_source(config, labelled=False)
+    models = {commit.facts.stage: commit for commit in (clustered, refined) if commit is not None}
+    machines = look_at_machines(config.no_progress_seconds)
+    RunFolder(config.out).check_free(config.source, "predict")
+    plan_stages(config, stages, listing, machines, models)
+    with open_run(config, "predict", listing, machines) as opened:
+        start_ray(config.no_progress_seconds)
+
+        from datus2_ray.engine.execute import execute
+
+        labelled, _ = execute(replace(opened, commits=models).on(Machines.now()), stages)
+    exported = labelled.commit(Exported)
+    return exported.path(exported.facts.sets[0])
+
+
+def _settings_of(model: RunFolder) -> RunConfig:
+    try:
+        return RunConfig.model_validate(storage.read_json(model.path("config.json")))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise StorageError(
+            f"{model.uri} has settings that this version does not know (config.json, {key}: {fault['msg'].lower()}); "
+            "make the run anew"
+        ) from error
+
+
+def _config(
+    kept: RunConfig,
+    model: RunFolder,
+    k: int,
+    source: str,
+    out: str,
+    limit: int | None,
+    max_error_rate: float,
+    device: str | None,
+    columns: dict[str, str | None] | None,
+) -> RunConfig:
+    """Return the settings of the finished run, applied to other images."""
+    changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": k, "max_error_rate": max_error_rate}
+    places = {"source": storage.absolute(source), "out": storage.absolute(out), "device": device or "auto"}
+    settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "save_png": True}
+    settings |= {stage: {**settings[stage], **values} for stage, values in PLACES.items()}
     settings["ingest"] |= columns or {}
     if kept.discover.resolution == "auto":
         # What was chosen for the images that the centroids come from, not for these.
-        settings["discover"]["resolution"] = model.require("sample").facts["resolution"]
-    config = RunConfig.model_validate(settings)
-    RunFolder(config.out).keep_apart(model.uri)
-    context = RunContext.open(config, "predict")
-    start_ray(context.config.no_progress_seconds)
-
-    from datus2_ray.stages.discover.discover import discover
-    from datus2_ray.stages.export import export_png
-    from datus2_ray.stages.ingest.ingest import ingest
-    from datus2_ray.stages.label.label import label
-    from datus2_ray.stages.predict.predict import predict_images, segmenter_uri
-    from datus2_ray.stages.refine.start import see_same_backbone
-
-    refinement = model.commit_of("refine")
-    if refinement is not None and ("skipped" in refinement.facts or not kept.refine.enabled):
-        refinement = None
-    if refinement is not None and refinement.facts.get("network") == "linear":
-        see_same_backbone(config, refinement.facts["backbone"])
-    images = ingest(context, labelled=False)
-    if refinement is not None:
-        inputs = [images.fingerprint, masks.fingerprint, refinement.fingerprint]
-        size = int(refinement.facts["size"])
-        refined = predict_images(context, segmenter_uri(model, refinement), size, images.parts, inputs)
-        export_png(context, number, {"refined": refined})
-        return context.folder.path("png", "refined")
-    initial = label(context, discover(context, images, keep_tokens=False), model)
-    export_png(context, number, {"initial": initial})
-    return context.folder.path("png", "initial")
+        settings["discover"]["resolution"] = model.require(Sampled).facts.resolution
+    return RunConfig.model_validate(settings)

@@ -1,46 +1,45 @@
-"""Pre-training on one's own images: ingest them, train a backbone without a label, and say where it lies."""
+"""Pre-training on one's own images: ingest them and train a backbone without a label."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
 from datus2_ray.commands.plan import plan_pretraining
-from datus2_ray.config.load import RunConfig
-from datus2_ray.engine.context import RunContext
+from datus2_ray.config import RunConfig
+from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import UsageError
-from datus2_ray.store.run_folder import Commit
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Pretrained
 
 
-def pretrain(config: RunConfig) -> tuple[str, Commit]:
+def pretrain(config: RunConfig) -> Commit[Pretrained]:
     """Train a backbone on the images of a source.
 
     Parameters
     ----------
     config : RunConfig
-        Source, folder, ``backbone`` (what to go on from; None trains from scratch) and the settings of ``pretrain``.
+        Source, folder, ``backbone`` (the one to start from; None trains from scratch) and the settings of ``pretrain``.
 
     Returns
     -------
-    str
-        URI of the safetensors file that ``--backbone`` takes.
     Commit
-        Its facts.
+        Its folder holds ``backbone.safetensors``, which ``--backbone`` takes.
 
     Raises
     ------
     DatusError
-        Something that the message explains in one line.
+        If lightly is not installed, settings do not fit each other, the machines or the images, or the training fails.
     """
     if find_spec("lightly") is None:
         raise UsageError("pre-training needs the library lightly; install it with: pip install 'datus2-ray[pretrain]'")
     plan = plan_pretraining(config)
-    context = RunContext.open(config, "pretrain")
-    start_ray(config.no_progress_seconds)
+    with open_run(config, "pretrain", plan.source, plan.machines) as run:
+        start_ray(config.no_progress_seconds)
 
-    from datus2_ray.stages.ingest.ingest import ingest
-    from datus2_ray.stages.pretrain.pretrain import pretrain as pretrain_stage
-    from datus2_ray.stages.pretrain.training import MODEL
+        from datus2_ray.engine.execute import execute
+        from datus2_ray.stages import PRETRAIN_COMMAND
 
-    commit = pretrain_stage(context, ingest(context, labelled=False, listing=plan.source))
-    return context.folder.path("pretrain", MODEL), commit
+        run, _ = execute(run.on(Machines.now()), PRETRAIN_COMMAND)
+    return run.commit(Pretrained)

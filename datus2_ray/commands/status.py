@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from datus2_ray.errors import StorageError
+from datus2_ray.engine.stage import Stage
+from datus2_ray.stages import COMMANDS
 from datus2_ray.store import storage
-from datus2_ray.store.run_folder import BEGUN, MARKER, EventLog, RunFolder
+from datus2_ray.store.events import EventLog
+from datus2_ray.store.facts import Ingested
+from datus2_ray.store.run_folder import RunFolder, written_parts
 
-#: Folder of a stage's result, and the stage's name in the event log; in the order in which they are made.
-STAGES = {
-    "shards": "shards",
-    "images": "ingest",
-    "sample": "sample",
-    "segments": "discover",
-    "clusters": "cluster",
-    "masks/initial": "label",
-    "refine": "refine",
-    "masks/refined": "predict",
-    "baseline": "baseline",
-    "evaluate": "evaluate",
-    "png": "export",
-    "pretrain": "pretrain",
-}
+#: Footers read at a time.
+READ_THREADS = 32
 
 
 @dataclass(frozen=True)
@@ -32,51 +23,66 @@ class StageStatus:
 
     Parameters
     ----------
-    stage, folder : str
-        Its name, and the folder of its result.
+    stage, title : str
+        Its name, and what it does.
+    uri : str or None
+        Folder of its result; None where it was not begun.
     state : str
         ``done``, ``begun`` or ``not begun``.
     rows, quarantined : int
-        Rows that it gave, and those that it could not use; of a begun one, the rows of its finished parts.
+        Rows of its result, and those that it could not use; of a begun one, the rows of its finished parts.
     parts, of_parts : int
         Parts that are finished, and how many there will be; 0 where a stage is not cut into parts, or it is not known.
     seconds : float or None
-        How long it took when it last did its work.
+        How long all attempts at the result took.
     """
 
     stage: str
-    folder: str
+    title: str
+    uri: str | None
     state: Literal["done", "begun", "not begun"]
-    rows: int
-    quarantined: int
-    parts: int
-    of_parts: int
-    seconds: float | None
+    rows: int = 0
+    quarantined: int = 0
+    parts: int = 0
+    of_parts: int = 0
+    seconds: float | None = None
 
 
-def survey(folder: RunFolder) -> list[StageStatus]:
-    """Look at every stage of a run.
+def read_status(folder: RunFolder) -> list[StageStatus]:
+    """Read the state of every stage of the folder's command.
 
     Raises
     ------
     StorageError
-        The folder is no run's.
+        If the folder is no run's.
     """
-    if not storage.exists(folder.path(MARKER)):
-        raise StorageError(f"{folder.uri} is no run folder; give what a command was given as --out")
-    seconds = EventLog(folder).stage_seconds()
-    images = folder.commit_of("images")
-    of_parts = len(images.parts) if images else 0
-    return [_look(folder, name, stage, of_parts, seconds.get(stage)) for name, stage in STAGES.items()]
+    kept = folder.read()
+    begun_stage, begun_fingerprint = kept.get("begun") or (None, None)
+    ingested = folder.find(Ingested)
+    of_parts = len(ingested.parts) if ingested else 0
+    events = EventLog(folder.path("events.jsonl"))
+    rows = []
+    for stage in COMMANDS[kept["command"]]:
+        fingerprint = kept["stages"].get(stage.name)
+        begun = begun_fingerprint if stage.name == begun_stage else None
+        rows.append(_status(folder, stage, events, fingerprint, begun, of_parts))
+    return rows
 
 
-def _look(folder: RunFolder, name: str, stage: str, of_parts: int, seconds: float | None) -> StageStatus:
-    commit = folder.commit_of(name)
+def _status(
+    folder: RunFolder, stage: Stage[Any], events: EventLog, fingerprint: str | None, begun: str | None, of_parts: int
+) -> StageStatus:
+    commit = folder.find(stage.facts, fingerprint) if fingerprint and not begun else None
     if commit is not None:
         count = len(commit.parts)
-        return StageStatus(stage, name, "done", commit.rows_out, commit.rows_quarantined, count, count, seconds)
-    if not storage.exists(folder.path(name, BEGUN)):
-        return StageStatus(stage, name, "not begun", 0, 0, 0, 0, None)
-    parts = folder.written_parts(name)
-    rows = sum(storage.count_rows(folder.path(name, part)) for part in parts)
-    return StageStatus(stage, name, "begun", rows, 0, len(parts), of_parts if parts else 0, seconds)
+        seconds = events.stage_seconds(commit.fingerprint)
+        return StageStatus(
+            stage.name, stage.title, commit.uri, "done", commit.rows_out, commit.rows_quarantined, count, count, seconds
+        )
+    if begun is None:
+        return StageStatus(stage.name, stage.title, None, "not begun")
+    uri = folder.result(stage.name, begun)
+    parts = sorted(written_parts(uri))
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        rows = sum(threads.map(lambda part: storage.count_rows(storage.join(uri, part)), parts))
+    return StageStatus(stage.name, stage.title, uri, "begun", rows, 0, len(parts), of_parts if parts else 0)

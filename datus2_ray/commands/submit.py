@@ -14,9 +14,9 @@ from typing import Any, cast
 import typer
 import yaml
 
-from datus2_ray.config import load as configuration
+from datus2_ray.config.load import from_command
 from datus2_ray.errors import DatusError, UsageError
-from datus2_ray.store import run_folder
+from datus2_ray.store.commit import fingerprint
 
 #: Commands that have an entry point in ``jobs/``.
 COMMANDS = ("run", "ingest", "pretrain", "predict", "evaluate")
@@ -74,8 +74,8 @@ class Job:
                     raise UsageError(f"{place} is relative to this machine; give s3://… or a path that every node has")
         asked = {name: value for name, value in self.parsed.items() if name != "debug"}
         if "assignments" in asked:
-            asked = configuration.from_command(asked).model_dump(mode="json")
-        return f"datus2-{self.command}-{run_folder.fingerprint('job', 1, asked, [self.command])[:16]}"
+            asked = from_command(asked).model_dump(mode="json")
+        return f"datus2-{self.command}-{fingerprint('job', 1, asked, [self.command])[:16]}"
 
 
 def read_command(app: typer.Typer, line: list[str]) -> Job:

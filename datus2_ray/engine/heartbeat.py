@@ -1,4 +1,4 @@
-"""Signs of life from inside long tasks, so that slow work is not taken for a hang, and a hang is noticed all the same.
+"""Signs of life from inside long tasks, so that slow work is told from a hang.
 
 Ray Data counts only blocks that move between operators. One part may take a large model on a CPU longer than any
 sensible limit, so the actors tell after every forward pass that they live, and the driver looks at that and at the rows
@@ -10,11 +10,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
-
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray.errors import DatusError
 
@@ -22,6 +19,9 @@ T = TypeVar("T")
 
 #: Images between two signs of life from a task that goes through those of a part.
 BEAT_EVERY = 16
+
+#: Seconds to wait for the counter's answer.
+BEATS_SECONDS = 30.0
 
 #: Seconds between two looks at the heartbeat.
 LOOK_EVERY = 2.0
@@ -44,74 +44,94 @@ class Heartbeat:
     """A counter that actors beat and the driver reads; a copy sent to an actor beats the same counter."""
 
     def __init__(self) -> None:
+        # Imported here and below: the declarations of stages import this module, and need no Ray.
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         # Beside the driver, whose death ends the run anyway: on another node it would be lost with that node.
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         counter: Any = ray.remote(num_cpus=0, max_restarts=-1)(_Counter)
         self._counter = counter.options(scheduling_strategy=beside).remote()
 
     def beat(self) -> None:
-        """Tell that some work was done; costs no waiting."""
+        """Count one beat; does not wait."""
         self._counter.beat.remote()
 
     def through(self, items: Iterable[T]) -> Iterator[T]:
-        """Pass on what a task goes through, and beat before the first and every sixteenth."""
+        """Yield the items of a task, and beat before the first and every sixteenth."""
         for number, item in enumerate(items):
             if number % BEAT_EVERY == 0:
                 self.beat()
             yield item
 
     def beats(self) -> int | None:
-        """Give the number of beats so far, from 0 again after the counter's process died; None until it is back."""
+        """Return the number of beats so far, from 0 again after the counter's process died; None until it is back."""
+        import ray
+
         try:
-            beats: int = ray.get(self._counter.beats.remote())
-        except ray.exceptions.RayActorError:
+            beats: int = ray.get(self._counter.beats.remote(), timeout=BEATS_SECONDS)
+        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
             return None
         return beats
 
 
 def watched(
-    rows: Iterator[dict[str, Any]], heartbeat: Heartbeat, limit: float, stalled: Callable[[], DatusError]
-) -> Iterator[dict[str, Any]]:
-    """Pass rows on as they come, and end with an error where neither a row nor a beat comes.
+    rows: Iterator[dict[str, Any]],
+    heartbeat: Heartbeat,
+    limit: float,
+    stalled: Callable[[], DatusError],
+    look_every: float = LOOK_EVERY,
+) -> Generator[dict[str, Any]]:
+    """Yield rows as they come, and raise where neither a row nor a beat comes.
 
     Parameters
     ----------
     rows : iterator
-        Drawn in a thread of its own.
+        Drawn in a thread of its own, which ends when this generator is closed.
     heartbeat : Heartbeat
         What the workers beat.
     limit : float
         Seconds without a sign of life.
     stalled : callable
-        Makes the error.
+        Returns the error.
+    look_every : float
+        Seconds between two looks at the heartbeat.
     """
     arrived: queue.Queue[Any] = queue.Queue()
-    end = object()
+    end, closed = object(), threading.Event()
 
     def draw() -> None:
         try:
             for row in rows:
+                if closed.is_set():
+                    break
                 arrived.put(row)
             arrived.put(end)
         except BaseException as error:
             arrived.put(error)
+        finally:
+            if close := getattr(rows, "close", None):
+                close()  # stops the execution behind them
 
     threading.Thread(target=draw, daemon=True, name="rows").start()
     alive = time.monotonic()
     beats: int | None = 0
-    while True:
-        try:
-            row = arrived.get(timeout=LOOK_EVERY)
-        except queue.Empty:
-            now = heartbeat.beats()
-            if now is not None and now != beats:
-                alive, beats = time.monotonic(), now
-            elif time.monotonic() - alive > limit:
-                raise stalled() from None
-            continue
-        if row is end:
-            return
-        if isinstance(row, BaseException):
-            raise row
-        alive = time.monotonic()
-        yield row
+    try:
+        while True:
+            try:
+                row = arrived.get(timeout=look_every)
+            except queue.Empty:
+                now = heartbeat.beats()
+                if now is not None and now != beats:
+                    alive, beats = time.monotonic(), now
+                elif time.monotonic() - alive > limit:
+                    raise stalled() from None
+                continue
+            if row is end:
+                return
+            if isinstance(row, BaseException):
+                raise row
+            alive = time.monotonic()
+            yield row
+    finally:
+        closed.set()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import ray
-
+from datus2_ray.engine import ray_private
 from datus2_ray.errors import DatusError
 
 Device = Literal["cpu", "cuda"]
@@ -37,7 +36,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Machines:
     """The machines that a run has.
 
     Parameters
@@ -68,33 +67,26 @@ class Cluster:
         return sum(node.memory for node in self.nodes)
 
     @staticmethod
-    def now() -> Cluster:
-        """Ask Ray, to which this process is connected."""
-        listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    def now() -> Machines:
+        """Return what the Ray has to which this process is connected."""
         nodes = [
-            Node(*(int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU", "memory")))
-            for node in listed
-            if node["Alive"]
+            Node(*(int(resources.get(name, 0)) for name in ("CPU", "GPU", "memory")))
+            for resources in ray_private.alive_nodes()
         ]
-        started: Any = ray._private.worker._global_node
-        return Cluster(tuple(nodes), joined=not (started and started.head))
+        return Machines(tuple(nodes), joined=not ray_private.started_here())
 
     @staticmethod
-    def of_this_machine() -> Cluster:
-        """Tell what a Ray that is started here would have, without the seconds that starting it takes."""
-        # Ray's own count, which knows containers and CUDA_VISIBLE_DEVICES: any other could differ from it.
-        from ray._private.resource_and_label_spec import ResourceAndLabelSpec
-
-        spec = ResourceAndLabelSpec().resolve(is_head=True)
-        return Cluster((Node(int(spec.num_cpus or 0), int(spec.num_gpus or 0), int(spec.memory or 0)),))
+    def of_this_machine() -> Machines:
+        """Return what a Ray that is started here would have, without the seconds that starting it takes."""
+        return Machines((Node(*ray_private.resources_of_this_machine()),))
 
 
-def choose_device(cluster: Cluster, wanted: Literal["auto", "cpu", "cuda"]) -> Device:
+def choose_device(machines: Machines, wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     """Decide where models compute.
 
     Parameters
     ----------
-    cluster : Cluster
+    machines : Machines
         What there is.
     wanted : str
         The run's ``device``: ``auto`` takes the GPUs that are there now. ``cuda`` asks for them also where a cluster
@@ -105,25 +97,19 @@ def choose_device(cluster: Cluster, wanted: Literal["auto", "cpu", "cuda"]) -> D
     DatusError
         A GPU is asked for on a machine that has none.
     """
-    if wanted == "cuda" and not cluster.gpus and not cluster.joined:
+    if wanted == "cuda" and not machines.gpus and not machines.joined:
         raise DatusError(
             "device = cuda, but Ray sees no GPU on this machine; leave device at auto, or join a cluster that has "
             "GPUs: RAY_ADDRESS"
         )
     if wanted == "auto":
-        return "cuda" if cluster.gpus else "cpu"
+        return "cuda" if machines.gpus else "cpu"
     return wanted
 
 
-def require_cpu(cluster: Cluster) -> None:
-    """See that tasks can run at all: one takes a whole CPU.
-
-    Raises
-    ------
-    DatusError
-        No node has a CPU.
-    """
-    if cluster.cpus < 1:
+def require_cpu(machines: Machines) -> None:
+    """Raise a DatusError if no machine has a CPU: a task takes a whole one."""
+    if machines.cpus < 1:
         raise DatusError("the cluster has no CPU for tasks; start Ray with --num-cpus of at least 1")
 
 

@@ -1,4 +1,4 @@
-"""Pools of model actors: how many, how far they grow, and what each takes of the cluster."""
+"""Pools of model actors: how many, how far they grow, and what each takes of the machines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from datus2_ray.config.stages import DiscoverConfig
-from datus2_ray.engine.machines import ACTOR_MEMORY, LEAST_ACTOR_MEMORY, Cluster, Device, require_cpu
+from datus2_ray.engine.machines import ACTOR_MEMORY, LEAST_ACTOR_MEMORY, Device, Machines, require_cpu
 from datus2_ray.errors import DatusError
 
 
@@ -16,7 +16,7 @@ class Pool:
 
     Parameters
     ----------
-    least, most : int
+    min_actors, max_actors : int
         Actors that it starts with, and that it may grow to.
     device : str
         ``cuda`` or ``cpu``.
@@ -26,14 +26,14 @@ class Pool:
         Bytes that each one reserves; 0 where there is only one node to lie on.
     """
 
-    least: int
-    most: int
+    min_actors: int
+    max_actors: int
     device: Device
     num_gpus: float = 0.0
     memory: int = 0
 
 
-def plan_pool(cluster: Cluster, device: Device, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
+def plan_pool(machines: Machines, device: Device, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
     """Size one of several equal pools that a stage runs side by side.
 
     On a CPU an actor reserves no CPU at all: pools that take every CPU starve the tasks that feed them, and Ray waits
@@ -41,7 +41,7 @@ def plan_pool(cluster: Cluster, device: Device, wanted: DiscoverConfig, pools: i
 
     Parameters
     ----------
-    cluster : Cluster
+    machines : Machines
         Where it is to run.
     device : str
         Of :func:`~datus2_ray.engine.machines.choose_device`.
@@ -58,9 +58,9 @@ def plan_pool(cluster: Cluster, device: Device, wanted: DiscoverConfig, pools: i
     DatusError
         The cluster has no CPU for tasks, or not the GPUs or the memory for the actors.
     """
-    require_cpu(cluster)
+    require_cpu(machines)
     parts = max(1, parts)
-    return _on_gpus(cluster, wanted, pools, parts) if device == "cuda" else _on_cpus(cluster, wanted, pools, parts)
+    return _on_gpus(machines, wanted, pools, parts) if device == "cuda" else _on_cpus(machines, wanted, pools, parts)
 
 
 def actors_on_a_gpu(num_gpus: float) -> int:
@@ -68,55 +68,55 @@ def actors_on_a_gpu(num_gpus: float) -> int:
     return int(1 / num_gpus + 1e-9)
 
 
-def _on_gpus(cluster: Cluster, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
-    gpus = cluster.gpus
-    least = min(_least(wanted, gpus or 1), parts)
+def _on_gpus(machines: Machines, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
+    gpus = machines.gpus
+    min_actors = min(_min_actors(wanted, gpus or 1), parts)
     if wanted.gpus_per_actor is not None:
         share = wanted.gpus_per_actor
     elif gpus:
-        share = int(100 / ceil(least * pools / gpus)) / 100  # as many must fit on each GPU, rounded up
+        share = int(100 / ceil(min_actors * pools / gpus)) / 100  # as many must fit on each GPU, rounded up
     else:
         share = int(100 / pools) / 100  # they are yet to come: an actor of each pool on every one
     share = max(share, 0.01)
-    room = gpus * actors_on_a_gpu(share) // pools
+    capacity = gpus * actors_on_a_gpu(share) // pools
     if gpus and wanted.actors is None:
-        least = max(1, min(least, room))
-    if gpus and least > room:
-        name, most = ("actors", room) if room else ("gpus_per_actor", gpus / pools)
+        min_actors = max(1, min(min_actors, capacity))
+    if gpus and min_actors > capacity:
+        name, limit = ("actors", capacity) if capacity else ("gpus_per_actor", gpus / pools)
         raise DatusError(
-            f"{_pools(pools, least)} with {share:g} of a GPU each do not fit on {gpus} GPU{'s' * (gpus > 1)}; set "
-            f"discover.{name} to at most {most:g}, and discover.max_actors where nodes may join"
+            f"{_pools(pools, min_actors)} with {share:g} of a GPU each do not fit on {gpus} GPU{'s' * (gpus > 1)}; set "
+            f"discover.{name} to at most {limit:g}, and discover.max_actors where nodes may join"
         )
-    return Pool(least, _most(wanted, least, parts), "cuda", share)
+    return Pool(min_actors, _max_actors(wanted, min_actors, parts), "cuda", share)
 
 
-def _on_cpus(cluster: Cluster, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
-    nodes = [node for node in cluster.nodes if node.cpus]
-    room = sum(node.memory // ACTOR_MEMORY for node in nodes) // pools
-    alone = len(cluster.nodes) == 1
-    least = min(_least(wanted, max(1, min(cluster.cpus, room))), parts)
-    most = _most(wanted, least, parts)
+def _on_cpus(machines: Machines, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
+    nodes = [node for node in machines.nodes if node.cpus]
+    capacity = sum(node.memory // ACTOR_MEMORY for node in nodes) // pools
+    alone = len(machines.nodes) == 1
+    min_actors = min(_min_actors(wanted, max(1, min(machines.cpus, capacity))), parts)
+    max_actors = _max_actors(wanted, min_actors, parts)
     # One machine is the user's own: there what he asks for is refused only where it surely cannot be. Of several, Ray
     # places every actor where it fits by what it reserves.
-    possible = max(1, cluster.memory // (LEAST_ACTOR_MEMORY * pools)) if alone else room
-    asked = most if alone else least
-    if asked > possible:
+    possible = max(1, machines.memory // (LEAST_ACTOR_MEMORY * pools)) if alone else capacity
+    requested = max_actors if alone else min_actors
+    if requested > possible:
         each = LEAST_ACTOR_MEMORY if alone else ACTOR_MEMORY
         name = "discover.max_actors" if alone and wanted.max_actors is not None else "discover.actors"
         remedy = f"set {name} to at most {possible}" if possible else "give nodes with more memory"
         raise DatusError(
-            f"{_pools(pools, asked)} take {each / 1e9:.2g} GB each, and Ray has {cluster.memory / 1e9:.1f} GB on "
+            f"{_pools(pools, requested)} take {each / 1e9:.2g} GB each, and Ray has {machines.memory / 1e9:.1f} GB on "
             f"{len(nodes)} node{'s' * (len(nodes) != 1)}; {remedy}"
         )
-    return Pool(least, most, "cpu", memory=0 if alone else ACTOR_MEMORY)
+    return Pool(min_actors, max_actors, "cpu", memory=0 if alone else ACTOR_MEMORY)
 
 
-def _least(wanted: DiscoverConfig, automatic: int) -> int:
+def _min_actors(wanted: DiscoverConfig, automatic: int) -> int:
     return wanted.actors or min(automatic, wanted.max_actors or automatic)
 
 
-def _most(wanted: DiscoverConfig, least: int, parts: int) -> int:
-    return max(least, min(wanted.max_actors or least, parts))
+def _max_actors(wanted: DiscoverConfig, min_actors: int, parts: int) -> int:
+    return max(min_actors, min(wanted.max_actors or min_actors, parts))
 
 
 def _pools(pools: int, actors: int) -> str:

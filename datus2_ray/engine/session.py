@@ -9,33 +9,58 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from datus2_ray.engine.machines import Cluster
+from datus2_ray.engine.machines import Machines
 from datus2_ray.errors import DatusError
 
 #: Seconds to wait for the cluster's first answer; Ray itself goes on asking for longer than anybody waits.
 ANSWER_SECONDS = 3.0
 
 
+#: Where Ray Data's context keeps the seconds after which a stage counts as stalled.
+NO_PROGRESS = "datus2_ray.no_progress_seconds"
+
+
+def configure_ray_data(seconds: int) -> None:
+    """Set Ray Data's context for this process: no bars, one block a part, and a limit of `seconds` without progress."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.target_max_block_size = None  # a part stays one block however large its images are
+    context.set_config(NO_PROGRESS, seconds)
+    # Ray Data's own guard takes a slow part for a stalled one; `watched` does not, and ends a stage long before this.
+    context.execution_no_progress_timeout_s = max(1800, 4 * seconds)
+
+
+def no_progress_seconds() -> int:
+    """Return the seconds after which a stage counts as stalled, as :func:`configure_ray_data` set them."""
+    import ray.data
+
+    seconds: int = ray.data.DataContext.get_current().get_config(NO_PROGRESS)
+    return seconds
+
+
 def joined_address() -> str | None:
-    """Give the address of the cluster that is joined, or None where a local Ray is started."""
+    """Return the address of the cluster that is joined, or None where a local Ray is started."""
     address = os.environ.get("RAY_ADDRESS", "")
     return None if address in ("", "local") else address
 
 
-def look_at_cluster(no_progress_seconds: int) -> Cluster:
-    """Tell what a run would have: of the cluster that it joins, or of this machine without starting Ray yet.
+def look_at_machines(no_progress_seconds: int) -> Machines:
+    """Return the machines of the cluster that a run would join, or this machine without starting Ray yet.
 
     Raises
     ------
     DatusError
-        The cluster does not answer.
+        If the cluster does not answer.
     """
     import ray
 
     if joined_address() is None and not ray.is_initialized():
-        return Cluster.of_this_machine()
+        return Machines.of_this_machine()
     start_ray(no_progress_seconds)
-    return Cluster.now()
+    return Machines.now()
 
 
 def start_ray(no_progress_seconds: int) -> None:
@@ -51,7 +76,7 @@ def start_ray(no_progress_seconds: int) -> None:
     Raises
     ------
     DatusError
-        The cluster does not answer.
+        If the cluster does not answer.
     """
     address = joined_address()
     if address is None:
@@ -63,11 +88,9 @@ def start_ray(no_progress_seconds: int) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
-    from datus2_ray.engine.parts import configure_ray_data
-
     if not ray.is_initialized():
         if address is not None:
-            _see_that_it_answers(address)
+            _check_answers(address)
         # By name: without one, Ray joins whatever cluster was last started on this machine.
         local = address is None
         with _without_core_messages(), _without_own_threads():
@@ -80,12 +103,12 @@ def start_ray(no_progress_seconds: int) -> None:
                 )
             except ConnectionError as error:
                 raise _no_answer(str(address)) from error
-    for name in ("ray", "ray.data", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     configure_ray_data(no_progress_seconds)
+    for name in ("ray", "ray.data", "ray.train"):  # after the import of ray.data, which sets its own level
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _see_that_it_answers(address: str) -> None:
+def _check_answers(address: str) -> None:
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if not separator or not port.isdigit():
         return  # `auto`: Ray looks for it on this machine, which takes no waiting

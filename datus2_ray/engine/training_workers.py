@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datus2_ray.config.stages import PretrainConfig, RefineConfig
-from datus2_ray.engine.machines import LEAST_ACTOR_MEMORY, Cluster, Device, require_cpu
+from datus2_ray.engine.machines import LEAST_ACTOR_MEMORY, Device, Machines, require_cpu
 from datus2_ray.errors import DatusError, UsageError
 
 #: Bytes of decoded images and masks that a worker of the refinement keeps from pass to pass: 2,600 of 224 x 224 pixels.
 PAIRS_MEMORY = 2**29
 
 
-def refine_workers(config: RefineConfig, images: int, cluster: Cluster, device: Device) -> int:
+def refine_workers(config: RefineConfig, images: int, machines: Machines, device: Device) -> int:
     """Give the number of the refinement's workers: one a GPU, else up to two; each with at least two images a step.
 
     Raises
@@ -18,21 +18,21 @@ def refine_workers(config: RefineConfig, images: int, cluster: Cluster, device: 
     UsageError
         The number that the user set does not fit the batch size or the number of images.
     DatusError
-        It does not fit the cluster.
+        It does not fit the machines.
     """
     most = min(config.batch_size // 2, max(1, images // 4))
-    automatic = (cluster.gpus or 1) if device == "cuda" else max(1, min(2, cluster.cpus, _room(cluster)))
+    automatic = (machines.gpus or 1) if device == "cuda" else max(1, min(2, machines.cpus, _room(machines)))
     workers = config.workers or min(automatic, most)
     if workers > most:
         raise UsageError(
             f"refine.workers = {workers} is too many for refine.batch_size = {config.batch_size} and {images} "
             f"images: each takes at least 2 images a step; set at most {most}"
         )
-    _see_that_they_fit("refine", workers, cluster, device)
+    _check_fit("refine", workers, machines, device)
     return workers
 
 
-def pretrain_workers(config: PretrainConfig, cluster: Cluster, device: Device) -> int:
+def pretrain_workers(config: PretrainConfig, machines: Machines, device: Device) -> int:
     """Give the number of the pre-training's workers: one a GPU, else one.
 
     Raises
@@ -40,10 +40,10 @@ def pretrain_workers(config: PretrainConfig, cluster: Cluster, device: Device) -
     UsageError
         The batch cannot be dealt out among them evenly.
     DatusError
-        They do not fit the cluster.
+        They do not fit the machines.
     """
-    workers = config.workers or ((cluster.gpus or 1) if device == "cuda" else 1)
-    _see_that_they_fit("pretrain", workers, cluster, device)
+    workers = config.workers or ((machines.gpus or 1) if device == "cuda" else 1)
+    _check_fit("pretrain", workers, machines, device)
     if config.batch_size % workers:
         raise UsageError(f"pretrain.batch_size = {config.batch_size} must be a multiple of the {workers} workers")
     return workers
@@ -66,22 +66,22 @@ def pretrain_split(config: PretrainConfig, images: int) -> tuple[int, int]:
     return trained_on, held_out
 
 
-def _see_that_they_fit(stage: str, workers: int, cluster: Cluster, device: Device) -> None:
-    require_cpu(cluster)
+def _check_fit(stage: str, workers: int, machines: Machines, device: Device) -> None:
+    require_cpu(machines)
     if device == "cuda":
         # Where there is none yet, `device = cuda` is the user's word that the cluster will start some.
-        if cluster.gpus and workers > cluster.gpus:
+        if machines.gpus and workers > machines.gpus:
             raise DatusError(
-                f"{stage}.workers = {workers}, but the cluster has {cluster.gpus} GPUs; set at most {cluster.gpus}"
+                f"{stage}.workers = {workers}, but the cluster has {machines.gpus} GPUs; set at most {machines.gpus}"
             )
         return
-    room = max(1, _room(cluster))
+    room = max(1, _room(machines))
     if workers > room:
         raise DatusError(
             f"{stage}.workers = {workers} take {LEAST_ACTOR_MEMORY / 1e9:.2g} GB each, and Ray has "
-            f"{cluster.memory / 1e9:.1f} GB; set at most {room}"
+            f"{machines.memory / 1e9:.1f} GB; set at most {room}"
         )
 
 
-def _room(cluster: Cluster) -> int:
-    return sum(node.memory // LEAST_ACTOR_MEMORY for node in cluster.nodes)
+def _room(machines: Machines) -> int:
+    return sum(node.memory // LEAST_ACTOR_MEMORY for node in machines.nodes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from datus2_ray.report.charts import Chart, Series, draw_chart, moving_mean
 from datus2_ray.store import storage
+from datus2_ray.store.facts import Clustered, Refined
 from datus2_ray.store.run_folder import RunFolder
 
 #: Steps over which the curve of the training loss is averaged.
@@ -16,19 +17,19 @@ SMOOTHING = 20
 
 def kmeans_chart(folder: RunFolder) -> Chart:
     """Draw the inertia of the best restart over its iterations."""
-    history = storage.read_table(folder.path("clusters", "history.parquet"))
-    facts = folder.require("clusters").facts
+    clustered = folder.require(Clustered)
+    history, facts = storage.read_table(clustered.path("history.parquet")), clustered.facts
     x, y = history["iteration"].to_numpy(), history["inertia"].to_numpy()
-    inertias = facts["restart_inertias"]
+    inertias = facts.restart_inertias
     restarts = f"; the best of {len(inertias)} restarts (the worst ended at {max(inertias):.4g})"
-    converged = "converged" if facts["converged"] else "stopped before it converged"
+    converged = "converged" if facts.converged else "stopped before it converged"
     return draw_chart(
         "k-means",
         "iteration",
         "inertia",
         [Series("inertia", "initial", x, y, dots=len(x) <= 40)],
         note="Inertia: the sum of squared distances of the segments' descriptors to their centroids, lower is tighter. "
-        f"It {converged} after {facts['iterations']} iterations{restarts if len(inertias) > 1 else ''}.",
+        f"It {converged} after {facts.iterations} iterations{restarts if len(inertias) > 1 else ''}.",
     )
 
 
@@ -37,7 +38,7 @@ def training_chart(folder: RunFolder, summary: Mapping[str, Any]) -> Chart | Non
     refinement = summary["refinement"]
     if "skipped" in refinement:
         return None
-    history = storage.read_table(folder.path("refine", "history.parquet"))
+    history = storage.read_table(folder.require(Refined).path("history.parquet"))
     step, loss = history["step"].to_numpy(), history["train_loss"].to_numpy()
     held_out = history.filter(history["held_out_loss"].is_valid())
     series = [

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
 from datus2_ray.report.survey import Survey
 from datus2_ray.sources import layouts
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.run_folder import EventLog, RunFolder
+from datus2_ray.store.events import EventLog
+from datus2_ray.store.run_folder import QUARANTINE, RunFolder
 
 DESCRIPTORS = {
     "cls": "class token of the segment's crop, everything else in it black",
@@ -90,7 +89,7 @@ def run_facts(folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str
         Fact("Versions", ", ".join(f"{name} {version}" for name, version in summary["versions"].items())),
         Fact("Machine", ", ".join(_machine(summary["machine"]))),
     ]
-    events = EventLog(folder).read()
+    events = EventLog(folder.path("events.jsonl")).read()
     if events:
         finished = datetime.fromtimestamp(events[-1]["time"], UTC)
         facts.append(Fact("Finished", f"{finished:%Y-%m-%d %H:%M} UTC"))
@@ -208,10 +207,8 @@ class Refusal:
 
 def read_quarantine(folder: RunFolder) -> list[Refusal]:
     """Count the refused images by step and kind of fault, most first, with the first few of each."""
-    uri = folder.path("quarantine")
-    files = [entry.path for entry in storage.list_files(uri) if entry.path.endswith(".parquet")]
-    tables = [storage.read_table(storage.join(uri, file)) for file in files]
-    rows = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
+    uri = folder.path(QUARANTINE)
+    rows = storage.read_table(uri) if storage.exists(uri) else schemas.QUARANTINE.empty_table()
     groups: dict[tuple[str, str], Refusal] = {}
     for row in rows.sort_by("image_id").to_pylist():
         key = row["stage"], row["kind"]

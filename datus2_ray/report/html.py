@@ -35,6 +35,7 @@ from datus2_ray.report.scores import (
 )
 from datus2_ray.report.survey import survey_segments
 from datus2_ray.store import storage
+from datus2_ray.store.facts import Ingested
 from datus2_ray.store.run_folder import REPORT, RunFolder
 
 
@@ -64,7 +65,7 @@ def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
     """
     config, summary = (storage.read_json(folder.path(name)) for name in ("config.json", "summary.json"))
     # Shards say themselves of which data set they are.
-    config["dataset"] = folder.require("images").facts.get("dataset", config["dataset"])
+    config["dataset"] = folder.require(Ingested).facts.dataset
     metrics = summary["metrics"]
     survey = survey_segments(folder, summary["clusters"])
     classes, scores = None, None
@@ -104,7 +105,7 @@ def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
 
 def _other_run(folder: RunFolder, beside: RunFolder, classes: Colours | None) -> OtherRun:
     summary, config = (storage.read_json(beside.path(name)) for name in ("summary.json", "config.json"))
-    if beside.require("images").fingerprint != folder.require("images").fingerprint:
+    if beside.require(Ingested).fingerprint != folder.require(Ingested).fingerprint:
         raise UsageError(f"{beside.uri} is a run over other images than {folder.uri}; give one of the same source")
     return OtherRun(config["preset"], beside, mask_colours(summary, classes))
 

@@ -18,6 +18,7 @@ from datus2_ray.report.pictures import PICTURE_SIDE, Picture, crop_segment, draw
 from datus2_ray.report.typical import TypicalSegment
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import storage
+from datus2_ray.store.facts import Discovered, Facts, Ingested, Labelled, Predicted
 from datus2_ray.store.run_folder import RunFolder
 
 SAMPLES = 12
@@ -98,9 +99,10 @@ def draw_samples(folder: RunFolder, colours: MaskColours, other: OtherRun | None
         A run whose masks of the same images are shown too.
     """
     samples = []
-    table = ImagesTable.of(folder)
-    for part, rows in choose_rows(folder.require("masks/initial").parts, SAMPLES).items():
-        initial = storage.read_table(folder.path("masks/initial", part), ["image_id"]).take(rows)
+    table = ImagesTable.of(folder.require(Ingested))
+    labelled = folder.require(Labelled)
+    for part, rows in choose_rows(labelled.parts, SAMPLES).items():
+        initial = storage.read_table(labelled.path(part), ["image_id"]).take(rows)
         ids = initial["image_id"].to_pylist()
         images = _by_id(table.read(part, ["image_id", "image", "mask"]), ids)
         segments = _patch_maps(folder, part, ids)
@@ -138,7 +140,7 @@ def draw_crops(folder: RunFolder, segments: Iterable[TypicalSegment]) -> dict[Ty
     for segment in segments:
         by_part[segment.part][segment.image_id].append(segment)
     crops: dict[TypicalSegment, Picture] = {}
-    table = ImagesTable.of(folder)
+    table = ImagesTable.of(folder.require(Ingested))
     for part, by_image in sorted(by_part.items()):
         images = _by_id(table.read(part, ["image_id", "image"]), list(by_image))
         maps = _patch_maps(folder, part, list(by_image))
@@ -163,17 +165,19 @@ def _masks_of(
     folder: RunFolder, colours: MaskColours, part: str, ids: list[str]
 ) -> dict[str, tuple[dict[str, dict[str, Any]], Colours]]:
     """Read some images' masks of a part: initial, and refined where there are such, with the colours for each."""
-    sets = {"initial": colours.initial, "refined": colours.refined}
+    sets = {"initial": (Labelled, colours.initial), "refined": (Predicted, colours.refined)}
     return {
-        step: (_rows_of(folder, f"masks/{step}", part, ids, ["mask"]), drawn_in)
-        for step, drawn_in in sets.items()
+        step: (_rows_of(folder, facts, part, ids, ["mask"]), drawn_in)
+        for step, (facts, drawn_in) in sets.items()
         if drawn_in is not None
     }
 
 
-def _rows_of(folder: RunFolder, stage: str, part: str, ids: list[str], columns: list[str]) -> dict[str, dict[str, Any]]:
-    """Read some images' rows of a part of a table."""
-    return _by_id(storage.read_table(folder.path(stage, part), ["image_id", *columns]), ids)
+def _rows_of(
+    folder: RunFolder, facts: type[Facts], part: str, ids: list[str], columns: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Read some images' rows of a part of a stage's table."""
+    return _by_id(storage.read_table(folder.require(facts).path(part), ["image_id", *columns]), ids)
 
 
 def _by_id(table: pa.Table, ids: list[str]) -> dict[str, dict[str, Any]]:
@@ -182,7 +186,7 @@ def _by_id(table: pa.Table, ids: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _patch_maps(folder: RunFolder, part: str, ids: list[str]) -> dict[str, np.ndarray]:
-    rows = _rows_of(folder, "segments", part, ids, ["grid_height", "grid_width", "patch_map"])
+    rows = _rows_of(folder, Discovered, part, ids, ["grid_height", "grid_width", "patch_map"])
     return {
         image_id: np.array(row["patch_map"], dtype=np.int16).reshape(row["grid_height"], row["grid_width"])
         for image_id, row in rows.items()

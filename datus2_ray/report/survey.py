@@ -9,6 +9,7 @@ import numpy as np
 from datus2_ray.report.typical import TypicalSegment, TypicalSegments
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
+from datus2_ray.store.facts import Discovered, Labelled
 from datus2_ray.store.run_folder import RunFolder
 
 #: Crops in a report, whatever K is: they are most of its bytes.
@@ -67,10 +68,11 @@ def survey_segments(folder: RunFolder, clusters: int) -> Survey:
     in_cluster, in_images, in_patches = (np.zeros(clusters, dtype=np.int64) for _ in range(3))
     images, empty, patches = 0, 0, 0
     fewest, most = np.iinfo(np.int64).max, 0
-    for part in sorted(folder.require("masks/initial").parts):
-        sizes = _sizes(folder, part)
+    labelled, segments = folder.require(Labelled), folder.require(Discovered)
+    for part in sorted(labelled.parts):
+        sizes = _sizes(segments.path(part))
         columns = ["image_id", "segment_clusters", "segment_distances"]
-        labels = storage.read_table(folder.path("masks/initial", part), columns)
+        labels = storage.read_table(labelled.path(part), columns)
         assigned, distances = list_arrays(labels["segment_clusters"]), list_arrays(labels["segment_distances"])
         for i, image_id in enumerate(labels["image_id"].to_pylist()):
             found, (counts, cells) = np.asarray(assigned[i]), sizes[image_id]
@@ -95,10 +97,10 @@ def survey_segments(folder: RunFolder, clusters: int) -> Survey:
     )
 
 
-def _sizes(folder: RunFolder, part: str) -> dict[str, tuple[np.ndarray, int]]:
-    """Give the patches of every valid segment, and all patches, of a part's images."""
+def _sizes(uri: str) -> dict[str, tuple[np.ndarray, int]]:
+    """Read the patches of every valid segment, and the number of all patches, of a part's images."""
     columns = ["image_id", "grid_height", "grid_width", "sizes"]
-    table = storage.read_table(folder.path("segments", part), columns)
+    table = storage.read_table(uri, columns)
     sizes = list_arrays(table["sizes"])
     rows = table.drop_columns(["sizes"]).to_pylist()
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +11,8 @@ from datus2_ray.errors import StorageError
 from datus2_ray.sources.layouts.layout import quote_id
 from datus2_ray.sources.shards import Slice, read_slice
 from datus2_ray.store import storage
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Ingested
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class ImagesTable:
     id_column: str | None = None
 
     @staticmethod
-    def of(folder: RunFolder) -> ImagesTable:
-        """Give the table of a run whose images were ingested."""
-        return ImagesTable(folder.path("images"), **folder.require("images").facts.get("kept_in", {}))
+    def of(ingested: Commit[Ingested]) -> ImagesTable:
+        """Return the table of a run whose images were ingested."""
+        kept_in = ingested.facts.kept_in
+        return ImagesTable(ingested.uri) if kept_in is None else ImagesTable(ingested.uri, **asdict(kept_in))
 
     def read(self, part: str, columns: list[str]) -> pa.Table:
         """Read columns of a part, in the order of its rows.

@@ -73,7 +73,7 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
     shards = find_shards(config.source, files, config.ingest)
     found = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
     if labelled:
-        refuse_uncounted(config, found.dataset, found.labelled)
+        check_counted(config, found.dataset, found.labelled)
     return found
 
 
@@ -82,7 +82,7 @@ def is_counted(dataset: str, labelled: bool) -> bool:
     return labelled or layouts.find(dataset).class_names is not None
 
 
-def refuse_uncounted(config: RunConfig, dataset: str, labelled: bool) -> None:
+def check_counted(config: RunConfig, dataset: str, labelled: bool) -> None:
     """See that K is given where neither the data set nor a mask tells the number of classes, and it cannot be found.
 
     Raises

@@ -15,11 +15,9 @@ from datus2_ray.config.stages import IngestConfig
 from datus2_ray.core.images.decode import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
-from datus2_ray.store.run_folder import BEGUN, COMMIT, MARKER
+from datus2_ray.store.facts import Sharded
+from datus2_ray.store.run_folder import BEGUN, COMMIT, OLD_RUN_FILE, RUN_FILE, RunFolder
 from datus2_ray.store.storage import FileEntry
-
-#: Where ``datus2 ingest`` puts shards, below its output folder.
-FOLDER = "shards"
 
 #: In a shard's metadata: the data set whose classes its masks hold. Only ``datus2 ingest`` writes it.
 DATASET_KEY = b"datus2_ray.dataset"
@@ -85,10 +83,12 @@ def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -
         An ingest into this folder was not finished, or a column is named and there is no shard.
     """
     paths = {entry.path for entry in files}
-    if MARKER in paths:
-        if f"{FOLDER}/{COMMIT}" not in paths:
+    if RUN_FILE in paths or OLD_RUN_FILE in paths:
+        shards = RunFolder(source).find(Sharded)
+        if shards is None:
             raise UsageError(f"{source} holds no finished shards; run the same `datus2 ingest` again, or give images")
-        return [entry for entry in files if entry.path.startswith(f"{FOLDER}/part-")]
+        below = shards.uri[len(source.rstrip("/")) + 1 :]
+        return [entry for entry in files if entry.path.startswith(f"{below}/part-")]
     if BEGUN in paths and COMMIT not in paths:
         raise UsageError(f"{source} holds shards that are not finished; run the same `datus2 ingest` again")
     column = config.image_column or config.id_column or config.mask_column

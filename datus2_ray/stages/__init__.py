@@ -1,1 +1,51 @@
-"""The steps of a run, a file each: what each reads, what it writes, and how Ray spreads it."""
+"""The stages of every command, in order: add a step by writing its declaration and naming it here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datus2_ray.engine.stage import Stage
+from datus2_ray.stages.cluster.baseline import BASELINE
+from datus2_ray.stages.cluster.cluster import CLUSTER
+from datus2_ray.stages.discover.discover import DISCOVER
+from datus2_ray.stages.evaluate import EVALUATE
+from datus2_ray.stages.export import EXPORT
+from datus2_ray.stages.ingest.ingest import INGEST
+from datus2_ray.stages.ingest.survey import SURVEY
+from datus2_ray.stages.ingest.to_shards import SHARDS
+from datus2_ray.stages.label.label import LABEL
+from datus2_ray.stages.predict.predict import PREDICT
+from datus2_ray.stages.pretrain.pretrain import PRETRAIN
+from datus2_ray.stages.refine.refine import REFINE
+from datus2_ray.stages.sample.sample import SAMPLE
+
+Stages = tuple[Stage[Any], ...]
+
+RUN: Stages = (
+    INGEST,
+    SURVEY,
+    SAMPLE,
+    DISCOVER,
+    CLUSTER,
+    LABEL,
+    REFINE,
+    PREDICT,
+    BASELINE,
+    EVALUATE,
+    EXPORT,
+)
+INGEST_COMMAND: Stages = (SHARDS,)
+PRETRAIN_COMMAND: Stages = (INGEST, PRETRAIN)
+
+#: `datus2 predict`: by the segmenter of a finished run, or by its centroids where it has none.
+PREDICT_COMMAND: Stages = (INGEST, PREDICT, EXPORT)
+LABEL_COMMAND: Stages = (INGEST, DISCOVER, LABEL, EXPORT)
+
+#: Stages that a folder of each command may hold.
+COMMANDS: dict[str, Stages] = {
+    "run": RUN,
+    "experiment": RUN,
+    "ingest": INGEST_COMMAND,
+    "pretrain": PRETRAIN_COMMAND,
+    "predict": (INGEST, DISCOVER, LABEL, PREDICT, EXPORT),
+}

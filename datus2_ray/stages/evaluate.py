@@ -1,104 +1,45 @@
-"""Evaluate: masks + ground truth → ``metrics.json``: int64 confusion counts an image, summed, scored once."""
+"""Evaluate: masks and ground truth to scores: int64 confusion counts per image, summed, scored once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray.data
 
 from datus2_ray.core.cluster.clusters import Clusters
-from datus2_ray.core.images.labels import decode_labels, upsample_nearest
+from datus2_ray.core.images.labels import decode_labels, paint, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix, score
-from datus2_ray.engine.clusters_table import read_baseline
-from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.clustering.table import read_token_clusters
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.parts import map_parts, run_stage
-from datus2_ray.stages.label.label import paint
+from datus2_ray.engine.machines import Device
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
+from datus2_ray.engine.uses import part_tasks
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
-from datus2_ray.store.run_folder import Commit, fingerprint
-
-VERSION = 2
+from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, TokensClustered
 
 #: Parts read at a time when their counts are added: from an object store each is a round trip.
 READ_THREADS = 16
 
 
-def evaluate(context: RunContext, class_names: list[str], clusters: int, masks: Mapping[str, Commit]) -> dict[str, Any]:
-    """Score the masks of every image that has ground truth, and the baseline where it was fitted.
-
-    Parameters
-    ----------
-    context : RunContext
-        The run.
-    class_names : list of str
-        Names of the classes, in the order of their ids.
-    clusters : int
-        K.
-    masks : mapping of str to Commit
-        Name (``initial``, ``refined``) and commit of each set of masks; all are in the same parts.
-
-    Returns
-    -------
-    dict
-        What ``metrics.json`` holds.
-    """
-    folder = context.folder
-    with_tokens = context.config.evaluate.token_kmeans
-    inputs = [folder.require("images").fingerprint, *(commit.fingerprint for commit in masks.values())]
-    if with_tokens:
-        inputs += [folder.require(stage).fingerprint for stage in ("segments", "baseline")]
-    identity = {"classes": class_names, "clusters": clusters, "seed": context.config.seed, "masks": list(masks)}
-    stamp = fingerprint("evaluate", VERSION, identity, inputs)
-    sets = [*masks, "token_kmeans"] if with_tokens else list(masks)
-    parts = masks["initial"].parts
-
-    def build(blocks: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        tables = {name: folder.path("masks", name) for name in masks}
-        tokens = read_baseline(folder) if with_tokens else None
-        images, segments = folder.path("images"), folder.path("segments")
-        scorer = ScorePart(images, segments, tables, tokens, len(class_names), clusters, heartbeat)
-        return map_parts(blocks, scorer)
-
-    def facts() -> dict[str, Any]:
-        totals, scored = sum_counts(folder.path("evaluate"), sorted(parts), sets, len(class_names), clusters)
-        metrics = {"classes": class_names, "clusters": clusters, "seed": context.config.seed, "images": scored}
-        metrics |= {name: score(total) for name, total in totals.items()}
-        storage.write_json(folder.path("metrics.json"), metrics)
-        return metrics
-
-    return run_stage(context, "evaluate", "evaluate", stamp, parts, build, facts=facts).facts
-
-
 def sum_counts(
-    folder: str, parts: list[str], sets: list[str], classes: int, clusters: int
+    folder: str, parts: Sequence[str], sets: Sequence[str], classes: int, k: int
 ) -> tuple[dict[str, np.ndarray], int]:
     """Add the counts of all images.
-
-    Parameters
-    ----------
-    folder : str
-        URI of ``evaluate/``.
-    parts : list of str
-        Names of its parts.
-    sets : list of str
-        Names of the sets of masks.
-    classes, clusters : int
-        C and K.
 
     Returns
     -------
     dict of str to ndarray
-        Confusion matrix of every set of masks, int64, shape (C, K + 1).
+        Confusion matrix of every set of masks, int64, shape (classes, k + 1).
     int
         Images that have ground truth.
     """
-    totals = {name: np.zeros((classes, clusters + 1), dtype=np.int64) for name in sets}
+    totals = {name: np.zeros((classes, k + 1), dtype=np.int64) for name in sets}
     scored = 0
     with ThreadPoolExecutor(READ_THREADS) as threads:
         for table in threads.map(lambda part: storage.read_table(storage.join(folder, part)), parts):
@@ -113,20 +54,10 @@ def sum_counts(
 
 @dataclass(frozen=True)
 class ScorePart:
-    """CPU task: counts the confusion matrices of the images of one part, one for each set of masks.
+    """CPU task: count the confusion matrices of the images of one part, one for each set of masks.
 
-    Parameters
-    ----------
-    images, segments : str
-        URIs of the tables with the ground truth and with the tokens.
-    masks : dict of str to str
-        Name and URI of every set of masks.
-    tokens : Clusters or None
-        What the baseline assigns tokens by.
-    classes, clusters : int
-        C and K.
-    heartbeat : Heartbeat
-        Told as the images are scored.
+    `images` and `segments` are the URIs of the tables with the ground truth and with the tokens, `masks` those of the
+    sets of masks by name, `tokens` what the baseline assigns tokens by.
     """
 
     images: str
@@ -134,7 +65,7 @@ class ScorePart:
     masks: dict[str, str]
     tokens: Clusters | None
     classes: int
-    clusters: int
+    k: int
     heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -154,12 +85,12 @@ class ScorePart:
         return table.append_column("part", pa.array([part] * len(table), pa.string()))
 
     def _count(self, truth: np.ndarray | None, labels: Any) -> np.ndarray | None:
-        """Give the cells of an image's matrix; none where this set of masks lacks it, None without ground truth."""
+        """Return the cells of an image's matrix; none if this set lacks the image, None without ground truth."""
         if truth is None:
             return None
         if labels is None:
             return np.empty((0, 3), dtype=np.int64)
-        counts = confusion_matrix(truth, _resolve(labels), self.classes, self.clusters)
+        counts = confusion_matrix(truth, _resolve(labels), self.classes, self.k)
         rows, columns = counts.nonzero()
         return np.column_stack([rows, columns, counts[rows, columns]])
 
@@ -180,11 +111,50 @@ class ScorePart:
         for i, row in enumerate(table.drop_columns(["tokens"]).to_pylist()):
             labels, _ = clusters.assign(np.asarray(tokens[i]))
             patches = np.arange(len(labels)).reshape(row["grid_height"], row["grid_width"])
-            masks[row["image_id"]] = upsample_nearest(
-                paint(patches, labels, self.clusters), row["height"], row["width"]
-            )
+            masks[row["image_id"]] = upsample_nearest(paint(patches, labels, self.k), row["height"], row["width"])
         return masks
 
 
 def _resolve(labels: Any) -> np.ndarray:
     return decode_labels(labels) if isinstance(labels, bytes) else np.asarray(labels)
+
+
+def _sets(run: Run) -> dict[str, str]:
+    """Return the names and tables of the sets of masks that are scored."""
+    sets = {"initial": run.commit(Labelled).uri}
+    if (refined := run.find(Predicted)) is not None:
+        sets["refined"] = refined.uri
+    return sets
+
+
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    return {"classes": run.classes, "k": run.required_k, "seed": run.config.seed}
+
+
+def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
+    baseline = run.find(TokensClustered)
+    tokens = read_token_clusters(baseline) if baseline else None
+    images, segments = run.commit(Ingested).uri, run.commit(Discovered).uri
+    return [Operator(ScorePart(images, segments, _sets(run), tokens, len(run.classes), run.required_k, heartbeat))]
+
+
+def _facts(run: Run, placement: Placement) -> Evaluated:
+    sets = [*_sets(run), *(["token_kmeans"] if run.find(TokensClustered) else [])]
+    parts = sorted(run.commit(Labelled).parts)
+    totals, scored = sum_counts(placement.uri, parts, sets, len(run.classes), run.required_k)
+    metrics = {"classes": list(run.classes), "clusters": run.required_k, "seed": run.config.seed, "images": scored}
+    return Evaluated({**metrics, **{name: score(total) for name, total in totals.items()}})
+
+
+EVALUATE = Stage(
+    facts=Evaluated,
+    title="Score all sets of masks against the ground truth",
+    writes={"part-*.parquet": "per image: confusion counts of every set of masks"},
+    version=3,
+    reads=(Ingested, Discovered, Labelled),
+    may_read=(Predicted, TokensClustered),
+    decides=_decides,
+    left_out=lambda prospect: None if prospect.labelled else "the source has no ground truth",
+    uses=lambda prospect: [part_tasks(prospect)],
+    work=PerPart(operators=_operators, facts=_facts, parts=lambda run: run.commit(Labelled).parts),
+)

@@ -1,68 +1,37 @@
-"""Export: masks as palette PNG files that any viewer shows in colour, one beside the other as the images were."""
+"""Export: masks as palette PNG files that any viewer shows in colour, in folders like those of the images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray.data
 
 from datus2_ray.core.images.labels import NOISE_8, decode_labels, encode_palette_png, palette
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.parts import map_parts, run_stage
+from datus2_ray.engine.machines import Device
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
+from datus2_ray.engine.uses import part_tasks
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.run_folder import Commit, fingerprint
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Exported, Labelled, Predicted
 
-VERSION = 2
 
-
-def export_png(context: RunContext, clusters: int, masks: Mapping[str, Commit]) -> None:
-    """Write every mask of the run as a PNG file below ``png/NAME``.
-
-    A part's table in ``png/`` is written after the files that it names, so that it means that all of them are there.
-
-    Parameters
-    ----------
-    context : RunContext
-        The run.
-    clusters : int
-        K: up to 254 the files carry a palette; above, they are the 16-bit PNG of the table.
-    masks : mapping of str to Commit
-        Name (``initial``, ``refined``) and commit of each set of masks; all are in the same parts, and the first has
-        every image of the others.
-    """
-    inputs = [commit.fingerprint for commit in masks.values()]
-    stamp = fingerprint("export", VERSION, {"masks": list(masks), "clusters": clusters}, inputs)
-
-    def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        tables = {name: context.folder.path("masks", name) for name in masks}
-        return map_parts(parts, WritePng(tables, context.folder.path("png"), clusters, heartbeat))
-
-    run_stage(context, "export", "png", stamp, next(iter(masks.values())).parts, build)
+def _sets(run: Run) -> dict[str, Commit[Any]]:
+    """Return the sets of masks of the run; the first has every image of the others."""
+    sets = {"initial": run.find(Labelled), "refined": run.find(Predicted)}
+    return {name: commit for name, commit in sets.items() if commit is not None}
 
 
 @dataclass(frozen=True)
 class WritePng:
-    """CPU task: writes the masks of one part as files.
-
-    Parameters
-    ----------
-    masks : dict of str to str
-        Name and URI of every set of masks.
-    folder : str
-        URI of the folder for the files.
-    clusters : int
-        K.
-    heartbeat : Heartbeat
-        Told as the files are written.
-    """
+    """CPU task: write the masks of one part as files; `masks` are the URIs of the sets of masks by name."""
 
     masks: dict[str, str]
     folder: str
-    clusters: int
+    k: int
     heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -79,6 +48,33 @@ class WritePng:
         return table.append_column("part", pa.array([part] * len(table), pa.string()))
 
     def _encode(self, mask: bytes) -> bytes:
-        if self.clusters >= NOISE_8:
+        if self.k >= NOISE_8:
             return mask
-        return encode_palette_png(np.asarray(decode_labels(mask), dtype=np.uint8), palette(self.clusters))
+        return encode_palette_png(np.asarray(decode_labels(mask), dtype=np.uint8), palette(self.k))
+
+
+def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
+    tables = {name: commit.uri for name, commit in _sets(run).items()}
+    return [Operator(WritePng(tables, placement.uri, run.required_k, heartbeat))]
+
+
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    return {"k": run.required_k}
+
+
+EXPORT = Stage(
+    facts=Exported,
+    title="Write the masks as PNG files",
+    writes={"initial/, refined/": "a PNG file per mask", "part-*.parquet": "per image: paths of its files"},
+    version=3,
+    may_read=(Labelled, Predicted),
+    decides=_decides,
+    left_out=lambda prospect: None if prospect.config.save_png else "not asked for (--save-png)",
+    uses=lambda prospect: [part_tasks(prospect)],
+    work=PerPart(
+        operators=_operators,
+        facts=lambda run, placement: Exported(tuple(_sets(run))),
+        # A part's row is written after the files that it names.
+        parts=lambda run: next(iter(_sets(run).values())).parts,
+    ),
+)

@@ -38,6 +38,18 @@ SHARD_IMAGES = pa.schema(
     ]
 )
 
+SURVEY = _schema(
+    [
+        ("id_hash", pa.uint64(), "64-bit hash of the image's id."),
+        ("labelled", pa.bool_(), "Whether the image has ground truth."),
+        (
+            "largest_class",
+            pa.int32(),
+            "Largest class id in it; -1 where it was not looked for or there is none.",
+        ),
+    ]
+)
+
 QUARANTINE = _schema(
     [
         ("image_id", pa.string(), "The image that could not be used."),

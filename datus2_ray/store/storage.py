@@ -193,6 +193,12 @@ def parquet_footer(uri: str) -> pq.FileMetaData:
     return _parquet(uri, "the table", lambda file: file.metadata)
 
 
+def parquet_schema(uri: str) -> pa.Schema:
+    """Read the Arrow schema of a Parquet file."""
+    schema: pa.Schema = _parquet(uri, "the table", lambda file: file.schema_arrow)
+    return schema
+
+
 def count_rows(uri: str) -> int:
     """Count the rows of a Parquet file from its footer."""
     return int(parquet_footer(uri).num_rows)

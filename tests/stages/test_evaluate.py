@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from datus2_ray.engine.context import RunContext
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from datus2_ray.config.load import load
 from datus2_ray.core.images.labels import decode_labels, encode_labels
 from datus2_ray.core.score.confusion import score
-from datus2_ray.engine.clusters_table import read_baseline
-from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.clustering.table import read_baseline
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.parts import configure_ray_data
 from datus2_ray.stages.cluster.baseline import baseline

@@ -198,3 +198,21 @@ def _png(image: Image.Image) -> bytes:
     file = BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
+
+
+def paint(patch_map: np.ndarray, labels: np.ndarray, k: int) -> Labels:
+    """Return the label of every patch's segment.
+
+    Parameters
+    ----------
+    patch_map : ndarray
+        Segment of every patch, -1 = noise, shape (h, w).
+    labels : ndarray
+        Cluster of every segment, shape (S,).
+    k : int
+        Number of clusters: above 254 the labels are uint16 with noise 65535, else uint8 with noise 255.
+    """
+    noise, dtype = (NOISE_8, np.uint8) if k < NOISE_8 else (NOISE_16, np.uint16)
+    # Index -1, the noise patches, picks the value appended last.
+    painted: Labels = np.append(labels, noise).astype(dtype)[patch_map]
+    return painted

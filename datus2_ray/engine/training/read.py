@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 import ray.data
 
-from datus2_ray.engine.machines import Cluster
+from datus2_ray.engine.machines import Machines
 
 
 def read_parts(parts: Sequence[str], read: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
@@ -25,6 +25,6 @@ def read_parts(parts: Sequence[str], read: Callable[[pa.Table], pa.Table]) -> It
     # Ray Data's guard would take a slow training for a stalled reading; the driver watches the steps instead.
     dataset.context.execution_no_progress_timeout_s = -1
     # The workers take half of the CPUs at most; of a lone one the other half is left for reading.
-    cpus = min(1.0, Cluster.now().cpus / 2)
+    cpus = min(1.0, Machines.now().cpus / 2)
     tables = dataset.map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
     yield from tables.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)

@@ -17,7 +17,7 @@ from ray.train.torch import TorchConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray.engine.failure import cause_of
-from datus2_ray.engine.machines import Cluster, Device
+from datus2_ray.engine.machines import Device, Machines
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage
 
@@ -82,7 +82,7 @@ def plan_scaling(workers: int, device: Device) -> ScalingConfig:
 
     Half of the CPUs at most: workers that take all of them starve the tasks that read their images.
     """
-    resources = {"CPU": int(min(0.5, Cluster.now().cpus / 2 / workers) * 1000) / 1000}
+    resources = {"CPU": int(min(0.5, Machines.now().cpus / 2 / workers) * 1000) / 1000}
     if device == "cuda":
         resources["GPU"] = 1
     return ScalingConfig(num_workers=workers, use_gpu=device == "cuda", resources_per_worker=resources)

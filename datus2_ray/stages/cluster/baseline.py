@@ -9,36 +9,55 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from datus2_ray.core.cluster.kmeans import kmeans
-from datus2_ray.core.cluster.projection import fit_projection
-from datus2_ray.engine.clusters_table import write_baseline
-from datus2_ray.engine.context import RunContext
-from datus2_ray.engine.once import run_once
+from datus2_ray.engine.machines import Device
 from datus2_ray.engine.progress import Progress
-from datus2_ray.engine.rows import RayRows, VectorTable, count_vectors
-from datus2_ray.store.run_folder import Commit, fingerprint
+from datus2_ray.engine.prospect import Prospect
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Placement, Stage, Whole
+from datus2_ray.engine.uses import row_holders
+from datus2_ray.store.facts import Discovered, TokensClustered
 
-VERSION = 2
+
+def _compute(run: Run, placement: Placement, progress: Progress) -> TokensClustered:
+    from datus2_ray.core.cluster.kmeans import kmeans
+    from datus2_ray.core.cluster.projection import fit_projection
+    from datus2_ray.engine.clustering.rows import RayRows, VectorTable, count_vectors
+    from datus2_ray.engine.clustering.table import write_token_clusters
+
+    config, tokens = run.config, run.commit(Discovered)
+    counts = count_vectors(tokens.uri, "patch_map", sorted(tokens.parts))
+    progress.total = sum(counts.values())
+    share = min(1.0, config.evaluate.token_sample / progress.total)
+    table = VectorTable(tokens.uri, "tokens", share=share, seed=config.seed)
+    table.check_memory(counts, run.machines)
+    restarts, noun = config.evaluate.token_restarts, "patch tokens"
+    with closing(RayRows(table, counts, config.cluster.workers, on_pass=progress.tell_pass)) as rows:
+        projection = fit_projection(rows, config.cluster.scaling, None)
+        result = kmeans(rows, run.required_k, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
+    write_token_clusters(placement.uri, result, projection)
+    return TokensClustered(share, result.inertia, result.iterations)
 
 
-def baseline(context: RunContext, segments: Commit, clusters: int) -> Commit:
-    """Fit the baseline's centroids to the tokens in ``segments/`` and write them to ``baseline/``."""
-    config = context.config
-    identity = {**config.evaluate.identity(), "clusters": clusters, "seed": config.seed}
-    identity |= {"scaling": config.cluster.scaling}
-    stamp = fingerprint("baseline", VERSION, identity, [segments.fingerprint])
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    config = run.config
+    scaling = {"scaling": config.cluster.scaling}
+    return {**config.evaluate.identity(), "k": run.required_k, "seed": config.seed, **scaling}
 
-    def work(progress: Progress) -> dict[str, Any]:
-        folder = context.folder.path("segments")
-        counts = count_vectors(folder, "patch_map", sorted(segments.parts))
-        progress.total = sum(counts.values())
-        share = min(1.0, config.evaluate.token_sample / progress.total)
-        table = VectorTable(folder, "tokens", share=share, seed=config.seed)
-        restarts, noun = config.evaluate.token_restarts, "patch tokens"
-        with closing(RayRows(table, counts, config.cluster.workers, on_pass=progress.tell_pass)) as rows:
-            projection = fit_projection(rows, config.cluster.scaling, None)
-            result = kmeans(rows, clusters, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
-        write_baseline(context.folder.path("baseline"), result, projection)
-        return {"share": share, "inertia": result.inertia, "iterations": result.iterations}
 
-    return run_once(context, "baseline", "baseline", stamp, "tokens", work)
+def _left_out(prospect: Prospect) -> str | None:
+    if not prospect.labelled:
+        return "the source has no ground truth"
+    return None if prospect.config.evaluate.token_kmeans else "switched off (evaluate.token_kmeans)"
+
+
+BASELINE = Stage(
+    facts=TokensClustered,
+    title="Cluster patch tokens without segments, for comparison",
+    writes={"centroids.parquet": "token centroids", "scaling.parquet": "what is done to tokens first, if anything"},
+    version=3,
+    reads=(Discovered,),
+    decides=_decides,
+    left_out=_left_out,
+    uses=lambda prospect: [row_holders(prospect)],
+    work=Whole(compute=_compute, unit="tokens"),
+)

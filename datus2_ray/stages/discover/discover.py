@@ -1,100 +1,104 @@
-"""Discover: images → segments, one streaming execution.
+"""Discover: images to segments and their descriptors, in one streaming execution.
 
-Decode in CPU tasks → embed in an actor pool → Louvain and components in CPU tasks → describe crops in a second actor
-pool → write. The graph leaves the device as packed bits or lists of neighbours; features do not, unless the descriptor
-or the baseline needs the patch tokens.
+Decode in CPU tasks, embed in an actor pool, Louvain and components in CPU tasks, describe crops in a second actor pool
+where the descriptor needs them, write. The graph leaves the device as packed bits or lists of neighbours; features do
+not, unless the descriptor or the baseline needs the patch tokens.
 """
 
 from __future__ import annotations
 
-import ray.data
+from typing import Any
 
-from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side
-from datus2_ray.core.backbone.vit import fingerprint as backbone_fingerprint
-from datus2_ray.engine.begun_device import choose_begun_device
-from datus2_ray.engine.context import RunContext
+import pyarrow as pa
+
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.machines import Cluster, Device
-from datus2_ray.engine.parts import map_parts, run_stage
-from datus2_ray.engine.pools import plan_pool
-from datus2_ray.engine.read_images import ReadImages
-from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.stages.discover.describe import DescribeCrops
-from datus2_ray.stages.discover.embed import EmbedImages
-from datus2_ray.stages.discover.segment import FindSegments
-from datus2_ray.stages.discover.segments_table import conform
-from datus2_ray.store.run_folder import Commit, fingerprint
-from datus2_ray.store.weights_cache import local_spec
+from datus2_ray.engine.machines import ACTOR_MEMORY, Device
+from datus2_ray.engine.operators.decides import image_reader, segmentation_decides
+from datus2_ray.engine.prospect import Prospect
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
+from datus2_ray.engine.uses import model_actors, part_tasks
+from datus2_ray.store import schemas
+from datus2_ray.store.facts import Discovered, Ingested
 
-VERSION = 2
+#: Bytes for every pair of patches while a graph is made (measured: 11).
+GRAPH_BYTES = 12
 
-
-def discover(context: RunContext, images: Commit, keep_tokens: bool) -> Commit:
-    """Find and describe the segments of every image.
-
-    Parameters
-    ----------
-    context : RunContext
-        The run.
-    images : Commit
-        What ingest committed.
-    keep_tokens : bool
-        Whether the table keeps every image's patch tokens, for the baseline.
-
-    Returns
-    -------
-    Commit
-        Of ``segments/``.
-    """
-    config = context.config.discover
-    backbone = context.config.backbone or DEFAULT_BACKBONE
-    cluster = Cluster.now()
-
-    def stamp_on(device: Device) -> str:
-        return discover_stamp(context, images, device, keep_tokens)
-
-    device = choose_begun_device(context, cluster, "segments", stamp_on)
-    pool = plan_pool(cluster, device, config, pools=config.pools, parts=len(images.parts))
-
-    def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        table = ImagesTable.of(context.folder)
-        patch = patch_side(local_spec(backbone)) if config.keep_aspect else None
-        parts = map_parts(parts, ReadImages(table, config.input_size, heartbeat, config.reduced_decoding, patch))
-        parts = map_parts(parts, EmbedImages, pool, backbone, config, device, keep_tokens, heartbeat)
-        parts = map_parts(parts, FindSegments(config, context.config.seed))
-        if config.pools > 1:
-            parts = map_parts(parts, DescribeCrops, pool, backbone, config, device, heartbeat)
-        return map_parts(parts, conform)
-
-    return run_stage(context, "discover", "segments", stamp_on(device), images.parts, build)
+#: Smallest side of patches in use, in pixels.
+SMALL_PATCH = 8
 
 
-def discover_stamp(context: RunContext, images: Commit, device: Device, keep_tokens: bool) -> str:
-    """Give the fingerprint of everything that decides the segments and their descriptors, on a device.
+def _keeps_tokens(run: Run) -> bool:
+    """Return whether the table keeps every image's patch tokens, for the baseline."""
+    return run.labelled and run.config.evaluate.token_kmeans
 
-    Parameters
-    ----------
-    context : RunContext
-        The run.
-    images : Commit
-        What ingest committed.
-    device : str
-        ``cpu`` or ``cuda``.
-    keep_tokens : bool
-        Whether the table keeps every image's patch tokens.
-    """
-    config = context.config.discover
-    identity = {
-        **config.identity(),
-        "tokens": keep_tokens,
-        # Weights count by content, not by place.
-        "backbone": backbone_fingerprint(local_spec(context.config.backbone or DEFAULT_BACKBONE)),
-        "device": device,
-    }
-    identity["cnn"] = backbone_fingerprint(local_spec(str(config.cnn))) if config.descriptor == "cnn" else None
-    if config.louvain in ("networkx", "python-louvain") or config.louvain_orders > 1:
-        identity["seed"] = context.config.seed  # scikit-network, and what gives the same, take no random choice
-    if device != "cpu" or config.arithmetic(device) != "float32" or config.compile:
-        # Elsewhere an image's result may depend on what shares its batch.
-        identity["batches"] = config.batch_sizes(device)
-    return fingerprint("discover", VERSION, identity, [images.fingerprint])
+
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    return {**segmentation_decides(run, device), "resolution": run.resolution, "tokens": _keeps_tokens(run)}
+
+
+def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
+    from datus2_ray.engine.operators.embed import EmbedImages
+    from datus2_ray.engine.operators.segment import FindSegments
+    from datus2_ray.stages.discover.describe import DescribeCrops
+
+    config = run.config.discover.model_copy(update={"resolution": run.resolution})
+    device = placement.device
+    embed = (run.backbone, config, device, _keeps_tokens(run), heartbeat)
+    operators = [
+        Operator(image_reader(run, heartbeat)),
+        Operator(EmbedImages, placement.pools["embed"], embed),
+        Operator(FindSegments(config, run.config.seed)),
+    ]
+    if config.pools > 1:
+        describe = (run.backbone, config, device, heartbeat)
+        operators.append(Operator(DescribeCrops, placement.pools["describe"], describe))
+    return [*operators, Operator(conform)]
+
+
+def conform(block: pa.Table) -> pa.Table:
+    """Give a finished block the columns and types of the table, and keep part and faults beside them."""
+    tokens = block.schema.field("tokens").type.value_type.list_size
+    schema = schemas.segments(block.schema.field("descriptors").type.value_type.list_size, tokens)
+    kept = block.select(schema.names).cast(schema)
+    for name in ("part", "fault_kind", "fault_message"):
+        if name in block.column_names:
+            kept = kept.append_column(name, block[name])
+    return kept
+
+
+def _uses(prospect: Prospect) -> list[Use]:
+    config = prospect.config.discover
+    # Where the aspect is kept, photographs of 4 to 3 are expected; a panorama takes more.
+    width = config.input_size * 4 // 3 if config.keep_aspect else config.input_size
+    embed = model_actors(prospect, "embed", config.pools)
+    uses = [part_tasks(prospect, 3 * config.input_size * width), embed]
+    if config.pools > 1:
+        uses.append(model_actors(prospect, "describe", config.pools))
+    notes = []
+    if prospect.device == "cpu" and embed.max_count * config.pools * ACTOR_MEMORY > prospect.machines.memory:
+        notes.append("with a large backbone memory may run short; lower discover.actors where it does")
+    graph = GRAPH_BYTES * (config.input_size * width // SMALL_PATCH**2) ** 2
+    if graph > ACTOR_MEMORY // 2:
+        notes.append(
+            f"an image's graph takes up to {graph / 1e9:.1f} GB more in every actor (patches of {SMALL_PATCH} pixels); "
+            "lower discover.actors, or discover.input_size, where memory runs short"
+        )
+    return [*uses[:-1], uses[-1].with_notes(notes)]
+
+
+DISCOVER = Stage(
+    facts=Discovered,
+    title="Find and describe the segments of every image",
+    writes={"part-*.parquet": "per image: patch map, segments, descriptors, and tokens where the baseline needs them"},
+    version=3,
+    reads=(Ingested,),
+    decides=_decides,
+    computes=True,
+    uses=_uses,
+    work=PerPart(
+        operators=_operators,
+        facts=lambda run, placement: Discovered(),
+        parts=lambda run: run.commit(Ingested).parts,
+    ),
+)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from datus2_ray.core.images import decode, labels
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.read_images import with_faults
+from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError
 from datus2_ray.sources import layouts
 from datus2_ray.store import schemas, storage

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from datus2_ray.core.images import decode
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.read_images import with_faults
+from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError
 from datus2_ray.sources.layouts.ground_truth import class_ids
 from datus2_ray.sources.layouts.layout import check_id, quote_id

@@ -1,63 +1,52 @@
-"""Shards: a folder or data set → Parquet files of a size that object stores and many readers like."""
+"""Shards: a folder or data set to Parquet files of a size that object stores and many readers like."""
 
 from __future__ import annotations
 
-import ray.data
+from typing import Any
 
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.parts import PartWriter, map_parts, run_stage
-from datus2_ray.sources.listing import list_for_shards
-from datus2_ray.sources.shards import DATASET_KEY, FOLDER, LABELLED_KEY
-from datus2_ray.stages.ingest.from_files import ReadFiles
-from datus2_ray.stages.ingest.ingest import refuse_empty
-from datus2_ray.store.run_folder import Commit, fingerprint
-
-VERSION = 1
-
-#: Its name in the log, and of its table of quarantined images.
-STAGE = "shards"
+from datus2_ray.engine.machines import Device
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
+from datus2_ray.engine.uses import part_tasks
+from datus2_ray.sources.shards import DATASET_KEY, LABELLED_KEY
+from datus2_ray.store.facts import Sharded
 
 
-def write_shards(context: RunContext) -> Commit:
-    """Read every image of the source once, check it, and write it with its ground truth into shards.
-
-    Parameters
-    ----------
-    context : RunContext
-        Where the source is, and the folder for ``shards/`` and ``quarantine/``.
-
-    Returns
-    -------
-    Commit
-        Of ``shards/``.
-
-    Raises
-    ------
-    DatusError
-        No image of the source can be used, or more cannot than allowed.
-    UsageError
-        The source does not have the layout of its data set, holds no images, or holds shards already.
-    """
-    config = context.config
-    listing = list_for_shards(config)
-    identity = {
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    config = run.config
+    return {
         "shard_megabytes": config.ingest.shard_megabytes,
         "row_group_rows": config.ingest.row_group_rows,
         "dataset": config.dataset,
         "source": config.source,
+        "content": run.listing.content,
     }
-    stamp = fingerprint(STAGE, VERSION, identity, [listing.content])
-    metadata = {DATASET_KEY: config.dataset.encode(), LABELLED_KEY: b"yes" if listing.labelled else b"no"}
-    writer = PartWriter(context.folder.path(FOLDER), STAGE, config.ingest.row_group_rows, metadata)
 
-    def build(parts: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        return map_parts(parts, ReadFiles(config.source, config.dataset, heartbeat))
 
-    def facts() -> dict[str, int | str]:
-        return {"dataset": config.dataset}
+def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
+    from datus2_ray.stages.ingest.from_files import ReadFiles
 
-    payload = listing.parts.__getitem__
-    commit = run_stage(context, STAGE, FOLDER, stamp, listing.counts, build, payload, facts, writer)
-    refuse_empty(context, commit, STAGE)
-    return commit
+    return [Operator(ReadFiles(run.config.source, run.config.dataset, heartbeat))]
+
+
+def _metadata(run: Run) -> tuple[int, dict[bytes, bytes]]:
+    labelled = b"yes" if run.listing.labelled else b"no"
+    return run.config.ingest.row_group_rows, {DATASET_KEY: run.config.dataset.encode(), LABELLED_KEY: labelled}
+
+
+SHARDS = Stage(
+    facts=Sharded,
+    title="Check every image and pack it, with its ground truth, into Parquet shards",
+    writes={"part-*.parquet": "shards of images, sizes and ground truth, as a source for `datus2 run`"},
+    version=2,
+    decides=_decides,
+    uses=lambda prospect: [part_tasks(prospect)],
+    work=PerPart(
+        operators=_operators,
+        facts=lambda run, placement: Sharded(run.config.dataset),
+        parts=lambda run: run.listing.counts,
+        payload=lambda run, part: run.listing.parts[part],
+        metadata=_metadata,
+    ),
+)

@@ -12,7 +12,7 @@ from datus2_ray.core.images.pamr import sharpen
 from datus2_ray.core.refine.deeplab import predict_labels
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
-from datus2_ray.engine.read_images import PIXELS, pixels_of, scatter
+from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
 
 
 class SharpenMasks:

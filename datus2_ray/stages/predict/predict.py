@@ -1,128 +1,30 @@
-"""Predict: images + segmenter → ``masks/refined/``; the segmenter in an actor pool, the codecs in CPU tasks."""
+"""Predict: images and segmenter to the refined masks; the segmenter in an actor pool, the codecs in CPU tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray.data
 
-from datus2_ray.core.images.labels import Labels, encode_labels
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.machines import Cluster, choose_device
-from datus2_ray.engine.parts import map_parts, run_stage
-from datus2_ray.engine.pools import plan_pool
-from datus2_ray.engine.read_images import ReadImages
-from datus2_ray.errors import UsageError
+from datus2_ray.engine.machines import Device
+from datus2_ray.engine.operators.encode import encode_masks
+from datus2_ray.engine.operators.read_images import ReadImages
+from datus2_ray.engine.prospect import Prospect
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
+from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import schemas, storage
-from datus2_ray.store.run_folder import Commit, RunFolder, fingerprint
-
-VERSION = 1
-
-FOLDER = "masks/refined"
-
-
-def predict(context: RunContext, images: Commit, refinement: Commit) -> Commit:
-    """Write the refined masks of a run: of every image that has an initial one.
-
-    Parameters
-    ----------
-    context : RunContext
-        The run.
-    images, refinement : Commit
-        What ingest and refine committed.
-
-    Returns
-    -------
-    Commit
-        Of ``masks/refined/``.
-    """
-    initial = context.folder.require("masks/initial")
-    segmenter = segmenter_uri(context.folder, refinement)
-    inputs = [images.fingerprint, initial.fingerprint, refinement.fingerprint]
-    size = int(refinement.facts["size"])
-    return predict_images(context, segmenter, size, initial.parts, inputs, context.folder.path("masks/initial"))
-
-
-def segmenter_uri(folder: RunFolder, refinement: Commit) -> str:
-    """Give the URI of the segmenter that a run's refinement kept.
-
-    Raises
-    ------
-    UsageError
-        The refinement was skipped.
-    """
-    if "skipped" in refinement.facts:
-        raise UsageError(f"{folder.uri} has no segmenter, its refinement was skipped: {refinement.facts['skipped']}")
-    return folder.path("refine", refinement.facts["checkpoint"])
-
-
-def predict_images(
-    context: RunContext,
-    segmenter: str,
-    size: int,
-    parts: Mapping[str, int],
-    inputs: list[str],
-    chosen: str | None = None,
-) -> Commit:
-    """Write the masks that a segmenter, of this run or of another, gives to the images of a run folder.
-
-    Parameters
-    ----------
-    context : RunContext
-        Where ``images/`` lies and ``masks/refined/`` goes.
-    segmenter : str
-        URI of the segmenter's file.
-    size : int
-        Side of the square images that it was trained on, in pixels.
-    parts : mapping of str to int
-        Names of the parts and how many masks each is to give.
-    inputs : list of str
-        Fingerprints of what the result depends on: images and segmenter.
-    chosen : str, optional
-        URI of a table in the same parts; only the images that are in it get a mask. Default all images.
-
-    Returns
-    -------
-    Commit
-        Of ``masks/refined/``.
-    """
-    mirror = context.config.refine.mirror
-    stamp = fingerprint("predict", VERSION, {"size": size, "mirror": mirror}, inputs)
-
-    # Imported here: the tasks that import this module only decode and encode, and have no need of torch.
-    from datus2_ray.stages.predict.segment_images import SegmentImages
-    from datus2_ray.stages.refine.start import backbone_of
-
-    backbone = backbone_of(context.config)
-
-    def build(blocks: ray.data.Dataset, heartbeat: Heartbeat) -> ray.data.Dataset:
-        cluster = Cluster.now()
-        device = choose_device(cluster, context.config.device)
-        pool = plan_pool(cluster, device, context.config.discover, pools=1, parts=len(parts))
-        blocks = map_parts(blocks, ReadChosen(ReadImages(ImagesTable.of(context.folder), size, heartbeat), chosen))
-        blocks = map_parts(blocks, SegmentImages, pool, segmenter, backbone, pool.device, heartbeat, mirror)
-        return map_parts(blocks, encode_masks)
-
-    return run_stage(context, "predict", FOLDER, stamp, parts, build)
+from datus2_ray.store import storage
+from datus2_ray.store.facts import Ingested, Labelled, Predicted, Refined
 
 
 @dataclass(frozen=True)
 class ReadChosen:
-    """CPU task: reads the images of a part, and only those that another table's part holds.
-
-    Parameters
-    ----------
-    read : ReadImages
-        Reads and decodes them.
-    table : str, optional
-        URI of that table; None keeps them all.
-    """
+    """CPU task: read the images of a part, and only those that `table`, the URI of another table, holds."""
 
     read: ReadImages
     table: str | None
@@ -136,15 +38,43 @@ class ReadChosen:
         return rows.filter(pc.is_in(rows["image_id"], value_set=kept["image_id"].combine_chunks()))
 
 
-def encode_masks(block: pa.Table) -> pa.Table:
-    """CPU task: labels become PNG files, and the block gets the columns of ``masks/refined/``."""
-    rows = block.select(["labels", "height", "width"]).to_pylist()
-    masks = [None if row["labels"] is None else encode_labels(_label_map(**row)) for row in rows]
-    block = block.drop_columns(["labels", "height", "width"])
-    return block.append_column("mask", pa.array(masks, schemas.MASKS.field("mask").type))
+def _parts(run: Run) -> Mapping[str, int]:
+    """Return the parts of the initial masks, or of all images where they get none."""
+    initial = run.find(Labelled)
+    return initial.parts if initial else run.commit(Ingested).parts
 
 
-def _label_map(labels: bytes, height: int, width: int) -> Labels:
-    if len(labels) == height * width:
-        return np.frombuffer(labels, np.uint8).reshape(height, width)
-    return np.frombuffer(labels, np.uint16).reshape(height, width)
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    return {"size": run.facts(Refined).size, "mirror": run.config.refine.mirror}
+
+
+def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
+    from datus2_ray.stages.predict.segment_images import SegmentImages
+
+    refined, initial = run.commit(Refined), run.find(Labelled)
+    read = ReadImages(ImagesTable.of(run.commit(Ingested)), refined.facts.size, heartbeat)
+    segmenter = refined.path(refined.facts.checkpoint)
+    arguments = (segmenter, run.backbone, placement.device, heartbeat, run.config.refine.mirror)
+    return [
+        Operator(ReadChosen(read, initial.uri if initial else None)),
+        Operator(SegmentImages, placement.pools["segment"], arguments),
+        Operator(encode_masks),
+    ]
+
+
+def _uses(prospect: Prospect) -> list[Use]:
+    return [part_tasks(prospect, prospect.config.refine.size**2 * 3), model_actors(prospect, "segment")]
+
+
+PREDICT = Stage(
+    facts=Predicted,
+    title="Write the refined masks: the most likely cluster of every pixel",
+    writes={"part-*.parquet": "per image: mask as PNG"},
+    version=2,
+    reads=(Ingested, Refined),
+    may_read=(Labelled,),
+    decides=_decides,
+    computes=True,
+    uses=_uses,
+    work=PerPart(operators=_operators, facts=lambda run, placement: Predicted(), parts=_parts),
+)

@@ -1,109 +1,91 @@
-"""Pretrain: images → a backbone, trained without a label by Ray Train; the last checkpoint's teacher is kept."""
+"""Pretrain: images to a backbone, trained without a label by Ray Train; the last checkpoint's teacher is kept."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from datus2_ray.config.stages import PretrainConfig, choose_arithmetic
-from datus2_ray.core.backbone.spec import describe_weights, parse_spec
-from datus2_ray.core.backbone.spec import fingerprint as weights_fingerprint
-from datus2_ray.core.pretrain.model import build_start, config_json
-from datus2_ray.core.pretrain.recipe import Recipe
-from datus2_ray.engine.context import RunContext
-from datus2_ray.engine.machines import Cluster, choose_device
-from datus2_ray.engine.once import run_once
+from datus2_ray.engine.machines import Device
 from datus2_ray.engine.progress import Progress
-from datus2_ray.engine.training.run import Job, plan_scaling, run_training
-from datus2_ray.engine.training.shares import image_ids, split_images
+from datus2_ray.engine.prospect import Prospect
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Placement, Stage, Use, Whole
 from datus2_ray.engine.training_workers import pretrain_split, pretrain_workers
+from datus2_ray.engine.uses import training_workers
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.stages.pretrain.training import MODEL, Pretrain
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.run_folder import Commit, fingerprint
+from datus2_ray.store.facts import Ingested, Pretrained
 from datus2_ray.store.weights_cache import local_spec
 
-VERSION = 2
+if TYPE_CHECKING:
+    from datus2_ray.stages.pretrain.training import Pretrain
 
 CONFIG = "backbone.json"
 HISTORY = "history.parquet"
 
 
-def pretrain(context: RunContext, images: Commit) -> Commit:
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    from datus2_ray.core.backbone.spec import fingerprint
+
+    plan = plan_pretraining(run, device, scalars="")
+    start = run.config.backbone
+    return {
+        **run.config.pretrain.identity(),
+        "patch_objective": plan.recipe.patch_objective,
+        "dtype": plan.dtype,
+        "held": plan.held,
+        "seed": run.config.seed,
+        "start": start and fingerprint(local_spec(start)),
+    }
+
+
+def _compute(run: Run, placement: Placement, progress: Progress) -> Pretrained:
     """Train a backbone on the images of a run.
-
-    Parameters
-    ----------
-    context : RunContext
-        The run.
-    images : Commit
-        What ingest committed.
-
-    Returns
-    -------
-    Commit
-        Of ``pretrain/``, which holds ``backbone.safetensors``, ``backbone.json``, ``history.parquet`` and
-        ``tensorboard/``. Its facts say what was trained, and how it scores without labels.
 
     Raises
     ------
     UsageError
-        Settings that do not fit each other, the cluster or the number of images.
+        If settings do not fit each other, the machines or the number of images.
     BackboneError
-        The backbone to go on from cannot be had or cannot be trained.
+        If the backbone to start from cannot be loaded or cannot be trained.
     DatusError
-        The training failed, stalled, diverged or collapsed.
+        If the training failed, stalled, diverged or collapsed.
     """
-    config, backbone = context.config.pretrain, context.config.backbone
-    # First, so that what is refused leaves an earlier result as it is.
-    plan = plan_pretraining(context, images)
-    device = choose_device(Cluster.now(), context.config.device)
-    backbone = backbone and local_spec(backbone)
-    start = build_start(plan.recipe, backbone)
-    beside = config_json(plan.recipe, start)
-    identity = {
-        **config.identity(),
-        "patch_objective": plan.recipe.patch_objective,
-        "dtype": plan.dtype,
-        "held": plan.held,
-        "seed": context.config.seed,
-        "start": backbone and weights_fingerprint(backbone),
-    }
-    stamp = fingerprint("pretrain", VERSION, identity, [images.fingerprint])
-    folder = context.folder
+    from datus2_ray.core.backbone.spec import describe_weights, parse_spec
+    from datus2_ray.core.pretrain.model import build_start, config_json
+    from datus2_ray.engine.training.run import Job, plan_scaling, run_training
+    from datus2_ray.stages.pretrain.training import MODEL
 
-    def work(progress: Progress) -> dict[str, Any]:
-        progress.total = config.steps
-        trained = run_training(
-            Job("pretrain", train, plan, config.steps, plan_scaling(plan.workers, device), lowest=None),
-            folder.path("pretrain"),
-            stamp[:16],
-            context.config.no_progress_seconds,
-            lambda step: progress.advance(max(0, min(step, config.steps - 1) - progress.done)),
-        )
-        checkpoint = folder.path("pretrain", stamp[:16], trained.checkpoint)
-        storage.write_bytes(folder.path("pretrain", MODEL), storage.read_bytes(storage.join(checkpoint, MODEL)))
-        storage.write_bytes(folder.path("pretrain", CONFIG), beside)
-        columns = {name: trained.history[name] for name in schemas.PRETRAINING_HISTORY.names}
-        history = pa.table(columns).cast(schemas.PRETRAINING_HISTORY)
-        storage.write_table(folder.path("pretrain", HISTORY), history)
-        last = history.slice(history.num_rows - 1).to_pylist()[0]
-        return {
-            "start": describe_weights(parse_spec(backbone)) if backbone else None,
-            "parameters": sum(parameter.numel() for parameter in start.vit.parameters()),
-            "images": images.rows_out,
-            "crops": config.steps * config.batch_size * (2 + config.local_views),
-            "workers": plan.workers,
-            "dtype": plan.dtype,
-            "loss": last["loss"],
-            "effective_rank": last["effective_rank"],
-        }
-
-    commit = run_once(context, "pretrain", "pretrain", stamp, "steps", work)
-    storage.remove(folder.path("pretrain", stamp[:16]))  # optimiser states, of use to nobody now
-    return commit
+    config, backbone = run.config.pretrain, run.config.backbone
+    plan = plan_pretraining(run, placement.device, placement.path("tensorboard"))
+    start = build_start(plan.recipe, backbone and local_spec(backbone))
+    progress.total = config.steps
+    name = "training"
+    trained = run_training(
+        Job("pretrain", train, plan, config.steps, plan_scaling(plan.workers, placement.device), lowest=None),
+        placement.uri,
+        name,
+        run.config.no_progress_seconds,
+        lambda step: progress.advance(max(0, min(step, config.steps) - progress.done)),
+    )
+    storage.write_bytes(placement.path(MODEL), storage.read_bytes(placement.path(name, trained.checkpoint, MODEL)))
+    storage.write_bytes(placement.path(CONFIG), config_json(plan.recipe, start))
+    columns = {column: trained.history[column] for column in schemas.PRETRAINING_HISTORY.names}
+    history = pa.table(columns).cast(schemas.PRETRAINING_HISTORY)
+    storage.write_table(placement.path(HISTORY), history)
+    storage.remove(placement.path(name))  # optimiser states, of no use from here on
+    last = history.slice(history.num_rows - 1).to_pylist()[0]
+    return Pretrained(
+        start=describe_weights(parse_spec(local_spec(backbone))) if backbone else None,
+        parameters=sum(parameter.numel() for parameter in start.vit.parameters()),
+        images=run.commit(Ingested).rows_out,
+        crops=config.steps * config.batch_size * (2 + config.local_views),
+        workers=plan.workers,
+        dtype=plan.dtype,
+        loss=last["loss"],
+        effective_rank=last["effective_rank"],
+    )
 
 
 def train(config: dict[str, Any]) -> Any:
@@ -113,53 +95,55 @@ def train(config: dict[str, Any]) -> Any:
     return worker.train(config)
 
 
-def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
-    """Decide what is trained, on which images, and with how many workers of the cluster.
+def plan_pretraining(run: Run, device: Device, scalars: str) -> Pretrain:
+    """Decide what is trained, on which images, and with how many workers; `scalars` is the folder for TensorBoard.
 
     Raises
     ------
     UsageError
-        Settings that do not fit each other, the cluster or the number of images.
+        If settings do not fit each other, the machines or the number of images.
     """
-    config = context.config.pretrain
-    cluster = Cluster.now()
-    device = choose_device(cluster, context.config.device)
-    workers = pretrain_workers(config, cluster, device)
+    from datus2_ray.config.stages import choose_arithmetic
+    from datus2_ray.engine.training.shares import image_ids, split_images
+    from datus2_ray.stages.pretrain.training import Pretrain, recipe_of
+
+    config, images = run.config.pretrain, run.commit(Ingested)
+    workers = pretrain_workers(config, run.machines, device)
     trained_on, held_out = pretrain_split(config, images.rows_out)
     parts = sorted(images.parts)
-    lanes = split_images(
-        image_ids(context.folder.path("images"), parts), context.config.seed, config.batch_size, held_out
-    )
+    lanes = split_images(image_ids(images.uri, parts), run.config.seed, config.batch_size, held_out)
     share_bytes = 3 * config.image_size**2 * trained_on / workers
     return Pretrain(
-        recipe=recipe_of(config, context.config.seed, from_scratch=context.config.backbone is None),
-        start=context.config.backbone,
-        images=ImagesTable.of(context.folder),
+        recipe=recipe_of(config, run.config.seed, from_scratch=run.config.backbone is None),
+        start=run.config.backbone,
+        images=ImagesTable.of(images),
         parts=tuple(parts),
         lanes=lanes,
         held=share_bytes <= config.memory * 1e9,
         workers=workers,
-        threads=max(1, cluster.cpus // workers),
+        threads=max(1, run.machines.cpus // workers),
         checkpoint_steps=config.checkpoint_steps,
         dtype=choose_arithmetic(config.dtype, device),
-        scalars=context.folder.path("pretrain", "tensorboard"),
+        scalars=scalars,
     )
 
 
-def recipe_of(config: PretrainConfig, seed: int, *, from_scratch: bool) -> Recipe:
-    """Take the settings that make a recipe.
+def _uses(prospect: Prospect) -> list[Use]:
+    config = prospect.config.pretrain
+    workers = pretrain_workers(config, prospect.machines, prospect.device)
+    trained_on, _ = pretrain_split(config, prospect.images)
+    kept = min(3 * config.image_size**2 * trained_on // workers, int(config.memory * 1e9))
+    return [training_workers(workers, prospect.device, kept)]
 
-    Parameters
-    ----------
-    config : PretrainConfig
-        The settings.
-    seed : int
-        Of the run.
-    from_scratch : bool
-        Whether no backbone is gone on from: then ``auto`` teaches texture. A backbone's tokens hold more than that
-        already, and would have to make room.
-    """
-    settings = config.model_dump()
-    if config.patch_objective == "auto":
-        settings["patch_objective"] = "texture" if from_scratch else "correspondence"
-    return Recipe(seed=seed, **{field.name: settings[field.name] for field in fields(Recipe) if field.name != "seed"})
+
+PRETRAIN = Stage(
+    facts=Pretrained,
+    title="Train a backbone without labels",
+    writes={"backbone.safetensors, backbone.json": "the backbone, for --backbone", HISTORY: "loss and health per step"},
+    version=3,
+    reads=(Ingested,),
+    decides=_decides,
+    computes=True,
+    uses=_uses,
+    work=Whole(compute=_compute, unit="steps"),
+)

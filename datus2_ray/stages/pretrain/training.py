@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
+from datus2_ray.config.stages import PretrainConfig
 from datus2_ray.core.pretrain.recipe import Recipe
 from datus2_ray.engine.training.shares import Split
 from datus2_ray.sources.images_table import ImagesTable
@@ -58,3 +59,22 @@ class Pretrain:
         """Give the lanes that a worker holds."""
         each = self.recipe.batch_size // self.workers
         return range(rank * each, (rank + 1) * each)
+
+
+def recipe_of(config: PretrainConfig, seed: int, *, from_scratch: bool) -> Recipe:
+    """Take the settings that make a recipe.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        The settings.
+    seed : int
+        Of the run.
+    from_scratch : bool
+        Whether no backbone is gone on from: then ``auto`` teaches texture. A backbone's tokens hold more than that
+        already, and would have to make room.
+    """
+    settings = config.model_dump()
+    if config.patch_objective == "auto":
+        settings["patch_objective"] = "texture" if from_scratch else "correspondence"
+    return Recipe(seed=seed, **{field.name: settings[field.name] for field in fields(Recipe) if field.name != "seed"})

@@ -17,7 +17,7 @@ from datus2_ray.core.pretrain.effective_rank import effective_rank
 from datus2_ray.core.pretrain.health import CollapseWatch
 from datus2_ray.core.pretrain.model import build_start, to_bytes
 from datus2_ray.core.pretrain.step import Pretraining, StepResult
-from datus2_ray.engine.parts import configure_ray_data
+from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.engine.training.worker import prepare_torch, teller
 from datus2_ray.stages.pretrain.data import held_batches, hold_images, streamed_batches
 from datus2_ray.stages.pretrain.tensorboard import Scalars
@@ -50,7 +50,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     """
     plan: Pretrain = config["plan"]
     rank = ray.train.get_context().get_world_rank()
-    configure_ray_data(no_progress_seconds=-1)
+    configure_ray_data(seconds=-1)
     device = ray.train.torch.get_device()
     # On an H200 that halved the steps a second. Without it, two trainings of one seed drift apart on a GPU.
     prepare_torch(device, plan.threads, repeatable=False)

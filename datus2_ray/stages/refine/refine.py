@@ -1,128 +1,91 @@
-"""Refine: images + initial masks → a segmenter, trained by Ray Train; the one with the lowest held-out loss is kept.
-
-With several rounds, it is that of the last round: each has labels of its own, and so losses of its own.
-"""
+"""Refine: images and initial masks to a segmenter, trained by Ray Train; the lowest held-out loss is kept."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from ray.train import ScalingConfig
 
-from datus2_ray.config.stages import choose_arithmetic
-from datus2_ray.core.refine.self_training import EXPONENT
-from datus2_ray.engine.begun_device import choose_begun_device
-from datus2_ray.engine.context import RunContext
-from datus2_ray.engine.machines import Cluster, Device
+from datus2_ray.engine.machines import Device
 from datus2_ray.engine.progress import Progress
-from datus2_ray.engine.training.run import Job, plan_scaling, run_training
-from datus2_ray.engine.training.shares import image_ids, split_images
-from datus2_ray.engine.training_workers import refine_workers
+from datus2_ray.engine.prospect import Prospect
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Placement, Stage, Use, Whole
+from datus2_ray.engine.training_workers import PAIRS_MEMORY, refine_workers
+from datus2_ray.engine.uses import training_workers
 from datus2_ray.errors import DatusError
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.stages.refine.start import backbone_of, start_fingerprint, start_identity, write_start
-from datus2_ray.stages.refine.training import MODEL, Training
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.run_folder import Commit, fingerprint
+from datus2_ray.store.facts import Ingested, Labelled, Refined
 
-VERSION = 1
+if TYPE_CHECKING:
+    from datus2_ray.stages.refine.training import Training
 
 HISTORY = "history.parquet"
 
 
-def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit:
+def _decides(run: Run, device: Device) -> dict[str, Any]:
+    from datus2_ray.stages.refine.start import start_fingerprint, start_identity
+
+    start = start_identity(run.config, device, start_fingerprint(run.config))
+    return {**run.config.refine.identity(), **start, "k": run.required_k, "seed": run.config.seed}
+
+
+def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
     """Train a segmenter on the initial masks.
-
-    Parameters
-    ----------
-    context : RunContext
-        The run; its images and initial masks are finished.
-    clusters : int
-        Number of clusters K.
-    input_fingerprint : str
-        Fingerprint of the initial masks.
-
-    Returns
-    -------
-    Commit
-        Of ``refine/``, which holds ``model.safetensors`` and ``history.parquet``. Its facts say what was trained, and
-        which checkpoint is kept; or, under ``skipped``, why nothing was trained.
 
     Raises
     ------
     UsageError
-        Settings that do not fit each other or the cluster.
+        If settings do not fit each other or the machines.
     BackboneError
-        The weights that it starts from, or reads tokens of, cannot be had or do not fit.
+        If the weights that it starts from, or reads tokens of, cannot be loaded or do not fit.
     DatusError
-        The training failed, stalled or diverged.
+        If the training failed, stalled or diverged.
     """
-    config, folder = context.config.refine, context.folder
-    weights = start_fingerprint(context.config)
+    from datus2_ray.engine.training.run import Job, plan_scaling, run_training
+    from datus2_ray.stages.refine.start import write_start
+    from datus2_ray.stages.refine.training import MODEL
 
-    def stamp_on(device: Device) -> str:
-        start = start_identity(context.config, device, weights)
-        identity = {**config.identity(), **start, "clusters": clusters, "seed": context.config.seed, "device": device}
-        del identity["mirror"]  # decides the prediction alone
-        return fingerprint("refine", VERSION, identity, [input_fingerprint])
-
-    device = choose_begun_device(context, Cluster.now(), "refine", stamp_on)
-    stamp = stamp_on(device)
-    progress = Progress("refine", config.steps, "steps")
-    done = folder.commit_of("refine")
-    if done is not None and done.fingerprint == stamp:
-        progress.skip(f"{done.facts.get('skipped') or str(done.facts['steps']) + ' steps'}, done before")
-        return done
-    folder.begin("refine", stamp)
-    masks = folder.require("masks/initial")
-    if masks.rows_out < config.min_images:
-        reason = f"{masks.rows_out} images with masks, under refine.min_images = {config.min_images}"
-        progress.skip(f"skipped: {reason}")
-        return _finish(context, stamp, masks.rows_out, {"skipped": reason})
-
-    training, scaling = plan_training(context, masks, device)
-    name = f"{stamp[:16]}-{training.workers}"
-    start = folder.path("refine", name, "start.safetensors")
-    network = write_start(start, context.config, clusters, device)
-    context.events.write("begin", stage="refine", steps=config.steps, workers=training.workers)
+    config = run.config.refine
+    progress.total = config.steps
+    name = "training"
+    start = placement.path(name, "start.safetensors")
+    network = write_start(start, run.config, run.required_k, placement.device)
+    training = plan_training(run, placement.device, start)
+    scaling = plan_scaling(training.workers, placement.device)
     trained = run_training(
-        Job("refine", train, replace(training, start=start), training.steps, scaling, lowest="score"),
-        folder.path("refine"),
+        Job("refine", train, training, training.steps, scaling, lowest="score"),
+        placement.uri,
         name,
-        context.config.no_progress_seconds,
-        lambda step: progress.advance(max(0, step - progress.done)),
+        run.config.no_progress_seconds,
+        lambda step: progress.advance(max(0, min(step, config.steps) - progress.done)),
     )
     if trained.metrics["held_out_loss"] == sys.float_info.max:
         raise DatusError(
             f"refine: the loss is not a number any more; lower refine.learning_rate {config.learning_rate}"
         )
-    storage.write_bytes(
-        folder.path("refine", MODEL), storage.read_bytes(folder.path("refine", name, trained.checkpoint, MODEL))
-    )
-    # Not a number between epochs, where nothing was held against the loss: null.
-    columns = {name: pa.array(values, from_pandas=True) for name, values in trained.history.items()}
-    storage.write_table(folder.path("refine", HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
-    facts = {
+    storage.write_bytes(placement.path(MODEL), storage.read_bytes(placement.path(name, trained.checkpoint, MODEL)))
+    # Not a number between epochs, where the held-out loss was not computed: null.
+    columns = {key: pa.array(values, from_pandas=True) for key, values in trained.history.items()}
+    storage.write_table(placement.path(HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
+    # Optimiser states of three times the model's size, of no use from here on.
+    storage.remove(placement.path(name))
+    return Refined(
         **network,
-        "size": config.size,
-        "clusters": clusters,
-        "workers": training.workers,
-        "batch_size": training.batch_size * training.workers,
-        "steps": config.steps,
-        "epochs": -(-config.steps // training.epoch_steps),
-        "best_epoch": trained.metrics["epoch"],
-        "best_step": trained.metrics["step"],
-        "best_loss": trained.metrics["held_out_loss"],
-        "checkpoint": MODEL,
-    }
-    commit = _finish(context, stamp, masks.rows_out, facts)
-    # Optimiser states of three times the model's size, of use to nobody now.
-    storage.remove(folder.path("refine", name))
-    context.end("refine", progress.finish(), steps=config.steps)
-    return commit
+        loss=config.loss,
+        size=config.size,
+        clusters=run.required_k,
+        workers=training.workers,
+        batch_size=training.batch_size * training.workers,
+        steps=config.steps,
+        epochs=-(-config.steps // training.epoch_steps),
+        best_epoch=trained.metrics["epoch"],
+        best_step=trained.metrics["step"],
+        best_loss=trained.metrics["held_out_loss"],
+        checkpoint=MODEL,
+    )
 
 
 def train(config: dict[str, Any]) -> Any:
@@ -132,36 +95,39 @@ def train(config: dict[str, Any]) -> Any:
     return worker.train(config)
 
 
-def plan_training(context: RunContext, masks: Commit, device: Device) -> tuple[Training, ScalingConfig]:
-    """Decide what is trained, on which images, and with how many workers of the cluster.
+def plan_training(run: Run, device: Device, start: str) -> Training:
+    """Decide what is trained, on which images, and with how many workers; `start` is the URI of the first weights.
 
     Raises
     ------
     UsageError
-        Settings that do not fit each other or the cluster.
+        If settings do not fit each other or the machines.
     """
-    config = context.config.refine
-    cluster = Cluster.now()
-    workers = refine_workers(config, masks.rows_out, cluster, device)
+    from datus2_ray.config.stages import choose_arithmetic
+    from datus2_ray.core.refine.self_training import EXPONENT
+    from datus2_ray.engine.training.shares import image_ids, split_images
+    from datus2_ray.stages.refine.training import Training
+
+    config, masks = run.config.refine, run.commit(Labelled)
+    workers = refine_workers(config, masks.rows_out, run.machines, device)
     batch_size = config.batch_size // workers
-    images = masks.rows_out
     # One pass over the images, but 5 to 10 epochs in all: a checkpoint is neither far away nor most of the work.
-    one_pass = int(images * (1 - config.held_out)) // (batch_size * workers)
+    one_pass = int(masks.rows_out * (1 - config.held_out)) // (batch_size * workers)
     epoch_steps = min(max(one_pass, -(-config.steps // 10)), -(-config.steps // 5))
-    # Validation takes a third of a step's time an image; beyond this bound it would rival the training.
-    held_out = max(1, min(round(images * config.held_out), epoch_steps * batch_size * workers // 2))
+    # Validation takes a third of a step's time per image; beyond this bound it would rival the training.
+    held_out = max(1, min(round(masks.rows_out * config.held_out), epoch_steps * batch_size * workers // 2))
     parts = sorted(masks.parts)
-    ids = image_ids(context.folder.path("masks/initial"), parts)
-    training = Training(
-        images=ImagesTable.of(context.folder),
-        masks=context.folder.path("masks/initial"),
-        start="",
+    ids = image_ids(masks.uri, parts)
+    return Training(
+        images=ImagesTable.of(run.commit(Ingested)),
+        masks=masks.uri,
+        start=start,
         parts=tuple(parts),
-        split=split_images(ids, context.config.seed, workers, held_out),
-        seed=context.config.seed,
+        split=split_images(ids, run.config.seed, workers, held_out),
+        seed=run.config.seed,
         size=config.size,
         workers=workers,
-        threads=max(1, cluster.cpus // workers),
+        threads=max(1, run.machines.cpus // workers),
         batch_size=batch_size,
         steps=config.steps,
         epoch_steps=epoch_steps,
@@ -173,12 +139,35 @@ def plan_training(context: RunContext, masks: Commit, device: Device) -> tuple[T
         rounds=config.rounds,
         confidence=config.confidence,
         dtype=choose_arithmetic(config.dtype, device),
-        backbone=backbone_of(context.config),
+        backbone=run.backbone,
     )
-    return training, plan_scaling(workers, device)
 
 
-def _finish(context: RunContext, stamp: str, images: int, facts: dict[str, object]) -> Commit:
-    commit = Commit(stamp, images, images, 0, {}, facts)
-    context.folder.finish("refine", commit)
-    return commit
+def _left_out(prospect: Prospect) -> str | None:
+    config = prospect.config.refine
+    if not config.enabled:
+        return "switched off (--no-refine)"
+    if prospect.images < config.min_images:
+        return f"{prospect.images} images with masks, under refine.min_images = {config.min_images}"
+    return None
+
+
+def _uses(prospect: Prospect) -> list[Use]:
+    config = prospect.config.refine
+    workers = refine_workers(config, prospect.images, prospect.machines, prospect.device)
+    kept = min(PAIRS_MEMORY, 4 * config.size**2 * prospect.images // workers)
+    return [training_workers(workers, prospect.device, kept)]
+
+
+REFINE = Stage(
+    facts=Refined,
+    title="Train a segmenter on the initial masks",
+    writes={"model.safetensors": "the segmenter", HISTORY: "loss of every step, held-out loss of every epoch"},
+    version=2,
+    reads=(Ingested, Labelled),
+    decides=_decides,
+    computes=True,
+    left_out=_left_out,
+    uses=_uses,
+    work=Whole(compute=_compute, unit="steps"),
+)

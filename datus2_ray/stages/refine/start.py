@@ -96,8 +96,8 @@ def backbone_of(config: RunConfig) -> str:
     return config.backbone or DEFAULT_BACKBONE
 
 
-def see_same_backbone(config: RunConfig, trained_with: str) -> None:
-    """See that the backbone is still the one whose tokens a layer was trained on.
+def check_same_backbone(config: RunConfig, trained_with: str) -> None:
+    """Check that the backbone is still the one whose tokens a layer was trained on.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def see_same_backbone(config: RunConfig, trained_with: str) -> None:
     Raises
     ------
     BackboneError
-        It is not there, or its weights are others.
+        If it is missing, or its weights are others.
     """
     backbone = backbone_of(config)
     # Of weights that timm names, a newer timm has the same.

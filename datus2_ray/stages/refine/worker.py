@@ -20,7 +20,7 @@ from torch import Tensor
 from datus2_ray.core.refine.augmentation import augment
 from datus2_ray.core.refine.file import Segmenter, to_bytes
 from datus2_ray.core.refine.self_training import SelfTraining, class_weights, count_labels, pixel_loss
-from datus2_ray.engine.parts import configure_ray_data
+from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.engine.training.worker import prepare_torch, teller
 from datus2_ray.stages.refine.data import Pair, Pairs, stack, stream_pairs, training_batches
 from datus2_ray.stages.refine.read_segmenter import read_segmenter
@@ -52,7 +52,7 @@ def train(config: dict[str, Any]) -> dict[str, list[float]]:
     """
     training: Training = config["plan"]
     rank = ray.train.get_context().get_world_rank()
-    configure_ray_data(no_progress_seconds=-1)
+    configure_ray_data(seconds=-1)
     device = ray.train.torch.get_device()
     prepare_torch(device, training.threads, repeatable=True)
 

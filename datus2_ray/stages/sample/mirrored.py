@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from datus2_ray.config.stages import DiscoverConfig
-from datus2_ray.engine.read_images import PIXELS, pixels_of, scatter
-from datus2_ray.stages.discover.segment import FindSegments
+from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
+from datus2_ray.engine.operators.segment import FindSegments
 from datus2_ray.store import schemas
 from datus2_ray.store.columns import list_arrays, list_column
 

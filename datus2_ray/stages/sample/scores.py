@@ -19,9 +19,9 @@ from datus2_ray.core.cluster.merging import merge_centroids
 from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows
+from datus2_ray.core.images.labels import paint
 from datus2_ray.core.score.stability import agreement
-from datus2_ray.engine.kmeans import run_kmeans
-from datus2_ray.stages.label.label import paint
+from datus2_ray.engine.clustering.kmeans import run_kmeans
 from datus2_ray.stages.sample.mirrored import View, read_views
 
 #: Clusterings per view, over which scores are averaged: those of one vary by 0.1, more than resolutions differ by.

@@ -13,6 +13,7 @@ import pytest
 import scipy.ndimage
 import scipy.sparse as sp
 import torch
+from datus2_ray.engine.context import RunContext
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from sknetwork.clustering import Louvain
@@ -20,7 +21,6 @@ from sknetwork.clustering import Louvain
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
 from datus2_ray.demo.scenes import render
-from datus2_ray.engine.context import RunContext
 from datus2_ray.stages.cluster.cluster import cluster
 from datus2_ray.stages.discover.discover import discover
 from datus2_ray.stages.ingest.ingest import ingest
@@ -349,7 +349,7 @@ def test_other_descriptors(scenes: Path, open_run: Callable[..., RunContext], de
 
 
 def test_seed_of_an_image_comes_from_its_id() -> None:
-    from datus2_ray.stages.discover.segment import image_seed
+    from datus2_ray.engine.operators.segment import image_seed
 
     assert image_seed(0, "a") == image_seed(0, "a")
     assert len({image_seed(s, i) for s in range(3) for i in ("a", "b", "a/b")}) == 9

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from datus2_ray.engine.context import RunContext
 from PIL import Image
 
 from datus2_ray.core.backbone.vit import load_backbone
@@ -18,10 +19,9 @@ from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.refine.deeplab import SegmenterSpec, build_segmenter, predict_labels
 from datus2_ray.core.refine.file import Segmenter, to_bytes
 from datus2_ray.core.refine.token_layer import TokenSegmenter, TokenSegmenterSpec
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.operators.read_images import ReadImages
 from datus2_ray.engine.pools import Pool
-from datus2_ray.engine.read_images import ReadImages
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.stages.predict.predict import ReadChosen, encode_masks, predict, predict_images, segmenter_uri

@@ -17,9 +17,10 @@ import ray
 
 from datus2_ray.core.cluster.row_hash import row_uniform
 from datus2_ray.core.cluster.rows import RowBlock, Transform
-from datus2_ray.engine.failure import cause_of
-from datus2_ray.engine.machines import Cluster
-from datus2_ray.engine.parts import map_parts, no_progress_seconds, stream_parts
+from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.parts import stream_parts
+from datus2_ray.engine.stage import Operator
+from datus2_ray.engine.waiting import get_or_stall
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
@@ -64,6 +65,22 @@ class VectorTable:
         if self.share >= 1.0:
             return np.ones(stop - start, dtype=bool)
         return row_uniform(np.arange(start, stop), self.seed, "share") < self.share
+
+    def check_memory(self, counts: Mapping[str, int], machines: Machines) -> None:
+        """Raise a DatusError if the vectors do not fit into the machines' memory; `counts` as :func:`count_vectors`."""
+        part = next((part for part, count in sorted(counts.items()) if count), None)
+        if part is None:
+            return
+        column = storage.parquet_schema(storage.join(self.folder, part)).field(self.column)
+        length = column.type.value_type.list_size
+        # float32 rows, and as much again while a block is concatenated and projected.
+        needed = int(2 * 4 * length * self.share * sum(counts.values()))
+        if needed > machines.memory:
+            raise DatusError(
+                f"k-means over {self.share * sum(counts.values()):,.0f} vectors of {length} numbers takes about "
+                f"{needed / 1e9:.1f} GB, and the machines have {machines.memory / 1e9:.1f} GB; add nodes, or lower "
+                "--set evaluate.token_sample=N where it is the baseline's tokens"
+            )
 
     def read(self, plan: BlockPlan) -> RowBlock:
         """Read a block."""
@@ -117,7 +134,7 @@ def count_vectors(folder: str, column: str, parts: list[str]) -> dict[str, int]:
         lengths = pc.list_value_length(storage.read_table(storage.join(folder, part), [column])[column])
         return pa.table({"part": [part], "vectors": [pc.sum(lengths).as_py() or 0]})
 
-    rows = stream_parts([{"part": part} for part in parts], lambda source, _: map_parts(source, count))
+    rows = stream_parts([{"part": part} for part in parts], lambda _: [Operator(count)])
     return {row["part"]: row["vectors"] for row in rows}
 
 
@@ -170,14 +187,16 @@ class RayRows:
         self._passes = 0
         self._steps: list[Transform] = []
         self._shared_steps = ray.put(self._steps)
-        workers = max(1, min(workers or Cluster.now().cpus, len(plans)))
+        workers = max(1, min(workers or Machines.now().cpus, len(plans)))
         # A few restarts recover from a lost node; a holder that dies again and again lacks memory, and must fail.
         holder: Any = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(RowHolder)
         self._holders: list[Any] = [holder.remote(table, plans[worker::workers]) for worker in range(workers)]
 
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Ask every block and return the answers in block order."""
-        held = _wait([holder.ask.remote(self._shared_steps, question, args, kwargs) for holder in self._holders])
+        references = [holder.ask.remote(self._shared_steps, question, args, kwargs) for holder in self._holders]
+        remedy = "the cluster may lack memory: add nodes"
+        held = get_or_stall(references, "the actors that hold vectors", remedy)
         self._passes += 1
         self._on_pass(self._passes)
         workers = len(self._holders)
@@ -192,20 +211,3 @@ class RayRows:
         """Stop the actors and free their memory."""
         for holder in self._holders:
             ray.kill(holder)
-
-
-def _wait(references: list[Any]) -> list[Any]:
-    """Wait for Ray's results, or raise an error when none arrives for the limit of a stall."""
-    waiting = references
-    while waiting:
-        ready, waiting = ray.wait(waiting, timeout=no_progress_seconds())
-        if not ready:
-            raise DatusError(
-                f"no actor that holds vectors answered for {no_progress_seconds()} s; the cluster may lack memory: add "
-                "nodes, or wait longer with --set no_progress_seconds=N"
-            )
-    try:
-        results: list[Any] = ray.get(references)
-    except ray.exceptions.RayError as error:
-        raise cause_of(error) from error
-    return results

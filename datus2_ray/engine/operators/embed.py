@@ -18,7 +18,7 @@ from datus2_ray.core.graph.affinity import binary_affinity, pack
 from datus2_ray.core.graph.neighbour_graph import nearest_neighbours, pair_penalties
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
-from datus2_ray.engine.read_images import pixels_of
+from datus2_ray.engine.operators.read_images import pixels_of
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.weights_cache import local_spec
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pyarrow as pa
 
@@ -12,7 +14,8 @@ from datus2_ray.core.cluster.pca import PCA
 from datus2_ray.core.cluster.projection import Projection
 from datus2_ray.core.cluster.scaling import Scaling
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Clustered, TokensClustered
 
 
 def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, projection: Projection) -> None:
@@ -27,22 +30,22 @@ def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, proje
     _write_projection(folder, projection)
 
 
-def read_clusters(folder: RunFolder) -> Clusters:
+def read_clusters(clustered: Commit[Clustered]) -> Clusters:
     """Read the clusters of a run's segments."""
-    return _read(folder.path("clusters"), folder.require("clusters").facts["metric"])
+    return _read(clustered.uri, cast("Metric", clustered.facts.metric))
 
 
-def write_baseline(folder: str, result: KMeansResult, projection: Projection) -> None:
-    """Write centroids and projection to ``baseline/``."""
+def write_token_clusters(folder: str, result: KMeansResult, projection: Projection) -> None:
+    """Write centroids and projection to the baseline's folder."""
     numbers = np.arange(len(result.centroids), dtype=np.int32)
     columns = {"cluster": numbers, "centroid": list(result.centroids), "tokens": result.sizes}
     _write(folder, "centroids.parquet", pa.table(columns, schema=schemas.TOKEN_CENTROIDS))
     _write_projection(folder, projection)
 
 
-def read_baseline(folder: RunFolder) -> Clusters:
+def read_token_clusters(baseline: Commit[TokensClustered]) -> Clusters:
     """Read the clusters of a run's patch tokens."""
-    return _read(folder.path("baseline"), "spherical")
+    return _read(baseline.uri, "spherical")
 
 
 def _write(folder: str, name: str, table: pa.Table) -> None:

@@ -19,7 +19,7 @@ from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows, RowBlock
-from datus2_ray.engine.rows import BlockPlan, RayRows, VectorTable, count_vectors
+from datus2_ray.engine.clustering.rows import BlockPlan, RayRows, VectorTable, count_vectors
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_column
 

@@ -1,0 +1,53 @@
+"""What ``summary.json`` says of a run, and the table of the images that it could not use."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+
+from datus2_ray.engine.run import Run
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.facts import Clustered, Evaluated, Ingested, Refined
+from datus2_ray.store.run_folder import QUARANTINE
+from datus2_ray.version import VERSION
+
+
+def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
+    """Return what ``summary.json`` holds, given the stages that the run did without."""
+    evaluated, refined = run.find(Evaluated), run.find(Refined)
+    refinement = {"skipped": left_out[Refined.stage]} if refined is None else _without_nulls(asdict(refined.facts))
+    seconds = {stage: run.events.stage_seconds(commit.fingerprint) for stage, commit in run.commits.items()}
+    per_row = {stage: run.events.seconds_per_row(commit.fingerprint) for stage, commit in run.commits.items()}
+    return {
+        "images": run.commit(Ingested).rows_out,
+        "quarantined": sum(commit.rows_quarantined for commit in run.commits.values()),
+        "segments": run.facts(Clustered).segments,
+        "clusters": run.required_k,
+        "resolution": run.resolution,
+        "refinement": refinement,
+        "seconds": {stage: round(value, 2) for stage, value in _without_nulls(seconds).items()},
+        "seconds_per_row": {stage: round(value, 6) for stage, value in _without_nulls(per_row).items()},
+        "versions": {"datus2-ray": VERSION, **{name: version(name) for name in ("ray", "torch", "timm", "numpy")}},
+        "machine": {"system": platform.platform(), "processors": os.cpu_count()},
+        "metrics": evaluated.facts.metrics if evaluated else None,
+    }
+
+
+def write_quarantine(run: Run) -> None:
+    """Write the images that any stage of the run could not use into one table of the run folder."""
+    tables = [storage.read_table(commit.path(QUARANTINE)) for commit in run.commits.values() if commit.rows_quarantined]
+    if tables:
+        merged = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
+        storage.write_table(run.folder.path(QUARANTINE), merged)
+    else:
+        storage.remove(run.folder.path(QUARANTINE))
+
+
+def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,101 @@
+"""Check that the weights that settings name are there and load, before Ray starts.
+
+Actors that fail while they start print pages of Ray's traces; a check on the driver is one line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datus2_ray.config import RunConfig
+from datus2_ray.engine.session import joined_address
+from datus2_ray.errors import BackboneError
+from datus2_ray.store import storage
+from datus2_ray.store.weights_cache import local_spec
+
+
+def check_weights(config: RunConfig) -> None:
+    """Check weights, and the compiler where the backbone is compiled on this machine; fetches nothing.
+
+    Raises
+    ------
+    BackboneError
+        If timm does not know a name; if a file is missing or holds no backbone or ResNet; if windows or images of the
+        refinement are no multiple of the patch size; if a C++ compiler is needed and missing.
+    """
+    if config.discover.compile and joined_address() is None:
+        from datus2_ray.core.backbone.vit import require_compiler
+
+        require_compiler()
+    cnn = config.discover.cnn if config.discover.descriptor == "cnn" else None
+    start = config.refine.encoder_start if config.refine.enabled else "random"
+    encoder = None if start in ("random", "supervised") else start
+    for spec in filter(None, (config.backbone, cnn, encoder)):
+        uri = spec.partition("::")[0]
+        if "://" in uri:
+            if storage.find_file(uri) is None:
+                raise BackboneError(
+                    f"there is no weights file {uri}; give one that exists, or the name of a timm model"
+                )
+            continue
+        # Imported here, as what follows: timm and torch take seconds, and most runs name no weights.
+        from datus2_ray.core.backbone.spec import parse_spec
+
+        parsed = parse_spec(spec)
+        if parsed.file is not None and spec != config.backbone:
+            from datus2_ray.core.backbone.architecture import load_timm
+            from datus2_ray.core.backbone.cnn import RESNET
+            from datus2_ray.core.refine.encoder_start import ENCODER
+
+            load_timm(parsed, RESNET if spec == cnn else ENCODER)
+    if "://" not in (config.backbone or ""):
+        check_backbone(config, config.backbone)
+
+
+def check_backbone(config: RunConfig, spec: str | None) -> None:
+    """Check that a backbone's file loads, and that windows and images of the refinement fit its patches.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The settings.
+    spec : str or None
+        Name or local file; None for the packaged backbone.
+
+    Raises
+    ------
+    BackboneError
+        If the file does not load, or a side is no multiple of the patch size.
+    """
+    if spec is not None:
+        from datus2_ray.core.backbone.spec import parse_spec
+        from datus2_ray.core.backbone.vit import load_backbone
+
+        if parse_spec(spec).file is not None:
+            load_backbone(spec)
+    linear = config.refine.enabled and config.refine.network == "linear"
+    if config.discover.tile is None and not linear:
+        return
+    from datus2_ray.core.backbone.tiles import check_tile
+    from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side
+    from datus2_ray.core.refine.token_layer import check_size
+
+    side = patch_side(spec or DEFAULT_BACKBONE)
+    check_tile(side, config.discover.tile)
+    if linear:
+        check_size(side, config.refine.size)
+
+
+def local_weights(config: RunConfig) -> dict[str, Any]:
+    """Fetch the weights to this machine, check those that were fetched, and return what the summary says of them."""
+    from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, describe_weights, parse_spec
+
+    spec = config.backbone or DEFAULT_BACKBONE
+    fetched = local_spec(spec)
+    if fetched != spec:
+        check_backbone(config, fetched)
+    cnn = config.discover.cnn if config.discover.descriptor == "cnn" else None
+    return {
+        "backbone": describe_weights(parse_spec(fetched)),
+        "cnn": describe_weights(parse_spec(local_spec(cnn))) if cnn else None,
+    }

@@ -1,0 +1,1 @@
+"""k-means over vectors that lie in Ray actors, and the tables of its centroids."""

@@ -1,0 +1,41 @@
+"""Choose the device of a stage: the one on which an interrupted attempt began, so that its parts stay comparable."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from datus2_ray.engine.machines import Device, choose_device
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Stage
+from datus2_ray.errors import DatusError
+
+
+def stage_device(run: Run, stage: Stage[Any]) -> Device:
+    """Return where a stage computes: where its result lies or was begun, if ``device = auto`` leaves it open.
+
+    A joined cluster may have scaled its GPUs down and start them again: a stage that was begun on them waits for them.
+
+    Raises
+    ------
+    DatusError
+        If the stage was begun on GPUs, is not finished, and this machine has none.
+    """
+    device = choose_device(run.machines, run.config.device)
+    if not stage.computes or run.config.device != "auto":
+        return device
+    other: Device = "cpu" if device == "cuda" else "cuda"
+    here, there = (stage.fingerprint(run, one) for one in (device, other))
+    if run.folder.find(stage.facts, here) is not None:
+        return device
+    if run.folder.find(stage.facts, there) is not None:
+        return other
+    if run.folder.is_begun(stage.name, here) or not run.folder.is_begun(stage.name, there):
+        return device
+    if other == "cuda" and not run.machines.joined:
+        raise DatusError(
+            f"{run.folder.result(stage.name, there)} was begun on GPUs, and there is none now; bring some back to go "
+            "on, or give --device cpu to do it anew on CPUs"
+        )
+    print(f"{stage.name} goes on where it was begun, device {other}; --device {device} does it anew", file=sys.stderr)
+    return other

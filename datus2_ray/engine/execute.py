@@ -1,0 +1,182 @@
+"""Run declared stages: skip what is done, resume what was begun, check that no image is lost, commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from datus2_ray.engine import prometheus
+from datus2_ray.engine.device import stage_device
+from datus2_ray.engine.parts import FAULTS, PartWriter, stream_parts
+from datus2_ray.engine.progress import Progress
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Whole
+from datus2_ray.errors import DatusError
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.commit import Commit, F
+from datus2_ray.store.run_folder import QUARANTINE
+
+#: Footers read at a time on resume: from an object store each is a round trip.
+READ_THREADS = 32
+
+
+def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]]:
+    """Run stages in order.
+
+    Returns
+    -------
+    Run
+        With the commits of all stages.
+    dict of str to str
+        Stages that were left out, and why.
+
+    Raises
+    ------
+    DatusError
+        If a stage fails; the message says which, and what to do.
+    """
+    left_out: dict[str, str] = {}
+    for stage in stages:
+        reason = stage.reason_left_out(run.prospect, left_out)
+        if reason is not None:
+            left_out[stage.name] = reason
+            continue
+        run = execute_stage(run, stage)
+    made = {stage.name: run.commits[stage.name].fingerprint for stage in stages if stage.name not in left_out}
+    run.folder.set_current(made)
+    return run, left_out
+
+
+def execute_stage(run: Run, stage: Stage[F]) -> Run:
+    """Run one stage, or take its result where it is finished, and make it current."""
+    device = stage_device(run, stage)
+    stamp = stage.fingerprint(run, device)
+    commit = run.folder.find(stage.facts, stamp)
+    if commit is None:
+        commit = _make(run, stage, stamp, Placement(run.folder.result(stage.name, stamp), device, {}))
+    else:
+        unit = stage.work.unit if isinstance(stage.work, Whole) else "images"
+        Progress(stage.name, commit.rows_in, unit).skip(f"{commit.rows_out:,} {unit}, done before")
+    run = run.with_commit(commit)
+    current = run.folder.current()
+    if current.get(stage.name) != stamp:
+        # What run.json names of later stages was made from another result.
+        earlier = {name: kept for name, kept in current.items() if name in run.commits}
+        run.folder.set_current({**earlier, stage.name: stamp})
+    return run
+
+
+def _make(run: Run, stage: Stage[F], stamp: str, placement: Placement) -> Commit[F]:
+    uses = stage.uses(replace(run.prospect, device=placement.device))
+    placement = replace(placement, pools={use.runs: use.pool for use in uses if use.pool})
+    before = run.folder.begin(stage.name, stamp, dict(stage.decides(run, placement.device)))
+    run.folder.set_current(run.folder.current(), begun=(stage.name, stamp))
+    make: Callable[..., Commit[F]] = _whole if isinstance(stage.work, Whole) else _parts
+    commit = make(run, stage, stage.work, stamp, placement, before)
+    run.folder.commit(commit)
+    return commit
+
+
+def _whole(run: Run, stage: Stage[F], work: Whole[F], stamp: str, placement: Placement, before: set[str]) -> Commit[F]:
+    progress = Progress(stage.name, 0, work.unit)
+    with _logged(run, stage, stamp, progress):
+        facts = work.compute(run, placement, progress)
+        progress.advance(progress.total - progress.done)
+    return Commit(placement.uri, stamp, progress.total, progress.total, 0, {}, facts)
+
+
+def _parts(
+    run: Run, stage: Stage[F], work: PerPart[F], stamp: str, placement: Placement, before: set[str]
+) -> Commit[F]:
+    parts = work.parts(run)
+    progress = Progress(stage.name, sum(parts.values()))
+    rows, faults = _count_written(placement.uri, sorted(before & set(parts)))
+    progress.advance(sum(rows.values()) + sum(faults.values()), sum(faults.values()))
+    check = _error_rate(run, stage.name, placement.uri, progress)
+    check()
+    todo = [{"part": part, **work.payload(run, part)} for part in parts if part not in rows]
+    writer = Operator(PartWriter(placement.uri, stage.name, *work.metadata(run)))
+    with _logged(run, stage, stamp, progress):
+        for done in stream_parts(todo, lambda heartbeat: [*work.operators(run, placement, heartbeat), writer]):
+            rows[done["part"]], faults[done["part"]] = done["rows"], done["faults"]
+            progress.advance(done["rows"] + done["faults"], done["faults"])
+            prometheus.count_images(stage.name, done["rows"], done["faults"])
+            check()
+        lost = [part for part in parts if rows.get(part, 0) + faults.get(part, 0) != parts[part]]
+        if lost:
+            raise DatusError(
+                f"{stage.name}: rows were lost in {', '.join(lost[:3])} of {placement.uri}; please report this as a bug"
+            )
+        _collect_faults(placement.uri, [part for part in faults if faults[part]])
+        if parts and not any(rows.values()):
+            _refuse_empty(run, placement)
+        facts = work.facts(run, placement)
+    counted = dict(sorted(rows.items()))
+    return Commit(placement.uri, stamp, progress.total, sum(rows.values()), sum(faults.values()), counted, facts)
+
+
+@contextmanager
+def _logged(run: Run, stage: Stage[Any], stamp: str, progress: Progress) -> Iterator[None]:
+    """Note the begin and the end of an attempt, its seconds and the rows that it did itself, in the event log."""
+    before, start = progress.done, time.monotonic()
+    event = {"stage": stage.name, "fingerprint": stamp}
+    run.events.write("begin", **event, rows=progress.total, rows_before=before)
+
+    def end(outcome: str) -> None:
+        seconds = round(time.monotonic() - start, 3)
+        run.events.write(outcome, **event, rows_done=progress.done - before, errors=progress.errors, seconds=seconds)
+        prometheus.set_seconds(stage.name, seconds)
+
+    try:
+        yield
+    except BaseException:
+        end("stop")
+        raise
+    progress.finish()
+    end("end")
+
+
+def _count_written(uri: str, parts: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Count rows and faults of the parts that an interrupted attempt finished, from their footers."""
+
+    def count(part: str) -> tuple[int, int]:
+        faults = storage.join(uri, FAULTS, part)
+        return storage.count_rows(storage.join(uri, part)), storage.count_rows(faults) if part in faulty else 0
+
+    folder = storage.join(uri, FAULTS)
+    faulty = {entry.path for entry in storage.list_files(folder)} if parts and storage.exists(folder) else set()
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        counts = dict(zip(parts, threads.map(count, parts), strict=True))
+    return {part: found[0] for part, found in counts.items()}, {part: found[1] for part, found in counts.items()}
+
+
+def _error_rate(run: Run, stage: str, uri: str, progress: Progress) -> Callable[[], None]:
+    allowed = run.config.max_error_rate
+
+    def check() -> None:
+        if progress.errors > allowed * progress.total:
+            raise DatusError(
+                f"{stage}: {progress.errors} of {progress.total} images cannot be used, more than --max-error-rate "
+                f"{allowed:g} allows; {storage.join(uri, FAULTS)} says which and why"
+            )
+
+    return check
+
+
+def _collect_faults(uri: str, parts: Sequence[str]) -> None:
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        tables = list(threads.map(lambda part: storage.read_table(storage.join(uri, FAULTS, part)), sorted(parts)))
+    if tables:
+        merged = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
+        storage.write_table(storage.join(uri, QUARANTINE), merged)
+
+
+def _refuse_empty(run: Run, placement: Placement) -> None:
+    first: Mapping[str, Any] = storage.read_table(placement.path(QUARANTINE)).slice(0, 1).to_pylist()[0]
+    raise DatusError(f"no image of {run.config.source} can be used; {first['image_id']}: {first['message']}")

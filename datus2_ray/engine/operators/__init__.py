@@ -1,0 +1,1 @@
+"""Operators that more than one stage uses, and what decides their results."""

@@ -1,0 +1,41 @@
+"""What decides the segments of an image, for the fingerprints of sample and discover; and how their images are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.machines import Device
+from datus2_ray.engine.operators.read_images import ReadImages
+from datus2_ray.engine.run import Run
+from datus2_ray.sources.images_table import ImagesTable
+from datus2_ray.store.facts import Ingested
+from datus2_ray.store.weights_cache import local_spec
+
+
+def segmentation_decides(run: Run, device: Device) -> dict[str, Any]:
+    """Return the settings that decide segments and descriptors on a device, but for the resolution."""
+    # Imported here: torch and timm take seconds, and plan and status need none.
+    from datus2_ray.core.backbone.spec import fingerprint
+
+    config = run.config.discover
+    decides = {name: value for name, value in config.identity().items() if name != "resolution"}
+    # Weights count by content, not by place.
+    decides["backbone"] = fingerprint(local_spec(run.backbone))
+    decides["cnn"] = fingerprint(local_spec(str(config.cnn))) if config.descriptor == "cnn" else None
+    if config.louvain in ("networkx", "python-louvain") or config.louvain_orders > 1:
+        decides["seed"] = run.config.seed  # else Louvain takes no random choice
+    if device != "cpu" or config.arithmetic(device) != "float32" or config.compile:
+        # An image's result may depend on what shares its batch.
+        decides["batches"] = config.batch_sizes(device)
+    return decides
+
+
+def image_reader(run: Run, heartbeat: Heartbeat) -> ReadImages:
+    """Return the operator that decodes the images of a part at the size that the backbone sees."""
+    from datus2_ray.core.backbone.vit import patch_side
+
+    config = run.config.discover
+    patch = patch_side(local_spec(run.backbone)) if config.keep_aspect else None
+    table = ImagesTable.of(run.commit(Ingested))
+    return ReadImages(table, config.input_size, heartbeat, config.reduced_decoding, patch)

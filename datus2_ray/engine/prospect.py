@@ -1,0 +1,51 @@
+"""What is known of a run before a stage starts: from the listing for a plan, from earlier stages in the run itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from datus2_ray.config import RunConfig
+from datus2_ray.engine.machines import Device, Machines
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """Settings, machines and size of a run.
+
+    Parameters
+    ----------
+    machines : Machines
+        What Ray has.
+    device : str
+        Where models compute.
+    parts : mapping of str to int
+        Images in each part.
+    part_bytes : int
+        Bytes of the largest part's files; 0 where not known.
+    labelled : bool
+        Whether there is ground truth.
+    has_k : bool
+        Whether the number of clusters is given or counted.
+    has_ids : bool
+        Whether ids come from a column of shards, so that two may be the same.
+    """
+
+    config: RunConfig
+    machines: Machines
+    device: Device
+    parts: Mapping[str, int]
+    part_bytes: int
+    labelled: bool
+    has_k: bool
+    has_ids: bool
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(self.parts.values())
+
+    @property
+    def tasks(self) -> int:
+        """CPU tasks over parts that run at once."""
+        return min(self.machines.cpus, max(1, len(self.parts)))

@@ -1,0 +1,49 @@
+"""What the project uses of Ray's private interface, all of it, pinned to Ray 2.60."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def alive_nodes() -> list[dict[str, float]]:
+    """Return the resources in all of every node that is alive."""
+    import ray
+
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in listed if node["Alive"]]
+
+
+def started_here() -> bool:
+    """Return whether this process started the Ray that it is connected to."""
+    import ray
+
+    started: Any = ray._private.worker._global_node
+    return bool(started and started.head)
+
+
+def resources_of_this_machine() -> tuple[int, int, int]:
+    """Return the CPUs, GPUs and bytes of memory that a Ray started here would have.
+
+    Ray's own count, which knows containers and CUDA_VISIBLE_DEVICES: any other could differ from it.
+    """
+    from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+
+    spec = ResourceAndLabelSpec().resolve(is_head=True)
+    return int(spec.num_cpus or 0), int(spec.num_gpus or 0), int(spec.memory or 0)
+
+
+def map_whole_blocks(dataset: Any, operator: Any, arguments: tuple[Any, ...], **options: Any) -> Any:
+    """Add an actor pool whose actors take whole blocks.
+
+    The public ``map_batches`` refuses ``batch_size=None`` with GPUs, lest a block overflow one.
+    """
+    return dataset.map_batches_internal(
+        operator, fn_constructor_args=arguments, batch_size=None, batch_format="pyarrow", **options
+    )
+
+
+def stop_execution(dataset: Any) -> None:
+    """Stop what a data set's iterator executes, from another thread than the one that draws from it."""
+    executor = dataset._current_executor
+    if executor is not None:
+        executor.shutdown(force=True)

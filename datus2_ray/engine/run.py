@@ -1,0 +1,145 @@
+"""One run while it goes on: settings, folder, log, machines, and what the stages before have committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from datus2_ray.config import RunConfig
+from datus2_ray.engine.machines import Machines, choose_device
+from datus2_ray.engine.prospect import Prospect
+from datus2_ray.sources import layouts
+from datus2_ray.sources.listing import Listing, is_counted
+from datus2_ray.store.commit import Commit, F
+from datus2_ray.store.events import EventLog
+from datus2_ray.store.facts import Clustered, Ingested, Labelled, Sampled, Surveyed
+from datus2_ray.store.lease import hold
+from datus2_ray.store.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage is given.
+
+    Parameters
+    ----------
+    config : RunConfig
+        All settings.
+    folder : RunFolder
+        Where results go.
+    events : EventLog
+        Where it is noted what happened.
+    listing : Listing
+        What the source holds.
+    machines : Machines
+        What Ray has.
+    commits : mapping of str to Commit
+        Results of the stages before, by stage; of another run where this one applies its clusters to new images.
+    """
+
+    config: RunConfig
+    folder: RunFolder
+    events: EventLog
+    listing: Listing
+    machines: Machines
+    commits: Mapping[str, Commit[Any]] = field(default_factory=dict)
+
+    def commit(self, facts: type[F]) -> Commit[F]:
+        """Return the result of an earlier stage, named by its class of facts."""
+        commit: Commit[F] = self.commits[facts.stage]
+        return commit
+
+    def find(self, facts: type[F]) -> Commit[F] | None:
+        """Return the result of an earlier stage; None where the run does without it."""
+        return self.commits.get(facts.stage)
+
+    def facts(self, facts: type[F]) -> F:
+        """Return the facts of an earlier stage."""
+        return self.commit(facts).facts
+
+    def with_commit(self, commit: Commit[Any]) -> Run:
+        """Return the same run after a stage."""
+        return replace(self, commits={**self.commits, commit.facts.stage: commit})
+
+    def on(self, machines: Machines) -> Run:
+        """Return the same run on other machines."""
+        return replace(self, machines=machines)
+
+    def configured(self, config: RunConfig, listing: Listing) -> Run:
+        """Return a run in the same folder with other settings, before its first stage."""
+        return replace(self, config=config, listing=listing, commits={})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of the ground truth, or those that the layout names."""
+        surveyed = self.find(Surveyed)
+        return surveyed.facts.classes if surveyed else tuple(layouts.find(self.listing.dataset).class_names or ())
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is ground truth."""
+        surveyed = self.find(Surveyed)
+        return surveyed.facts.labelled > 0 if surveyed else self.listing.labelled
+
+    @property
+    def backbone(self) -> str:
+        """Name, file or URI of the backbone."""
+        from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE  # imports timm, which takes seconds
+
+        return self.config.backbone or DEFAULT_BACKBONE
+
+    @property
+    def k(self) -> int | None:
+        """Number of clusters: given, or the number of classes, or chosen on the sample; None while it is open."""
+        if (clustered := self.find(Clustered)) is not None:
+            return clustered.facts.clusters
+        if self.config.clusters or self.classes:
+            return self.config.clusters or len(self.classes)
+        sampled = self.find(Sampled)
+        return sampled.facts.k if sampled else None
+
+    @property
+    def required_k(self) -> int:
+        """Number of clusters, for the stages after the sample."""
+        if self.k is None:
+            raise ValueError("the number of clusters is neither given nor chosen yet")
+        return self.k
+
+    @property
+    def resolution(self) -> float:
+        """Louvain's resolution: given, or chosen on the sample."""
+        given = self.config.discover.resolution
+        return self.facts(Sampled).resolution if given == "auto" else float(given)
+
+    @property
+    def prospect(self) -> Prospect:
+        """What is known of the run now."""
+        table: Commit[Any] | None = self.find(Labelled) or self.find(Ingested)
+        counted = self.find(Surveyed) is None and is_counted(self.listing.dataset, self.listing.labelled)
+        return Prospect(
+            config=self.config,
+            machines=self.machines,
+            device=choose_device(self.machines, self.config.device),
+            parts=table.parts if table else self.listing.counts,
+            part_bytes=max(self.listing.sizes.values(), default=0),
+            labelled=self.labelled,
+            has_k=self.k is not None or counted,
+            has_ids=self.listing.columns is not None,
+        )
+
+
+@contextmanager
+def open_run(config: RunConfig, command: str, listing: Listing, machines: Machines) -> Iterator[Run]:
+    """Open the run folder that the settings name, and hold its lease while the context lasts.
+
+    Raises
+    ------
+    UsageError
+        If the folder is not free for this command, or another driver works in it.
+    """
+    folder = RunFolder(config.out)
+    folder.claim(config.source, command)
+    with hold(folder.uri, command):
+        yield Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines)

@@ -1,0 +1,41 @@
+"""What stages commonly put on the machines; the plan shows the same objects whose pools the operators get."""
+
+from __future__ import annotations
+
+from datus2_ray.engine.machines import ACTOR_MEMORY, Device
+from datus2_ray.engine.pools import plan_pool
+from datus2_ray.engine.prospect import Prospect
+from datus2_ray.engine.stage import Use
+
+
+def part_tasks(prospect: Prospect, bytes_per_image: int | None = None) -> Use:
+    """Return CPU tasks over the parts; with the bytes that one image takes in them, also their memory."""
+    largest = max(prospect.parts.values(), default=0)
+    memory = None if bytes_per_image is None else prospect.tasks * largest * bytes_per_image
+    return Use("tasks", prospect.tasks, prospect.tasks, parts=len(prospect.parts), memory=memory)
+
+
+def model_actors(prospect: Prospect, runs: str, pools: int = 1, parts: int | None = None) -> Use:
+    """Return one of `pools` equal pools of model actors.
+
+    Raises
+    ------
+    DatusError
+        If the machines have no room for it.
+    """
+    parts = len(prospect.parts) if parts is None else parts
+    pool = plan_pool(prospect.machines, prospect.device, prospect.config.discover, pools, parts)
+    memory = pool.max_actors * ACTOR_MEMORY
+    return Use(runs, pool.min_actors, pool.max_actors, pool.device, pool.num_gpus, parts, memory, pool)
+
+
+def row_holders(prospect: Prospect, memory: int | None = None) -> Use:
+    """Return the actors that hold the vectors of k-means: one per CPU by default."""
+    holders = prospect.config.cluster.workers or max(1, prospect.machines.cpus)
+    return Use("row holders", holders, holders, memory=memory)
+
+
+def training_workers(workers: int, device: Device, images: int) -> Use:
+    """Return the workers of a training that each keep `images` bytes of decoded images."""
+    memory = workers * (ACTOR_MEMORY + images)
+    return Use("workers", workers, workers, device, 1.0 if device == "cuda" else 0.0, memory=memory)

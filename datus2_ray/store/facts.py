@@ -1,0 +1,167 @@
+"""What each stage says of its result beside its tables: one frozen dataclass a stage, kept in the stage's commit.
+
+A stage, the report and ``status`` read another stage's facts by their type: ``run.facts(Clustered).segments``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of a stage; ``stage`` is its name, and the name of its folder."""
+
+    stage: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class ShardColumnsUsed:
+    """Where the encoded images of a run lie when its source holds Parquet shards."""
+
+    source: str
+    image_column: str
+    id_column: str | None
+
+
+@dataclass(frozen=True)
+class Ingested(Facts):
+    """``dataset`` is the layout that was found; ``kept_in`` is None where the run folder holds the images itself."""
+
+    stage: ClassVar[str] = "ingest"
+    dataset: str
+    kept_in: ShardColumnsUsed | None = None
+
+
+@dataclass(frozen=True)
+class Surveyed(Facts):
+    """Number of images with ground truth, and the names of its classes in the order of their ids."""
+
+    stage: ClassVar[str] = "survey"
+    labelled: int
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sampled(Facts):
+    """The Louvain resolution and number of clusters that were chosen, and the scores of all candidates."""
+
+    stage: ClassVar[str] = "sample"
+    resolution: float
+    k: int
+    scores: tuple[dict[str, float | None], ...]
+
+
+@dataclass(frozen=True)
+class Discovered(Facts):
+    """Nothing beside the table."""
+
+    stage: ClassVar[str] = "discover"
+
+
+@dataclass(frozen=True)
+class Clustered(Facts):
+    """Outcome of k-means: ``clusters`` is K, ``centroids`` the number before merging."""
+
+    stage: ClassVar[str] = "cluster"
+    clusters: int
+    centroids: int
+    segments: int
+    inertia: float
+    iterations: int
+    converged: bool
+    restart: int
+    restart_inertias: tuple[float, ...]
+    metric: str
+
+
+@dataclass(frozen=True)
+class TokensClustered(Facts):
+    """Outcome of k-means on patch tokens; ``share`` of the tokens was used."""
+
+    stage: ClassVar[str] = "baseline"
+    share: float
+    inertia: float
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Labelled(Facts):
+    """Nothing beside the table."""
+
+    stage: ClassVar[str] = "label"
+
+
+@dataclass(frozen=True)
+class Refined(Facts):
+    """What was trained, and which checkpoint is kept.
+
+    ``backbone`` is set for a linear layer on tokens; ``encoder``, ``encoder_start``, ``supervised`` and
+    ``output_stride`` for DeepLabV3. ``best_loss`` is the held-out loss of the kept checkpoint.
+    """
+
+    stage: ClassVar[str] = "refine"
+    network: str
+    loss: str
+    size: int
+    clusters: int
+    workers: int
+    batch_size: int
+    steps: int
+    epochs: int
+    best_epoch: int
+    best_step: int
+    best_loss: float
+    checkpoint: str
+    backbone: str | None = None
+    encoder: str | None = None
+    encoder_start: str | None = None
+    supervised: bool | None = None
+    output_stride: int | None = None
+
+
+@dataclass(frozen=True)
+class Predicted(Facts):
+    """Nothing beside the table."""
+
+    stage: ClassVar[str] = "predict"
+
+
+@dataclass(frozen=True)
+class Evaluated(Facts):
+    """What ``metrics.json`` holds."""
+
+    stage: ClassVar[str] = "evaluate"
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exported(Facts):
+    """The sets of masks that were written, each in a folder of its name."""
+
+    stage: ClassVar[str] = "export"
+    sets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sharded(Facts):
+    """The layout whose classes the masks in the shards hold."""
+
+    stage: ClassVar[str] = "shards"
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Pretrained(Facts):
+    """What was trained, and how it scores without labels."""
+
+    stage: ClassVar[str] = "pretrain"
+    start: dict[str, Any] | None
+    parameters: int
+    images: int
+    crops: int
+    workers: int
+    dtype: str
+    loss: float
+    effective_rank: float | None

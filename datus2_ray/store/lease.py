@@ -1,0 +1,136 @@
+"""A lease keeps a second driver out of a run folder while a first one works in it.
+
+It is a courtesy, not what keeps tables whole: results lie below their fingerprint and every part is written atomically,
+so that two drivers that slip through (an object store has no exclusive create) still mix no tables.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.store import storage
+
+LEASE = "_LEASE.json"
+
+#: Seconds between two renewals.
+RENEW_EVERY = 10.0
+
+#: Seconds without a renewal after which the holder counts as dead.
+STALE_AFTER = 60.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a run folder; times are seconds since the epoch, by the holder's clock."""
+
+    owner: str
+    command: str
+    host: str
+    pid: int
+    since: float
+    renewed: float
+
+    def is_dead_process(self) -> bool:
+        """Return whether the holder was a process of this host that is gone."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+
+@contextmanager
+def hold(run: str, command: str, renew_every: float = RENEW_EVERY, stale_after: float = STALE_AFTER) -> Iterator[None]:
+    """Hold the lease of a run folder while the context lasts.
+
+    A lease of a dead process of this host is taken over at once; one of another host when it has not been renewed for
+    `stale_after` seconds, which is waited for.
+
+    Parameters
+    ----------
+    run : str
+        URI of the run folder.
+    command : str
+        What the holder does, for the message that another driver shows.
+    renew_every, stale_after : float
+        Seconds.
+
+    Raises
+    ------
+    UsageError
+        If another driver holds the folder and renews its lease.
+    """
+    uri = storage.join(run, LEASE)
+    _wait_until_free(uri, run, stale_after)
+    now = time.time()
+    mine = Holder(uuid.uuid4().hex, command, socket.gethostname(), os.getpid(), now, now)
+    storage.write_json(uri, asdict(mine))
+    ended = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(uri, mine, renew_every, ended), daemon=True, name="lease")
+    renewal.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewal.join()
+        held = _read(uri)
+        if held is not None and held.owner == mine.owner:
+            storage.remove(uri)
+
+
+def _read(uri: str) -> Holder | None:
+    if not storage.exists(uri):
+        return None
+    try:
+        kept: dict[str, Any] = storage.read_json(uri)
+        return Holder(**kept)
+    except (StorageError, ValueError, TypeError):
+        return None  # released this moment, or written by something else
+
+
+def _wait_until_free(uri: str, run: str, stale_after: float) -> None:
+    """Return when nobody holds the lease; the holder's clock is never compared with this one's."""
+    held = _read(uri)
+    if held is None or held.is_dead_process():
+        return
+    started, told = time.monotonic(), False
+    while (now := _read(uri)) is not None and now.owner == held.owner:
+        here = now.host == socket.gethostname()
+        if here or now.renewed != held.renewed:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now.since))
+            raise UsageError(
+                f"{run} is in use: `datus2 {now.command}` on {now.host}, process {now.pid}, since {since}; wait for "
+                "it, stop it, or give another --out"
+            )
+        if time.monotonic() - started > stale_after:
+            return
+        if not told:
+            print(f"{run} may be in use by {now.host}, process {now.pid}; waiting for a sign of life", file=sys.stderr)
+            told = True
+        time.sleep(min(1.0, stale_after / 10))
+
+
+def _renew(uri: str, mine: Holder, every: float, ended: threading.Event) -> None:
+    while not ended.wait(every):
+        try:
+            held = _read(uri)
+            if held is not None and held.owner != mine.owner:
+                print(f"warning: {held.host}, process {held.pid}, has taken over {uri}", file=sys.stderr)
+                return
+            storage.write_json(uri, {**asdict(mine), "renewed": time.time()})
+        except StorageError:
+            continue  # the store is away for a moment; the stages have limits of their own

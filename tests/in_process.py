@@ -1,0 +1,66 @@
+"""Run stages in this process, without Ray: operators are plain callables, and so are the questions of k-means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from datus2_ray.core.cluster.rows import LocalRows
+from datus2_ray.engine.clustering.rows import BLOCK_ROWS, VectorTable, plan_blocks
+from datus2_ray.engine.stage import Operator
+
+
+class SilentHeartbeat:
+    """Stands for the counter actor where nobody watches."""
+
+    def beat(self) -> None:
+        pass
+
+    def through(self, items: Iterable[Any]) -> Iterator[Any]:
+        return iter(items)
+
+
+def stream_here(
+    items: Sequence[Mapping[str, Any]], operators: Callable[[Any], Sequence[Operator]]
+) -> Iterator[dict[str, Any]]:
+    """Do what `stream_parts` does, part after part."""
+    built = [operator.build() for operator in operators(SilentHeartbeat())] if items else []
+    for item in items:
+        block = pa.Table.from_pylist([dict(item)])
+        for operator in built:
+            block = operator(block)
+        yield from block.to_pylist()
+
+
+class RowsHere(LocalRows):
+    """Does what `RayRows` does with arrays of this process."""
+
+    def __init__(
+        self,
+        table: VectorTable,
+        counts: Mapping[str, int],
+        workers: int | None = None,
+        block_rows: int = BLOCK_ROWS,
+        on_pass: Callable[[int], None] = lambda passes: None,
+    ) -> None:
+        blocks = [table.read(plan) for plan in plan_blocks(table, counts, block_rows)]
+        super().__init__([block.x for block in blocks], [block.weights for block in blocks])
+
+    def close(self) -> None:
+        pass
+
+
+def without_ray(patch: pytest.MonkeyPatch) -> None:
+    """Put these in the place of what needs Ray, in every stage but the trainings."""
+    patch.setattr("datus2_ray.engine.execute.stream_parts", stream_here)
+    patch.setattr("datus2_ray.engine.clustering.rows.stream_parts", stream_here)
+    patch.setattr("datus2_ray.engine.clustering.rows.RayRows", RowsHere)
+    patch.setattr(
+        "datus2_ray.engine.waiting.run_tasks",
+        lambda function, shared, arguments, who: [function(shared, *each) for each in arguments],
+    )
+    for counter in ("count_images", "count_segments", "set_seconds"):
+        patch.setattr(f"datus2_ray.engine.prometheus.{counter}", lambda *_: None)
