@@ -40,7 +40,7 @@ def main() -> None:
         one(arguments.one[0], int(arguments.one[1]))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        from datus2_ray.sources.layouts.demo import write_demo
+        from datus2_ray.demo.write import write_demo
 
         write_demo(Path(scratch), max(arguments.counts), seed=0)
         print("| images | driver's peak, MB |\n|--------|-------------------|")

@@ -26,9 +26,9 @@ from datus2_ray.config.load import load
 from datus2_ray.core.refine.augmentation import augment
 from datus2_ray.core.refine.deeplab import pixel_cross_entropy
 from datus2_ray.core.refine.file import Segmenter
+from datus2_ray.demo.write import write_demo
 from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.session import start_ray
-from datus2_ray.sources.layouts.demo import write_demo
 from datus2_ray.stages.refine.data import Pair, pairs_of, stack
 from datus2_ray.stages.refine.training import Training
 from datus2_ray.store import storage

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pytest
 
 from datus2_ray.errors import MissingFileError, StorageError, UsageError
@@ -51,6 +52,30 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         storage.write_bytes(str(tmp_path / "file" / "below"), b"")
+
+
+@pytest.mark.parametrize("name", ["海" * 80 + ".png", "海" * 83 + ".png", "a" * 255])
+def test_a_file_may_have_the_longest_name_that_the_file_system_allows(tmp_path: Path, name: str) -> None:
+    storage.write_bytes(str(tmp_path / name), b"data")
+    assert (tmp_path / name).read_bytes() == b"data"
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*folder: .*; check the folder's rights and space"):
+        storage.write_bytes(str(tmp_path / "folder"), b"data")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_failed_removal_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Locked(pafs.LocalFileSystem):  # type: ignore[misc]
+        def delete_file(self, path: str) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(pafs, "LocalFileSystem", Locked)
+    with pytest.raises(StorageError, match=r"cannot remove .*file: .*Permission denied"):
+        storage.remove(str(tmp_path / "file"))
 
 
 def test_fingerprint_changes_with_everything_that_matters() -> None:

@@ -13,6 +13,7 @@ from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError
 from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts.layout import check_id
 from datus2_ray.store import schemas, storage
 
 #: Files read at a time: from an object store each is a round trip.
@@ -58,6 +59,7 @@ class ReadFiles:
         return with_faults(table.append_column("part", pa.array([part["part"]] * len(rows), pa.string())), faults)
 
     def _row(self, image_id: str, image: Read, mask: Read) -> dict[str, Any]:
+        check_id(image_id)
         if isinstance(image, ImageError):
             raise image
         if isinstance(mask, ImageError):

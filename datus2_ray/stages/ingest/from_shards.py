@@ -84,6 +84,7 @@ class ReadShard:
         self, image_id: str, image: bytes | None, mask: bytes | None
     ) -> tuple[dict[str, Any], ImageError | None]:
         try:
+            check_id(image_id)
             return {"image_id": image_id, **check_image(image, mask, self.dataset)}, None
         except ImageError as fault:
             return {"image_id": image_id}, fault

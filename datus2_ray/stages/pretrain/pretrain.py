@@ -67,7 +67,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Pretrained:
         placement.uri,
         name,
         run.config.no_progress_seconds,
-        lambda step: progress.advance(max(0, min(step, config.steps) - progress.done)),
+        lambda step: progress.reach(min(step, config.steps)),
     )
     storage.write_bytes(placement.path(MODEL), storage.read_bytes(placement.path(name, trained.checkpoint, MODEL)))
     storage.write_bytes(placement.path(CONFIG), config_json(plan.recipe, start))

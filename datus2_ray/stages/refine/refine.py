@@ -60,7 +60,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
         placement.uri,
         name,
         run.config.no_progress_seconds,
-        lambda step: progress.advance(max(0, min(step, config.steps) - progress.done)),
+        lambda step: progress.reach(min(step, config.steps)),
     )
     if trained.metrics["held_out_loss"] == sys.float_info.max:
         raise DatusError(
