@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray.config.stages import PretrainConfig, choose_arithmetic
+from datus2_ray.config.stages import choose_arithmetic
 from datus2_ray.core.backbone.spec import describe_weights, parse_spec
 from datus2_ray.core.backbone.spec import fingerprint as weights_fingerprint
 from datus2_ray.core.pretrain.model import build_start, config_json
-from datus2_ray.core.pretrain.recipe import Recipe
 from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.machines import Cluster, choose_device
 from datus2_ray.engine.once import run_once
@@ -32,14 +30,7 @@ HISTORY = "history.parquet"
 
 
 def pretrain(context: RunContext, images: Commit) -> Commit:
-    """Train a backbone on the images of a run.
-
-    Parameters
-    ----------
-    context : RunContext
-        The run.
-    images : Commit
-        What ingest committed.
+    """Train a backbone on the images of a run, which ingest committed.
 
     Returns
     -------
@@ -50,22 +41,21 @@ def pretrain(context: RunContext, images: Commit) -> Commit:
     Raises
     ------
     UsageError
-        Settings that do not fit each other, the cluster or the number of images.
+        If settings do not fit each other, the cluster or the number of images.
     BackboneError
-        The backbone to go on from cannot be had or cannot be trained.
+        If the backbone to go on from cannot be loaded or cannot be trained.
     DatusError
-        The training failed, stalled, diverged or collapsed.
+        If the training failed, stalled, diverged or collapsed.
     """
-    config, backbone = context.config.pretrain, context.config.backbone
     # First, so that what is refused leaves an earlier result as it is.
     plan = plan_pretraining(context, images)
+    config, backbone = plan.config, plan.start
     device = choose_device(Cluster.now(), context.config.device)
     backbone = backbone and local_spec(backbone)
-    start = build_start(plan.recipe, backbone)
-    beside = config_json(plan.recipe, start)
+    start = build_start(config, backbone)
+    beside = config_json(config, start)
     identity = {
         **config.identity(),
-        "patch_objective": plan.recipe.patch_objective,
         "dtype": plan.dtype,
         "held": plan.held,
         "seed": context.config.seed,
@@ -119,9 +109,9 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
     Raises
     ------
     UsageError
-        Settings that do not fit each other, the cluster or the number of images.
+        If settings do not fit each other, the cluster or the number of images.
     """
-    config = context.config.pretrain
+    config = context.config.pretrain.resolve_objective(from_scratch=context.config.backbone is None)
     cluster = Cluster.now()
     device = choose_device(cluster, context.config.device)
     workers = pretrain_workers(config, cluster, device)
@@ -132,7 +122,8 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
     )
     share_bytes = 3 * config.image_size**2 * trained_on / workers
     return Pretrain(
-        recipe=recipe_of(config, context.config.seed, from_scratch=context.config.backbone is None),
+        config=config,
+        seed=context.config.seed,
         start=context.config.backbone,
         images=ImagesTable.of(context.folder),
         parts=tuple(parts),
@@ -140,26 +131,6 @@ def plan_pretraining(context: RunContext, images: Commit) -> Pretrain:
         held=share_bytes <= config.memory * 1e9,
         workers=workers,
         threads=max(1, cluster.cpus // workers),
-        checkpoint_steps=config.checkpoint_steps,
         dtype=choose_arithmetic(config.dtype, device),
         scalars=context.folder.path("pretrain", "tensorboard"),
     )
-
-
-def recipe_of(config: PretrainConfig, seed: int, *, from_scratch: bool) -> Recipe:
-    """Take the settings that make a recipe.
-
-    Parameters
-    ----------
-    config : PretrainConfig
-        The settings.
-    seed : int
-        Of the run.
-    from_scratch : bool
-        Whether no backbone is gone on from: then ``auto`` teaches texture. A backbone's tokens hold more than that
-        already, and would have to make room.
-    """
-    settings = config.model_dump()
-    if config.patch_objective == "auto":
-        settings["patch_objective"] = "texture" if from_scratch else "correspondence"
-    return Recipe(seed=seed, **{field.name: settings[field.name] for field in fields(Recipe) if field.name != "seed"})

@@ -1,11 +1,7 @@
-"""Refine: images + initial masks → a segmenter, trained by Ray Train; the one with the lowest held-out loss is kept.
-
-With several rounds, it is that of the last round: each has labels of its own, and so losses of its own.
-"""
+"""Refine: images + initial masks → a segmenter, trained by Ray Train; the one with the lowest held-out loss is kept."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +9,6 @@ import pyarrow as pa
 from ray.train import ScalingConfig
 
 from datus2_ray.config.stages import choose_arithmetic
-from datus2_ray.core.refine.self_training import EXPONENT
 from datus2_ray.engine.begun_device import choose_begun_device
 from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.machines import Cluster, Device
@@ -21,7 +16,6 @@ from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.training.run import Job, plan_scaling, run_training
 from datus2_ray.engine.training.shares import image_ids, split_images
 from datus2_ray.engine.training_workers import refine_workers
-from datus2_ray.errors import DatusError
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.stages.refine.start import backbone_of, start_fingerprint, start_identity, write_start
 from datus2_ray.stages.refine.training import MODEL, Training
@@ -89,16 +83,12 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     network = write_start(start, context.config, clusters, device)
     context.events.write("begin", stage="refine", steps=config.steps, workers=training.workers)
     trained = run_training(
-        Job("refine", train, replace(training, start=start), training.steps, scaling, lowest="score"),
+        Job("refine", train, replace(training, start=start), config.steps, scaling, lowest="held_out_loss"),
         folder.path("refine"),
         name,
         context.config.no_progress_seconds,
         lambda step: progress.advance(max(0, step - progress.done)),
     )
-    if trained.metrics["held_out_loss"] == sys.float_info.max:
-        raise DatusError(
-            f"refine: the loss is not a number any more; lower refine.learning_rate {config.learning_rate}"
-        )
     storage.write_bytes(
         folder.path("refine", MODEL), storage.read_bytes(folder.path("refine", name, trained.checkpoint, MODEL))
     )
@@ -107,6 +97,7 @@ def refine(context: RunContext, clusters: int, input_fingerprint: str) -> Commit
     storage.write_table(folder.path("refine", HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
     facts = {
         **network,
+        "loss": config.loss,
         "size": config.size,
         "clusters": clusters,
         "workers": training.workers,
@@ -138,7 +129,7 @@ def plan_training(context: RunContext, masks: Commit, device: Device) -> tuple[T
     Raises
     ------
     UsageError
-        Settings that do not fit each other or the cluster.
+        If settings do not fit each other or the cluster.
     """
     config = context.config.refine
     cluster = Cluster.now()
@@ -153,25 +144,16 @@ def plan_training(context: RunContext, masks: Commit, device: Device) -> tuple[T
     parts = sorted(masks.parts)
     ids = image_ids(context.folder.path("masks/initial"), parts)
     training = Training(
+        config=config,
+        seed=context.config.seed,
         images=ImagesTable.of(context.folder),
         masks=context.folder.path("masks/initial"),
         start="",
         parts=tuple(parts),
         split=split_images(ids, context.config.seed, workers, held_out),
-        seed=context.config.seed,
-        size=config.size,
         workers=workers,
         threads=max(1, cluster.cpus // workers),
-        batch_size=batch_size,
-        steps=config.steps,
         epoch_steps=epoch_steps,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        exponent=EXPONENT if config.loss == "generalised" else 0.0,
-        balance=config.balance,
-        teacher=config.teacher,
-        rounds=config.rounds,
-        confidence=config.confidence,
         dtype=choose_arithmetic(config.dtype, device),
         backbone=backbone_of(context.config),
     )
