@@ -21,10 +21,10 @@ import time
 from pathlib import Path
 
 import torch
+from datus2_ray.engine.context import RunContext
 
 from datus2_ray.config.load import load
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.session import start_ray
 from datus2_ray.store import storage
 

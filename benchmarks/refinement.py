@@ -4,9 +4,9 @@
 
 Both train the same DeepLabV3 from the same weights on the same initial masks of rendered scenes, with the same
 augmentation, optimiser and batch, and validate after every epoch. Ours also decodes the images, in the first pass, and
-writes checkpoints, with as many workers as it takes by itself; the loop is one process with a thread a CPU. Of ours the
-time of 5 and of 10 epochs is measured: the difference is the steady state, the rest is the start of Ray Train and its
-workers, shown apart.
+writes checkpoints, with as many workers as it takes by itself; the loop is one process with a thread per CPU. Of ours
+the time of 5 and of 10 epochs is measured: the difference is the steady state, the rest is the start of Ray Train and
+its workers, shown apart.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
+from datus2_ray.engine.context import RunContext
 
 from datus2_ray.config.load import load
 from datus2_ray.core.refine.augmentation import augment
-from datus2_ray.core.refine.deeplab import pixel_cross_entropy
 from datus2_ray.core.refine.file import Segmenter
+from datus2_ray.core.refine.loss import pixel_loss
 from datus2_ray.demo.write import write_demo
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.session import start_ray
 from datus2_ray.stages.refine.data import Pair, pairs_of, stack
 from datus2_ray.stages.refine.training import Training
@@ -47,20 +47,20 @@ def decoded(training: Training, share: int) -> list[Pair]:
 
 
 def plain_loop(training: Training, model: Segmenter) -> float:
-    """Seconds of a loop that a user would write, over all of the training's images and steps."""
+    """Return the seconds of a loop that a user would write, over all of the training's images and steps."""
     torch.set_num_threads(os.cpu_count() or 1)
-    batch = training.batch_size * training.workers
+    config, batch = training.config, training.batch_size * training.workers
     shares = range(training.workers)
     pairs = [pair for share in shares for pair in decoded(training, share)]
     held_out = [pair for share in shares for pair in decoded(training, training.workers + share)]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     generator = torch.Generator().manual_seed(0)
     begin = time.perf_counter()
-    for step in range(training.steps):
+    for step in range(config.steps):
         model.train()
         chosen = torch.randint(len(pairs), (batch,), generator=generator).tolist()
         images, masks = augment(*map(torch.from_numpy, stack([pairs[i] for i in chosen])), generator)
-        loss, pixels = pixel_cross_entropy(model(images), masks)
+        loss, pixels = pixel_loss(model(images), masks)
         optimiser.zero_grad()
         (loss / pixels.clamp(min=1)).backward()
         optimiser.step()
@@ -69,7 +69,7 @@ def plain_loop(training: Training, model: Segmenter) -> float:
             with torch.no_grad():
                 for first in range(0, len(held_out), batch):
                     images, masks = map(torch.from_numpy, stack(held_out[first : first + batch]))
-                    pixel_cross_entropy(model(images), masks)
+                    pixel_loss(model(images), masks)
     return time.perf_counter() - begin
 
 
@@ -82,11 +82,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         write_demo(Path(scratch) / "in", arguments.images, seed=0)
         start_ray(600)
+        from datus2_ray.engine.operators.read_segmenter import read_segmenter
         from datus2_ray.stages.cluster.cluster import cluster
         from datus2_ray.stages.discover.discover import discover
         from datus2_ray.stages.ingest.ingest import ingest
         from datus2_ray.stages.label.label import label
-        from datus2_ray.stages.refine.read_segmenter import read_segmenter
         from datus2_ray.stages.refine.refine import plan_training, refine
         from datus2_ray.stages.refine.start import write_start
 
@@ -122,8 +122,8 @@ def main() -> None:
     steady = (long - short) / steps
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}; {network['encoder']}, "
           f"{arguments.images} images, batches of {batch}, {training.workers} workers")  # fmt: skip
-    print(f"plain loop, {2 * steps} steps:          {loop:.3f} s a step")
-    print(f"refine, steady ({steps} steps more):  {steady:.3f} s a step, {steady / loop:.2f} of the loop")
+    print(f"plain loop, {2 * steps} steps:          {loop:.3f} s per step")
+    print(f"refine, steady ({steps} steps more):  {steady:.3f} s per step, {steady / loop:.2f} of the loop")
     print(f"refine, whole of {2 * steps} steps:     {long:.1f} s, {long / (2 * steps) / loop:.2f} of the loop; start "
           f"{short - steps * steady:.1f} s")  # fmt: skip
 

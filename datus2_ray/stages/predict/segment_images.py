@@ -11,7 +11,7 @@ from datus2_ray.core.refine.deeplab import predict_labels
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
-from datus2_ray.stages.refine.read_segmenter import read_segmenter
+from datus2_ray.engine.operators.read_segmenter import read_segmenter
 
 #: Images a forward pass. Fixed: what shares a batch may change the last bit, so that a part is always cut alike.
 BATCH_SIZE = 8
