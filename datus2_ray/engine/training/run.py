@@ -58,17 +58,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training.
-
-    Parameters
-    ----------
-    checkpoint : str
-        Name of the kept checkpoint's folder in the training's folder.
-    metrics : dict
-        What was reported with it.
-    history : dict of str to list of float or None
-        From the first worker's loop.
-    """
+    """The result of a training: the kept checkpoint's folder name, what was reported with it, and the loop's history."""
 
     checkpoint: str
     metrics: dict[str, Any]
@@ -158,24 +148,14 @@ def explain(stage: str, error: TrainingFailedError) -> DatusError:
 
 
 def run_training(job: Job, folder: str, name: str, patience: int, show: Callable[[int], Any]) -> Trained:
-    """Run a training to its end.
+    """Run a training to its end; one of the same folder and name resumes from its last checkpoint.
 
-    Parameters
-    ----------
-    job : Job
-        What to train.
-    folder, name : str
-        URI of the folder in which the training's own folder lies, and its name: a training of the same name resumes
-        from its last checkpoint.
-    patience : int
-        Seconds without a step after which the training is ended.
-    show : callable
-        Called now and then with the steps done.
+    `show` is called now and then with the steps done.
 
     Raises
     ------
     DatusError
-        If it failed, or took no step for so long.
+        If it failed, or took no step for `patience` seconds.
     """
     # Beside the driver, which is no spot instance; Ray Train puts its controller there as well.
     beside_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)

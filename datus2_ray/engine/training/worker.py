@@ -11,15 +11,7 @@ import torch
 
 
 def prepare_torch(device: torch.device, threads: int, *, repeatable: bool) -> None:
-    """Set how this process computes.
-
-    Parameters
-    ----------
-    threads : int
-        Threads on a CPU; no more are used than the worker's share of its node.
-    repeatable : bool
-        Whether a GPU must give the same bits again, which costs time; a CPU does so anyway.
-    """
+    """Set how this process computes; `repeatable` makes a GPU repeat its bits, which costs time and a CPU does anyway."""
     if device.type == "cuda":
         if not repeatable:
             return
