@@ -21,7 +21,7 @@ from datus2_ray.store.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command would do: source, machines, what each stage puts there, and notes on what is left out or may wait."""
+    """What a command would do: source, machines, what each stage puts there, and what is left out or may wait."""
 
     source: Listing
     machines: Machines

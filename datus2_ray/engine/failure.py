@@ -18,7 +18,7 @@ _WRAPPERS = ("ray.", "UserCodeException", "SystemException")
 
 
 def cause_of(error: BaseException) -> DatusError:
-    """Return the error that a user should read: a worker's own DatusError, else the type and message of the first cause.
+    """Return the error that a user should read: a worker's own DatusError, else type and message of the first cause.
 
     `error` is what Ray raised in the driver; it carries the worker's trace as text.
     """

@@ -28,8 +28,8 @@ def plan_pool(machines: Machines, device: Device, wanted: DiscoverConfig, pools:
     """Size one of `pools` equal pools that a stage runs side by side over `parts` parts.
 
     On a CPU an actor reserves no CPU at all: pools that take every CPU starve the tasks that feed them, and Ray waits
-    in silence. The actors use one thread each, so that as many as there are CPUs keep the machine busy. By default there
-    is one actor per GPU, or one per CPU as far as memory allows.
+    in silence. The actors use one thread each, so that as many as there are CPUs keep the machine busy. By default
+    there is one actor per GPU, or one per CPU as far as memory allows.
 
     Raises
     ------

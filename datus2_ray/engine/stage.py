@@ -57,7 +57,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of a part: `make` maps a block to a block; with a pool it is called once in every actor to build that.
+    """One operator of a part: `make` maps a block to a block; with a pool it builds that callable once in every actor.
 
     `arguments` are names and addresses, never weights.
     """

@@ -11,7 +11,7 @@ PAIRS_MEMORY = 2**29
 
 
 def refine_workers(config: RefineConfig, images: int, machines: Machines, device: Device) -> int:
-    """Return the number of the refinement's workers: one per GPU, else up to two; each with at least two images per step.
+    """Return the number of the refinement's workers: one per GPU, else up to two; each with two images per step or more.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def pretrain_workers(config: PretrainConfig, machines: Machines, device: Device)
 
 
 def pretrain_split(config: PretrainConfig, images: int) -> tuple[int, int]:
-    """Return how many images are trained on and how many are held out; a UsageError if the former are fewer than a batch."""
+    """Return how many images are trained on and held out; raise a UsageError if the former are fewer than a batch."""
     held_out = min(config.held_out, images // 5)
     trained_on = images - held_out
     if trained_on < config.batch_size:

@@ -101,7 +101,7 @@ class EmbedImages:
 
 
 def same_size(pixels: Sequence[np.ndarray], max_images: int) -> Iterator[list[int]]:
-    """Yield batches of at most `max_images` images of one size, as their numbers, sizes in the order of their first image."""
+    """Yield batches of at most `max_images` images of one size, as their numbers; sizes in order of appearance."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, image in enumerate(pixels):
         groups.setdefault(image.shape, []).append(number)

@@ -58,7 +58,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training: the kept checkpoint's folder name, what was reported with it, and the loop's history."""
+    """The result of a training: the kept checkpoint's folder, what was reported with it, and the loop's history."""
 
     checkpoint: str
     metrics: dict[str, Any]

@@ -26,7 +26,7 @@ class Split:
 
 
 def split_images(image_ids: Collection[str], seed: int, shares: int, held_out: int) -> Split:
-    """Cut the images, in the order of their hashes, into equal shares; the last `held_out` in that order are held out."""
+    """Cut the images, in the order of their hashes, into equal shares; the last `held_out` of them are held out."""
     hashes = sorted(hash_id(seed, image_id) for image_id in image_ids)
     train = len(hashes) - held_out
     cuts = [train * rank // shares for rank in range(1, shares + 1)]

@@ -11,7 +11,7 @@ import torch
 
 
 def prepare_torch(device: torch.device, threads: int, *, repeatable: bool) -> None:
-    """Set how this process computes; `repeatable` makes a GPU repeat its bits, which costs time and a CPU does anyway."""
+    """Set how this process computes; `repeatable` makes a GPU repeat its bits, which costs time."""
     if device.type == "cuda":
         if not repeatable:
             return
