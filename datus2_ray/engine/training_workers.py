@@ -11,7 +11,7 @@ PAIRS_MEMORY = 2**29
 
 
 def refine_workers(config: RefineConfig, images: int, machines: Machines, device: Device) -> int:
-    """Return the number of the refinement's workers: one per GPU, else up to two; each with two images per step or more.
+    """Return the number of the refinement's workers: one per GPU, else up to two; two images per step each or more.
 
     Raises
     ------
