@@ -21,12 +21,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
+from datus2_ray.engine.context import RunContext
 
 from datus2_ray.config.load import load
 from datus2_ray.core.refine.augmentation import augment
 from datus2_ray.core.refine.deeplab import pixel_cross_entropy
 from datus2_ray.core.refine.file import Segmenter
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.session import start_ray
 from datus2_ray.sources.layouts.demo import write_demo
 from datus2_ray.stages.refine.data import Pair, pairs_of, stack
