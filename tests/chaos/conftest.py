@@ -15,8 +15,6 @@ import datus2_ray
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.store import storage
 
-TABLES = ("images", "segments", "clusters", "masks/initial", "baseline", "evaluate", "quarantine")
-
 BACKBONE = "untrained:vit_tiny_patch16_224"
 #: One actor a pool: each imports torch, which takes longer than the models' work on a few images.
 ASSIGNMENTS = ("ingest.images_per_part=3", "discover.actors=1", "cluster.restarts=3", "evaluate.token_restarts=1")
@@ -27,10 +25,9 @@ OUTSIDE = ("RAY_ADDRESS", "RAY_JOB_ID", "RAY_TMPDIR")
 
 
 def table_hashes(out: str) -> dict[str, str]:
-    """Hash the bytes of every table of a run: they hold no times and no paths."""
-    files = [entry.path for entry in storage.list_files(out)]
-    chosen = [path for path in files if path.startswith(TABLES) and path.endswith(".parquet")]
-    return {path: hashlib.sha256(storage.read_bytes(storage.join(out, path))).hexdigest() for path in chosen}
+    """Hash the bytes of every table of a run, by its place: they hold no times and no paths."""
+    tables = [entry.path for entry in storage.list_files(out) if entry.path.endswith(".parquet")]
+    return {path: hashlib.sha256(storage.read_bytes(storage.join(out, path))).hexdigest() for path in tables}
 
 
 @pytest.fixture
