@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from datus2_ray.core.backbone import vit
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.engine.clustering.rows import BLOCK_ROWS, VectorTable, plan_blocks
 from datus2_ray.engine.machines import Machines, Node
@@ -75,8 +74,10 @@ SMALL_MACHINE = Machines((Node(4, 0, 16 * 10**9),))
 
 def commands_without_ray(patch: pytest.MonkeyPatch) -> None:
     """Let whole commands run in this process: no Ray starts, and each backbone is loaded once."""
+    from datus2_ray.core.backbone.vit import load_backbone  # imports timm, which takes seconds
+
     without_ray(patch)
-    load = functools.cache(vit.load_backbone)
+    load = functools.cache(load_backbone)
     for module in ("engine.operators.embed", "stages.discover.describe", "stages.refine.read_segmenter"):
         patch.setattr(f"datus2_ray.{module}.load_backbone", load)
     patch.setattr(Machines, "now", staticmethod(lambda: SMALL_MACHINE))
