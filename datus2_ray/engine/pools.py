@@ -49,18 +49,14 @@ def actors_on_a_gpu(num_gpus: float) -> int:
 def _on_gpus(machines: Machines, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
     gpus = machines.gpus
     min_actors = min(_min_actors(wanted, gpus or 1), parts)
-    if wanted.gpus_per_actor is not None:
-        share = wanted.gpus_per_actor
-    elif gpus:
-        share = int(100 / ceil(min_actors * pools / gpus)) / 100  # as many must fit on each GPU, rounded up
-    else:
-        share = int(100 / pools) / 100  # they are yet to come: an actor of each pool on every one
-    share = max(share, 0.01)
+    # As many must fit on each GPU, rounded up; where GPUs are yet to come, an actor of each pool on every one.
+    fitting = max(0.01, int(100 / ceil(min_actors * pools / gpus if gpus else pools)) / 100)
+    share = fitting if wanted.gpus_per_actor is None else max(wanted.gpus_per_actor, 0.01)
     capacity = gpus * actors_on_a_gpu(share) // pools
     if gpus and wanted.actors is None:
         min_actors = max(1, min(min_actors, capacity))
     if gpus and min_actors > capacity:
-        name, limit = ("actors", capacity) if capacity else ("gpus_per_actor", gpus / pools)
+        name, limit = ("actors", capacity) if capacity else ("gpus_per_actor", fitting)
         raise DatusError(
             f"{_pools(pools, min_actors)} with {share:g} of a GPU each do not fit on {gpus} GPU{'s' * (gpus > 1)}; set "
             f"discover.{name} to at most {limit:g}, and discover.max_actors where nodes may join"
