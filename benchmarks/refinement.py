@@ -17,22 +17,25 @@ import platform
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import torch
-from datus2_ray.engine.context import RunContext
 
 from datus2_ray.config.load import load
 from datus2_ray.core.refine.augmentation import augment
 from datus2_ray.core.refine.file import Segmenter
 from datus2_ray.core.refine.loss import pixel_loss
 from datus2_ray.demo.write import write_demo
+from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.run import Run, open_run
 from datus2_ray.engine.session import start_ray
+from datus2_ray.sources.listing import list_source
 from datus2_ray.stages.refine.data import Pair, pairs_of, stack
 from datus2_ray.stages.refine.training import Training
 from datus2_ray.store import storage
-from datus2_ray.store.run_folder import Commit
+from datus2_ray.store.facts import Labelled, Refined
 
 CLUSTERS = 6
 
@@ -82,41 +85,39 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         write_demo(Path(scratch) / "in", arguments.images, seed=0)
         start_ray(600)
+        from datus2_ray.engine.execute import execute, execute_stage
         from datus2_ray.engine.operators.read_segmenter import read_segmenter
-        from datus2_ray.stages.cluster.cluster import cluster
-        from datus2_ray.stages.discover.discover import discover
-        from datus2_ray.stages.ingest.ingest import ingest
-        from datus2_ray.stages.label.label import label
-        from datus2_ray.stages.refine.refine import plan_training, refine
+        from datus2_ray.stages import RUN
+        from datus2_ray.stages.refine.refine import REFINE, plan_training
         from datus2_ray.stages.refine.start import write_start
 
-        def opened(steps: int) -> RunContext:
-            flags = {"source": f"{scratch}/in/images", "out": f"{scratch}/out", "clusters": CLUSTERS}
-            return RunContext.open(load(flags, assignments=("discover.descriptor=tokens", f"refine.steps={steps}")))
+        flags = {"source": f"{scratch}/in/images", "out": f"{scratch}/out", "clusters": CLUSTERS}
+        config = load(flags, preset="paper", assignments=("discover.descriptor=tokens",))
+        with open_run(config, "run", list_source(config), Machines.now()) as opened:
+            before = RUN[: [stage.facts for stage in RUN].index(Labelled) + 1]
+            labelled, _ = execute(opened, before)
+            batch = config.refine.batch_size
+            steps = EPOCHS * (int(arguments.images * (1 - config.refine.held_out)) // batch)
 
-        context = opened(1)
-        images = ingest(context)
-        segments = discover(context, images, keep_tokens=False)
-        cluster(context, segments, CLUSTERS)
-        masks: Commit = label(context, segments, context.folder)
-        batch = context.config.refine.batch_size
-        steps = EPOCHS * (int(arguments.images * (1 - context.config.refine.held_out)) // batch)
+            def with_steps(count: int) -> Run:
+                refine = config.refine.model_copy(update={"steps": count})
+                return replace(labelled, config=config.model_copy(update={"refine": refine}))
 
-        ours: dict[int, list[float]] = {steps: [], 2 * steps: []}
-        plain: list[float] = []
-        for _ in range(arguments.repeats):
-            for count in ours:
-                training_context = opened(count)
-                training, _ = plan_training(training_context, masks, "cpu")
-                storage.remove(training_context.folder.path("refine"))
-                begin = time.perf_counter()
-                refine(training_context, CLUSTERS, masks.fingerprint)
-                ours[count].append(time.perf_counter() - begin)
-                print(f"refine, {count} steps: {ours[count][-1]:.1f} s", flush=True)
-            start = f"{scratch}/start.safetensors"
-            network = write_start(start, context.config, CLUSTERS, "cpu")
-            plain.append(plain_loop(training, read_segmenter(start, training.backbone, "cpu")))
-            print(f"plain loop, {2 * steps} steps: {plain[-1]:.1f} s", flush=True)
+            ours: dict[int, list[float]] = {steps: [], 2 * steps: []}
+            plain: list[float] = []
+            for _ in range(arguments.repeats):
+                for count in ours:
+                    run = with_steps(count)
+                    storage.remove(run.folder.path(Refined.stage))
+                    begin = time.perf_counter()
+                    execute_stage(run, REFINE)
+                    ours[count].append(time.perf_counter() - begin)
+                    print(f"refine, {count} steps: {ours[count][-1]:.1f} s", flush=True)
+                start = f"{scratch}/start.safetensors"
+                training = plan_training(run, "cpu", start)
+                network = write_start(start, config, CLUSTERS, "cpu")
+                plain.append(plain_loop(training, read_segmenter(start, training.backbone, "cpu")))
+                print(f"plain loop, {2 * steps} steps: {plain[-1]:.1f} s", flush=True)
     short, long = (statistics.median(seconds) for seconds in ours.values())
     loop = statistics.median(plain) / (2 * steps)
     steady = (long - short) / steps

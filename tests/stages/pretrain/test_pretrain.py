@@ -17,12 +17,12 @@ import pytest
 import ray.train
 import ray.train.torch
 import torch
+from datus2_ray.engine.context import RunContext
 
 from datus2_ray.commands.pretrain import pretrain as run_pretraining
 from datus2_ray.config.load import load
 from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.pretrain import health
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.parts import configure_ray_data
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.ingest.ingest import ingest
