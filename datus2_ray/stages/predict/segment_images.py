@@ -18,20 +18,9 @@ BATCH_SIZE = 8
 
 
 class SegmentImages:
-    """Actor that holds the segmenter.
+    """Actor that holds the segmenter; weights are loaded here, never sent.
 
-    Parameters
-    ----------
-    segmenter : str
-        URI of its file; weights are loaded here, never sent.
-    backbone : str
-        Name, file or URI of the backbone, which is loaded where the segmenter reads its tokens.
-    device : str
-        ``cpu`` or ``cuda``.
-    heartbeat : Heartbeat
-        Told after every forward pass.
-    mirror : bool
-        Whether the logits are the mean of those for the image and, mirrored back, for its mirror image.
+    With `mirror` the logits are the mean of those for the image and, mirrored back, for its mirror image.
     """
 
     def __init__(self, segmenter: str, backbone: str, device: str, heartbeat: Heartbeat, mirror: bool) -> None:
