@@ -25,7 +25,7 @@ Read = bytes | ImageError | None
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """CPU task: turn a part's list of files into its rows; `dataset` names the layout, which knows how a mask is read."""
+    """CPU task: turn the list of files of a part into its rows; `dataset` is the layout that reads masks."""
 
     source: str
     dataset: str
@@ -65,7 +65,7 @@ class ReadFiles:
 
 
 def check_image(data: bytes | None, mask: bytes | None, dataset: str) -> dict[str, Any]:
-    """Decode an image and its ground truth, read by the layout `dataset`, once; return ``height``, ``width`` and ``mask``.
+    """Decode an image and its ground truth once, and return ``height``, ``width`` and ``mask``.
 
     Raises
     ------
