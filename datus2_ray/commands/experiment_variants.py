@@ -14,7 +14,7 @@ from datus2_ray.sources.listing import Listing
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of an experiment: its name, the settings that differ from the base, and its place in a sweep.""""
+    """One row of an experiment: its name, the settings that differ from the base, and its place in a sweep."""
 
     name: str
     changes: dict[str, Any] = field(default_factory=dict)
