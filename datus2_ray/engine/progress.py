@@ -15,20 +15,9 @@ LOG_INTERVAL, TERMINAL_INTERVAL = 15.0, 0.1
 
 
 class Progress:
-    """The progress line of a stage.
+    """The progress line of a stage, on standard error so that standard output has results only.
 
-    Parameters
-    ----------
-    stage : str
-        Name of the stage.
-    total : int
-        Things to do, of which `done_before` were done, and `errors` failed, in earlier attempts.
-    unit : str
-        What they are, in the plural.
-    stream : TextIO, optional
-        By default standard error, so that standard output has results only.
-    clock : callable
-        Returns seconds.
+    Of the `total` things, `done_before` were done, and `errors` failed, in earlier attempts.
     """
 
     def __init__(

@@ -16,19 +16,12 @@ PATIENCE = 1800
 
 
 def local_spec(spec: str) -> str:
-    """Replace the URI in a weights setting by the path of its local copy; a setting without a URI stays as it is.
-
-    Parameters
-    ----------
-    spec : str
-        As ``--backbone`` takes it, for instance ``s3://BUCKET/FILE`` or ``s3://BUCKET/FILE::TIMM_NAME``.
+    """Replace the URI in a weights setting, as in ``s3://BUCKET/FILE::TIMM_NAME``, by the path of its local copy.
 
     Raises
     ------
     BackboneError
         If there is no such object, or its copy cannot be written.
-    StorageError
-        If the object cannot be read.
     """
     uri, separator, name = spec.partition("::")
     return f"{fetch(uri)}{separator}{name}" if "://" in uri else spec

@@ -25,17 +25,7 @@ Read = bytes | ImageError | None
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """CPU task: turns a part's list of files into its rows of ``images/``.
-
-    Parameters
-    ----------
-    source : str
-        URI of the source.
-    dataset : str
-        Name of its layout, which knows how a mask is read.
-    heartbeat : Heartbeat
-        Told as the images are read, of which a shard takes thousands.
-    """
+    """CPU task: turn the list of files of a part into its rows; `dataset` is the layout that reads masks."""
 
     source: str
     dataset: str
@@ -75,24 +65,12 @@ class ReadFiles:
 
 
 def check_image(data: bytes | None, mask: bytes | None, dataset: str) -> dict[str, Any]:
-    """Decode an image and its ground truth once.
-
-    Parameters
-    ----------
-    data, mask : bytes or None
-        Encoded image, and its encoded mask where it has one.
-    dataset : str
-        Name of the layout that knows how a mask is read.
-
-    Returns
-    -------
-    dict
-        ``height``, ``width`` and ``mask`` as in ``images/``.
+    """Decode an image and its ground truth once, and return ``height``, ``width`` and ``mask``.
 
     Raises
     ------
     ImageError
-        One of them cannot be used.
+        If one of them cannot be used.
     """
     height, width = decode.decode(data or b"").shape[:2]
     truth = None
