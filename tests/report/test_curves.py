@@ -4,7 +4,7 @@ from math import log
 
 import pytest
 
-from datus2_ray.core.refine.self_training import EXPONENT as TRAINED
+from datus2_ray.core.refine.loss import EXPONENT as TRAINED
 from datus2_ray.report.curves import EXPONENT, training_chart
 from datus2_ray.report.facts import read_run
 
