@@ -13,10 +13,8 @@ from datus2_ray.commands.doctor import Finding
 from datus2_ray.commands.plan import Plan
 from datus2_ray.commands.status import StageStatus
 from datus2_ray.engine.machines import Machines
+from datus2_ray.report.scores import SETS
 from datus2_ray.store.run_folder import REPORT
-
-#: Sets of masks in the order of the table, and their titles.
-TITLES = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
 
 
 def print_summary(summary: dict[str, Any], out: str) -> None:
@@ -47,7 +45,7 @@ def score_table(metrics: dict[str, Any]) -> Table:
     """Return the table of a run's scores, in percent."""
     images, k, seed = metrics["images"], metrics["clusters"], metrics["seed"]
     table = _score_columns(f"{images:,} labelled images, K = {k}, seed {seed}; in percent")
-    for name, title in TITLES.items():
+    for name, title in SETS.items():
         if name in metrics:
             table.add_row(title, *(_percent(value) for value in _row(metrics[name])))
     return table
@@ -57,7 +55,7 @@ def seeds_table(scores: dict[str, Any]) -> Table:
     """Return the table of means and standard deviations, of :func:`~datus2_ray.core.score.seeds.over_seeds`."""
     seeds = ", ".join(str(run["seed"]) for run in scores["seeds"])
     table = _score_columns(f"mean ± standard deviation over {len(scores['seeds'])} runs, seeds {seeds}; in percent")
-    for name, title in TITLES.items():
+    for name, title in SETS.items():
         if name in scores["mean"]:
             pairs = zip(_row(scores["mean"][name]), _row(scores["std"][name]), strict=True)
             table.add_row(title, *(f"{_percent(mean)}\n±{_percent(std)}" for mean, std in pairs))

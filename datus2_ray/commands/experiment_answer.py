@@ -13,10 +13,8 @@ import numpy as np
 from datus2_ray.commands.experiment import Result
 from datus2_ray.commands.experiment_variants import EXPERIMENTS
 from datus2_ray.report.charts import Series, draw_chart
+from datus2_ray.report.scores import SETS
 from datus2_ray.store import storage
-
-#: Sets of masks in the order of the table's columns, and their titles.
-SETS = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
 
 #: Scores of a row of the CSV: the column, and the path in the metrics of a set.
 SCORES = {

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Sets of masks in the order of the page, and their titles.
+#: Sets of masks in the order of every table, and their short titles.
+SETS = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
+
+#: Their titles in the report.
 TITLES = {"initial": "initial masks", "refined": "refined masks", "token_kmeans": "token k-means (baseline)"}
 
 #: Columns of the score table: group, name, and path in the scores of a set.
