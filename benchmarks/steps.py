@@ -27,7 +27,7 @@ from rich.table import Table
 from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.describe.crops import crops
 from datus2_ray.core.describe.tokens import mean_tokens
-from datus2_ray.core.graph.affinity import binary_affinity, pack
+from datus2_ray.core.graph.build import binary_affinity, pack
 from datus2_ray.core.graph.louvain import louvain
 from datus2_ray.core.graph.segments import find_segments
 from datus2_ray.core.images import decode

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from datus2_ray.engine.begun_device import choose_begun_device
 from datus2_ray.engine.context import RunContext
+
 from datus2_ray.engine.machines import Cluster, Node
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import ray
-
 from datus2_ray.engine.context import RunContext
+
 from datus2_ray.engine.heartbeat import Heartbeat, watched
 from datus2_ray.engine.parts import configure_ray_data, map_parts, run_stage
 from datus2_ray.engine.pools import Pool

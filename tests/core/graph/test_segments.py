@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from datus2_ray.core.graph.components import NOISE, label_components
-from datus2_ray.core.graph.segments import find_segments, give_noise_away
+from datus2_ray.core.graph.segments import NOISE, find_segments, give_noise_away, label_components
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda s: arrays(np.int32, s, elements=st.integers(0, 2))

@@ -13,11 +13,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from datus2_ray.engine.context import RunContext
 
 from datus2_ray.commands.pretrain import pretrain as run_pretraining
 from datus2_ray.config.load import load
 from datus2_ray.core.backbone.vit import load_backbone
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.parts import configure_ray_data
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.ingest.ingest import ingest

@@ -20,12 +20,12 @@ import pytest
 import ray
 import ray.train
 import ray.train.torch
+from datus2_ray.engine.context import RunContext
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from datus2_ray.core.images.labels import encode_labels
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.training.run import Job, Trained, explain, run_training
 from datus2_ray.engine.training.shares import split_images
