@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from datus2_ray.engine.context import RunContext
 from PIL import Image
 
 from datus2_ray.core.images.labels import decode_labels, encode_labels
-from datus2_ray.engine.context import RunContext
 from datus2_ray.errors import DatusError
 from datus2_ray.stages.export import export_png
 from datus2_ray.store import schemas, storage

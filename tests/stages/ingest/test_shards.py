@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from datus2_ray.engine.context import RunContext
+
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.sources.shards import DATASET_KEY
