@@ -103,7 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         source = arguments.source
         if source is None:
-            from datus2_ray.sources.layouts.demo import write_demo
+            from datus2_ray.demo.write import write_demo
 
             write_demo(Path(scratch) / "in", arguments.images, seed=0)
             source = str(Path(scratch) / "in" / "images")
