@@ -38,7 +38,7 @@ class Row:
     miou, pixel_accuracy : dict
         Name of a set of masks → mean and deviation in percent, one-to-one, noise counted wrong.
     segments, seconds : float
-        Segments an image; seconds that discover takes for one.
+        Segments per image, and seconds that discover takes for one; None where no seed knows them.
     """
 
     variant: str
@@ -46,7 +46,7 @@ class Row:
     miou: dict[str, tuple[float, float]]
     pixel_accuracy: dict[str, tuple[float, float]]
     segments: float
-    seconds: float
+    seconds: float | None
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
@@ -64,8 +64,9 @@ def rows(results: Sequence[Result]) -> list[Row]:
                 if numbers:
                     of_sets[masks] = (statistics.fmean(numbers), statistics.stdev(numbers) if numbers[1:] else 0.0)
         segments = statistics.fmean(seed.segments_per_image for seed in seeds)
-        seconds = statistics.fmean(seed.seconds_per_image for seed in seeds)
-        found.append(Row(name, seeds[0].variant.value, **scores, segments=segments, seconds=seconds))
+        known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
+        mean_seconds = statistics.fmean(known) if known else None
+        found.append(Row(name, seeds[0].variant.value, **scores, segments=segments, seconds=mean_seconds))
     return found
 
 
@@ -103,7 +104,8 @@ def table(found: Sequence[Row]) -> str:
     for row in found:
         scores = [_pair(row.miou.get(masks)) for masks in sets]
         accuracy = _pair(row.pixel_accuracy.get("initial"))
-        lines.append([row.variant, *scores, accuracy, f"{row.segments:.1f}", f"{row.seconds:.3f}"])
+        seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
+        lines.append([row.variant, *scores, accuracy, f"{row.segments:.1f}", seconds])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -148,7 +150,7 @@ def _csv(results: Sequence[Result]) -> str:
                 result.seed,
                 result.summary["images"],
                 f"{result.segments_per_image:.3f}",
-                f"{result.seconds_per_image:.4f}",
+                "" if result.seconds_per_image is None else f"{result.seconds_per_image:.4f}",
                 *("" if value is None else f"{value:.3f}" for value in values),
             ]
         )
