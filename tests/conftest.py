@@ -37,10 +37,10 @@ import pyarrow.fs as pafs
 from hypothesis import settings
 
 from datus2_ray.config import load
+from datus2_ray.demo.write import write_demo
 from datus2_ray.engine.machines import Machines, Node
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import configure_ray_data
-from datus2_ray.sources.layouts.demo import write_demo
 from datus2_ray.sources.listing import Listing, list_source
 from datus2_ray.store import storage
 from datus2_ray.store.events import EventLog
@@ -66,7 +66,7 @@ def real_data() -> Path:
     return folder
 
 
-#: Of the S3 server, which has an environment of its own: its botocore would not fit s3fs's.
+#: The S3 server, in an environment of its own because the package needs none of its dependencies.
 MOTO = "moto[server]==5.2.5"
 
 
@@ -196,7 +196,7 @@ def make_run(source: Path | str, out: Path | str, *assignments: str, **flags: An
 
 @pytest.fixture
 def open_run(tmp_path: Path, ray_session: None) -> Callable[..., Run]:
-    """Return a function that opens a run on the tests' Ray: `make_run` below the test's folder, by default in ``run``."""
+    """Return a function that opens a run on the tests' Ray, below the test's folder."""
     configure_ray_data(120)
     return lambda source, *assignments, name="run", **flags: make_run(source, tmp_path / name, *assignments, **flags)
 

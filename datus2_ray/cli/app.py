@@ -139,7 +139,7 @@ def demo(
     """Render scenes with exact masks and run every step on them, as the paper has it and as we would: no download."""
     from pathlib import Path
 
-    from datus2_ray.sources.layouts.demo import write_demo
+    from datus2_ray.demo.write import write_demo
 
     folder, paper, best = (str(Path(out) / name) for name in (f"scenes-{seed}", "paper", "run"))
     write_demo(Path(folder), images, seed)

@@ -51,12 +51,8 @@ def run_experiment(
 
     Parameters
     ----------
-    name : str
-        A key of :data:`~datus2_ray.commands.experiment_variants.EXPERIMENTS`.
     base : RunConfig
         Settings that the variants start from; ``out`` is the experiment's folder, ``seed`` the first seed.
-    seeds : int
-        Number of seeds.
     values : sequence of float
         Points of a sweep; none for the experiment's own.
     note : callable

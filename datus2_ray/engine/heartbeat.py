@@ -13,9 +13,6 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from datus2_ray.errors import DatusError
 
 T = TypeVar("T")
@@ -47,6 +44,10 @@ class Heartbeat:
     """A counter that actors beat and the driver reads; a copy sent to an actor beats the same counter."""
 
     def __init__(self) -> None:
+        # Imported here and below: the declarations of stages import this module, and need no Ray.
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         # Beside the driver, whose death ends the run anyway: on another node it would be lost with that node.
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         counter: Any = ray.remote(num_cpus=0, max_restarts=-1)(_Counter)
@@ -65,6 +66,8 @@ class Heartbeat:
 
     def beats(self) -> int | None:
         """Return the number of beats so far, from 0 again after the counter's process died; None until it is back."""
+        import ray
+
         try:
             beats: int = ray.get(self._counter.beats.remote(), timeout=BEATS_SECONDS)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
@@ -79,20 +82,10 @@ def watched(
     stalled: Callable[[], DatusError],
     look_every: float = LOOK_EVERY,
 ) -> Generator[dict[str, Any]]:
-    """Yield rows as they come, and raise where neither a row nor a beat comes.
+    """Yield rows as they come, and raise what `stalled` returns after `limit` seconds with neither a row nor a beat.
 
-    Parameters
-    ----------
-    rows : iterator
-        Drawn in a thread of its own, which ends when this generator is closed.
-    heartbeat : Heartbeat
-        What the workers beat.
-    limit : float
-        Seconds without a sign of life.
-    stalled : callable
-        Returns the error.
-    look_every : float
-        Seconds between two looks at the heartbeat.
+    The rows are drawn in a thread of their own, which ends when this generator is closed; the heartbeat is looked at
+    every `look_every` seconds.
     """
     arrived: queue.Queue[Any] = queue.Queue()
     end, closed = object(), threading.Event()

@@ -20,14 +20,9 @@ from datus2_ray.store.columns import list_arrays, list_column
 
 @dataclass(frozen=True)
 class FindSegments:
-    """CPU task: takes the columns ``graph`` and ``features`` away and adds those that describe the segments.
+    """CPU task: replace ``graph`` and ``features`` by the columns that describe the segments.
 
-    Parameters
-    ----------
-    config : DiscoverConfig
-        Which Louvain, its resolution, tau, and whether the descriptors are made here from the patches'.
-    seed : int
-        The run's seed; each image's own comes from it and the image id, never from the order of arrival.
+    An image's seed comes from the run's and its id, never from the order of arrival.
     """
 
     config: DiscoverConfig

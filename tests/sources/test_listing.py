@@ -1,4 +1,4 @@
-"""The sample of a set: from all over it, and large enough."""
+"""Parts of a source: a sample of them comes from all over it and is large enough."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.sources.sampling import SAMPLE, sample_parts
+from datus2_ray.sources.listing import SAMPLE, sample_parts
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=200))

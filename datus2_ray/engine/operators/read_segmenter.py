@@ -13,23 +13,12 @@ from datus2_ray.store.weights_cache import local_spec
 def read_segmenter(
     uri: str, backbone: str, device: str, dtype: Literal["float32", "bfloat16"] = "float32"
 ) -> Segmenter:
-    """Read a segmenter and put it on a device.
-
-    Parameters
-    ----------
-    uri : str
-        Of its file.
-    backbone : str
-        Name, file or URI of the run's backbone; it is loaded only for a token segmenter.
-    device : str
-        Where it computes, as PyTorch names it.
-    dtype : str
-        Arithmetic of the backbone's passes.
+    """Read a segmenter and put it on a device; the backbone is loaded only for a token segmenter.
 
     Raises
     ------
     BackboneError
-        The file is damaged, or the backbone is not there or another than the segmenter was trained with.
+        If the file is damaged, or the backbone is missing or another than the segmenter was trained with.
     """
     return from_bytes(
         storage.read_bytes(uri), lambda: load_backbone(local_spec(backbone), device=device, dtype=dtype)

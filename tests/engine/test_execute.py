@@ -1,0 +1,218 @@
+"""A stage of two operators: parts are resumed, rows are never lost, settings never mix. Ray once a property."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+import pytest
+
+from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.operators.read_images import with_faults
+from datus2_ray.engine.parts import stream_parts
+from datus2_ray.engine.pools import Pool
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
+from datus2_ray.errors import DatusError, ImageError
+from datus2_ray.store import storage
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Facts
+from datus2_ray.store.run_folder import QUARANTINE, written_parts
+
+PARTS = {f"part-{i:06d}.parquet": 4 for i in range(5)}
+
+
+@dataclass(frozen=True)
+class Counted(Facts):
+    stage: ClassVar[str] = "count"
+    rows: int
+
+
+class Numbers:
+    """Makes four rows a part; the row named in `bad` carries a fault; notes in a folder that the part was made."""
+
+    def __init__(self, journal: Path, bad: str = "", crash: str = "") -> None:
+        self.journal, self.bad, self.crash = journal, bad, crash
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        part = block["part"][0].as_py()
+        if part == self.crash:
+            raise ValueError("the operator\nbroke")
+        with (self.journal / part).open("a") as file:
+            file.write("made\n")
+        ids = [f"{part}/{i}" for i in range(4)]
+        table = pa.table({"image_id": ids, "part": [part] * 4})
+        return with_faults(table, [ImageError("broken", "no good") if i == self.bad else None for i in ids])
+
+
+def count_stage(numbers: Numbers, parts: Mapping[str, int] = PARTS, setting: object = 0) -> Stage[Counted]:
+    def facts(run: Run, placement: Placement) -> Counted:
+        return Counted(sum(storage.count_rows(placement.path(part)) for part in written_parts(placement.uri)))
+
+    return Stage(
+        facts=Counted,
+        title="Count",
+        writes={"part-*.parquet": "numbers"},
+        version=1,
+        decides=lambda run, device: {"setting": setting},
+        uses=lambda prospect: [],
+        work=PerPart(operators=lambda *_: [Operator(numbers)], facts=facts, parts=lambda run: parts),
+    )
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    (tmp_path / "journal").mkdir()
+    return tmp_path / "journal"
+
+
+def made(journal: Path) -> dict[str, int]:
+    return {file.name: file.read_text().count("made") for file in journal.iterdir()}
+
+
+@pytest.fixture
+def run(open_here: Callable[..., Run], tmp_path: Path) -> Run:
+    return open_here(tmp_path / "in")
+
+
+def test_rows_in_are_rows_out_and_rows_in_quarantine(run: Run, journal: Path) -> None:
+    bad = "part-000002.parquet/1"
+    commit: Commit[Counted] = execute_stage(run, count_stage(Numbers(journal, bad))).commit(Counted)
+    assert (commit.rows_in, commit.rows_out, commit.rows_quarantined, commit.facts.rows) == (20, 19, 1, 19)
+    assert commit.parts == {**PARTS, "part-000002.parquet": 3}
+    assert storage.read_table(commit.path(QUARANTINE)).to_pylist() == [
+        {"image_id": bad, "stage": "count", "kind": "broken", "message": "no good"}
+    ]
+    assert storage.read_table(commit.path("part-000002.parquet")).column_names == ["image_id"]
+    assert run.folder.find(Counted) == commit
+
+
+def test_a_finished_stage_is_not_done_again(run: Run, journal: Path) -> None:
+    first = execute_stage(run, count_stage(Numbers(journal)))
+    again = execute_stage(run, count_stage(Numbers(journal)))
+    assert again.commits == first.commits
+    assert made(journal) == dict.fromkeys(PARTS, 1)
+
+
+def test_an_interrupted_stage_goes_on_with_the_parts_that_are_missing(run: Run, journal: Path) -> None:
+    bad = "part-000001.parquet/3"
+    with pytest.raises(ValueError, match="broke"):
+        execute_stage(run, count_stage(Numbers(journal, bad, crash="part-000004.parquet")))
+    assert run.folder.find(Counted) is None
+    commit = execute_stage(run, count_stage(Numbers(journal, bad))).commit(Counted)
+    assert (commit.rows_out, commit.rows_quarantined) == (19, 1)
+    assert made(journal) == dict.fromkeys(PARTS, 1)
+
+
+def test_seconds_and_rows_are_those_of_the_attempts_that_did_them(run: Run, journal: Path) -> None:
+    with pytest.raises(ValueError, match="broke"):
+        execute_stage(run, count_stage(Numbers(journal, crash="part-000003.parquet")))
+    commit = execute_stage(run, count_stage(Numbers(journal))).commit(Counted)
+    ended = [event for event in run.events.read() if "rows_done" in event]
+    assert [(event["event"], event["rows_done"]) for event in ended] == [("stop", 12), ("end", 8)]
+    seconds = sum(event["seconds"] for event in ended)
+    assert run.events.stage_seconds(commit.fingerprint) == seconds
+    assert run.events.seconds_per_row(commit.fingerprint) == pytest.approx(seconds / 20)
+
+
+def test_another_setting_makes_a_sibling_and_going_back_does_nothing(run: Run, journal: Path) -> None:
+    more = {**PARTS, "part-000009.parquet": 4}
+    old = execute_stage(run, count_stage(Numbers(journal), more, "old")).commit(Counted)
+    new = execute_stage(run, count_stage(Numbers(journal), PARTS, "new")).commit(Counted)
+    assert written_parts(old.uri) == set(more)
+    assert written_parts(new.uri) == set(PARTS)
+    assert run.folder.find(Counted) == new
+    back = execute_stage(run, count_stage(Numbers(journal), more, "old")).commit(Counted)
+    assert back == old == run.folder.find(Counted)
+    assert made(journal) == {**dict.fromkeys(PARTS, 2), "part-000009.parquet": 1}
+
+
+def test_lost_rows_are_noticed(run: Run, journal: Path) -> None:
+    with pytest.raises(DatusError, match=r"rows were lost in part-000003\.parquet"):
+        execute_stage(run, count_stage(Numbers(journal), {**PARTS, "part-000003.parquet": 5}))
+    assert run.folder.find(Counted) is None
+
+
+def test_too_many_faults_end_the_run(open_here: Callable[..., Run], tmp_path: Path, journal: Path) -> None:
+    run = open_here(tmp_path / "in", max_error_rate=0.04)
+    with pytest.raises(DatusError, match=r"1 of 20 images cannot be used, more than --max-error-rate 0\.04"):
+        execute_stage(run, count_stage(Numbers(journal, "part-000000.parquet/0")))
+
+
+def test_a_stage_is_left_out_with_those_that_read_it(run: Run, journal: Path) -> None:
+    @dataclass(frozen=True)
+    class Doubled(Facts):
+        stage: ClassVar[str] = "double"
+
+    count = replace(count_stage(Numbers(journal)), left_out=lambda prospect: "not asked for")
+    double = Stage(
+        facts=Doubled, title="Double", writes={}, version=1, reads=(Counted,), decides=lambda *_: {},
+        uses=lambda prospect: [], work=count.work,
+    )  # fmt: skip
+    done, left_out = execute(run, [count, double])
+    assert left_out == {"count": "not asked for", "double": "not asked for"}
+    assert done.folder.current() == {}
+
+
+def test_the_fingerprint_chains_versions_settings_inputs_and_device(run: Run, journal: Path) -> None:
+    stage = count_stage(Numbers(journal))
+    other = run.with_commit(Commit("", "x", 0, 0, 0, {}, Counted(0)))
+    reader, computing = replace(stage, reads=(Counted,)), replace(stage, computes=True)
+    stamps = [
+        stage.fingerprint(run, "cpu"),
+        replace(stage, version=2).fingerprint(run, "cpu"),
+        count_stage(Numbers(journal), setting=1).fingerprint(run, "cpu"),
+        reader.fingerprint(other, "cpu"),
+        computing.fingerprint(run, "cpu"),
+        computing.fingerprint(run, "cuda"),
+    ]
+    assert len(set(stamps)) == len(stamps)
+    assert stage.fingerprint(run, "cuda") == stamps[0]
+
+
+class Echo:
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return pa.table({"rows": [len(block)], "parts": [len(set(block["part"].to_pylist()))]})
+
+
+@pytest.mark.parametrize("pool", [None, Pool(2, 2, "cpu")], ids=["tasks", "actors"])
+def test_on_ray_every_operator_sees_whole_parts_alone(
+    open_run: Callable[..., Run], journal: Path, pool: Pool | None
+) -> None:
+    open_run(journal / "in")
+    operators = [Operator(Numbers(journal)), Operator(Echo() if pool is None else Echo, pool)]
+    rows = list(stream_parts([{"part": part} for part in PARTS], lambda heartbeat: operators))
+    assert rows == [{"rows": 4, "parts": 1}] * len(PARTS)
+
+
+def test_on_ray_an_operator_that_breaks_gives_one_line(open_run: Callable[..., Run], journal: Path) -> None:
+    run = open_run(journal / "in")
+    with pytest.raises(DatusError) as caught:
+        execute_stage(run, count_stage(Numbers(journal, crash="part-000000.parquet")))
+    assert str(caught.value) == "a worker failed: ValueError: the operator broke"
+
+
+def test_on_ray_a_stage_that_fails_writes_no_further_part(open_run: Callable[..., Run], tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    many = {f"part-{i:06d}.parquet": 4 for i in range(60)}
+    run = open_run(tmp_path / "in", max_error_rate=0.0)
+    with pytest.raises(DatusError, match="cannot be used"):
+        execute_stage(run, count_stage(Slow(journal, "part-000000.parquet/0"), many))
+    left = made(journal)
+    import time
+
+    time.sleep(3)  # one block in flight may still end; an execution that went on would make ten a second
+    assert len(made(journal)) - len(left) <= 8
+    assert len(left) < 60
+
+
+class Slow(Numbers):
+    def __call__(self, block: pa.Table) -> pa.Table:
+        import time
+
+        time.sleep(0.2)
+        return super().__call__(block)
