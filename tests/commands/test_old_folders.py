@@ -23,9 +23,7 @@ COMMANDS = {
 SUMMARY = {"backbone": {"name": "b", "trained": True, "supervised": False}, "cnn": None, "metrics": None}
 
 
-def refusal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, **places: Path
-) -> str:
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, **places: Path) -> str:
     """Return the only line of the error that a command ends with."""
     line = [word.format(**places) for word in COMMANDS[command]]
     monkeypatch.setattr(sys, "argv", ["datus2", *line])

@@ -27,7 +27,9 @@ def folder(tmp_path: Path) -> RunFolder:
     folder.claim(str(tmp_path / "in"), "run")
     names = [part_name(i) for i in range(3)]
     folder.begin("ingest", "f" * 32, {})
-    folder.commit(Commit(folder.result("ingest", "f" * 32), "f" * 32, 25, 24, 1, dict.fromkeys(names, 8), Ingested("demo")))
+    folder.commit(
+        Commit(folder.result("ingest", "f" * 32), "f" * 32, 25, 24, 1, dict.fromkeys(names, 8), Ingested("demo"))
+    )
     log = EventLog(folder.path("events.jsonl"))
     for attempt in ({"rows_done": 8, "seconds": 3.25}, {"rows_done": 17, "seconds": 4}):
         log.write("stop", stage="ingest", fingerprint="f" * 32, errors=0, **attempt)
