@@ -38,6 +38,12 @@ class Row:
         Set of masks → mean and deviation in percent, one-to-one, noise counts as wrong.
     segments, seconds : float
         Segments per image; seconds of discover per image.
+
+
+def _mean_seconds(seeds: Sequence[Result]) -> float | None:
+    """Return the mean of the seeds whose time is known; killed attempts leave none."""
+    known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
+    return statistics.fmean(known) if known else None
     """
 
     variant: str
@@ -45,7 +51,7 @@ class Row:
     miou: dict[str, tuple[float, float]]
     pixel_accuracy: dict[str, tuple[float, float]]
     segments: float
-    seconds: float
+    seconds: float | None
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
@@ -53,6 +59,7 @@ def rows(results: Sequence[Result]) -> list[Row]:
     grouped: dict[str, list[Result]] = {}
     for result in results:
         grouped.setdefault(result.variant.name, []).append(result)
+<<<<<<< HEAD
     return [
         Row(
             variant=name,
@@ -73,6 +80,22 @@ def _over_seeds(seeds: Sequence[Result], score: str) -> dict[str, tuple[float, f
         if values:
             pairs[masks] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
     return pairs
+=======
+    found = []
+    for name, seeds in grouped.items():
+        scores: dict[str, dict[str, tuple[float, float]]] = {"miou": {}, "pixel_accuracy": {}}
+        for score, of_sets in scores.items():
+            for masks in SETS:
+                values = [_score(seed, masks, score) for seed in seeds]
+                numbers = [value for value in values if value is not None]
+                if numbers:
+                    of_sets[masks] = (statistics.fmean(numbers), statistics.stdev(numbers) if numbers[1:] else 0.0)
+        segments = statistics.fmean(seed.segments_per_image for seed in seeds)
+        known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
+        mean_seconds = statistics.fmean(known) if known else None
+        found.append(Row(name, seeds[0].variant.value, **scores, segments=segments, seconds=mean_seconds))
+    return found
+>>>>>>> tcommands
 
 
 def write_answer(experiment: str, results: Sequence[Result], out: str) -> list[str]:
@@ -93,7 +116,8 @@ def table(variants: Sequence[Row]) -> str:
     for row in variants:
         scores = [_pair(row.miou.get(masks)) for masks in sets]
         accuracy = _pair(row.pixel_accuracy.get("initial"))
-        lines.append([row.variant, *scores, accuracy, f"{row.segments:.1f}", f"{row.seconds:.3f}"])
+        seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
+        lines.append([row.variant, *scores, accuracy, f"{row.segments:.1f}", seconds])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -131,7 +155,7 @@ def _csv(results: Sequence[Result]) -> str:
                 result.seed,
                 result.summary["images"],
                 f"{result.segments_per_image:.3f}",
-                f"{result.seconds_per_image:.4f}",
+                "" if result.seconds_per_image is None else f"{result.seconds_per_image:.4f}",
                 *("" if value is None else f"{value:.3f}" for value in values),
             ]
         )
