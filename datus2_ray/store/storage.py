@@ -144,9 +144,9 @@ def write_bytes(uri: str, data: bytes | memoryview) -> None:
     """
     filesystem, path = resolve(uri)
     local = isinstance(filesystem, pafs.LocalFileSystem)
-    # Readers of a folder of tables pass over names that start with an underscore.
-    folder, name = posixpath.split(path)
-    target = f"{folder}/_{name}.{uuid.uuid4().hex[:8]}.tmp" if local else path
+    # Readers of a folder of tables pass over names that start with an underscore. The file's own name is no part of
+    # it: it may be as long as a name can be.
+    target = f"{posixpath.dirname(path)}/_{uuid.uuid4().hex}.tmp" if local else path
 
     def write() -> None:
         if local:

@@ -5,6 +5,7 @@ A layout works on a listing (relative posix paths), never on a file system: to i
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections import Counter
@@ -25,6 +26,7 @@ __all__ = [
     "assign_ids",
     "check_id",
     "describe",
+    "file_path",
     "find_mask",
     "image_files",
     "index_masks",
@@ -33,6 +35,9 @@ __all__ = [
 
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+
+#: Bytes that file systems allow the name of a file or folder.
+NAME_BYTES = 255
 
 _UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\ud800-\udfff]")
 # Such a character, or a part that is empty or made of one or two dots.
@@ -188,3 +193,20 @@ def quote_id(path: str) -> str:
         return path
     parts = [_UNSAFE_CHARACTER.sub(lambda match: f"%{ord(match[0]):02X}", part) for part in path.split("/")]
     return "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)
+
+
+def file_path(image_id: str, suffix: str) -> str:
+    """Return the path of an image's file below an output folder: its id and a suffix.
+
+    A name that is too long for a file system is cut, and ends in a hash of the whole: no two ids share a file.
+    """
+    *folders, name = image_id.split("/")
+    return "/".join([*(_cut(folder, "") for folder in folders), _cut(name, suffix)])
+
+
+def _cut(name: str, suffix: str) -> str:
+    encoded = name.encode()
+    if len(encoded) + len(suffix) <= NAME_BYTES:
+        return name + suffix
+    end = f"~{hashlib.sha256(encoded).hexdigest()[:16]}{suffix}"
+    return encoded[: NAME_BYTES - len(end)].decode(errors="ignore") + end

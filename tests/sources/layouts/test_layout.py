@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts import DATASETS, find
-from datus2_ray.sources.layouts.layout import assign_ids, describe, find_mask, image_files, index_masks
+from datus2_ray.sources.layouts.layout import assign_ids, describe, file_path, find_mask, image_files, index_masks
 
 # Any characters that a file name or an S3 key may have, with those that could do harm made likely.
 parts = st.text(st.one_of(st.sampled_from("ab./\\%\x00\n\udc80é"), st.characters()), max_size=6)
@@ -96,3 +96,12 @@ def test_unknown_split_is_a_usage_error_that_names_the_splits(layout: object) ->
     with pytest.raises(UsageError) as caught:
         layout.samples(["images/a.jpg", "masks/a.png"], "nonsense")  # type: ignore[attr-defined]
     assert all(split in str(caught.value) for split in layout.splits)  # type: ignore[attr-defined]
+
+
+def test_a_file_is_named_like_its_image_unless_a_file_system_would_refuse_the_name() -> None:
+    assert file_path("a/b", ".png") == "a/b.png"
+    assert file_path("ä" * 125, ".png") == "ä" * 125 + ".png"
+    long = [file_path(f"{'ä' * 200}/{'ä' * 400}{end}", ".png").split("/") for end in "xy"]
+    assert long[0][0] == long[1][0]
+    assert long[0][1] != long[1][1]
+    assert all(part.startswith("ää") and 253 <= len(part.encode()) <= 255 for part in (*long[0], *long[1]))
