@@ -38,12 +38,6 @@ class Row:
         Set of masks → mean and deviation in percent, one-to-one, noise counts as wrong.
     segments, seconds : float
         Segments per image; seconds of discover per image.
-
-
-def _mean_seconds(seeds: Sequence[Result]) -> float | None:
-    """Return the mean of the seeds whose time is known; killed attempts leave none."""
-    known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
-    return statistics.fmean(known) if known else None
     """
 
     variant: str
@@ -59,7 +53,6 @@ def rows(results: Sequence[Result]) -> list[Row]:
     grouped: dict[str, list[Result]] = {}
     for result in results:
         grouped.setdefault(result.variant.name, []).append(result)
-<<<<<<< HEAD
     return [
         Row(
             variant=name,
@@ -67,7 +60,7 @@ def rows(results: Sequence[Result]) -> list[Row]:
             miou=_over_seeds(seeds, "miou"),
             pixel_accuracy=_over_seeds(seeds, "pixel_accuracy"),
             segments=statistics.fmean(seed.segments_per_image for seed in seeds),
-            seconds=statistics.fmean(seed.seconds_per_image for seed in seeds),
+            seconds=_mean_seconds(seeds),
         )
         for name, seeds in grouped.items()
     ]
@@ -80,22 +73,12 @@ def _over_seeds(seeds: Sequence[Result], score: str) -> dict[str, tuple[float, f
         if values:
             pairs[masks] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
     return pairs
-=======
-    found = []
-    for name, seeds in grouped.items():
-        scores: dict[str, dict[str, tuple[float, float]]] = {"miou": {}, "pixel_accuracy": {}}
-        for score, of_sets in scores.items():
-            for masks in SETS:
-                values = [_score(seed, masks, score) for seed in seeds]
-                numbers = [value for value in values if value is not None]
-                if numbers:
-                    of_sets[masks] = (statistics.fmean(numbers), statistics.stdev(numbers) if numbers[1:] else 0.0)
-        segments = statistics.fmean(seed.segments_per_image for seed in seeds)
-        known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
-        mean_seconds = statistics.fmean(known) if known else None
-        found.append(Row(name, seeds[0].variant.value, **scores, segments=segments, seconds=mean_seconds))
-    return found
->>>>>>> tcommands
+
+
+def _mean_seconds(seeds: Sequence[Result]) -> float | None:
+    """Return the mean of the seeds whose time is known; killed attempts leave none."""
+    known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
+    return statistics.fmean(known) if known else None
 
 
 def write_answer(experiment: str, results: Sequence[Result], out: str) -> list[str]:
