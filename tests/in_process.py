@@ -78,7 +78,7 @@ def commands_without_ray(patch: pytest.MonkeyPatch) -> None:
 
     without_ray(patch)
     load = functools.cache(load_backbone)
-    for module in ("engine.operators.embed", "stages.discover.describe", "stages.refine.read_segmenter"):
+    for module in ("engine.operators.embed", "stages.discover.describe", "engine.operators.read_segmenter"):
         patch.setattr(f"datus2_ray.{module}.load_backbone", load)
     patch.setattr(Machines, "now", staticmethod(lambda: SMALL_MACHINE))
     for command in ("run", "predict", "experiment", "ingest"):

@@ -30,9 +30,10 @@ class Result:
     summary: dict[str, Any]
 
     @property
-    def seconds_per_image(self) -> float:
-        """Time of discover per image, its start included; of images that were done again after a crash only once."""
-        return float(self.summary["seconds_per_row"][Discovered.stage])
+    def seconds_per_image(self) -> float | None:
+        """Time of discover per image, its start included; None where a killed attempt took its time with it."""
+        seconds: float | None = self.summary["seconds_per_row"].get(Discovered.stage)
+        return seconds
 
     @property
     def segments_per_image(self) -> float:

@@ -43,7 +43,7 @@ class Row:
     miou: dict[str, tuple[float, float]]
     pixel_accuracy: dict[str, tuple[float, float]]
     segments: float
-    seconds: float
+    seconds: float | None
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
@@ -58,7 +58,7 @@ def rows(results: Sequence[Result]) -> list[Row]:
             miou=_over_seeds(seeds, "miou"),
             pixel_accuracy=_over_seeds(seeds, "pixel_accuracy"),
             segments=statistics.fmean(seed.segments_per_image for seed in seeds),
-            seconds=statistics.fmean(seed.seconds_per_image for seed in seeds),
+            seconds=_mean_seconds(seeds),
         )
         for name, seeds in grouped.items()
     ]
@@ -71,6 +71,12 @@ def _over_seeds(seeds: Sequence[Result], score: str) -> dict[str, tuple[float, f
         if values:
             pairs[masks] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
     return pairs
+
+
+def _mean_seconds(seeds: Sequence[Result]) -> float | None:
+    """Return the mean of the seeds whose time is known; killed attempts leave none."""
+    known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
+    return statistics.fmean(known) if known else None
 
 
 def write_answer(experiment: str, results: Sequence[Result], out: str) -> list[str]:
@@ -91,7 +97,8 @@ def table(variants: Sequence[Row]) -> str:
     for row in variants:
         scores = [_pair(row.miou.get(masks)) for masks in sets]
         accuracy = _pair(row.pixel_accuracy.get("initial"))
-        lines.append([row.variant, *scores, accuracy, f"{row.segments:.1f}", f"{row.seconds:.3f}"])
+        seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
+        lines.append([row.variant, *scores, accuracy, f"{row.segments:.1f}", seconds])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -129,7 +136,7 @@ def _csv(results: Sequence[Result]) -> str:
                 result.seed,
                 result.summary["images"],
                 f"{result.segments_per_image:.3f}",
-                f"{result.seconds_per_image:.4f}",
+                "" if result.seconds_per_image is None else f"{result.seconds_per_image:.4f}",
                 *("" if value is None else f"{value:.3f}" for value in values),
             ]
         )

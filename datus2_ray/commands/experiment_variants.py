@@ -78,7 +78,6 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("and CLS of crops joined, noise kept", {"discover": {"descriptor": "tokens+cls", **with_crops}}),
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
         Variant("and descriptors standardised", {"cluster": {"scaling": "standardised"}}),
-        Variant("and what shares images kept apart", {"cluster": {"apart": 0.3}}),
         Variant("and edges of the image", {"label": {"edges": "image"}}),
         Variant("and PCA to 64", {"cluster": {"pca": 64}}),
     ]

@@ -1,7 +1,7 @@
-"""A run is killed before any of its writes: repeated, it does what is missing, nothing twice, and ends with the same tables.
+"""A run is killed before any of its writes: repeated, it does what is missing and ends with the same tables.
 
-All stages but the trainings run in this process. A kill leaves what lies on the disk at that moment, and perhaps half of
-the file that was being written; so an undisturbed run is copied before each of its writes, and every copy is gone on with.
+All stages but the trainings run in this process. A kill leaves what lies on the disk at that moment, and perhaps half
+of the file that was being written; so an undisturbed run is copied before each write, and every copy is gone on with.
 """
 
 from __future__ import annotations
