@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
 from datus2_ray.core.images.decode import decode, resize
-from datus2_ray.sources.layouts.demo import write_demo
+from datus2_ray.demo.write import write_demo
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from datus2_ray.core.backbone.vit import Tap, load_backbone
-from datus2_ray.core.graph.affinity import binary_affinity, pack
+from datus2_ray.core.graph.build import binary_affinity, pack
+from datus2_ray.core.graph.links import unpack
 from datus2_ray.core.graph.louvain import Partition, louvain, modularity
-from datus2_ray.core.graph.packed_bits import unpack
 
 
 def igraph(packed: np.ndarray) -> Partition:

@@ -14,30 +14,14 @@ from datus2_ray.sources.listing import Listing
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of an experiment.
-
-    Parameters
-    ----------
-    name : str
-        What the table calls it.
-    changes : dict
-        Settings that differ from the experiment's base: a value, or for a stage a dict of values.
-    value : float or None
-        Where it lies on the axis of a sweep; None where the variants have no order.
-    """
+    """One row of an experiment: its name, the settings that differ from the base, and its place in a sweep."""
 
     name: str
     changes: dict[str, Any] = field(default_factory=dict)
     value: float | None = None
 
     def apply(self, base: RunConfig) -> RunConfig:
-        """Give the settings of this variant, checked like those of any run.
-
-        Raises
-        ------
-        ValidationError
-            The changes do not fit the base's other settings.
-        """
+        """Return the settings of this variant; raise a ValidationError if they do not fit each other."""
         settings = base.model_dump()
         for name, change in self.changes.items():
             settings[name] = {**settings[name], **change} if isinstance(change, dict) else change
@@ -94,7 +78,6 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("and CLS of crops joined, noise kept", {"discover": {"descriptor": "tokens+cls", **with_crops}}),
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
         Variant("and descriptors standardised", {"cluster": {"scaling": "standardised"}}),
-        Variant("and what shares images kept apart", {"cluster": {"apart": 0.3}}),
         Variant("and edges of the image", {"label": {"edges": "image"}}),
         Variant("and PCA to 64", {"cluster": {"pca": 64}}),
     ]

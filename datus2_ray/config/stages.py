@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from datus2_ray.core.pretrain.recipe import Recipe
 from datus2_ray.store import storage
 
 #: Marks a field that changes how fast a result is had, never the result: it stays out of the fingerprints.
@@ -235,14 +236,9 @@ class RefineConfig(StageConfig):
     loss: Literal["cross-entropy", "generalised"] = Field(
         "cross-entropy", description="Loss; the generalised cross entropy bears wrong labels better, and learns slower."
     )
-    balance: bool = Field(False, description="Weigh classes by the inverse square root of their initial pixels.")
     teacher: float = Field(
         0.0, ge=0, lt=1, description="Momentum of an averaged segmenter, which is then the one kept; 0 for none."
     )
-    rounds: int = Field(
-        1, ge=1, description="Parts of the steps; from the second on, labels come from the segmenter of the last one."
-    )
-    confidence: float = Field(0.5, ge=0, le=1, description="Least probability of such a label; others are ignored.")
     dtype: Literal["float32", "bfloat16"] | None = Field(
         None, description="Arithmetic of the training; default bfloat16 on a GPU, float32 on a CPU."
     )
@@ -264,8 +260,6 @@ class RefineConfig(StageConfig):
                 "encoder and encoder_start are of network = deeplabv3, linear reads the run's backbone: leave them "
                 "out, or set refine.network=deeplabv3"
             )
-        if self.rounds > self.steps:
-            raise ValueError(f"rounds = {self.rounds} must not be more than steps = {self.steps}")
         return self
 
 
@@ -277,35 +271,9 @@ class EvaluateConfig(StageConfig):
     token_sample: int = Field(2_000_000, ge=2, description="Most tokens that the baseline is fitted on.")
 
 
-class PretrainConfig(StageConfig):
+class PretrainConfig(Recipe, StageConfig):
     """Pretrain: images → a backbone of one's own."""
 
-    patch_size: int = Field(8, ge=4, description="Side of a patch in pixels; as dim and depth: where from scratch.")
-    dim: int = Field(192, ge=64, multiple_of=64, description="Width of the ViT; its heads are 64 wide.")
-    depth: int = Field(12, ge=1, description="Transformer blocks.")
-    image_size: int = Field(224, ge=32, description="Side of the square that views are cut from, in pixels.")
-    global_size: int = Field(160, ge=16, description="Side of the two large views, in pixels.")
-    local_size: int = Field(64, ge=8, description="Side of the small views, in pixels.")
-    region_area: tuple[float, float] = Field((0.3, 1.0), description="Share of the image that its views are cut from.")
-    global_area: tuple[float, float] = Field((0.4, 1.0), description="Share of the region that a large view shows.")
-    local_area: tuple[float, float] = Field((0.05, 0.4), description="Share of the region that a small view shows.")
-    local_views: int = Field(6, ge=0, description="Small views an image.")
-    colour: float = Field(0.5, ge=0, le=1, description="How much the light of a view changes; 1 as in DINO.")
-    patch_objective: Literal["auto", "none", "masked", "correspondence", "texture"] = Field(
-        "auto",
-        description="What patches learn: nothing; what is hidden (iBOT); the same place in another view; that and "
-        "texture. auto: texture from scratch, correspondence from a backbone.",
-    )
-    prototypes: int = Field(4096, ge=2, description="Outputs of the projection heads.")
-    hidden_dim: int = Field(1024, ge=8, description="Width of the projection heads.")
-    bottleneck_dim: int = Field(256, ge=8, description="Width before their last layer.")
-    batch_size: int = Field(256, ge=2, description="Images a step, over all workers.")
-    steps: int = Field(20_000, ge=1, description="Optimiser steps.")
-    warmup_steps: int = Field(1_000, ge=0, description="Steps over which the learning rate rises.")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW's highest learning rate.")
-    weight_decay: float = Field(0.04, ge=0, description="AdamW's weight decay.")
-    temperature: float = Field(0.04, ge=0.02, lt=0.1, description="Of the teacher's outputs; the student's is 0.1.")
-    momentum: float = Field(0.996, ge=0, lt=1, description="Of the teacher's average at the start; rises to 1.")
     dtype: Literal["float32", "bfloat16"] | None = Field(
         None, description="Arithmetic of the forward passes; default bfloat16 on a GPU, float32 on a CPU."
     )
@@ -319,16 +287,7 @@ class PretrainConfig(StageConfig):
     )
 
     @model_validator(mode="after")
-    def _views_fit(self) -> PretrainConfig:
-        for name in ("image_size", "global_size", "local_size"):
-            if getattr(self, name) % self.patch_size:
-                raise ValueError(f"{name} must be a multiple of the patch size {self.patch_size}")
-        for name in ("region_area", "global_area", "local_area"):
-            least, most = getattr(self, name)
-            if not 0 < least <= most <= 1:
-                raise ValueError(f"{name} must be two rising shares in (0, 1]")
+    def _workers_share_a_batch(self) -> PretrainConfig:
         if self.workers and self.batch_size % self.workers:
             raise ValueError(f"batch_size = {self.batch_size} must be a multiple of workers = {self.workers}")
-        if self.warmup_steps > self.steps:
-            raise ValueError("warmup_steps must not exceed steps")
         return self

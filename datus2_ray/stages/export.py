@@ -14,7 +14,6 @@ from datus2_ray.engine.machines import Device
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
-from datus2_ray.sources.layouts.layout import file_path
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Exported, Labelled, Predicted
@@ -42,7 +41,7 @@ class WritePng:
         for name, uri in self.masks.items():
             of_set = storage.read_table(storage.join(uri, part), ["image_id", "mask"])
             for row in self.heartbeat.through(of_set.to_pylist()):
-                file = storage.join(name, file_path(row["image_id"], ".png"))
+                file = storage.join(name, f"{row['image_id']}.png")
                 storage.write_bytes(storage.join(self.folder, file), self._encode(row["mask"]))
                 files.setdefault(row["image_id"], []).append(file)
         table = pa.table({"image_id": list(files), "files": list(files.values())}, schema=schemas.PNG_FILES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from datus2_ray.core.graph.packed_bits import unpack
+from datus2_ray.core.graph.links import is_packed, unpack
 from datus2_ray.errors import UsageError
 
 #: scikit-network's default: the gain of modularity that a pass or a level must bring for another one to follow.
@@ -56,7 +56,7 @@ def louvain(
     ----------
     adjacency : ndarray or csr_matrix
         Symmetric, non-negative weights or bool, shape (N, N); self-loops are allowed. Or the rows of a bool one in
-        bits, uint8, shape (N, ceil(N / 8)), as :func:`~datus2_ray.core.graph.affinity.pack` makes them.
+        bits, uint8, shape (N, ceil(N / 8)), as :func:`~datus2_ray.core.graph.build.pack` makes them.
     library : {"compiled", "scikit-network", "networkx", "python-louvain"}
         Which implementation. scikit-network is the paper's (Dugue's modularity, tolerance 1e-3, no shuffling); compiled
         is our own, which gives the same partition to the last bit. Neither takes a random choice; the others shuffle
@@ -98,8 +98,8 @@ def louvain(
 
 def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: int, orders: int) -> Partition:
     # Here and not above: numba takes half a second to load, and the command line needs no graph.
-    from datus2_ray.core.graph.louvain_binary import louvain_binary
-    from datus2_ray.core.graph.louvain_csr import louvain_weighted
+    from datus2_ray.core.graph.louvain_dense import louvain_binary
+    from datus2_ray.core.graph.louvain_sparse import louvain_weighted
 
     nodes = adjacency.shape[0]
     tolerances = np.array([PAPER_TOLERANCE] + [FINE_TOLERANCE] * (orders - 1))
@@ -128,15 +128,6 @@ def visiting_orders(degrees: np.ndarray, count: int, seed: int) -> np.ndarray:
     nodes, shuffle = len(degrees), np.random.default_rng(seed).permutation
     known = [np.arange(nodes), np.argsort(degrees, kind="stable")][:count]
     return np.stack([*known, *(shuffle(nodes) for _ in range(count - len(known)))])
-
-
-def is_packed(adjacency: np.ndarray | sp.csr_matrix) -> bool:
-    """Tell whether a graph comes as bits; one of two nodes or more is then narrower than high."""
-    return (
-        isinstance(adjacency, np.ndarray)
-        and adjacency.dtype == np.uint8
-        and adjacency.shape[1] == (len(adjacency) + 7) // 8
-    )
 
 
 def modularity(graph: sp.csr_matrix, labels: np.ndarray, resolution: float = 1.0) -> float:

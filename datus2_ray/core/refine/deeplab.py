@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datus2_ray.core.images.labels import NOISE_8, NOISE_16, Labels
+from datus2_ray.core.images.labels import NOISE_8, Labels
 from datus2_ray.errors import BackboneError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -116,31 +116,6 @@ def build_segmenter(spec: SegmenterSpec, seed: int) -> DeepLabV3Segmenter:
         # Not torch.manual_seed: that would reseed the GPUs as well.
         torch.default_generator.manual_seed(seed)
         return DeepLabV3Segmenter(spec)
-
-
-def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum the cross entropy over the pixels that are not noise.
-
-    Parameters
-    ----------
-    logits : Tensor
-        float, shape [B, K, h, w].
-    labels : Tensor
-        Integers, shape [B, h, w]: 0 … K-1, or noise, which is 255 in uint8 and 65535 in any wider type.
-
-    Returns
-    -------
-    loss : Tensor
-        Sum over those pixels, in nats; 0 (with gradient 0) where there are none.
-    pixels : Tensor
-        Their number, int64.
-    """
-    noise = NOISE_8 if labels.dtype == torch.uint8 else NOISE_16
-    # As rows of a matrix: the two-dimensional loss has no deterministic kernel on a GPU.
-    rows = logits.float().permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
-    targets = labels.reshape(-1).long()
-    loss = functional.cross_entropy(rows, targets, ignore_index=noise, reduction="sum")
-    return loss, (targets != noise).sum()
 
 
 def predict_labels(logits: Tensor, height: int, width: int) -> Labels:

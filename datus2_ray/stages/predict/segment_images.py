@@ -11,27 +11,16 @@ from datus2_ray.core.refine.deeplab import predict_labels
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
-from datus2_ray.stages.refine.read_segmenter import read_segmenter
+from datus2_ray.engine.operators.read_segmenter import read_segmenter
 
 #: Images a forward pass. Fixed: what shares a batch may change the last bit, so that a part is always cut alike.
 BATCH_SIZE = 8
 
 
 class SegmentImages:
-    """Actor that holds the segmenter.
+    """Actor that holds the segmenter; weights are loaded here, never sent.
 
-    Parameters
-    ----------
-    segmenter : str
-        URI of its file; weights are loaded here, never sent.
-    backbone : str
-        Name, file or URI of the backbone, which is loaded where the segmenter reads its tokens.
-    device : str
-        ``cpu`` or ``cuda``.
-    heartbeat : Heartbeat
-        Told after every forward pass.
-    mirror : bool
-        Whether the logits are the mean of those for the image and, mirrored back, for its mirror image.
+    With `mirror` the logits are the mean of those for the image and, mirrored back, for its mirror image.
     """
 
     def __init__(self, segmenter: str, backbone: str, device: str, heartbeat: Heartbeat, mirror: bool) -> None:

@@ -1,4 +1,4 @@
-"""What every worker of a self-supervised training does: the loop, its checkpoints, and how it goes on."""
+"""What every worker of a self-supervised training does: the loop, its checkpoints, and how it resumes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ import ray.train.torch
 import torch
 import torch.distributed
 
-from datus2_ray.core.pretrain.effective_rank import effective_rank
-from datus2_ray.core.pretrain.health import CollapseWatch
+from datus2_ray.core.pretrain.health import CollapseWatch, effective_rank
 from datus2_ray.core.pretrain.model import build_start, to_bytes
-from datus2_ray.core.pretrain.step import Pretraining, StepResult
+from datus2_ray.core.pretrain.step import Pretraining, StepResult, learning_rate
 from datus2_ray.engine.session import configure_ray_data
-from datus2_ray.engine.training.worker import prepare_torch, teller
+from datus2_ray.engine.training.worker import prepare_torch, step_reporter
 from datus2_ray.stages.pretrain.data import held_batches, hold_images, streamed_batches
 from datus2_ray.stages.pretrain.tensorboard import Scalars
 from datus2_ray.stages.pretrain.training import MODEL, Pretrain
 from datus2_ray.store.schemas import PRETRAINING_HISTORY
 from datus2_ray.store.weights_cache import local_spec
 
-#: File of a checkpoint beside the backbone: what going on with the training needs.
+#: File of a checkpoint beside the backbone: what a resumed training needs.
 TRAINING = "training.pt"
 
 #: Steps whose scalars are fetched from the device at once.
@@ -40,51 +39,51 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     config : dict
-        ``plan``: :class:`Pretrain`; ``watcher``: actor handle or None, told of every step.
+        ``plan``: :class:`Pretrain`; ``watcher``: actor handle or None, which is sent every step.
 
     Returns
     -------
     dict
-        The history, a list a column, one entry a step, means over the workers; ``effective_rank`` is there at
-        checkpoints and None elsewhere. Under ``fault`` why the training was ended early, or None.
+        The history, one list per column with one entry per step, means over the workers; ``effective_rank`` is None
+        between checkpoints. Under ``fault`` why the training was ended early, or None.
     """
     plan: Pretrain = config["plan"]
+    recipe = plan.config
     rank = ray.train.get_context().get_world_rank()
     configure_ray_data(seconds=-1)
     device = ray.train.torch.get_device()
     # On an H200 that halved the steps a second. Without it, two trainings of one seed drift apart on a GPU.
     prepare_torch(device, plan.threads, repeatable=False)
-    tell = teller(config["watcher"], rank)
+    report_step = step_reporter(config["watcher"], rank)
 
-    build = partial(build_start, plan.recipe, plan.start and local_spec(plan.start))
+    build = partial(build_start, recipe, plan.start and local_spec(plan.start))
     parallel = ray.train.torch.prepare_model
-    pretraining = Pretraining(plan.recipe, build, device, parallel, bfloat16=plan.dtype == "bfloat16")
+    pretraining = Pretraining(recipe, plan.seed, build, device, parallel, bfloat16=plan.dtype == "bfloat16")
     history = _resume(pretraining)
-    tell(pretraining.steps_done)
-    # Every worker tells of its reading: the others wait for the slowest.
-    read = partial(teller(config["watcher"], 0), pretraining.steps_done)
-    batch = plan.recipe.batch_size
+    report_step(pretraining.steps_done)
+    # Every worker reports its reading: the others wait for the slowest.
+    report_part = partial(step_reporter(config["watcher"], 0), pretraining.steps_done)
     wanted = plan.lanes_of(rank)
-    held_out = range(batch, 2 * batch) if rank == 0 else range(0)
+    held_out = range(recipe.batch_size, 2 * recipe.batch_size) if rank == 0 else range(0)
     if plan.held:
-        held = hold_images(plan, {*wanted, *held_out}, device, read)
+        held = hold_images(plan, {*wanted, *held_out}, device, report_part)
         batches = held_batches(plan, held, wanted, pretraining.steps_done)
     else:
-        held = hold_images(plan, held_out, device, read)
+        held = hold_images(plan, held_out, device, report_part)
         batches = streamed_batches(plan, wanted, pretraining.steps_done, device)
     scored = [row for lane in held_out for row in held.lanes.get(lane, ())]
     scalars = Scalars(plan.scalars, pretraining.steps_done) if rank == 0 else None
     collapse = CollapseWatch()
     fresh: list[StepResult] = []
     fault = None
-    while pretraining.steps_done < plan.recipe.steps and fault is None:
+    while pretraining.steps_done < recipe.steps and fault is None:
         fresh.append(pretraining.step(next(batches), rank, plan.workers))
         step = pretraining.steps_done
-        checkpoint = step % plan.checkpoint_steps == 0 or step == plan.recipe.steps
+        checkpoint = step % recipe.checkpoint_steps == 0 or step == recipe.steps
         if len(fresh) == FETCHED or checkpoint:
             fault = _note(plan, history, fresh, step, collapse)
             fresh = []
-        tell(step)
+        report_step(step)
         if checkpoint or fault:
             if scored:
                 history["effective_rank"][-1] = _rank_of(pretraining, held.pixels, scored)
@@ -97,14 +96,14 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
 def _note(
     plan: Pretrain, history: dict[str, list[float | None]], fresh: list[StepResult], step: int, collapse: CollapseWatch
 ) -> str | None:
-    """Fetch the scalars of some steps, the same on every worker, and tell whether the training has come to nothing."""
-    scalars = torch.stack([torch.stack(list(vars(one).values())) for one in fresh]).double()
+    """Fetch the scalars of some steps, the same on every worker, and return why the training has failed, if so."""
+    scalars = torch.stack([torch.stack(list(vars(result).values())) for result in fresh]).double()
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(scalars)
         scalars /= plan.workers
     fault = None
     for number, row in enumerate(scalars.tolist(), start=step - len(fresh) + 1):
-        values = (number, *row, plan.recipe.learning_rate_at(number - 1), None)
+        values = (number, *row, learning_rate(plan.config, number - 1), None)
         for name, value in zip(_HISTORY, values, strict=True):
             history[name].append(value)
         fault = fault or collapse.check(number, row[0], *row[-2:])
@@ -117,7 +116,7 @@ def _rank_of(pretraining: Pretraining, pixels: torch.Tensor, rows: list[int]) ->
 
 
 def _resume(pretraining: Pretraining) -> dict[str, list[float | None]]:
-    """Take up the last checkpoint, where there is one, and give the history so far."""
+    """Load the last checkpoint, if any, and return the history so far."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return {name: [] for name in _HISTORY}

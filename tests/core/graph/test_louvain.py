@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from sknetwork.clustering import Louvain
 
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
-from datus2_ray.core.graph.affinity import binary_affinity, pack
+from datus2_ray.core.graph.build import binary_affinity, pack
 from datus2_ray.core.graph.louvain import LIBRARIES, louvain, modularity, visiting_orders
 from datus2_ray.core.images import decode
+from datus2_ray.demo.write import write_demo
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.layouts.demo import write_demo
 
 
 def planted(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from datus2_ray.engine.context import RunContext
 
 from datus2_ray.core.images.labels import decode_labels
-from datus2_ray.engine.context import RunContext
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.stages.cluster.cluster import cluster
 from datus2_ray.stages.discover.discover import discover

@@ -13,8 +13,8 @@ from datus2_ray.core.refine.deeplab import SegmenterSpec
 from datus2_ray.core.refine.file import to_bytes
 from datus2_ray.core.refine.token_layer import TokenSegmenterSpec
 from datus2_ray.engine.machines import Device
+from datus2_ray.engine.operators.read_segmenter import read_segmenter
 from datus2_ray.errors import BackboneError
-from datus2_ray.stages.refine.read_segmenter import read_segmenter
 from datus2_ray.stages.refine.start import see_same_backbone, start_fingerprint, start_identity, write_start
 from datus2_ray.store import storage
 

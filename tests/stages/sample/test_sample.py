@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from datus2_ray.engine.context import RunContext
 from PIL import Image, ImageOps
 
 import datus2_ray
 from datus2_ray.config.load import load
-from datus2_ray.engine.context import RunContext
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.discover.discover import discover
 from datus2_ray.stages.ingest.ingest import ingest
