@@ -85,13 +85,13 @@ def predict(
     from datus2_ray.stages.ingest.ingest import ingest
     from datus2_ray.stages.label.label import label
     from datus2_ray.stages.predict.predict import predict_images, segmenter_uri
-    from datus2_ray.stages.refine.start import see_same_backbone
+    from datus2_ray.stages.refine.start import check_same_backbone
 
     refinement = model.commit_of("refine")
     if refinement is not None and ("skipped" in refinement.facts or not kept.refine.enabled):
         refinement = None
     if refinement is not None and refinement.facts.get("network") == "linear":
-        see_same_backbone(config, refinement.facts["backbone"])
+        check_same_backbone(config, refinement.facts["backbone"])
     images = ingest(context, labelled=False)
     if refinement is not None:
         inputs = [images.fingerprint, masks.fingerprint, refinement.fingerprint]

@@ -1,4 +1,4 @@
-"""How a worker or an actor gets a segmenter: from its file, and with the run's backbone where it reads tokens."""
+"""Read a segmenter from its file, with the run's backbone if it reads tokens."""
 
 from __future__ import annotations
 
@@ -17,19 +17,15 @@ def read_segmenter(
 
     Parameters
     ----------
-    uri : str
-        Of its file.
     backbone : str
         Name, file or URI of the run's backbone; it is loaded only for a token segmenter.
-    device : str
-        Where it computes, as PyTorch names it.
     dtype : str
         Arithmetic of the backbone's passes.
 
     Raises
     ------
     BackboneError
-        The file is damaged, or the backbone is not there or another than the segmenter was trained with.
+        If the file is damaged, or the backbone does not exist or is not the one that the segmenter was trained with.
     """
     return from_bytes(
         storage.read_bytes(uri), lambda: load_backbone(local_spec(backbone), device=device, dtype=dtype)
