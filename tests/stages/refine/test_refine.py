@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -36,7 +36,7 @@ from datus2_ray.engine.training_workers import PAIRS_MEMORY
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.stages.refine import data, worker
-from datus2_ray.stages.refine.data import Pairs, ReadPairs, shuffled, stream_pairs, training_batches
+from datus2_ray.stages.refine.data import Pair, Pairs, ReadPairs, read_pairs, shuffled, training_batches
 from datus2_ray.stages.refine.refine import plan_training, refine, train
 from datus2_ray.stages.refine.start import write_start
 from datus2_ray.stages.refine.training import MODEL, Training
@@ -115,6 +115,10 @@ def plan(context: RunContext, workers: int) -> Training:
     return replace(training, start=start, threads=1)
 
 
+def pairs_in(parts: Sequence[str], read: ReadPairs) -> list[Pair]:
+    return [pair for part in read_pairs(parts, read) for pair in part]
+
+
 # Who trains on what
 
 
@@ -176,12 +180,12 @@ def test_pairs_are_joined_by_id_and_resized_alike(made_run):
         read = ReadPairs(*folders, split, share, 36)
         block = read(pa.table({"part": [part_name(0)]}))
         wanted = [i for i in ids if split.share(i) == share]
-        assert len(block) == len(wanted)
-        for image_id, row in zip(wanted, block.to_pylist(), strict=True):
+        (row,) = block.to_pylist()
+        for image_id, image, mask in zip(wanted, row["image"], row["mask"], strict=True):
             pixels, labels = by_id[image_id]
             expected = np.asarray(Image.fromarray(pixels).resize((36, 36), Image.Resampling.BICUBIC))
-            assert row["image"] == expected.tobytes()
-            assert row["mask"] == labels[1::2, 1::2].tobytes()
+            assert image == expected.tobytes()
+            assert mask == labels[1::2, 1::2].tobytes()
 
 
 def test_a_part_is_read_once_while_there_is_room(made_run, monkeypatch):
@@ -189,7 +193,7 @@ def test_a_part_is_read_once_while_there_is_room(made_run, monkeypatch):
     asked = []
     read_parts = data.read_parts
     monkeypatch.setattr(data, "read_parts", lambda parts, read: asked.append(parts) or read_parts(parts, read))
-    expected = [image.tobytes() for image, _ in stream_pairs(training.parts, training.read(0))]
+    expected = [image.tobytes() for image, _ in pairs_in(training.parts, training.read(0))]
     assert len(expected) == 22
     assert len(training.parts) > 2
     pair = 4 * training.config.size**2  # bytes
@@ -206,14 +210,14 @@ def test_a_part_is_read_once_while_there_is_room(made_run, monkeypatch):
     backwards = Pairs(training.read(0))
     list(backwards.stream(training.parts[1:2]))
     turned = training.parts[::-1]
-    wanted = [image.tobytes() for image, _ in stream_pairs(turned, training.read(0))]
+    wanted = [image.tobytes() for image, _ in pairs_in(turned, training.read(0))]
     assert [image.tobytes() for image, _ in backwards.stream(turned)] == wanted
 
 
 def test_a_part_of_which_a_share_has_nothing_is_not_waited_for(made_run):
     training = plan(made_run(24), 1)
     held_out = training.read(1)  # two images: most parts have none
-    expected = [image.tobytes() for image, _ in stream_pairs(training.parts, held_out)]
+    expected = [image.tobytes() for image, _ in pairs_in(training.parts, held_out)]
     pairs = Pairs(held_out)
     for _ in range(2):
         assert [image.tobytes() for image, _ in pairs.stream(training.parts)] == expected
@@ -232,7 +236,7 @@ def test_wide_masks_stay_wide(made_run):
     storage.write_table(context.folder.path("masks/initial", part_name(0)), table)
     split = split_images([row["image_id"] for row in masks], 0, 1, 1)
     read = ReadPairs(ImagesTable(context.folder.path("images")), context.folder.path("masks/initial"), split, 0, 72)
-    ((_, labels),) = stream_pairs([part_name(0)], read)
+    ((_, labels),) = pairs_in([part_name(0)], read)
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, wide)
 
@@ -242,9 +246,9 @@ def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
     training = plan(context, 1)
 
     def take(
-        key: tuple[int, ...], count: int, parts: Iterator[str] | None = None, most_bytes: int = PAIRS_MEMORY
+        key: tuple[int, ...], count: int, parts: Iterator[str] | None = None, max_bytes: int = PAIRS_MEMORY
     ) -> list[bytes]:
-        batches = training_batches(list(parts or training.parts), Pairs(training.read(0), most_bytes), 4, key)
+        batches = training_batches(list(parts or training.parts), Pairs(training.read(0), max_bytes), 4, key)
         taken = [image.tobytes() for _ in range(count) for image in next(batches)[0]]
         batches.close()
         return taken
@@ -256,9 +260,9 @@ def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
     assert first[:share] != first[share:]
     assert take((0, 0, 0), 11) == first
     assert take((0, 0, 1), 11) != first
-    for most_bytes in (0, 5 * 4 * training.config.size**2):  # too little to keep them, at once or after a few
-        assert take((0, 0, 0), 11, most_bytes=most_bytes) == first
-    held_out = {image.tobytes() for image, _ in stream_pairs(training.parts, training.read(1))}
+    for max_bytes in (0, 5 * 4 * training.config.size**2):  # too little to keep them, at once or after a few
+        assert take((0, 0, 0), 11, max_bytes=max_bytes) == first
+    held_out = {image.tobytes() for image, _ in pairs_in(training.parts, training.read(1))}
     assert len(held_out) == 2
     assert not held_out & set(first)
 
@@ -340,7 +344,7 @@ def test_the_held_out_loss_is_that_of_the_checkpoint(made_run, kept_checkpoints)
     segmenter = read_segmenter(str(folder / "epoch-0001" / MODEL), training.backbone, "cpu").eval()
     losses = []
     with torch.inference_mode():
-        for image, labels in stream_pairs(training.parts, training.read(1)):
+        for image, labels in pairs_in(training.parts, training.read(1)):
             logits = segmenter(torch.from_numpy(image.copy())[None])[0]
             well = torch.from_numpy(labels != 255)
             target = torch.from_numpy(labels.astype(np.int64))[well]
