@@ -6,7 +6,6 @@ from pathlib import Path
 from shutil import copyfile
 
 import pytest
-from datus2_ray.stages.refine.read_segmenter import read_segmenter
 
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, PACKAGED_WEIGHTS, fingerprint
