@@ -139,7 +139,7 @@ def plan_training(context: RunContext, masks: Commit, device: Device) -> tuple[T
     # One pass over the images, but 5 to 10 epochs in all: a checkpoint is neither far away nor most of the work.
     one_pass = int(images * (1 - config.held_out)) // (batch_size * workers)
     epoch_steps = min(max(one_pass, -(-config.steps // 10)), -(-config.steps // 5))
-    # Validation takes a third of a step's time an image; beyond this bound it would rival the training.
+    # Validation takes a third of a step's time per image; beyond this bound it would rival the training.
     held_out = max(1, min(round(images * config.held_out), epoch_steps * batch_size * workers // 2))
     parts = sorted(masks.parts)
     ids = image_ids(context.folder.path("masks/initial"), parts)
