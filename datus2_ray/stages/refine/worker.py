@@ -39,8 +39,8 @@ _HISTORY = ("step", "epoch", "train_loss", "learning_rate", "held_out_loss")
 def train(config: dict[str, Any]) -> dict[str, Any]:
     """Train a segmenter on the initial masks, as one of the workers of a ``TorchTrainer``.
 
-    An epoch after which the loss is not a number ends the training: the weights stay so. The best checkpoint before it
-    counts.
+    If the loss is not a number any more after an epoch, the training ends with the best checkpoint before it: such
+    weights do not recover.
 
     Parameters
     ----------
