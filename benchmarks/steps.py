@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from louvain import scikit_network
 from real_images import evenly, parser
 from rich.console import Console
 from rich.table import Table
@@ -58,7 +59,7 @@ def measure(file: Path, backbone: Any, size: int, own: dict[str, list[float]], o
     tried(lambda: keys @ keys.T > 0, other["graph"])
     packed = tried(lambda: pack(adjacency).numpy(), own["bits"])
     labels = tried(lambda: louvain(packed), own["Louvain"]).labels
-    tried(lambda: louvain(packed, library="scikit-network"), other["Louvain"], tries=1)
+    tried(lambda: scikit_network(packed), other["Louvain"], tries=1)
     communities = labels.reshape(backbone.grid(size, size))
     found = tried(lambda: find_segments(communities, 5), own["segments"])
     tried(lambda: mean_tokens(tokens, found.patch_map, len(found.sizes)), own["mean tokens"])

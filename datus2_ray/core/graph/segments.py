@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from datus2_ray.core.describe.tokens import l2_normalise, mean_tokens
+from datus2_ray.core.graph.louvain import number_by_first
 
 #: Value of a patch that belongs to no valid segment.
 NOISE = -1
@@ -45,19 +46,16 @@ def label_components(communities: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        Component of every patch, int64, shape (h, w), numbered from 0 in the raster order of their first patch.
+        Component of every patch, int32, shape (h, w), numbered from 0 in the raster order of their first patch.
     """
-    components = np.empty(communities.shape, dtype=np.int64)
+    components = np.empty(communities.shape, dtype=np.int32)
     count = 0
     for community in np.unique(communities):
         labels, found = ndimage.label(communities == community, _EIGHT_NEIGHBOURS)
         inside = labels > 0
         components[inside] = labels[inside] + (count - 1)
         count += found
-    _, first, component = np.unique(components, return_index=True, return_inverse=True)
-    numbers = np.empty(count, dtype=np.int64)
-    numbers[np.argsort(first)] = np.arange(count)
-    return numbers[component].reshape(communities.shape)
+    return number_by_first(components)
 
 
 def find_segments(communities: np.ndarray, tau: int) -> Segments:
