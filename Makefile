@@ -27,7 +27,7 @@ type-check: $(VENV)/.installed
 IMAGES ?= bench/images
 COUNTS = $(if $(filter bench/images,$(IMAGES)),250 500 1000,250 500 1000 2000 4000)
 bench: $(VENV)/.installed
-	test -d $(IMAGES) || $(BIN)/python -c "from pathlib import Path; from datus2_ray.sources.layouts.demo import write_demo; write_demo(Path('bench'), 1000)"
+	test -d $(IMAGES) || $(BIN)/python -c "from pathlib import Path; from datus2_ray.demo.write import write_demo; write_demo(Path('bench'), 1000)"
 	$(BIN)/pip install --quiet igraph==1.0.0 faiss-cpu==1.15.1
 	$(BIN)/python benchmarks/steps.py $(IMAGES)
 	$(BIN)/python benchmarks/louvain.py $(IMAGES)

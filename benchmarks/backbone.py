@@ -2,7 +2,7 @@
 
     python benchmarks/backbone.py DATA [--backbone FILE_OR_NAME ...] [--limit N] [--seeds S] [--json FILE]
 
-DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind of vector a patch of 8 x 8 pixels of
+DATA holds `suim/train_val` and `camvid/val`. Every row of the table is one kind of vector per patch of 8 x 8 pixels of
 the image at 224 x 224: its colour; colour and position; colour, gradient and position; the tokens of an untrained
 ViT; those of the packaged one, and of any other that is named. `texture, x, y` is what `pretrain.patch_objective:
 texture` teaches among other things, scaled as it is there. All others are brought to mean 0 and deviation 1 over the
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from datus2_ray.config.pretrain import PretrainConfig
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
 from datus2_ray.core.cluster.assignment import Metric, assign
 from datus2_ray.core.cluster.kmeans import kmeans
@@ -34,10 +33,10 @@ from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.core.cluster.scaling import fit_scaling
 from datus2_ray.core.images.decode import decode, resize
 from datus2_ray.core.pretrain.model import build_start
-from datus2_ray.core.pretrain.texture_target import TextureTarget
+from datus2_ray.core.pretrain.recipe import Recipe
+from datus2_ray.core.pretrain.texture import TextureTarget
 from datus2_ray.core.score.confusion import score
 from datus2_ray.sources import layouts
-from datus2_ray.stages.pretrain.pretrain import recipe_of
 
 SIZE = 224
 GRID = SIZE // 8
@@ -57,7 +56,7 @@ Vectors = NDArray[np.float32]
 
 
 def read_images(data: Path, dataset: str, folder: str, split: str, limit: int | None) -> tuple[list[Path], list[Path]]:
-    """Give the paths of a set's images and masks."""
+    """Return the paths of a set's images and masks."""
     root = data / folder
     files = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
     samples = [sample for sample in layouts.find(dataset).samples(files, split) if sample.mask is not None]
@@ -93,13 +92,12 @@ def load(name: str, device: str) -> Backbone:
         return load_backbone(name, input_size=SIZE, device=device)
     backbone = load_backbone(DEFAULT_BACKBONE, input_size=SIZE, device=device)
     torch.manual_seed(0)
-    recipe = recipe_of(PretrainConfig(depth=backbone.depth), seed=0, from_scratch=True)
-    backbone.model = build_start(recipe, None).vit.eval().to(device)
+    backbone.model = build_start(Recipe(depth=backbone.depth), None).vit.eval().to(device)
     return backbone
 
 
 def token_vectors(backbone: Backbone, images: list[Path]) -> dict[str, Vectors]:
-    """Give the patch tokens of a backbone's last block, standardised and as they are."""
+    """Return the patch tokens of a backbone's last block, standardised and as they are."""
     last = Tap("token", backbone.depth - 1)
     found = [backbone.extract(torch.from_numpy(pixels), [last])[last].half().cpu() for pixels in batches(images, SIZE)]
     tokens: Vectors = torch.cat(found).flatten(0, 1).float().numpy()
@@ -107,7 +105,7 @@ def token_vectors(backbone: Backbone, images: list[Path]) -> dict[str, Vectors]:
 
 
 def texture_vectors(images: list[Path]) -> Vectors:
-    """Give what patches are taught by their texture, standardised over all these images, as it is in training."""
+    """Return what patches are taught by their texture, standardised over all these images, as it is in training."""
     target = TextureTarget(8)
     for counting in (True, False):  # the first pass finds the scale
         target.train(counting)
@@ -117,7 +115,7 @@ def texture_vectors(images: list[Path]) -> Vectors:
 
 
 def hand_vectors(images: list[Path], kind: str) -> Vectors:
-    """Give mean colours, on request with the place and the strength of the gradient, standardised."""
+    """Return mean colours, on request with the place and the strength of the gradient, standardised."""
     patches = []
     for pixels in batches(images, SIZE):
         colour = _mean(pixels / 255.0)
@@ -159,7 +157,7 @@ def scores(vectors: Vectors, counts: NDArray[np.int64], clusters: int, metric: M
 
 
 def measure(vectors: Vectors, counts: NDArray[np.int64], metric: Metric, seeds: int) -> dict[str, list[float]]:
-    """Give mIoU and pixel accuracy of both matchings, one value a seed, in percent."""
+    """Return mIoU and pixel accuracy of both matchings, one value per seed, in percent."""
     values: dict[str, list[float]] = {}
     for seed in range(seeds):
         for name, clusters in (("one_to_one", counts.shape[1]), ("many_to_one", MANY)):
@@ -183,7 +181,7 @@ def main() -> None:
     named = arguments.backbone if arguments.only else [UNTRAINED, DEFAULT_BACKBONE, *arguments.backbone]
     simple = [] if arguments.only else [*HAND, TEXTURE]
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
-    # Both countings of SUIM's classes share their images, so vectors are made once a folder.
+    # Both countings of SUIM's classes share their images, so vectors are computed once per folder.
     for folder, split in dict.fromkeys((folder, split) for _, folder, split in SETS.values()):
         sets = {title: dataset for title, (dataset, of, _) in SETS.items() if of == folder}
         images, masks = read_images(arguments.data, next(iter(sets.values())), folder, split, arguments.limit)

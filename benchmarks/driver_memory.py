@@ -2,8 +2,8 @@
 
     python benchmarks/driver_memory.py [--counts 100 200 400]
 
-Each count runs in a process of its own, through every step but the refinement; shown is the highest resident set of
-that process (the driver), as the operating system counts it, without Ray's workers and object store.
+Each count runs in its own process, through all steps but the refinement. The table has the maximum resident set of that
+process (the driver) by the operating system's count, without Ray's workers and object store.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from pathlib import Path
 
 
 def one(source: str, count: int) -> None:
-    """Run on `count` images and print the driver's peak memory in MB."""
-    from datus2_ray import RunConfig, run
+    """Run on `count` images and print the maximum memory of the driver in MB."""
+    from datus2_ray import run
+    from datus2_ray.config import load
 
     with tempfile.TemporaryDirectory() as scratch:
-        settings = {
+        flags = {
             "source": source, "out": f"{scratch}/run", "dataset": "demo", "limit": count,
-            "backbone": "untrained:vit_tiny_patch16_224", "refine": {"enabled": False},
+            "backbone": "untrained:vit_tiny_patch16_224", "no_refine": True,
         }  # fmt: skip
-        run(RunConfig.model_validate(settings))
+        run(load(flags, preset="paper"))
     print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
@@ -40,7 +41,7 @@ def main() -> None:
         one(arguments.one[0], int(arguments.one[1]))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        from datus2_ray.sources.layouts.demo import write_demo
+        from datus2_ray.demo.write import write_demo
 
         write_demo(Path(scratch), max(arguments.counts), seed=0)
         print("| images | driver's peak, MB |\n|--------|-------------------|")

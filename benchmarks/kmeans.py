@@ -2,12 +2,11 @@
 
     python benchmarks/kmeans.py FOLDER [--rows N] [--clusters K] [--iterations I] [--repeats R] [--backbone NAME]
 
-The vectors are patch tokens of real images, those of the last two blocks side by side (the packaged backbone's make 384
-numbers). All start from the same K of them and do the same number of iterations over all rows, first with one core,
+The vectors are patch tokens of real images, those of the last two blocks side by side (384 numbers with the packaged
+backbone). All start from the same K of them and do the same number of iterations over all rows, first with one core,
 then with two; the libraries in threads of this process, ours in as many actors as cores, vectors loaded beforehand.
-Shown are the seconds of all iterations (ours with a pass for the moments before and one for the inertia after them),
-median of the repeats, how they compare with faiss, and the inertia of the
-centroids, computed in float64 for all of them alike.
+The table has the seconds of all iterations (ours with a pass for the moments before and one for the inertia after
+them), median of the repeats, their ratio to faiss, and the inertia of the centroids, computed in float64 for all.
 
 faiss is not among the project's dependencies: pip install faiss-cpu.
 """
@@ -44,17 +43,17 @@ PART_ROWS = 10_000
 
 
 def patch_vectors(files: list[Path], backbone: str, size: int) -> np.ndarray:
-    """Give the tokens of the last two blocks of all patches, float32 (patches, 2 * dim)."""
+    """Return the tokens of the last two blocks of all patches, float32 (patches, 2 * dim)."""
     model = load_backbone(backbone, input_size=size)
     taps = [Tap("token", -2), Tap("token", -1)]
-    found = []
+    tokens = []
     for file in files:
-        found.append(torch.cat(list(model.extract(read(file, size), taps).values()), dim=-1)[0].numpy())
-    return np.concatenate(found)
+        tokens.append(torch.cat(list(model.extract(read(file, size), taps).values()), dim=-1)[0].numpy())
+    return np.concatenate(tokens)
 
 
 def write_parts(folder: str, vectors: np.ndarray) -> dict[str, int]:
-    """Write the vectors as discover does, a list a row; give the vectors of each part."""
+    """Write the vectors as discover does, one list per row, and return the number of vectors in each part."""
     counts = {}
     for number, start in enumerate(range(0, len(vectors), PART_ROWS)):
         part = vectors[start : start + PART_ROWS]
@@ -67,7 +66,7 @@ def write_parts(folder: str, vectors: np.ndarray) -> dict[str, int]:
 
 
 def by_faiss(vectors: np.ndarray, start: np.ndarray, iterations: int, cores: int) -> tuple[float, np.ndarray]:
-    """Give seconds and centroids."""
+    """Return seconds and centroids."""
     faiss.omp_set_num_threads(cores)
     model = faiss.Kmeans(vectors.shape[1], len(start), niter=iterations, max_points_per_centroid=len(vectors))
     begin = time.perf_counter()
@@ -76,7 +75,7 @@ def by_faiss(vectors: np.ndarray, start: np.ndarray, iterations: int, cores: int
 
 
 def by_scikit_learn(vectors: np.ndarray, start: np.ndarray, iterations: int, cores: int) -> tuple[float, np.ndarray]:
-    """Give seconds and centroids."""
+    """Return seconds and centroids."""
     model = KMeans(len(start), init=start, n_init=1, max_iter=iterations, tol=0, algorithm="lloyd")
     with threadpool_limits(cores), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not converged
@@ -88,7 +87,7 @@ def by_scikit_learn(vectors: np.ndarray, start: np.ndarray, iterations: int, cor
 
 
 def by_actors(table: VectorTable, counts: dict[str, int]) -> Callable[..., tuple[float, np.ndarray]]:
-    """Give what runs our k-means over actors that hold the table."""
+    """Return a function that runs our k-means over actors that hold the table."""
 
     def run(vectors: np.ndarray, start: np.ndarray, iterations: int, cores: int) -> tuple[float, np.ndarray]:
         rows = RayRows(table, counts, cores)

@@ -1,4 +1,4 @@
-"""The arguments that benchmarks on real images share, which images of a folder they take, and how one is read."""
+"""What benchmarks on real images share: their arguments, which images of a folder they take, and how one is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datus2_ray.core.images import decode
 
 
 def parser(description: str | None, count: int) -> argparse.ArgumentParser:
-    """Make a parser of ``FOLDER [--images N] [--size S] [--backbone NAME]``."""
+    """Build a parser of ``FOLDER [--images N] [--size S] [--backbone NAME]``."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("folder", type=Path)
     made.add_argument("--images", type=int, default=count)
@@ -22,7 +22,7 @@ def parser(description: str | None, count: int) -> argparse.ArgumentParser:
 
 
 def evenly(folder: Path, count: int) -> list[Path]:
-    """Take images evenly from all that lie below a folder, in the order of their names."""
+    """Return images taken at equal distances from all below a folder, sorted by path."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in decode.IMAGE_SUFFIXES)
     if len(files) < count:
         raise SystemExit(f"{folder} has {len(files)} images, fewer than {count}")
@@ -30,5 +30,5 @@ def evenly(folder: Path, count: int) -> list[Path]:
 
 
 def read(file: Path, size: int) -> torch.Tensor:
-    """Decode an image to a square, as a batch of one: uint8 (1, size, size, 3)."""
+    """Decode an image to a square, as a batch of one: uint8, shape (1, size, size, 3)."""
     return torch.from_numpy(decode.resize(decode.decode(file.read_bytes()), size, size)[None])

@@ -1,13 +1,12 @@
-"""Time and memory of a run over more and more real images: time grows with their number, memory does not.
+"""Time and memory of a run over growing numbers of real images: time grows with the number, memory does not.
 
     python benchmarks/scale.py FOLDER [--counts 250 500 1000 2000 4000] [--json FILE]
 
-FOLDER holds at least as many images as the largest count, anywhere below it; the first ones in sorted order are packed
-into shards once, and every count is a run over the first rows of these shards, in a process of its own: all steps but
-the refinement, with a ViT of 16-pixel patches that sees 128 x 128 pixels, so that reading, moving and writing weigh as
-much as they can. Ray's object store is made small: the images of the larger runs would not fit into it. Shown are
-the seconds of each step, the highest resident set of the driver, the most bytes that the object store held, and the
-bytes that the run folder takes.
+FOLDER holds at least as many images as the largest count, in any subfolders. The first ones in sorted order are packed
+into shards once. Every count is a run over the first rows of these shards in its own process: all steps but the
+refinement, with a ViT of 16-pixel patches at 128 x 128 pixels, so that reading, moving and writing take as large a
+share as possible. Ray's object store is too small for the images of the larger runs. The table has the seconds of each
+step, the maximum resident set of the driver, the maximum bytes in the object store, and the bytes of the run folder.
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from datus2_ray.config import RunConfig, load
 
 STAGES = ("ingest", "discover", "cluster", "label")
 
@@ -33,17 +33,18 @@ STAGES = ("ingest", "discover", "cluster", "label")
 STORE = 100_000_000
 
 
-def settings(source: str, out: str, count: int) -> dict[str, Any]:
-    """Give the settings of a run in which everything but the forward passes weighs."""
-    return {
+def settings(source: str, out: str, count: int) -> RunConfig:
+    """Return settings of a run in which everything but the forward passes counts."""
+    flags = {
         "source": source, "out": out, "clusters": 20, "limit": count, "backbone": "untrained:vit_tiny_patch16_224",
-        "max_error_rate": 0.5, "no_progress_seconds": 900, "refine": {"enabled": False}, "cluster": {"restarts": 1},
-        "discover": {"input_size": 128, "tau": 0, "descriptor": "tokens"},
+        "max_error_rate": 0.5, "no_progress_seconds": 900, "no_refine": True,
     }  # fmt: skip
+    small = ("discover.input_size=128", "discover.tau=0", "discover.descriptor=tokens", "cluster.restarts=1")
+    return load(flags, preset="paper", assignments=small)
 
 
 def watch_store(most: list[int], end: threading.Event) -> None:
-    """Note the most bytes that the object store holds, every half second."""
+    """Note the maximum of bytes in the object store, every half second."""
     import ray
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
@@ -53,10 +54,10 @@ def watch_store(most: list[int], end: threading.Event) -> None:
 
 
 def one(source: str, count: int) -> None:
-    """Run over the first `count` images of shards and print what it took, as JSON."""
+    """Run over the first `count` images of shards and print time and memory as JSON."""
     import ray
 
-    from datus2_ray import RunConfig, run
+    from datus2_ray import run
 
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init("local", object_store_memory=STORE, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -64,7 +65,7 @@ def one(source: str, count: int) -> None:
     threading.Thread(target=watch_store, args=(most, end), daemon=True).start()
     with tempfile.TemporaryDirectory() as scratch:
         begun = time.monotonic()
-        summary = run(RunConfig.model_validate(settings(source, f"{scratch}/run", count)))
+        summary = run(settings(source, f"{scratch}/run", count))
         seconds = time.monotonic() - begun
         end.set()
         size = sum(file.stat().st_size for file in Path(scratch).rglob("*") if file.is_file())
@@ -78,7 +79,7 @@ def pack(folder: Path, count: int, scratch: Path) -> None:
     """Pack the first images of a folder tree into shards."""
     import ray
 
-    from datus2_ray import RunConfig, ingest
+    from datus2_ray import ingest
     from datus2_ray.core.images.decode import IMAGE_SUFFIXES
 
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)[:count]
@@ -111,8 +112,8 @@ def main() -> None:
             command = [sys.executable, __file__, "--one", f"{scratch}/packed", str(count)]
             output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
             found.append(json.loads(output.splitlines()[-1]))
-    table = Table("images", *(f"{stage}, s" for stage in STAGES), "all, s", "ms an image", "driver, MB",
-                  "object store, MB", "run folder, KB an image")  # fmt: skip
+    table = Table("images", *(f"{stage}, s" for stage in STAGES), "all, s", "ms per image", "driver, MB",
+                  "object store, MB", "run folder, KB per image")  # fmt: skip
     for row in found:
         stages = (f"{row['stages'][stage]:.1f}" for stage in STAGES)
         table.add_row(

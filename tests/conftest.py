@@ -37,10 +37,10 @@ import pyarrow.fs as pafs
 from hypothesis import settings
 
 from datus2_ray.config import load
+from datus2_ray.demo.write import write_demo
 from datus2_ray.engine.machines import Machines, Node
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import configure_ray_data
-from datus2_ray.sources.layouts.demo import write_demo
 from datus2_ray.sources.listing import Listing, list_source
 from datus2_ray.store import storage
 from datus2_ray.store.events import EventLog
@@ -66,7 +66,7 @@ def real_data() -> Path:
     return folder
 
 
-#: Of the S3 server, which has an environment of its own: its botocore would not fit s3fs's.
+#: The S3 server, in an environment of its own because the package needs none of its dependencies.
 MOTO = "moto[server]==5.2.5"
 
 

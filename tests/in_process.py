@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.engine.clustering.rows import BLOCK_ROWS, VectorTable, plan_blocks
+from datus2_ray.engine.machines import Machines, Node
 from datus2_ray.engine.stage import Operator
 
 
@@ -64,3 +66,22 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
     )
     for counter in ("count_images", "count_segments", "set_seconds"):
         patch.setattr(f"datus2_ray.engine.prometheus.{counter}", lambda *_: None)
+
+
+#: The machine that commands run on where no Ray says what there is.
+SMALL_MACHINE = Machines((Node(4, 0, 16 * 10**9),))
+
+
+def commands_without_ray(patch: pytest.MonkeyPatch) -> None:
+    """Let whole commands run in this process: no Ray starts, and each backbone is loaded once."""
+    from datus2_ray.core.backbone.vit import load_backbone  # imports timm, which takes seconds
+
+    without_ray(patch)
+    load = functools.cache(load_backbone)
+    for module in ("engine.operators.embed", "stages.discover.describe", "engine.operators.read_segmenter"):
+        patch.setattr(f"datus2_ray.{module}.load_backbone", load)
+    patch.setattr(Machines, "now", staticmethod(lambda: SMALL_MACHINE))
+    for command in ("run", "predict", "experiment", "ingest"):
+        patch.setattr(f"datus2_ray.commands.{command}.start_ray", lambda seconds: None)
+    for command in ("plan", "predict", "experiment"):
+        patch.setattr(f"datus2_ray.commands.{command}.look_at_machines", lambda seconds: SMALL_MACHINE)

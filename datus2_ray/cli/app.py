@@ -112,7 +112,7 @@ def demo(
 
     from datus2_ray.cli.terminal import print_summary
     from datus2_ray.commands.run import run as run_pipeline
-    from datus2_ray.sources.layouts.demo import write_demo
+    from datus2_ray.demo.write import write_demo
 
     folder, paper, best = (str(Path(out) / name) for name in (f"scenes-{seed}", "paper", "run"))
     write_demo(Path(folder), images, seed)
@@ -162,17 +162,14 @@ def evaluate(
     from rich.console import Console
 
     from datus2_ray.cli.terminal import print_summary, seeds_table
+    from datus2_ray.commands.evaluate import read_metrics, read_summary
     from datus2_ray.core.score.seeds import over_seeds
     from datus2_ray.store import storage
 
-    summaries = [storage.read_json(storage.join(run, "summary.json")) for run in runs]
     if len(runs) == 1:
-        print_summary(summaries[0], runs[0])
+        print_summary(read_summary(runs[0]), runs[0])
         return
-    unscored = [run for run, summary in zip(runs, summaries, strict=True) if summary["metrics"] is None]
-    if unscored:
-        raise UsageError(f"{unscored[0]} has no scores: its images have no ground truth")
-    scores = over_seeds([summary["metrics"] for summary in summaries])
+    scores = over_seeds(read_metrics(runs))
     Console(highlight=False).print(seeds_table(scores))
     if out is not None:
         storage.write_json(out, scores)
@@ -192,6 +189,24 @@ def status(
     from datus2_ray.store.run_folder import RunFolder
 
     Console(highlight=False).print(status_table(read_status(RunFolder(storage.absolute(run_folder)))))
+
+
+@app.command()
+def clean(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Remove from a run folder what is not current: results of other settings, rests of killed writes."""
+    from datus2_ray.cli.terminal import size
+    from datus2_ray.commands.clean import clean as clean_folder
+    from datus2_ray.store import storage
+
+    found = clean_folder(storage.absolute(run_folder), dry_run)
+    for item in found:
+        typer.echo(f"{size(item.bytes):>10}  {item.uri}")
+    verb = "would be removed" if dry_run else "removed"
+    typer.echo(f"{len(found)} results and files, {size(sum(item.bytes for item in found))}, {verb}")
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

@@ -30,9 +30,10 @@ class Result:
     summary: dict[str, Any]
 
     @property
-    def seconds_per_image(self) -> float:
-        """Time of discover per image, its start included; of images that were done again after a crash only once."""
-        return float(self.summary["seconds_per_row"][Discovered.stage])
+    def seconds_per_image(self) -> float | None:
+        """Time of discover per image, its start included; None where a killed attempt took its time with it."""
+        seconds: float | None = self.summary["seconds_per_row"].get(Discovered.stage)
+        return seconds
 
     @property
     def segments_per_image(self) -> float:
@@ -50,12 +51,8 @@ def run_experiment(
 
     Parameters
     ----------
-    name : str
-        A key of :data:`~datus2_ray.commands.experiment_variants.EXPERIMENTS`.
     base : RunConfig
         Settings that the variants start from; ``out`` is the experiment's folder, ``seed`` the first seed.
-    seeds : int
-        Number of seeds.
     values : sequence of float
         Points of a sweep; none for the experiment's own.
     note : callable

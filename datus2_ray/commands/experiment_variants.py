@@ -15,30 +15,14 @@ from datus2_ray.sources.listing import Listing
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of an experiment.
-
-    Parameters
-    ----------
-    name : str
-        What the table calls it.
-    changes : dict
-        Settings that differ from the experiment's base: a value, or for a stage a dict of values.
-    value : float or None
-        Where it lies on the axis of a sweep; None where the variants have no order.
-    """
+    """One row of an experiment: its name, the settings that differ from the base, and its place in a sweep."""
 
     name: str
     changes: dict[str, Any] = field(default_factory=dict)
     value: float | None = None
 
     def apply(self, base: RunConfig) -> RunConfig:
-        """Give the settings of this variant, checked like those of any run.
-
-        Raises
-        ------
-        ValidationError
-            The changes do not fit the base's other settings.
-        """
+        """Return the settings of this variant; raise a ValidationError if they do not fit each other."""
         settings = base.model_dump()
         for name, change in self.changes.items():
             settings[name] = {**settings[name], **change} if isinstance(change, dict) else change

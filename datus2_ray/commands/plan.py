@@ -21,21 +21,7 @@ from datus2_ray.store.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command would do.
-
-    Parameters
-    ----------
-    source : Listing
-        What it would read.
-    machines : Machines
-        Where.
-    device : str
-        Where its models compute.
-    uses : tuple of (str, Use)
-        What it would put there: the stage, and what of it, in order.
-    notes : tuple of str
-        What is left out and why, and what may keep it waiting.
-    """
+    """What a command would do: source, machines, what each stage puts there, and what is left out or may wait."""
 
     source: Listing
     machines: Machines

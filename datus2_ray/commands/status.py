@@ -23,12 +23,8 @@ class StageStatus:
 
     Parameters
     ----------
-    stage, title : str
-        Its name, and what it does.
     uri : str or None
         Folder of its result; None where it was not begun.
-    state : str
-        ``done``, ``begun`` or ``not begun``.
     rows, quarantined : int
         Rows of its result, and those that it could not use; of a begun one, the rows of its finished parts.
     parts, of_parts : int

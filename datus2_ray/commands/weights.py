@@ -76,7 +76,7 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
     linear = config.refine.enabled and config.refine.network == "linear"
     if config.discover.tile is None and not linear:
         return
-    from datus2_ray.core.backbone.tiles import check_tile
+    from datus2_ray.core.backbone.patches import check_tile
     from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side
     from datus2_ray.core.refine.token_layer import check_size
 

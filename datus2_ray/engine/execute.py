@@ -95,9 +95,9 @@ def _parts(
     run: Run, stage: Stage[F], work: PerPart[F], stamp: str, placement: Placement, before: set[str]
 ) -> Commit[F]:
     parts = work.parts(run)
-    progress = Progress(stage.name, sum(parts.values()))
     rows, faults = _count_written(placement.uri, sorted(before & set(parts)))
-    progress.advance(sum(rows.values()) + sum(faults.values()), sum(faults.values()))
+    errors = sum(faults.values())
+    progress = Progress(stage.name, sum(parts.values()), done_before=sum(rows.values()) + errors, errors=errors)
     check = _error_rate(run, stage.name, placement.uri, progress)
     check()
     todo = [{"part": part, **work.payload(run, part)} for part in parts if part not in rows]
@@ -124,13 +124,14 @@ def _parts(
 @contextmanager
 def _logged(run: Run, stage: Stage[Any], stamp: str, progress: Progress) -> Iterator[None]:
     """Note the begin and the end of an attempt, its seconds and the rows that it did itself, in the event log."""
-    before, start = progress.done, time.monotonic()
+    start = time.monotonic()
     event = {"stage": stage.name, "fingerprint": stamp}
-    run.events.write("begin", **event, rows=progress.total, rows_before=before)
+    run.events.write("begin", **event, rows=progress.total, rows_before=progress.done_before)
 
     def end(outcome: str) -> None:
         seconds = round(time.monotonic() - start, 3)
-        run.events.write(outcome, **event, rows_done=progress.done - before, errors=progress.errors, seconds=seconds)
+        rows_done = progress.done - progress.done_before
+        run.events.write(outcome, **event, rows_done=rows_done, errors=progress.errors, seconds=seconds)
         prometheus.set_seconds(stage.name, seconds)
 
     try:

@@ -18,17 +18,9 @@ _WRAPPERS = ("ray.", "UserCodeException", "SystemException")
 
 
 def cause_of(error: BaseException) -> DatusError:
-    """Give the error that a user should read.
+    """Return the error that a user should read: a worker's own DatusError, else type and message of the first cause.
 
-    Parameters
-    ----------
-    error : BaseException
-        What Ray raised in the driver; it carries the worker's trace as text.
-
-    Returns
-    -------
-    DatusError
-        Our own error's message where a worker raised one, else the first cause's type and message.
+    `error` is what Ray raised in the driver; it carries the worker's trace as text.
     """
     # Ray makes a class that is both its own error and ours, with a whole trace for a message.
     if isinstance(error, DatusError) and not isinstance(error, RayError):

@@ -82,20 +82,10 @@ def watched(
     stalled: Callable[[], DatusError],
     look_every: float = LOOK_EVERY,
 ) -> Generator[dict[str, Any]]:
-    """Yield rows as they come, and raise where neither a row nor a beat comes.
+    """Yield rows as they come, and raise what `stalled` returns after `limit` seconds with neither a row nor a beat.
 
-    Parameters
-    ----------
-    rows : iterator
-        Drawn in a thread of its own, which ends when this generator is closed.
-    heartbeat : Heartbeat
-        What the workers beat.
-    limit : float
-        Seconds without a sign of life.
-    stalled : callable
-        Returns the error.
-    look_every : float
-        Seconds between two looks at the heartbeat.
+    The rows are drawn in a thread of their own, which ends when this generator is closed; the heartbeat is looked at
+    every `look_every` seconds.
     """
     arrived: queue.Queue[Any] = queue.Queue()
     end, closed = object(), threading.Event()

@@ -20,15 +20,7 @@ LEAST_ACTOR_MEMORY = 750_000_000
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine of the cluster has in all, busy or free.
-
-    Parameters
-    ----------
-    cpus, gpus : int
-        Logical ones.
-    memory : int
-        Bytes that Ray hands out to processes.
-    """
+    """One machine of the cluster: logical CPUs and GPUs, and the bytes that Ray hands out, busy or free."""
 
     cpus: int
     gpus: int
@@ -39,13 +31,8 @@ class Node:
 class Machines:
     """The machines that a run has.
 
-    Parameters
-    ----------
-    nodes : tuple of Node
-        Those that are there now.
-    joined : bool
-        Whether this is a cluster that others started, and that may therefore grow; a local Ray never does. Ray itself
-        cannot tell: of its autoscalers none says what it may start.
+    `joined` says that others started this cluster, so that it may grow; a local Ray never does. Ray itself cannot tell:
+    none of its autoscalers says what it may start.
     """
 
     nodes: tuple[Node, ...]
@@ -82,20 +69,15 @@ class Machines:
 
 
 def choose_device(machines: Machines, wanted: Literal["auto", "cpu", "cuda"]) -> Device:
-    """Decide where models compute.
+    """Return where models compute.
 
-    Parameters
-    ----------
-    machines : Machines
-        What there is.
-    wanted : str
-        The run's ``device``: ``auto`` takes the GPUs that are there now. ``cuda`` asks for them also where a cluster
-        has none yet, so that its autoscaler starts some.
+    ``auto`` takes the GPUs that are there now; ``cuda`` asks for them also where a joined cluster has none yet, so that
+    its autoscaler starts some.
 
     Raises
     ------
     DatusError
-        A GPU is asked for on a machine that has none.
+        If a GPU is asked for on a machine that has none.
     """
     if wanted == "cuda" and not machines.gpus and not machines.joined:
         raise DatusError(
@@ -116,9 +98,9 @@ def require_cpu(machines: Machines) -> None:
 def prepare_device(device: str) -> None:
     """Make this process compute the same way on every machine with such a device.
 
-    On a CPU it gets one torch thread: an actor a core is a third faster than one actor with many threads, and a fixed
-    number of threads is part of getting the same bits everywhere. On a GPU float32 means float32: PyTorch would let
-    convolutions round to ten bits.
+    On a CPU it gets one torch thread: an actor per core is a third faster than one actor with many threads, and the
+    same bits everywhere need a fixed number of threads. On a GPU float32 means float32: PyTorch would let convolutions
+    round to ten bits.
     """
     import torch
 

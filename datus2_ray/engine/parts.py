@@ -110,16 +110,7 @@ def split_faults(block: pa.Table, stage: str) -> tuple[pa.Table, pa.Table]:
 class PartWriter:
     """Last operator of every stage: write a finished block to its part's file, and its faults to ``_faults/``.
 
-    Parameters
-    ----------
-    folder : str
-        URI of the folder of the result.
-    stage : str
-        Name of the stage.
-    row_group_rows : int, optional
-        Rows in a row group; default all.
-    metadata : dict of bytes to bytes, optional
-        Of the file's schema.
+    `row_group_rows` is None for one row group; `metadata` is of the file's schema.
     """
 
     folder: str

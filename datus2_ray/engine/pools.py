@@ -12,18 +12,9 @@ from datus2_ray.errors import DatusError
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool of model actors.
+    """A pool of model actors: their number at the start and at most, and what each reserves.
 
-    Parameters
-    ----------
-    min_actors, max_actors : int
-        Actors that it starts with, and that it may grow to.
-    device : str
-        ``cuda`` or ``cpu``.
-    num_gpus : float
-        GPUs that each one reserves.
-    memory : int
-        Bytes that each one reserves; 0 where there is only one node to lie on.
+    `memory` is 0 where there is only one node to place them on.
     """
 
     min_actors: int
@@ -34,29 +25,16 @@ class Pool:
 
 
 def plan_pool(machines: Machines, device: Device, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
-    """Size one of several equal pools that a stage runs side by side.
+    """Size one of `pools` equal pools that a stage runs side by side over `parts` parts.
 
     On a CPU an actor reserves no CPU at all: pools that take every CPU starve the tasks that feed them, and Ray waits
-    in silence. The actors use one thread each, so that as many as there are CPUs keep the machine busy.
-
-    Parameters
-    ----------
-    machines : Machines
-        Where it is to run.
-    device : str
-        Of :func:`~datus2_ray.engine.machines.choose_device`.
-    wanted : DiscoverConfig
-        ``actors``, ``max_actors`` and ``gpus_per_actor``, where the user says so; else one actor a GPU, or one a CPU
-        as far as memory allows.
-    pools : int
-        Pools of the stage that share the devices.
-    parts : int
-        Parts of the stage; more actors than that would never see one.
+    in silence. The actors use one thread each, so that as many as there are CPUs keep the machine busy. By default
+    there is one actor per GPU, or one per CPU as far as memory allows.
 
     Raises
     ------
     DatusError
-        The cluster has no CPU for tasks, or not the GPUs or the memory for the actors.
+        If the cluster has no CPU for tasks, or not the GPUs or the memory for the actors.
     """
     require_cpu(machines)
     parts = max(1, parts)
@@ -64,25 +42,21 @@ def plan_pool(machines: Machines, device: Device, wanted: DiscoverConfig, pools:
 
 
 def actors_on_a_gpu(num_gpus: float) -> int:
-    """Count the actors of such a share that Ray puts on one GPU; an actor lies on one, and never on two halves."""
+    """Return how many actors of such a share Ray puts on one GPU; an actor lies on one, and never on two halves."""
     return int(1 / num_gpus + 1e-9)
 
 
 def _on_gpus(machines: Machines, wanted: DiscoverConfig, pools: int, parts: int) -> Pool:
     gpus = machines.gpus
     min_actors = min(_min_actors(wanted, gpus or 1), parts)
-    if wanted.gpus_per_actor is not None:
-        share = wanted.gpus_per_actor
-    elif gpus:
-        share = int(100 / ceil(min_actors * pools / gpus)) / 100  # as many must fit on each GPU, rounded up
-    else:
-        share = int(100 / pools) / 100  # they are yet to come: an actor of each pool on every one
-    share = max(share, 0.01)
+    # As many must fit on each GPU, rounded up; where GPUs are yet to come, an actor of each pool on every one.
+    fitting = max(0.01, int(100 / ceil(min_actors * pools / gpus if gpus else pools)) / 100)
+    share = fitting if wanted.gpus_per_actor is None else max(wanted.gpus_per_actor, 0.01)
     capacity = gpus * actors_on_a_gpu(share) // pools
     if gpus and wanted.actors is None:
         min_actors = max(1, min(min_actors, capacity))
     if gpus and min_actors > capacity:
-        name, limit = ("actors", capacity) if capacity else ("gpus_per_actor", gpus / pools)
+        name, limit = ("actors", capacity) if capacity else ("gpus_per_actor", fitting)
         raise DatusError(
             f"{_pools(pools, min_actors)} with {share:g} of a GPU each do not fit on {gpus} GPU{'s' * (gpus > 1)}; set "
             f"discover.{name} to at most {limit:g}, and discover.max_actors where nodes may join"

@@ -1,81 +1,97 @@
-"""The one line a stage: done/total, rate, errors, time left; rewritten on a terminal, repeated in a log."""
+"""The progress line of a stage: rewritten on a terminal, printed every 15 seconds in a log."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
-#: Seconds between two lines where the output is a log and not a terminal.
-LOG_INTERVAL = 15.0
+from tqdm import tqdm
+
+#: Seconds between two lines of a log, and between two states of a terminal's line.
+LOG_INTERVAL, TERMINAL_INTERVAL = 15.0, 0.1
 
 
 class Progress:
-    """Shows how far a stage is.
+    """The progress line of a stage, on standard error so that standard output has results only.
 
-    Parameters
-    ----------
-    stage : str
-        Name of the stage.
-    total : int
-        Things to do.
-    unit : str
-        What they are, for example ``images``.
-    stream : TextIO
-        Where the line goes; standard error, so that standard output stays free for results.
+    Of the `total` things, `done_before` were done, and `errors` failed, in earlier attempts.
     """
 
-    def __init__(self, stage: str, total: int, unit: str = "images", stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        stage: str,
+        total: int,
+        unit: str = "images",
+        stream: TextIO | None = None,
+        *,
+        done_before: int = 0,
+        errors: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.stage, self.total, self.unit = stage, total, unit
-        self._stream = stream or sys.stderr
+        self.done, self.done_before, self.errors = done_before, done_before, errors
+        self._stream, self._clock = stream or sys.stderr, clock
         self._terminal = self._stream.isatty()
-        self._start = time.monotonic()
-        self._last = self._start
-        self.done = 0
-        self.errors = 0
+        self._interval = TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL
+        self._start = clock()
+        # A terminal shows the first state at once.
+        self._shown = self._start - self._interval if self._terminal else self._start
 
     def advance(self, done: int, errors: int = 0, note: str = "") -> None:
-        """Count things as done (of which some failed) and show the line where it is due."""
+        """Count things as done, of which some failed, and show the line if its interval is over."""
         self.done += done
         self.errors += errors
-        now = time.monotonic()
-        if self._terminal or now - self._last >= LOG_INTERVAL:
-            self._last = now
-            self._show(self._line(now, note), end="" if self._terminal else "\n")
+        now = self._clock()
+        if now - self._shown >= self._interval:
+            self._shown = now
+            self._show(self._line(now - self._start, note), end="" if self._terminal else "\n")
 
-    def tell_pass(self, number: int) -> None:
-        """Show that the number of passes over all things has grown, while none of them is done yet."""
+    def reach(self, done: int) -> None:
+        """Set the number of things done, for instance a training step; the first one counts as done before."""
+        if done > self.done and self.done == 0:
+            self.done = self.done_before = done
+        self.advance(max(0, done - self.done))
+
+    def note_pass(self, number: int) -> None:
+        """Show the number of passes over all things, none of which is done before the last pass."""
         self.advance(0, note=f"pass {number}")
 
     def finish(self, note: str = "") -> float:
-        """Show the last line and give the stage's seconds."""
-        seconds = time.monotonic() - self._start
-        rate = f"{self.done / seconds:.1f} {self.unit}/s" if seconds > 0 and self.done else ""
-        parts = [f"{self.done:,} {self.unit}", rate, self._error_text(), note, f"{seconds:.1f} s"]
-        self._show(f"{self.stage:<9} {', '.join(part for part in parts if part)}", end="\n")
+        """Show the last line and return the seconds of this attempt."""
+        seconds = self._clock() - self._start
+        done = self.done - self.done_before
+        before = f"{self.done_before:,} done before" if self.done_before else ""
+        rate = f"{done / seconds:.1f} {self.unit}/s" if seconds > 0 and done else ""
+        self.skip(_join(f"{self.done:,} {self.unit}", before, rate, self._error_text(), note, f"{seconds:.1f} s"))
         return seconds
 
     def skip(self, note: str) -> None:
-        """Say that there was nothing to do."""
+        """Show a line of a stage that has nothing to do."""
         self._show(f"{self.stage:<9} {note}", end="\n")
 
-    def _line(self, now: float, note: str) -> str:
-        if not self.done:
-            return f"{self.stage:<9} {self.total:,} {self.unit}, {note or 'starting'}"
-        rate = self.done / (now - self._start) if now > self._start else 0.0
-        left = f"{(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
-        parts = [
-            f"{self.done:,}/{self.total:,} {self.unit}",
-            f"{rate:.1f} {self.unit}/s",
-            self._error_text(),
-            note,
-            left,
-        ]
-        return f"{self.stage:<9} {', '.join(part for part in parts if part)}"
+    def _line(self, seconds: float, note: str) -> str:
+        line: str = tqdm.format_meter(
+            self.done,
+            self.total,
+            seconds,
+            ncols=shutil.get_terminal_size().columns if self._terminal else 0,
+            prefix=self.stage,
+            unit=f" {self.unit}",
+            postfix=_join(self._error_text(), note),
+            initial=self.done_before,
+        )
+        return line
 
     def _error_text(self) -> str:
-        return f"{self.errors} error{'s' if self.errors != 1 else ''}" if self.errors else ""
+        return f"{self.errors:,} error{'s' if self.errors != 1 else ''}" if self.errors else ""
 
     def _show(self, line: str, end: str) -> None:
         self._stream.write(f"\r\x1b[2K{line}{end}" if self._terminal else f"{line}{end}")
         self._stream.flush()
+
+
+def _join(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)

@@ -15,16 +15,10 @@ class Prospect:
 
     Parameters
     ----------
-    machines : Machines
-        What Ray has.
-    device : str
-        Where models compute.
     parts : mapping of str to int
         Images in each part.
     part_bytes : int
         Bytes of the largest part's files; 0 where not known.
-    labelled : bool
-        Whether there is ground truth.
     has_k : bool
         Whether the number of clusters is given or counted.
     has_ids : bool

@@ -23,20 +23,7 @@ from datus2_ray.store.run_folder import RunFolder
 class Run:
     """What every stage is given.
 
-    Parameters
-    ----------
-    config : RunConfig
-        All settings.
-    folder : RunFolder
-        Where results go.
-    events : EventLog
-        Where it is noted what happened.
-    listing : Listing
-        What the source holds.
-    machines : Machines
-        What Ray has.
-    commits : mapping of str to Commit
-        Results of the stages before, by stage; of another run where this one applies its clusters to new images.
+    `commits` are the results of the stages before, by stage; in ``datus2 predict`` also those of another run.
     """
 
     config: RunConfig

@@ -48,13 +48,7 @@ def joined_address() -> str | None:
 
 
 def look_at_machines(no_progress_seconds: int) -> Machines:
-    """Return the machines of the cluster that a run would join, or this machine without starting Ray yet.
-
-    Raises
-    ------
-    DatusError
-        If the cluster does not answer.
-    """
+    """Return the machines of the cluster that a run would join, or this machine without starting Ray yet."""
     import ray
 
     if joined_address() is None and not ray.is_initialized():
@@ -64,14 +58,9 @@ def look_at_machines(no_progress_seconds: int) -> Machines:
 
 
 def start_ray(no_progress_seconds: int) -> None:
-    """Connect to Ray once; a process that is connected already keeps its connection.
+    """Connect to Ray once: join the cluster at ``RAY_ADDRESS``, as in a submitted job, or start a local Ray.
 
-    With ``RAY_ADDRESS`` set, as in a submitted job, the cluster is joined; else a local Ray is started.
-
-    Parameters
-    ----------
-    no_progress_seconds : int
-        How long a stage may move nothing.
+    A process that is connected already keeps its connection.
 
     Raises
     ------

@@ -28,20 +28,14 @@ class Use:
 
     Parameters
     ----------
-    runs : str
-        What it is: ``tasks``, ``embed``, ``workers`` and so on.
-    count : int
-        How many at once, at the start.
-    max_count : int
-        How many it may grow to.
+    count, max_count : int
+        How many at the start, and how many it may grow to.
     gpus : float
         GPUs that each reserves.
     parts : int or None
         Units of work that they share; None where the work is not cut into parts.
     memory : int or None
         Bytes that `max_count` of them are expected to take; None where it depends on the images.
-    pool : Pool or None
-        The pool, where it is one.
     notes : tuple of str
         What the plan says beside the table.
     """
@@ -63,16 +57,9 @@ class Use:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of a part: a callable, or with a pool the class of one, built once in every actor.
+    """One operator of a part: `make` maps a block to a block; with a pool it builds that callable once in every actor.
 
-    Parameters
-    ----------
-    make : callable
-        Block to block; with `pool`, what returns such a callable when it is called with `arguments`.
-    pool : Pool, optional
-        Size and devices of the actors.
-    arguments : tuple
-        Names and addresses, never weights.
+    `arguments` are names and addresses, never weights.
     """
 
     make: Callable[..., Any]
@@ -104,10 +91,8 @@ class PerPart(Generic[F]):
 
     Parameters
     ----------
-    operators : callable
-        Returns the operators of a part, in order; the heartbeat is for those that take long.
     facts : callable
-        Returns the facts when all parts are there.
+        Called when all parts are there.
     parts : callable
         Returns the parts and the images that come in with each.
     payload : callable

@@ -12,14 +12,14 @@ PAIRS_MEMORY = 2**29
 
 
 def refine_workers(config: RefineConfig, images: int, machines: Machines, device: Device) -> int:
-    """Give the number of the refinement's workers: one a GPU, else up to two; each with at least two images a step.
+    """Return the number of the refinement's workers: one per GPU, else up to two; two images per step each or more.
 
     Raises
     ------
     UsageError
-        The number that the user set does not fit the batch size or the number of images.
+        If the number that the user set does not fit the batch size or the number of images.
     DatusError
-        It does not fit the machines.
+        If the machines have no room for them.
     """
     most = min(config.batch_size // 2, max(1, images // 4))
     automatic = (machines.gpus or 1) if device == "cuda" else max(1, min(2, machines.cpus, _room(machines)))
@@ -34,14 +34,14 @@ def refine_workers(config: RefineConfig, images: int, machines: Machines, device
 
 
 def pretrain_workers(config: PretrainConfig, machines: Machines, device: Device) -> int:
-    """Give the number of the pre-training's workers: one a GPU, else one.
+    """Return the number of the pre-training's workers: one per GPU, else one.
 
     Raises
     ------
     UsageError
-        The batch cannot be dealt out among them evenly.
+        If the batch size is no multiple of it.
     DatusError
-        They do not fit the machines.
+        If the machines have no room for them.
     """
     workers = config.workers or ((machines.gpus or 1) if device == "cuda" else 1)
     _check_fit("pretrain", workers, machines, device)
@@ -51,13 +51,7 @@ def pretrain_workers(config: PretrainConfig, machines: Machines, device: Device)
 
 
 def pretrain_split(config: PretrainConfig, images: int) -> tuple[int, int]:
-    """Give how many images are trained on, and how many are held out.
-
-    Raises
-    ------
-    UsageError
-        They are fewer than a batch.
-    """
+    """Return how many images are trained on and held out; raise a UsageError if the former are fewer than a batch."""
     held_out = min(config.held_out, images // 5)
     trained_on = images - held_out
     if trained_on < config.batch_size:

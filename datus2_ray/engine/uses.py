@@ -16,13 +16,7 @@ def part_tasks(prospect: Prospect, bytes_per_image: int | None = None) -> Use:
 
 
 def model_actors(prospect: Prospect, runs: str, pools: int = 1, parts: int | None = None) -> Use:
-    """Return one of `pools` equal pools of model actors.
-
-    Raises
-    ------
-    DatusError
-        If the machines have no room for it.
-    """
+    """Return one of `pools` equal pools of model actors; raise a DatusError if the machines have no room for it."""
     parts = len(prospect.parts) if parts is None else parts
     pool = plan_pool(prospect.machines, prospect.device, prospect.config.discover, pools, parts)
     memory = pool.max_actors * ACTOR_MEMORY

@@ -15,14 +15,7 @@ T = TypeVar("T")
 
 
 def get_or_stall(references: Sequence[Any], who: str, remedy: str) -> list[Any]:
-    """Return the results of tasks or actor calls, in their order.
-
-    Parameters
-    ----------
-    references : sequence of ObjectRef
-        What is waited for.
-    who, remedy : str
-        Of the message: who did not answer, and what to do.
+    """Return the results of tasks or actor calls, in their order; `who` and `remedy` are of the error message.
 
     Raises
     ------
@@ -45,12 +38,6 @@ def get_or_stall(references: Sequence[Any], who: str, remedy: str) -> list[Any]:
 
 
 def run_tasks(function: Callable[..., T], shared: Any, arguments: Sequence[tuple[Any, ...]], who: str) -> list[T]:
-    """Run one Ray task per tuple of arguments, each with the large `shared` before them, and return their results.
-
-    Raises
-    ------
-    DatusError
-        As :func:`get_or_stall`.
-    """
+    """Run one Ray task per tuple of arguments, each with the large `shared` before them, and return their results."""
     kept, task = ray.put(shared), ray.remote(function)
     return get_or_stall([task.remote(kept, *each) for each in arguments], who, "free some CPUs of the cluster")

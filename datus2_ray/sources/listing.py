@@ -1,10 +1,11 @@
-"""What a source holds, before any image is read: its parts, which rows or files each has, and what it hashes to."""
+"""What a source has, before any image is read: its images in parts, and a hash of them."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,25 +17,28 @@ from datus2_ray.store import storage
 from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.storage import FileEntry
 
+#: Images in a sample of the parts, or the next number that whole parts allow.
+SAMPLE = 128
+
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a source, in the parts that they will have.
+    """The images of a source in parts.
 
     Parameters
     ----------
     parts : dict of str to dict
-        What must be known to read a part: lists ``image_id``, ``image``, ``mask`` of paths, or a slice of a shard.
+        What reading a part takes: lists ``image_id``, ``image``, ``mask`` of paths, or the fields of a :class:`Slice`.
     counts, sizes : dict of str to int
         Images in each part, and the bytes of their files.
     content : str
-        Hash of what lies there: paths, sizes and times of files.
+        Hash of the paths, sizes and times of the files.
     dataset : str
-        Data set whose classes the masks hold.
+        Layout that defines the classes of the masks.
     labelled : bool
         Whether there are masks.
     columns : ShardColumns or None
-        Where values stand in shards; None where the source holds files.
+        Columns of the shards; None if the source has files.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -52,44 +56,30 @@ class Listing:
 
 
 def list_source(config: RunConfig, labelled: bool = True) -> Listing:
-    """List a folder, a data set or shards, and cut it into parts.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Source, data set, split, limit and the settings of ``ingest``.
-    labelled : bool
-        Whether masks beside the images are taken for ground truth; else they are not looked at.
+    """List a folder, a data set or shards in parts, without the masks unless `labelled`.
 
     Raises
     ------
     UsageError
-        The source does not fit its data set, holds no images, or has no classes to count although K is neither
-        given nor found.
+        If the source does not fit its data set or has no images, or if K is not given and cannot be found.
     StorageError
-        It does not exist, or one of its shards cannot be read.
+        If the source does not exist or one of its shards cannot be read.
     """
     files = storage.list_files(config.source)
     shards = find_shards(config.source, files, config.ingest)
-    found = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
+    listing = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
     if labelled:
-        check_counted(config, found.dataset, found.labelled)
-    return found
+        check_counted(config, listing.dataset, listing.labelled)
+    return listing
 
 
 def is_counted(dataset: str, labelled: bool) -> bool:
-    """Tell whether the data set, or a mask, says how many classes there are."""
+    """Return whether the layout or the masks determine the number of classes."""
     return labelled or layouts.find(dataset).class_names is not None
 
 
 def check_counted(config: RunConfig, dataset: str, labelled: bool) -> None:
-    """See that K is given where neither the data set nor a mask tells the number of classes, and it cannot be found.
-
-    Raises
-    ------
-    UsageError
-        It is not.
-    """
+    """Raise a UsageError if K is not given, there are no classes to count, and it is not chosen on a sample."""
     if config.clusters is None and not is_counted(dataset, labelled) and config.discover.descriptor != "tokens":
         raise UsageError(
             f"{config.source} has no classes to count: give --clusters K, for example 10, or --preset best, which "
@@ -98,13 +88,7 @@ def check_counted(config: RunConfig, dataset: str, labelled: bool) -> None:
 
 
 def list_for_shards(config: RunConfig) -> Listing:
-    """List a folder or a data set, and cut it into parts that each fill a shard.
-
-    Raises
-    ------
-    UsageError
-        As :func:`list_source`, or the source holds shards already.
-    """
+    """List a folder or a data set in parts that each fill a shard; UsageError if it has shards already."""
     files = storage.list_files(config.source)
     if find_shards(config.source, files, config.ingest):
         raise UsageError(f"{config.source} holds shards already; give it to `datus2 run`")
@@ -112,14 +96,25 @@ def list_for_shards(config: RunConfig) -> Listing:
 
 
 def slice_of(payload: dict[str, Any]) -> Slice:
-    """Give the slice that a part of shards stands for."""
+    """Return the slice of a part of shards."""
     return Slice(**{name: payload[name] for name in Slice.__dataclass_fields__})
+
+
+def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
+    """Sample parts (name → images) at even distances, with :data:`SAMPLE` images or a few more.
+
+    Neighbours in the order of names are often alike, for instance the frames of one film.
+    """
+    names = sorted(parts)
+    mean = sum(parts.values()) / len(names)
+    count = min(len(names), math.ceil(SAMPLE / mean))
+    return {name: parts[name] for name in (names[i * len(names) // count] for i in range(count))}
 
 
 def _list_files(
     config: RunConfig, files: Sequence[FileEntry], labelled: bool, part_bytes: int | None = None
 ) -> Listing:
-    """List files in parts of so many images, or of so many bytes."""
+    """List files in parts of a number of images, or of bytes if `part_bytes` is given."""
     entries = {entry.path: entry for entry in files}
     try:
         samples = layouts.find(config.dataset).samples(list(entries), config.split)[: config.limit]
@@ -154,7 +149,7 @@ def _list_files(
 
 def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> Listing:
     if config.split is not None:
-        raise UsageError(f"{config.source} holds shards, which have no splits; leave --split out, or give a subfolder")
+        raise UsageError(f"{config.source} has shards, which have no splits; leave --split out, or give a subfolder")
     paths = [entry.path for entry in shards]
     columns = find_columns(config.source, paths[0], config.ingest)
     if not labelled:
@@ -166,14 +161,14 @@ def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> 
         dataset = layouts.find(str(columns.dataset)).name
     slices = cut_shards(config.source, paths, columns, config.limit)
     if not slices:
-        raise UsageError(f"{config.source}: its {len(paths)} shards hold no rows")
+        raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
     sizes = {entry.path: entry.size for entry in shards}
-    pieces = Counter(rows.shard for rows in slices)
+    slices_per_shard = Counter(rows.shard for rows in slices)
     content = repr([(columns, [(entry.path, entry.size, entry.modified_ns) for entry in shards], slices)])
     return Listing(
         parts={part_name(i): asdict(rows) for i, rows in enumerate(slices)},
         counts={part_name(i): rows.stop - rows.start for i, rows in enumerate(slices)},
-        sizes={part_name(i): sizes[rows.shard] // pieces[rows.shard] for i, rows in enumerate(slices)},
+        sizes={part_name(i): sizes[rows.shard] // slices_per_shard[rows.shard] for i, rows in enumerate(slices)},
         content=hashlib.sha256(content.encode()).hexdigest(),
         dataset=dataset,
         labelled=columns.mask is not None,

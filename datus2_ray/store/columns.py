@@ -1,4 +1,4 @@
-"""Columns that hold arrays: a list of NumPy arrays a row, as Arrow lists that anyone's Parquet reader understands."""
+"""Columns of arrays: one NumPy array per row, stored as Arrow lists that any Parquet reader understands."""
 
 from __future__ import annotations
 
@@ -9,19 +9,9 @@ import pyarrow as pa
 
 
 def list_column(rows: Sequence[np.ndarray | None], item: pa.DataType) -> pa.Array:
-    """Make a column of lists.
+    """Build a column of type ``list<item>``, in which None is null.
 
-    Parameters
-    ----------
-    rows : sequence of ndarray or None
-        One array a row: shape (n,) where `item` is a number, (n, D) where it is a fixed-size list of D numbers.
-    item : DataType
-        Type of an item.
-
-    Returns
-    -------
-    Array
-        Type ``list<item>``; None is null.
+    The arrays have shape (n,) if `item` is a number, and (n, D) if it is a fixed-size list of D numbers.
     """
     vector = pa.types.is_fixed_size_list(item)
     number = item.value_type if vector else item
@@ -38,7 +28,7 @@ def list_column(rows: Sequence[np.ndarray | None], item: pa.DataType) -> pa.Arra
 
 
 def list_arrays(column: pa.ChunkedArray | pa.Array) -> list[np.ndarray | None]:
-    """Give the rows of a column that :func:`list_column` made; null is None. The arrays are views, read-only."""
+    """Return the rows of a column made by :func:`list_column` as read-only views; null is None."""
     arrays: list[np.ndarray | None] = []
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         items, offsets = chunk.values, chunk.offsets.to_numpy()

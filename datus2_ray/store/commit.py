@@ -24,8 +24,6 @@ class Commit(Generic[F]):
     ----------
     uri : str
         Folder of the result; not written, so that a run folder can be moved.
-    fingerprint : str
-        Hash of everything that decides the result.
     rows_in, rows_out, rows_quarantined : int
         Images that came in, went out, and could not be used.
     parts : dict of str to int

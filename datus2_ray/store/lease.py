@@ -55,19 +55,10 @@ class Holder:
 
 @contextmanager
 def hold(run: str, command: str, renew_every: float = RENEW_EVERY, stale_after: float = STALE_AFTER) -> Iterator[None]:
-    """Hold the lease of a run folder while the context lasts.
+    """Hold the lease of a run folder while the context lasts, renewing it every `renew_every` seconds.
 
     A lease of a dead process of this host is taken over at once; one of another host when it has not been renewed for
     `stale_after` seconds, which is waited for.
-
-    Parameters
-    ----------
-    run : str
-        URI of the run folder.
-    command : str
-        What the holder does, for the message that another driver shows.
-    renew_every, stale_after : float
-        Seconds.
 
     Raises
     ------

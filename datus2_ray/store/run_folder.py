@@ -75,8 +75,7 @@ class RunFolder:
         Raises
         ------
         UsageError
-            If it is, holds, or lies within the source; if it holds files of others, or results of another command;
-            if another version of the program wrote it in another format.
+            If it is, holds, or lies within the source, or holds files of others or results of another command.
         """
         self.check_apart(source)
         if self.is_run():
@@ -93,13 +92,7 @@ class RunFolder:
             self._write({"format": FORMAT, "version": VERSION, "command": command, "stages": {}})
 
     def is_run(self) -> bool:
-        """Return whether the folder is a run's.
-
-        Raises
-        ------
-        UsageError
-            If another version of the program wrote it in another format.
-        """
+        """Return whether the folder is a run's; raise a UsageError if another version wrote it in another format."""
         if storage.exists(self.path(OLD_RUN_FILE)):
             raise UsageError(
                 f"{self.uri} was written by datus2-ray 0.1 (format 1), which this version ({VERSION}, format "
@@ -116,13 +109,7 @@ class RunFolder:
         return True
 
     def read(self) -> dict[str, Any]:
-        """Return what ``run.json`` holds: format, version, command, and the current fingerprint of every stage.
-
-        Raises
-        ------
-        StorageError
-            If the folder is no run's.
-        """
+        """Return what ``run.json`` holds; raise a StorageError if the folder is no run's."""
         if not self.is_run():
             raise StorageError(f"{self.uri} is no run folder; give what a command was given as --out")
         kept: dict[str, Any] = storage.read_json(self.path(RUN_FILE))
@@ -144,15 +131,7 @@ class RunFolder:
         storage.write_json(self.path(RUN_FILE), kept)
 
     def find(self, facts: type[F], fingerprint: str | None = None) -> Commit[F] | None:
-        """Return the commit of a stage's result, by default of the current one; None where it is not finished.
-
-        Parameters
-        ----------
-        facts : type
-            The stage's class of facts, see :mod:`datus2_ray.store.facts`.
-        fingerprint : str, optional
-            Of the result.
-        """
+        """Return the commit of a stage's result, by default of the current one; None where it is not finished."""
         fingerprint = fingerprint or self.current().get(facts.stage)
         if fingerprint is None:
             return None
@@ -162,13 +141,7 @@ class RunFolder:
         return Commit.from_json(uri, storage.read_json(storage.join(uri, COMMIT)), facts)
 
     def require(self, facts: type[F]) -> Commit[F]:
-        """Return the commit of a stage's current result.
-
-        Raises
-        ------
-        StorageError
-            If the stage is not finished.
-        """
+        """Return the commit of a stage's current result; raise a StorageError if it is not finished."""
         commit = self.find(facts)
         if commit is None:
             raise StorageError(f"{self.uri}: stage {facts.stage} is not finished; run the same `datus2 run` again")

@@ -1,4 +1,4 @@
-"""S3 and what speaks like it: opened by the usual AWS settings, patient with throttling, its errors in plain words."""
+"""S3 and stores with its protocol: opened by the usual AWS settings, retried while busy, with errors in one line."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ import pyarrow.fs as pafs
 
 T = TypeVar("T")
 
-#: Requests that are throttled (503 SlowDown), or fail with a 5xx or a broken connection, are tried so often in all by
-#: the AWS library, with pauses that double.
+#: Attempts of the AWS library per request that is throttled or fails, with pauses that double.
 ATTEMPTS = 8
 
-#: The library gives up at once where the store's answer is longer than the object that was asked for (a small image,
-#: say): such a call is made again after these seconds.
+#: Seconds before a whole call is repeated: the library does not retry if the store's error message is longer than the
+#: object that was asked for (a small image, for instance).
 PAUSES = (0.1, 0.5, 2.0, 8.0)
 TRANSIENT = re.compile(r"SLOW_DOWN|SlowDown|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|HTTP status 5\d\d")
 
-#: Seconds to wait for a connection, and for bytes.
 CONNECT_SECONDS, REQUEST_SECONDS = 10, 60
 
-#: From what the AWS library says to what a user can do about it; the first that fits counts.
+#: Patterns of the AWS library's messages, and what a user can do; the first match counts.
 EXPLANATIONS = (
     (
         r"NO_SUCH_BUCKET|NoSuchBucket|Bucket '.*' not found",
@@ -61,17 +59,14 @@ EXPLANATIONS = (
 def open_bucket(bucket: str) -> pafs.S3FileSystem:
     """Open the file system of a bucket.
 
-    Parameters
-    ----------
-    bucket : str
-        Its name. Credentials come from the usual chain (environment, profile, role of the machine), the endpoint from
-        ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL``, the region from ``AWS_REGION`` or ``AWS_DEFAULT_REGION``, else
-        from the bucket itself.
+    Credentials come from the usual chain (environment, profile, role of the machine), the endpoint from
+    ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL``, the region from ``AWS_REGION`` or ``AWS_DEFAULT_REGION``, else from
+    the bucket itself.
 
     Raises
     ------
     OSError
-        The bucket's region cannot be found.
+        If the bucket's region cannot be found.
     """
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None and endpoint() is None:
@@ -85,8 +80,8 @@ def open_bucket(bucket: str) -> pafs.S3FileSystem:
     )
 
 
-def patiently(call: Callable[[], T]) -> T:
-    """Make a call, and again after a while where the store was only busy."""
+def retry(call: Callable[[], T]) -> T:
+    """Return what a call returns, repeated after :data:`PAUSES` while the store is only busy."""
     for pause in PAUSES:
         try:
             return call()
@@ -98,77 +93,49 @@ def patiently(call: Callable[[], T]) -> T:
 
 
 def endpoint() -> str | None:
-    """Give the address of a store that is not AWS's own, as the environment names it."""
+    """Return the address of a store other than AWS itself, from the environment."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def explain(message: str, bucket: str) -> str:
-    """Turn an error of the AWS library into one line that says what to do; it never holds a key.
-
-    Parameters
-    ----------
-    message : str
-        What the library said.
-    bucket : str
-        The bucket that was asked.
-    """
+    """Return one line about a message of the AWS library that says what to do; it contains no key."""
     for pattern, explanation in EXPLANATIONS:
         if re.search(pattern, message):
             return explanation.format(bucket=bucket, endpoint=endpoint() or "AWS")
     return re.sub(r" ?\(Request ID: [^)]*\)", "", message.splitlines()[0] if message else "unknown error")
 
 
-class PatientFile:
-    """A file in a bucket, for readers that ask for many pieces of it: each piece is tried again by itself.
+class RetryingFile:
+    """A file in a bucket of which each piece is retried by itself.
 
-    To try the whole table again would not do: it takes a dozen requests, and where a fifth of them is refused hardly
-    ever all succeed.
-
-    Parameters
-    ----------
-    filesystem : S3FileSystem
-        As :func:`open_bucket` gives it.
-    path : str
-        Bucket and key.
+    Reading a table takes a dozen requests: if a fifth of them is refused, a retry of the whole hardly ever succeeds.
     """
 
     closed = False
 
     def __init__(self, filesystem: pafs.FileSystem, path: str) -> None:
-        self._file = patiently(lambda: filesystem.open_input_file(path))
-        self._size = patiently(self._file.size)
-        self._at = 0
+        self._file = retry(lambda: filesystem.open_input_file(path))
+        self._size = retry(self._file.size)
+        self._position = 0
 
     def read(self, size: int = -1) -> bytes:
-        """Read so many bytes, or the rest."""
-        rest = self._size - self._at
+        """Read `size` bytes, or the rest."""
+        rest = self._size - self._position
         count = rest if size is None or size < 0 else min(size, rest)
-        data = patiently(lambda: self._file.read_at(count, self._at))
-        self._at += len(data)
+        data = retry(lambda: self._file.read_at(count, self._position))
+        self._position += len(data)
         return bytes(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place, counted from the start, from here, or from the end."""
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
+        """Set the position, relative to the start, the position or the end."""
+        self._position = offset + (0, self._position, self._size)[whence]
+        return self._position
 
     def tell(self) -> int:
-        """Give the place."""
-        return self._at
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Tell that any place can be gone to."""
-        return True
-
-    def writable(self) -> bool:
-        """Tell that it cannot be written."""
-        return False
+        """Return the position."""
+        return self._position
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         self._file.close()
         self.closed = True

@@ -1,8 +1,8 @@
-"""The Arrow schema of every table in a run folder, a sentence a column; no table holds times, hosts or paths.
+"""The Arrow schema of every table in a run folder, a sentence per column; no table contains times, hosts or paths.
 
-Every table lies in the same parts (``part-000000.parquet`` …), cut at ingest in the order of the image ids: part *i* of
-each table speaks of the images of part *i* of ``images/``. Vectors are Arrow fixed-size lists and pictures are encoded
-bytes, so that pyarrow, DuckDB or pandas can read a run without Ray.
+Every table has the same parts (``part-000000.parquet`` …), cut at ingest in the order of the image ids: part *i* of a
+table is about the images of part *i* of ``images/``. Vectors are Arrow fixed-size lists and images are encoded bytes,
+so that pyarrow, DuckDB or pandas can read a run without Ray.
 """
 
 from __future__ import annotations
@@ -10,214 +10,148 @@ from __future__ import annotations
 import pyarrow as pa
 
 
-def _schema(columns: list[tuple[str, pa.DataType, str]]) -> pa.Schema:
+def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
     return pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in columns])
 
 
 IMAGES = _schema(
-    [
-        ("image_id", pa.string(), "Relative path of the image in its source, without extension; unique in a run."),
-        ("image", pa.binary(), "The encoded image, byte for byte as in the source."),
-        ("height", pa.int32(), "Rows of the image after EXIF rotation, in pixels."),
-        ("width", pa.int32(), "Columns of the image after EXIF rotation, in pixels."),
-        ("mask", pa.binary(), "Ground truth as 8-bit PNG of class ids, 255 = ignored; null where there is none."),
-    ]
+    ("image_id", pa.string(), "Relative path of the image in its source, without extension; unique in a run."),
+    ("image", pa.binary(), "The encoded image, byte for byte as in the source."),
+    ("height", pa.int32(), "Rows of the image after EXIF rotation, in pixels."),
+    ("width", pa.int32(), "Columns of the image after EXIF rotation, in pixels."),
+    ("mask", pa.binary(), "Ground truth as 8-bit PNG of class ids, 255 = ignored; null where there is none."),
 )
 
-#: Of ``images/`` where the source holds shards, which keep the images.
+#: Of ``images/`` if the source has shards, in which the images stay.
 SHARD_IMAGES = pa.schema(
     [
         *(field for field in IMAGES if field.name != "image"),
         *_schema(
-            [
-                ("shard", pa.string(), "Shard that keeps the image: its path below the source."),
-                ("row_group", pa.int32(), "Its row group there, the same for all images of a part."),
-                ("row", pa.int32(), "Its row in that group."),
-            ]
+            ("shard", pa.string(), "Shard that has the image: its path below the source."),
+            ("row_group", pa.int32(), "Its row group there, the same for all images of a part."),
+            ("row", pa.int32(), "Its row in that group."),
         ),
     ]
 )
 
 SURVEY = _schema(
-    [
-        ("id_hash", pa.uint64(), "64-bit hash of the image's id."),
-        ("labelled", pa.bool_(), "Whether the image has ground truth."),
-        (
-            "largest_class",
-            pa.int32(),
-            "Largest class id in it; -1 where it was not looked for or there is none.",
-        ),
-    ]
+    ("id_hash", pa.uint64(), "64-bit hash of the image's id."),
+    ("labelled", pa.bool_(), "Whether the image has ground truth."),
+    ("largest_class", pa.int32(), "Largest class id in it; -1 where it was not looked for or there is none."),
 )
 
 QUARANTINE = _schema(
-    [
-        ("image_id", pa.string(), "The image that could not be used."),
-        ("stage", pa.string(), "The step that refused it."),
-        ("kind", pa.string(), "A short, stable name of the fault."),
-        ("message", pa.string(), "What is wrong, in one line."),
-    ]
+    ("image_id", pa.string(), "The image that could not be used."),
+    ("stage", pa.string(), "The step that refused it."),
+    ("kind", pa.string(), "A short, stable name of the fault."),
+    ("message", pa.string(), "What is wrong, in one line."),
 )
 
 
 def segments(descriptor_dim: int, token_dim: int) -> pa.Schema:
-    """Give the schema of ``segments/``: one row an image.
-
-    Parameters
-    ----------
-    descriptor_dim : int
-        Length of a segment's descriptor.
-    token_dim : int
-        Length of a patch token.
-    """
+    """Return the schema of ``segments/``, one row per image."""
+    boxes = pa.list_(pa.list_(pa.int16(), 4))
+    descriptors = pa.list_(pa.list_(pa.float32(), descriptor_dim))
+    tokens = pa.list_(pa.list_(pa.float16(), token_dim))
     return _schema(
-        [
-            ("image_id", pa.string(), "The image."),
-            ("height", pa.int32(), "Rows of the image, in pixels."),
-            ("width", pa.int32(), "Columns of the image, in pixels."),
-            ("grid_height", pa.int32(), "Rows of the patch grid."),
-            ("grid_width", pa.int32(), "Columns of the patch grid."),
-            ("patch_map", pa.list_(pa.int16()), "Segment of every patch in raster order, -1 = noise."),
-            ("sizes", pa.list_(pa.int32()), "Patches of every valid segment."),
-            (
-                "boxes",
-                pa.list_(pa.list_(pa.int16(), 4)),
-                "Top, left, bottom, right in patches, end exclusive.",
-            ),
-            ("descriptors", pa.list_(pa.list_(pa.float32(), descriptor_dim)), "Descriptor of every valid segment."),
-            ("communities", pa.int32(), "Communities that Louvain found, before they were split into components."),
-            ("modularity", pa.float64(), "Modularity of that partition."),
-            (
-                "tokens",
-                pa.list_(pa.list_(pa.float16(), token_dim)),
-                "Final-norm patch tokens (baseline); or null.",
-            ),
-        ]
+        ("image_id", pa.string(), "The image."),
+        ("height", pa.int32(), "Rows of the image, in pixels."),
+        ("width", pa.int32(), "Columns of the image, in pixels."),
+        ("grid_height", pa.int32(), "Rows of the patch grid."),
+        ("grid_width", pa.int32(), "Columns of the patch grid."),
+        ("patch_map", pa.list_(pa.int16()), "Segment of every patch in raster order, -1 = noise."),
+        ("sizes", pa.list_(pa.int32()), "Patches of every valid segment."),
+        ("boxes", boxes, "Top, left, bottom, right in patches, end exclusive."),
+        ("descriptors", descriptors, "Descriptor of every valid segment."),
+        ("communities", pa.int32(), "Communities that Louvain found, before they were split into components."),
+        ("modularity", pa.float64(), "Modularity of that partition."),
+        ("tokens", tokens, "Final-norm patch tokens (baseline); or null."),
     )
 
 
 def sample(descriptor_dim: int) -> pa.Schema:
-    """Give the schema of ``sample/``: one row an image, both views at all resolutions one after the other.
-
-    Parameters
-    ----------
-    descriptor_dim : int
-        Length of a segment's descriptor.
-    """
+    """Return the schema of ``sample/``, one row per image with both views at all resolutions one after the other."""
+    descriptors = pa.list_(pa.list_(pa.float32(), descriptor_dim))
     return _schema(
-        [
-            ("image_id", pa.string(), "The image."),
-            ("grid_height", pa.int32(), "Rows of the patch grid."),
-            ("grid_width", pa.int32(), "Columns of the patch grid."),
-            ("segments", pa.list_(pa.int32()), "Segments of the image, then of its mirror image, a resolution each."),
-            ("patch_maps", pa.list_(pa.int16()), "In the same order: segment of every patch, -1 = noise."),
-            ("descriptors", pa.list_(pa.list_(pa.float32(), descriptor_dim)), "In the same order: of every segment."),
-        ]
+        ("image_id", pa.string(), "The image."),
+        ("grid_height", pa.int32(), "Rows of the patch grid."),
+        ("grid_width", pa.int32(), "Columns of the patch grid."),
+        ("segments", pa.list_(pa.int32()), "Segments at each resolution: of the image, then of its mirror image."),
+        ("patch_maps", pa.list_(pa.int16()), "In the same order: segment of every patch, -1 = noise."),
+        ("descriptors", descriptors, "In the same order: descriptor of every segment."),
     )
 
 
 CENTROIDS = _schema(
-    [
-        (
-            "cluster",
-            pa.int32(),
-            "Cluster that the centroid belongs to, 0 … K-1; several may share one.",
-        ),
-        ("centroid", pa.list_(pa.float64()), "A centroid, in the space of the (projected) descriptors."),
-        ("segments", pa.int64(), "Segments nearest to it."),
-    ]
+    ("cluster", pa.int32(), "Cluster that the centroid belongs to, 0 … K-1; several may share one."),
+    ("centroid", pa.list_(pa.float64()), "A centroid, in the space of the (projected) descriptors."),
+    ("segments", pa.int64(), "Segments nearest to it."),
 )
 
 TOKEN_CENTROIDS = _schema(
-    [
-        ("cluster", pa.int32(), "Number of the cluster of the token-k-means baseline."),
-        ("centroid", pa.list_(pa.float64()), "Its centroid, of length 1, in the space of the (scaled) tokens."),
-        ("tokens", pa.int64(), "Patch tokens assigned to it in the fit."),
-    ]
+    ("cluster", pa.int32(), "Number of the cluster of the token-k-means baseline."),
+    ("centroid", pa.list_(pa.float64()), "Its centroid, of length 1, in the space of the (scaled) tokens."),
+    ("tokens", pa.int64(), "Patch tokens assigned to it in the fit."),
 )
 
 HISTORY = _schema(
-    [
-        ("iteration", pa.int32(), "Number of the iteration of the best restart, from 1."),
-        ("inertia", pa.float64(), "Weighted sum of squared distances (1 - cosine where spherical) before the update."),
-        ("shift", pa.float64(), "Squared distance by which the centroids moved, summed."),
-        ("relocated", pa.int32(), "Empty clusters that were moved."),
-    ]
+    ("iteration", pa.int32(), "Number of the iteration of the best restart, from 1."),
+    ("inertia", pa.float64(), "Weighted sum of squared distances (1 - cosine where spherical) before the update."),
+    ("shift", pa.float64(), "Squared distance by which the centroids moved, summed."),
+    ("relocated", pa.int32(), "Empty clusters that were moved."),
 )
 
 SCALING = _schema(
-    [
-        ("mean", pa.float64(), "Mean of a coordinate of the descriptors (of the tokens, in baseline/), taken off it."),
-        ("deviation", pa.float64(), "What it is then divided by: its standard deviation, or 1 where only centred."),
-    ]
+    (
+        "mean",
+        pa.float64(),
+        "Mean of a coordinate of the descriptors (of the tokens, in baseline/), subtracted from it.",
+    ),
+    ("deviation", pa.float64(), "Its divisor after that: the standard deviation, or 1 where only centred."),
 )
 
 PCA = _schema(
-    [
-        ("mean", pa.list_(pa.float64()), "Mean of the (scaled) descriptors, the same in every row."),
-        ("component", pa.list_(pa.float64()), "A direction, largest variance first."),
-        ("explained", pa.float64(), "Its share of the total variance."),
-    ]
+    ("mean", pa.list_(pa.float64()), "Mean of the (scaled) descriptors, the same in every row."),
+    ("component", pa.list_(pa.float64()), "A direction, largest variance first."),
+    ("explained", pa.float64(), "Its share of the total variance."),
 )
 
 TRAINING_HISTORY = _schema(
-    [
-        ("step", pa.int32(), "Optimiser steps done, from 1."),
-        ("epoch", pa.int32(), "Number of the epoch, from 0."),
-        ("train_loss", pa.float64(), "Cross entropy of the step's batches, in nats."),
-        ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),
-        ("held_out_loss", pa.float64(), "Cross entropy of the held-out images after an epoch's last step, else null."),
-    ]
+    ("step", pa.int32(), "Optimiser steps done, from 1."),
+    ("epoch", pa.int32(), "Number of the epoch, from 0."),
+    ("train_loss", pa.float64(), "Loss of the step's batches; `refine.loss` says which one."),
+    ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),
+    ("held_out_loss", pa.float64(), "The same loss on the held-out images after an epoch's last step, else null."),
 )
 
 PRETRAINING_HISTORY = _schema(
-    [
-        ("step", pa.int32(), "Optimiser steps done, from 1."),
-        ("loss", pa.float64(), "Sum of the losses (with texture weighed by 0.5, 0.5 and 4), mean over the batch."),
-        ("cls_loss", pa.float64(), "Cross entropy of the CLS tokens' prototypes, in nats."),
-        ("patch_loss", pa.float64(), "Cross entropy of the patches' prototypes, in nats; 0 where none are taught."),
-        ("texture_loss", pa.float64(), "Distance of patch tokens from their texture, about 1 - cosine; else 0."),
-        (
-            "deviation",
-            pa.float64(),
-            "Deviation of the teacher's patch tokens but texture: 0 where alike, 1 at most.",
-        ),
-        ("information", pa.float64(), "What a view's prototype tells of the view, in nats; 0 where collapsed."),
-        ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),
-        ("effective_rank", pa.float64(), "RankMe of held-out images' patch tokens, at checkpoints, else null."),
-    ]
+    ("step", pa.int32(), "Optimiser steps done, from 1."),
+    ("loss", pa.float64(), "Sum of the losses (with texture weighted by 0.5, 0.5 and 4), mean over the batch."),
+    ("cls_loss", pa.float64(), "Cross entropy of the CLS tokens' prototypes, in nats."),
+    ("patch_loss", pa.float64(), "Cross entropy of the patches' prototypes, in nats; 0 where none are taught."),
+    ("texture_loss", pa.float64(), "Distance of patch tokens from their texture, about 1 - cosine; else 0."),
+    ("deviation", pa.float64(), "Deviation of the teacher's patch tokens without texture: 0 where all equal, max 1."),
+    ("information", pa.float64(), "Information of a view's prototype about the view, in nats; 0 where collapsed."),
+    ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),
+    ("effective_rank", pa.float64(), "RankMe of held-out images' patch tokens, at checkpoints, else null."),
 )
 
 MASKS = _schema(
-    [
-        ("image_id", pa.string(), "The image."),
-        (
-            "mask",
-            pa.binary(),
-            "PNG of cluster ids at the image's size: 8-bit, noise 255, or 16-bit, noise 65535.",
-        ),
-    ]
+    ("image_id", pa.string(), "The image."),
+    ("mask", pa.binary(), "PNG of cluster ids at the image's size: 8-bit, noise 255, or 16-bit, noise 65535."),
 )
 
 PNG_FILES = _schema(
-    [
-        ("image_id", pa.string(), "The image."),
-        ("files", pa.list_(pa.string()), "Its masks as files, one for each set of masks: paths below `png/`."),
-    ]
+    ("image_id", pa.string(), "The image."),
+    ("files", pa.list_(pa.string()), "Its masks as files, one per set of masks: paths below `png/`."),
 )
 
 INITIAL_MASKS = pa.schema(
     [
         *MASKS,
         *_schema(
-            [
-                ("segment_clusters", pa.list_(pa.int32()), "Cluster of every valid segment."),
-                (
-                    "segment_distances",
-                    pa.list_(pa.float32()),
-                    "Distance of its descriptor to the nearest centroid.",
-                ),
-            ]
+            ("segment_clusters", pa.list_(pa.int32()), "Cluster of every valid segment."),
+            ("segment_distances", pa.list_(pa.float32()), "Distance of its descriptor to the nearest centroid."),
         ),
     ]
 )
@@ -228,14 +162,6 @@ CONFUSION_CELL = pa.list_(pa.int64(), 3)
 
 
 def confusion(sets: list[str]) -> pa.Schema:
-    """Give the schema of ``evaluate/``: one row an image.
-
-    Parameters
-    ----------
-    sets : list of str
-        Names of the sets of masks that are scored.
-    """
+    """Return the schema of ``evaluate/``: one row per image, one column for each of the `sets` of masks."""
     text = "Class, cluster (K is noise) and pixels of every cell that is not 0; null without ground truth."
-    return _schema(
-        [("image_id", pa.string(), "The image."), *((name, pa.list_(CONFUSION_CELL), text) for name in sets)]
-    )
+    return _schema(("image_id", pa.string(), "The image."), *((name, pa.list_(CONFUSION_CELL), text) for name in sets))

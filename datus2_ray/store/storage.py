@@ -1,11 +1,13 @@
-"""Where bytes lie: local paths and ``s3://`` URIs behind ``pyarrow.fs``, the one place that knows the difference."""
+"""Files behind local paths and ``s3://`` URIs: the only module that tells one from the other (by ``pyarrow.fs``)."""
 
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,13 @@ import pyarrow.parquet as pq
 from datus2_ray.errors import MissingFileError, StorageError
 from datus2_ray.store import s3
 
+#: Bytes of a file that are in memory at a time while it is copied.
+COPY_BYTES = 8 * 2**20
+
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file below a folder: its relative posix path, its size in bytes and when it was last changed."""
+    """A file below a folder; `path` is relative to the folder and posix, `size` is in bytes."""
 
     path: str
     size: int
@@ -28,18 +33,7 @@ class FileEntry:
 
 
 def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Give the file system of a URI and the path within it.
-
-    Parameters
-    ----------
-    uri : str
-        A local path or ``s3://bucket/key``.
-
-    Raises
-    ------
-    StorageError
-        A URI of another scheme, or a bucket that cannot be found.
-    """
+    """Return the file system of a local path or of ``s3://bucket/key``, and the path within it."""
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return pafs.LocalFileSystem(), absolute(uri)
@@ -48,11 +42,11 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
     try:
         return s3.open_bucket(rest.split("/", 1)[0]), rest.rstrip("/")
     except OSError as error:
-        raise StorageError(f"cannot reach {uri}: {_reason(error, uri)}") from error
+        raise _storage_error("reach", uri, error) from error
 
 
 def absolute(uri: str) -> str:
-    """Make a local path independent of links and of the working directory, another on a worker; a URI stays."""
+    """Return a local path without links and relative parts, as workers have other working directories; or the URI."""
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().resolve())
 
 
@@ -62,28 +56,14 @@ def join(uri: str, *parts: str) -> str:
 
 
 def list_files(uri: str, recursive: bool = True) -> list[FileEntry]:
-    """List every file below a folder, sorted by relative path, without hidden ones (a part that starts with a dot).
-
-    Parameters
-    ----------
-    uri : str
-        The folder.
-    recursive : bool
-        Whether the files of its folders are listed too.
-
-    Raises
-    ------
-    StorageError
-        The folder does not exist or cannot be read.
-    """
+    """List the files below a folder, sorted by path, without hidden ones (any part starts with a dot)."""
     filesystem, root = resolve(uri)
-    info = _checked(filesystem.get_file_info, root, uri)
+    info = _info(filesystem, root, uri)
     if info.type != pafs.FileType.Directory:
-        found = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
-        raise StorageError(f"{uri} {found}; give a folder of images, a data-set root or a run folder")
-    listed = _checked(filesystem.get_file_info, pafs.FileSelector(root, recursive=recursive), uri)
+        fault = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
+        raise StorageError(f"{uri} {fault}; give a folder of images, a data-set root or a run folder")
     entries = []
-    for item in listed:
+    for item in _info(filesystem, pafs.FileSelector(root, recursive=recursive), uri):
         try:
             relative = item.path[len(root) :].lstrip("/")
         except UnicodeDecodeError as error:
@@ -95,30 +75,39 @@ def list_files(uri: str, recursive: bool = True) -> list[FileEntry]:
 
 
 def find_file(uri: str) -> FileEntry | None:
-    """Give a file's name, size and time of change; None where there is no such file."""
+    """Return a file's entry, or None if there is no such file."""
     filesystem, path = resolve(uri)
-    info = _checked(filesystem.get_file_info, path, uri)
+    info = _info(filesystem, path, uri)
     if info.type != pafs.FileType.File:
         return None
     return FileEntry(posixpath.basename(path), info.size or 0, info.mtime_ns or 0)
 
 
 def is_empty(uri: str) -> bool:
-    """Tell whether a folder has nothing in it, or is not there."""
+    """Return whether a folder is missing or has nothing in it."""
     filesystem, root = resolve(uri)
-    if _checked(filesystem.get_file_info, root, uri).type != pafs.FileType.Directory:
-        return not exists(uri)
-    return not _checked(filesystem.get_file_info, pafs.FileSelector(root), uri)
+    kind = _info(filesystem, root, uri).type
+    if kind == pafs.FileType.Directory:
+        return not _info(filesystem, pafs.FileSelector(root), uri)
+    return bool(kind == pafs.FileType.NotFound)
 
 
 def exists(uri: str) -> bool:
-    """Tell whether a file or folder is there."""
+    """Return whether there is such a file or folder."""
     filesystem, path = resolve(uri)
-    return bool(_checked(filesystem.get_file_info, path, uri).type != pafs.FileType.NotFound)
+    return bool(_info(filesystem, path, uri).type != pafs.FileType.NotFound)
 
 
 def read_bytes(uri: str) -> bytes:
-    """Read a whole file; a missing or unreadable one is a :class:`StorageError` that names it."""
+    """Read a whole file.
+
+    Raises
+    ------
+    MissingFileError
+        If this file alone is missing or unreadable.
+    StorageError
+        If its folder, bucket or store is.
+    """
     filesystem, path = resolve(uri)
 
     def read() -> bytes:
@@ -126,51 +115,74 @@ def read_bytes(uri: str) -> bytes:
             return bytes(stream.read())
 
     try:
-        return s3.patiently(read)
+        return s3.retry(read)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        # Where its folder, or the bucket, is gone too, it is not this file alone.
         local = isinstance(filesystem, pafs.LocalFileSystem)
-        alone = Path(path).parent.is_dir() if local else "Path does not exist" in str(error)
-        kind = MissingFileError if alone else StorageError
-        raise kind(f"cannot read {uri}: {_reason(error, uri)}") from error
+        file_alone = Path(path).parent.is_dir() if local else "Path does not exist" in str(error)
+        raise _storage_error("read", uri, error, MissingFileError if file_alone else StorageError) from error
     except OSError as error:
-        raise StorageError(f"cannot read {uri}: {_reason(error, uri)}") from error
+        raise _storage_error("read", uri, error) from error
 
 
 def write_bytes(uri: str, data: bytes | memoryview) -> None:
-    """Write a whole file so that a reader sees either the old one or the new one, never a part.
-
-    A local file is written beside its place and renamed; an object store's put is atomic by itself.
-    """
+    """Write a whole file so that a reader sees either the old one or the new one, also after a crash or power loss."""
     filesystem, path = resolve(uri)
-    local = isinstance(filesystem, pafs.LocalFileSystem)
-    # Readers of a folder of tables pass over names that start with an underscore.
-    folder, name = posixpath.split(path)
-    target = f"{folder}/_{name}.{uuid.uuid4().hex[:8]}.tmp" if local else path
 
-    def write() -> None:
-        if local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with filesystem.open_output_stream(target) as stream:
+    def put() -> None:
+        with filesystem.open_output_stream(path) as stream:
             stream.write(data)
-        if local:
-            Path(target).replace(path)
 
     try:
-        s3.patiently(write)
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            _replace(Path(path), [data])
+        else:
+            s3.retry(put)  # an object store's put is atomic by itself
     except OSError as error:
-        remedy = "; check the folder's rights and space" if local else ""
-        raise StorageError(f"cannot write {uri}: {_reason(error, uri)}{remedy}") from error
+        raise _storage_error("write", uri, error) from error
+
+
+def download(uri: str, file: Path) -> None:
+    """Copy an object of a bucket into a local file, a piece at a time; OSError if the file cannot be written."""
+    _replace(file, _pieces(uri))
+
+
+def _pieces(uri: str) -> Iterator[bytes]:
+    try:
+        with closing(s3.RetryingFile(*resolve(uri))) as source:
+            while piece := source.read(COPY_BYTES):
+                yield piece
+    except OSError as error:
+        raise _storage_error("read", uri, error) from error
+
+
+def _replace(file: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a local file beside its place, bring it to the disk and rename it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Not made of the file's name, which may already have as many bytes as are allowed. Readers of a folder of tables
+    # pass over names that start with an underscore.
+    temporary = file.with_name(f"_{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.writelines(pieces)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def remove(uri: str) -> None:
-    """Remove a file, or a folder and everything in it; what is not there is no error."""
+    """Remove a file, or a folder and everything in it; do nothing if there is neither."""
     filesystem, path = resolve(uri)
-    kind = _checked(filesystem.get_file_info, path, uri).type
-    if kind == pafs.FileType.Directory:
-        _checked(filesystem.delete_dir, path, uri)
-    elif kind == pafs.FileType.File:
-        _checked(filesystem.delete_file, path, uri)
+    kind = _info(filesystem, path, uri).type
+    if kind == pafs.FileType.NotFound:
+        return
+    delete = filesystem.delete_dir if kind == pafs.FileType.Directory else filesystem.delete_file
+    try:
+        s3.retry(lambda: delete(path))
+    except OSError as error:
+        raise _storage_error("remove", uri, error) from error
 
 
 def read_json(uri: str) -> Any:
@@ -179,63 +191,66 @@ def read_json(uri: str) -> Any:
 
 
 def write_json(uri: str, value: Any) -> None:
-    """Write a JSON file, indented, atomically."""
+    """Write an indented JSON file atomically."""
     write_bytes(uri, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """Read one Parquet file, or only some of its columns."""
-    return _parquet(uri, "the table", lambda file: file.read(columns=columns))
+    """Read a Parquet file, or only some of its columns."""
+    return _read_parquet(uri, "the table", lambda file: file.read(columns=columns))
 
 
 def parquet_footer(uri: str) -> pq.FileMetaData:
-    """Read the footer of a Parquet file: its schema and its row groups."""
-    return _parquet(uri, "the table", lambda file: file.metadata)
+    """Read the schema and the row groups of a Parquet file."""
+    return _read_parquet(uri, "the table", lambda file: file.metadata)
 
 
 def parquet_schema(uri: str) -> pa.Schema:
     """Read the Arrow schema of a Parquet file."""
-    schema: pa.Schema = _parquet(uri, "the table", lambda file: file.schema_arrow)
+    schema: pa.Schema = _read_parquet(uri, "the table", lambda file: file.schema_arrow)
     return schema
 
 
 def count_rows(uri: str) -> int:
-    """Count the rows of a Parquet file from its footer."""
+    """Read the number of rows of a Parquet file."""
     return int(parquet_footer(uri).num_rows)
 
 
 def read_row_group(uri: str, row_group: int, columns: list[str]) -> pa.Table:
     """Read some columns of one row group of a Parquet file, and no other bytes of it."""
-    return _parquet(uri, f"row group {row_group} of", lambda file: file.read_row_group(row_group, columns=columns))
+    return _read_parquet(uri, f"row group {row_group} of", lambda file: file.read_row_group(row_group, columns=columns))
 
 
-def _parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
+def _read_parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
     filesystem, path = resolve(uri)
     try:
         if isinstance(filesystem, pafs.LocalFileSystem):
             with filesystem.open_input_file(path) as local:
                 return read(pq.ParquetFile(local))
-        with pa.PythonFile(s3.PatientFile(filesystem, path), mode="r") as file:
+        with pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r") as file:
             return read(pq.ParquetFile(file))
     except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(f"cannot read {what} {uri}: {_reason(error, uri)}") from error
+        raise _storage_error(f"read {what}", uri, error) from error
 
 
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
-    """Write one Parquet file atomically (zstd; the image bytes within are compressed already)."""
+    """Write a Parquet file atomically, compressed by zstd."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", row_group_size=row_group_rows)
     write_bytes(uri, memoryview(sink.getvalue()))
 
 
-def _checked(call: Any, argument: Any, uri: str) -> Any:
+def _info(filesystem: pafs.FileSystem, what: str | pafs.FileSelector, uri: str) -> Any:
     try:
-        return s3.patiently(lambda: call(argument))
+        return s3.retry(lambda: filesystem.get_file_info(what))
     except OSError as error:
-        raise StorageError(f"cannot read {uri}: {_reason(error, uri)}") from error
+        raise _storage_error("read", uri, error) from error
 
 
-def _reason(error: BaseException, uri: str) -> str:
+def _storage_error(verb: str, uri: str, error: Exception, kind: type[StorageError] = StorageError) -> StorageError:
     if uri.startswith("s3://"):
-        return s3.explain(str(error), uri.split("/")[2])
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = s3.explain(str(error), uri.split("/")[2])
+    else:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason += "; check the folder's rights and space" if verb in ("write", "remove") else ""
+    return kind(f"cannot {verb} {uri}: {reason}")

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datus2_ray
+from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage
+from tests.in_process import commands_without_ray
 
 
 def encode(image: Image.Image, kind: str) -> bytes:
@@ -62,24 +63,26 @@ def source(tmp_path: Path) -> Path:
 
 def settings(source: Path, out: Path, max_error_rate: float) -> RunConfig:
     flags = {
-        "source": str(source), "out": str(out), "clusters": 3, "max_error_rate": max_error_rate,
-        "backbone": "untrained:vit_tiny_patch16_224", "refine": {"enabled": False},
+        "source": str(source), "out": str(out), "clusters": 3, "max_error_rate": max_error_rate, "no_refine": True,
+        "backbone": "untrained:vit_tiny_patch16_224",
     }  # fmt: skip
-    small = ("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens")
-    return load(flags, assignments=(*small, "discover.actors=1", "cluster.workers=2", "cluster.restarts=3"))
+    small = ("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens", "cluster.restarts=3")
+    return load(flags, assignments=small)
 
 
-@pytest.mark.slow
-def test_a_tenth_in_quarantine_and_the_rest_done(ray_session: None, source: Path, tmp_path: Path) -> None:
-    summary = datus2_ray.run(settings(source, tmp_path / "run", max_error_rate=0.2))
+def test_a_tenth_in_quarantine_and_the_rest_done(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands_without_ray(monkeypatch)
+    summary = run(settings(source, tmp_path / "run", max_error_rate=0.2))
     assert (summary["images"], summary["quarantined"]) == (180, 20)
-    rows = storage.read_table(str(tmp_path / "run" / "quarantine" / "ingest.parquet")).to_pylist()
+    rows = storage.read_table(str(tmp_path / "run" / "quarantine.parquet")).to_pylist()
     assert {row["image_id"].split("-", 2)[2].rsplit("-", 1)[0] for row in rows} == set(
         broken_in_ten_ways(Image.new("RGB", (9, 9)))
     )
-    assert all(row["message"] and row["kind"] for row in rows)
-    masks = [storage.read_table(str(file)) for file in (tmp_path / "run" / "masks" / "initial").glob("part-*")]
+    assert all(row["message"] and row["kind"] and row["stage"] == "ingest" for row in rows)
+    (own,) = (tmp_path / "run").glob("ingest/*/quarantine.parquet")
+    assert storage.read_table(str(own)).to_pylist() == rows
+    masks = [storage.read_table(str(file)) for file in (tmp_path / "run").glob("label/*/part-*")]
     assert sum(len(table) for table in masks) == 180
 
     with pytest.raises(DatusError, match=r"ingest: \d+ of 200 images cannot be used, more than --max-error-rate 0.05"):
-        datus2_ray.run(settings(source, tmp_path / "strict", max_error_rate=0.05))
+        run(settings(source, tmp_path / "strict", max_error_rate=0.05))

@@ -1,63 +1,57 @@
-"""The command itself is killed, again and again: repeated, it ends with the tables of an undisturbed run."""
+"""The command itself is killed while it works: repeated, it goes on and ends with the tables of an undisturbed run."""
 
 from __future__ import annotations
 
-import random
-import shutil
+import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from datus2_ray.store import storage
+import datus2_ray
+from datus2_ray.config.load import RunConfig
+from datus2_ray.store.lease import LEASE
+from tests.chaos.conftest import table_hashes
 
-KILLS = 10
+#: Runs with settings that are read from a file; a process that starts a Ray of its own.
+DRIVER = """
+import sys
+from pathlib import Path
+import datus2_ray
+datus2_ray.run(datus2_ray.RunConfig.model_validate_json(Path(sys.argv[1]).read_text()))
+"""
 
-Start = Callable[..., subprocess.Popen[str]]
-
-
-def image_ids(out: Path, stage: str) -> list[str]:
-    parts = sorted((out / stage).glob("part-*.parquet"))
-    return [i for part in parts for i in storage.read_table(str(part), ["image_id"])["image_id"].to_pylist()]
+#: What would make a process join another Ray.
+OUTSIDE = ("RAY_ADDRESS", "RAY_JOB_ID", "RAY_TMPDIR")
 
 
 @pytest.mark.slow
-def test_ten_kills_at_random_moments_change_nothing(
-    command: Start,
+def test_a_driver_that_is_killed_in_discover_changes_nothing(
+    ray_session: None,
     scenes: Path,
     tmp_path: Path,
-    hashes: Callable[[str], dict[str, str]],
     undisturbed: dict[str, str],
+    small_run: Callable[..., RunConfig],
 ) -> None:
-    moments = random.Random(0)
-    # 20 s: on two cores that nothing else uses a run takes about as long.
-    out, killed, longest, runs = tmp_path / "run", 0, 20.0, 0
-    while killed < KILLS or not runs:
-        process = command(scenes, out)
-        begun = time.monotonic()
-        try:
-            _, errors = process.communicate(timeout=moments.uniform(1, longest) if killed < KILLS else 300)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            killed += 1
-            continue
-        # It was quicker than the killer: the tables must be right, and another run starts from nothing.
-        assert process.returncode == 0, errors
-        longest = min(longest, time.monotonic() - begun)
-        runs += 1
-        assert hashes(str(out)) == undisturbed
-        for stage in ("images", "segments", "masks/initial"):
-            assert len(image_ids(out, stage)) == len(set(image_ids(out, stage))) == 24
-        if killed < KILLS:
-            shutil.rmtree(out)
+    out, settings = tmp_path / "run", small_run(scenes, tmp_path / "run")
+    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+    environment = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, tmp_path / "settings.json"], env=environment)
+    try:
+        while len(written := list(out.glob("discover/*/part-*.parquet"))) < 2:
+            assert driver.poll() is None
+            time.sleep(0.02)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    assert len(written) < 8
+    assert (out / LEASE).exists()  # its holder is dead, so that the next driver need not wait
+    before = {file: file.stat().st_mtime_ns for file in (*written, *out.glob("ingest/*/part-*.parquet"))}
 
-    # Once more: nothing is left to do, and no file is touched.
-    before = {str(file): file.stat().st_mtime_ns for file in out.rglob("*")}
-    process = command(scenes, out)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert {str(file): file.stat().st_mtime_ns for file in out.rglob("*")} == before
-    assert "report/index.html" in output
+    datus2_ray.run(settings)
+    assert table_hashes(str(out)) == undisturbed
+    assert {file: file.stat().st_mtime_ns for file in before} == before

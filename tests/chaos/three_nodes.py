@@ -1,9 +1,9 @@
-"""Two runs on a cluster of three nodes in one machine; in the middle of the second one of the nodes is lost.
+"""A run on a cluster of three nodes in one machine; in the middle of it one of the nodes is lost.
 
-    python three_nodes.py WHOLE.json LOST.json
+    python three_nodes.py SETTINGS.json
 
-The files hold the settings of the runs. It is a process of its own, since a process can join one cluster only. It
-prints, a line a run, what ``run`` gives and how many nodes are left, as JSON.
+It is a process of its own, since a process can join one cluster only. It prints the number of images, and of nodes
+before and after, as JSON.
 """
 
 from __future__ import annotations
@@ -19,34 +19,29 @@ from ray.cluster_utils import Cluster
 
 import datus2_ray
 from datus2_ray.config.load import RunConfig
+from datus2_ray.engine.machines import Machines
 
-#: Parts that are in ``segments/`` when the node is lost.
+#: Parts of `discover` that are there when the node is lost.
 PARTS_BEFORE = 2
 
 
-def lose(cluster: Cluster, node: object, segments: Path) -> None:
+def lose(cluster: Cluster, node: object, out: Path) -> None:
     """Take a node away, as a spot instance is taken away, as soon as some parts are there."""
-    while len(list(segments.glob("part-*.parquet"))) < PARTS_BEFORE:
+    while len(list(out.glob("discover/*/part-*.parquet"))) < PARTS_BEFORE:
         time.sleep(0.05)
     cluster.remove_node(node, allow_graceful=False)
-    print("a node was lost", file=sys.stderr, flush=True)
-
-
-def run(settings: RunConfig) -> None:
-    summary = datus2_ray.run(settings)
-    print(json.dumps({"images": summary["images"], "nodes": sum(node["Alive"] for node in ray.nodes())}))
 
 
 def main() -> None:
-    whole, lost = (RunConfig.model_validate_json(Path(name).read_text()) for name in sys.argv[1:])
+    settings = RunConfig.model_validate_json(Path(sys.argv[1]).read_text())
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     second = cluster.add_node(num_cpus=2, num_gpus=1)
     cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-    assert ray.cluster_resources()["CPU"] == 6
-    run(whole)
-    threading.Thread(target=lose, args=(cluster, second, Path(lost.out) / "segments"), daemon=True).start()
-    run(lost)
+    before = len(Machines.now().nodes)
+    threading.Thread(target=lose, args=(cluster, second, Path(settings.out)), daemon=True).start()
+    summary = datus2_ray.run(settings)
+    print(json.dumps({"images": summary["images"], "nodes": [before, len(Machines.now().nodes)]}))
     ray.shutdown()
     cluster.shutdown()
 

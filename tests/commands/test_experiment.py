@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import shutil
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from datus2_ray.cli.app import app
 from datus2_ray.cli.flags import numbers
-from datus2_ray.commands.experiment import run_experiment
+from datus2_ray.commands.experiment import Result, run_experiment
 from datus2_ray.commands.experiment_answer import rows, table, write_answer
 from datus2_ray.commands.experiment_variants import EXPERIMENTS
 from datus2_ray.config.load import RunConfig, load
+from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing, list_source
 from datus2_ray.store import storage
+from datus2_ray.store.run_folder import RunFolder
 
 QUICK = (
     "refine.enabled=false",
-    "discover.actors=1",
+    "ingest.images_per_part=4",
     "discover.input_size=64",
     "discover.tau=1",
-    "cluster.workers=1",
+    "discover.descriptor=tokens",
     "cluster.restarts=1",
     "cluster.overclustering=2",
     "evaluate.token_restarts=1",
@@ -105,24 +113,57 @@ def test_what_cannot_be_compared_is_refused(scenes: Path, tmp_path: Path) -> Non
     assert numbers("--values", "6, 9.5") == [6.0, 9.5]
 
 
-@pytest.mark.slow
-def test_runs_share_their_segments_and_are_done_once(ray_session: None, scenes: Path, tmp_path: Path) -> None:
-    config, told = base(scenes, tmp_path / "out"), list[str]()
-    results = run_experiment("clusters", config, 2, (6, 9), told.append)
-    assert told[0] == "the resolution that all variants share"
-    assert told[1:] == ["K = 6, seed 0", "K = 6, seed 1", "K = 9, seed 0", "K = 9, seed 1"]
-    found = storage.read_json(str(tmp_path / "out/resolution/sample/_COMMIT.json"))["facts"]["resolution"]
+class Parts:
+    """Counts how often each part of a table is written, by stage, fingerprint and name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.written: Counter[str] = Counter()
+        original = storage.write_table
+
+        def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
+            place = "/".join(uri.split("/")[-3:])
+            if "/part-" in place:
+                self.written[place] += 1
+            original(uri, table, row_group_rows)
+
+        monkeypatch.setattr(storage, "write_table", write_table)
+
+    def of(self, stage: str) -> int:
+        return sum(count for place, count in self.written.items() if place.startswith(f"{stage}/"))
+
+
+@pytest.fixture
+def parts(here: None, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    return Parts(monkeypatch)
+
+
+def events(out: Path, stage: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "runs" / "events.jsonl").read_text().splitlines()]
+    return [line for line in lines if line.get("stage") == stage and "rows_done" in line]
+
+
+def test_runs_share_their_results_and_are_done_once(parts: Parts, scenes: Path, tmp_path: Path) -> None:
+    config, notes = base(scenes, tmp_path / "out"), list[str]()
+    results = run_experiment("clusters", config, 2, (6, 9), notes.append)
+    assert notes[0] == "the resolution that all variants share"
+    assert notes[1:] == ["K = 6, seed 0", "K = 6, seed 1", "K = 9, seed 0", "K = 9, seed 1"]
+    (commit,) = (tmp_path / "out" / "runs").glob("sample/*/_COMMIT.json")
+    found = storage.read_json(str(commit))["facts"]["resolution"]
     assert {result.summary["resolution"] for result in results} == {found}
     assert [(result.variant.value, result.seed) for result in results] == [(6, 0), (6, 1), (9, 0), (9, 1)]
-    (folder,) = (tmp_path / "out" / "runs").iterdir()
-    begun = [line for line in (folder / "events.jsonl").read_text().splitlines() if '"stage": "discover"' in line]
-    assert sum('"event": "end"' in line for line in begun) == 1  # nothing is embedded twice
+    # Four runs, four images a part: each part of what they share is written once, of what they do not once a run.
+    assert set(parts.written.values()) == {1}
+    assert {stage: parts.of(stage) for stage in ("ingest", "survey", "sample", "discover", "label", "evaluate")} == {
+        "ingest": 2, "survey": 2, "sample": 2, "discover": 2, "label": 8, "evaluate": 8,
+    }  # fmt: skip
     assert {result.summary["clusters"] for result in results} == {6, 9}
     assert results[0].summary["metrics"]["initial"] != results[1].summary["metrics"]["initial"]
+    assert RunFolder(str(tmp_path / "out" / "runs")).read()["command"] == "experiment"
 
-    again = run_experiment("clusters", config, 2, (6, 9), told.append)
+    # Found before: nothing is written again.
+    again = run_experiment("clusters", config, 2, (6, 9), notes.append)
     assert again == results
-    assert told[5:] == told[:1]  # found before, and no run made again
+    assert set(parts.written.values()) == {1}
 
     uris = write_answer("clusters", results, config.out)
     assert [Path(uri).name for uri in uris] == ["clusters.csv", "clusters.md", "clusters.svg"]
@@ -135,14 +176,82 @@ def test_runs_share_their_segments_and_are_done_once(ray_session: None, scenes: 
     assert first.miou["initial"][1] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
     assert f"{first.miou['initial'][0]:.1f} ± {first.miou['initial'][1]:.1f}" in table([first])
     assert "refined" not in table([first])
-    assert b"clusters K" in storage.read_bytes(uris[2]) or b"<path" in storage.read_bytes(uris[2])
+    assert storage.read_bytes(uris[1]).decode() == table(rows(results))
 
 
-@pytest.mark.slow
-def test_the_command_prints_the_table_and_draws_variants(ray_session: None, scenes: Path, tmp_path: Path) -> None:
+def test_other_images_or_weights_are_noticed(parts: Parts, scenes: Path, tmp_path: Path) -> None:
+    source, weights = tmp_path / "scenes", tmp_path / "vit.safetensors"
+    shutil.copytree(scenes, source)
+    shutil.copyfile(PACKAGED_WEIGHTS, weights)
+    beside = json.loads(PACKAGED_WEIGHTS.with_suffix(".json").read_text())
+    weights.with_suffix(".json").write_text(json.dumps(beside))
+    config = base(source, tmp_path / "out", preset="paper", backbone=str(weights), limit=4)
+
+    def run() -> tuple[int, int, list[Result]]:
+        parts.written.clear()
+        results = run_experiment("clusters", config, 1, (4,), lambda line: None)
+        return parts.of("ingest"), parts.of("discover"), results
+
+    assert run()[:2] == (1, 1)
+    assert run()[:2] == (0, 0)
+    # Other weights under the same name.
+    weights.with_suffix(".json").write_text(json.dumps({**beside, "mean": [0.1, 0.2, 0.3]}))
+    assert run()[:2] == (0, 1)
+    # Another image under the same name.
+    first, second = sorted((source / "images").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    before = run()
+    assert before[:2] == (1, 1)
+    assert run() == (0, 0, before[2])
+
+
+def test_seconds_per_image_are_those_of_the_images_that_an_attempt_did(
+    here: None, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = base(scenes, tmp_path / "out", preset="paper")
+    clock = [0.0]
+    write_table = storage.write_table
+
+    def slow(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
+        """Take ten seconds for a part of `discover`, and fail at the second one of the first attempt."""
+        if "/discover/" in uri and "/part-" in uri:
+            if uri.endswith("part-000001.parquet") and not clock[0] > 10:
+                clock[0] += 1000
+                raise KeyboardInterrupt
+            clock[0] += 10
+        write_table(uri, table, row_group_rows)
+
+    monkeypatch.setattr(storage, "write_table", slow)
+    monkeypatch.setattr("datus2_ray.engine.execute.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment("clusters", config, 1, (4,), lambda line: None)
+    (result,) = run_experiment("clusters", config, 1, (4,), lambda line: None)
+    # Two parts of four images: ten seconds and the thousand that were lost, then ten.
+    assert [(event["rows_done"], event["seconds"]) for event in events(tmp_path / "out", "discover")] == [
+        (4, 1010), (4, 10),
+    ]  # fmt: skip
+    assert result.seconds_per_image == pytest.approx(1020 / 8)
+    assert result.summary["seconds"]["discover"] == 1020
+
+
+def test_seconds_that_a_killed_attempt_took_with_it_are_left_empty(here: None, scenes: Path, tmp_path: Path) -> None:
+    config = base(scenes, tmp_path / "out", preset="paper")
+    run_experiment("clusters", config, 1, (4,), lambda line: None)
+    # Killed after the last part of `discover`: its end is not in the log, and there is nothing left to do.
+    log = tmp_path / "out" / "runs" / "events.jsonl"
+    log.write_text("".join(line for line in log.read_text().splitlines(True) if '"discover"' not in line))
+    (commit,) = (tmp_path / "out" / "runs").glob("discover/*/_COMMIT.json")
+    commit.unlink()
+    results = run_experiment("clusters", config, 1, (4,), lambda line: None)
+    assert results[0].seconds_per_image is None
+    assert table(rows(results)).endswith(" |  |\n")
+    assert storage.read_bytes(write_answer("clusters", results, config.out)[0])
+
+
+def test_the_command_prints_the_table_and_draws_variants(here: None, scenes: Path, tmp_path: Path) -> None:
     line = ["experiment", "patch-size", str(scenes), "--out", str(tmp_path), "--dataset", "demo", "--limit", "8"]
     line += ["--seeds", "1", "--values", "16"] + [part for setting in QUICK[1:] for part in ("--set", setting)]
     done = CliRunner().invoke(app, line, catch_exceptions=False)
     assert done.exit_code == 0
     assert "| 16 of 224 pixels a patch |" in done.output
-    assert (tmp_path / "patch-size.svg").read_text().lstrip().startswith("<?xml")
+    assert ElementTree.parse(tmp_path / "patch-size.svg").getroot().tag.endswith("svg")

@@ -7,7 +7,8 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,101 +18,168 @@ import timm
 
 import datus2_ray
 from datus2_ray.commands import plan
-from datus2_ray.commands.plan import StagePlan, plan_pretraining, plan_run, see_backbone, see_weights
+from datus2_ray.commands.plan import plan_pretraining, plan_run
+from datus2_ray.commands.run import run
+from datus2_ray.commands.weights import check_backbone, check_weights
 from datus2_ray.config.load import RunConfig, load
-from datus2_ray.engine.machines import ACTOR_MEMORY, Cluster, Node
+from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.machines import ACTOR_MEMORY, Machines, Node
+from datus2_ray.engine.pools import Pool
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.errors import DatusError
 from datus2_ray.sources.listing import list_source
+from datus2_ray.stages import RUN
 from datus2_ray.store import storage
+from tests.in_process import SMALL_MACHINE
 
 GIB = 2**30
-SMALL = Cluster((Node(2, 0, 16 * GIB),))
+SMALL = Machines((Node(2, 0, 16 * GIB),))
+BIG = Machines((Node(8, 2, 64 * GIB),))
 
 
 @pytest.fixture
-def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cluster], None]:
-    return lambda cluster: monkeypatch.setattr(plan, "look_at_cluster", lambda seconds: cluster)
+def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machines], None]:
+    return lambda machines: monkeypatch.setattr(plan, "look_at_machines", lambda seconds: machines)
 
 
-def settings(scenes: Path, tmp_path: Path, *assignments: str, **flags: Any) -> RunConfig:
+def settings(scenes: Path, tmp_path: Path, *assignments: str, preset: str = "paper", **flags: Any) -> RunConfig:
     flags = {"source": str(scenes), "out": str(tmp_path / "run"), "dataset": "demo", **flags}
-    return load(flags, assignments=("ingest.images_per_part=10", *assignments))
+    return load(flags, preset=preset, assignments=("ingest.images_per_part=10", *assignments))
 
 
 def test_every_stage_is_planned_and_nothing_is_written(
-    scenes: Path, tmp_path: Path, on: Callable[[Cluster], None]
+    scenes: Path, tmp_path: Path, on: Callable[[Machines], None]
 ) -> None:
     on(SMALL)
     planned = plan_run(settings(scenes, tmp_path))
     assert (planned.source.images, planned.source.labelled, planned.device) == (24, True, "cpu")
     files = [file for folder in ("images", "masks") for file in (scenes / folder).iterdir()]
     assert sum(planned.source.sizes.values()) == sum(file.stat().st_size for file in files)
-    rows = {(stage.stage, stage.runs): stage for stage in planned.stages}
-    assert list(rows) == [
-        ("ingest", "tasks"), ("discover", "tasks"), ("discover", "embed"), ("discover", "describe"),
-        ("cluster", "shard holders"), ("label", "tasks"), ("refine", "workers"), ("predict", "tasks"),
-        ("predict", "segment"), ("baseline", "shard holders"), ("evaluate", "tasks"),
-    ]  # fmt: skip
-    assert rows["discover", "embed"] == StagePlan(
-        "discover", "embed", 2, 2, "cpu", 0.0, parts=3, memory=2 * ACTOR_MEMORY
-    )
-    assert rows["discover", "tasks"].memory == 2 * 10 * 3 * 224**2
-    assert rows["ingest", "tasks"].memory == 2 * max(planned.source.sizes.values())
-    assert planned.notes == ()
+    # Every stage is planned, or a note says why a run does without it.
+    left_out = [note.split(":")[0].removeprefix("no ") for note in planned.notes if note.startswith("no ")]
+    assert {stage for stage, _ in planned.uses} == {stage.name for stage in RUN} - set(left_out)
+    assert left_out == ["sample", "export"]
+    uses = {(stage, use.runs): use for stage, use in planned.uses}
+    embed = uses["discover", "embed"]
+    assert (embed.count, embed.max_count, embed.device, embed.gpus, embed.parts) == (2, 2, "cpu", 0.0, 3)
+    assert embed.memory == 2 * ACTOR_MEMORY
+    assert uses["discover", "tasks"].memory == 2 * 10 * 3 * 224**2
+    assert uses["ingest", "tasks"].memory == pytest.approx(2 * max(planned.source.sizes.values()), rel=0.01)
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_left_out_is_said(scenes: Path, tmp_path: Path, on: Callable[[Cluster], None]) -> None:
+@pytest.mark.parametrize("preset", ["paper", "best"])
+def test_the_plan_is_what_the_run_then_uses(
+    preset: str,
+    scenes: Path,
+    tmp_path: Path,
+    on: Callable[[Machines], None],
+    here: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = (
+        "ingest.images_per_part=2",
+        "discover.input_size=64",
+        "discover.tau=0",
+        "discover.max_actors=3",
+        "cluster.restarts=1",
+        "label.edges=image",
+    )
+    flags = {"backbone": "untrained:vit_tiny_patch16_224", "no_refine": True, "limit": 6, "save_png": True}
+    config = settings(scenes, tmp_path, *small, preset=preset, **flags)
+    on(SMALL_MACHINE)
+    planned = plan_run(config)
+    pools: dict[tuple[str, str], Pool] = {}
+    stages: list[str] = []
+
+    def find_operators(stage: Stage[Any]) -> Stage[Any]:
+        """Note the pools that a stage's operators get when it runs."""
+        if not isinstance(stage.work, PerPart):
+            compute = stage.work.compute
+
+            def noted(*arguments: Any) -> Any:
+                stages.append(stage.name)
+                return compute(*arguments)
+
+            return replace(stage, work=replace(stage.work, compute=noted))
+        operators = stage.work.operators
+
+        def given(run: Run, placement: Placement, heartbeat: Heartbeat) -> Sequence[Operator]:
+            stages.append(stage.name)
+            made = operators(run, placement, heartbeat)
+            used = [operator.pool for operator in made if operator.pool]
+            assert used == list(placement.pools.values())
+            pools.update({(stage.name, runs): pool for runs, pool in placement.pools.items()})
+            return made
+
+        return replace(stage, work=replace(stage.work, operators=given))
+
+    monkeypatch.setattr("datus2_ray.stages.RUN", tuple(find_operators(stage) for stage in RUN))
+    run(config)
+    assert stages == list(dict.fromkeys(stage for stage, _ in planned.uses))
+    assert pools == {(stage, use.runs): use.pool for stage, use in planned.uses if use.pool}
+    assert ("discover", "embed") in pools
+    assert ("label", "sharpen") in pools
+    assert (("discover", "describe") in pools) == (preset == "paper")
+    assert (("sample", "embed") in pools) == (preset == "best")
+
+
+def test_what_is_left_out_is_said(scenes: Path, tmp_path: Path, on: Callable[[Machines], None]) -> None:
     on(SMALL)
     images = str(scenes / "images")
     plain = settings(scenes, tmp_path, source=images, dataset="folder", clusters=3, limit=15)
     planned = plan_run(plain)
-    assert [note.split(":")[0] for note in planned.notes] == ["no refinement", "no scores"]
-    assert "15 images, under refine.min_images = 20" in planned.notes[0]
-    assert {stage.stage for stage in planned.stages} == {"ingest", "discover", "cluster", "label"}
+    reasons = dict(note.removeprefix("no ").split(": ", 1) for note in planned.notes)
+    assert "15 images, under refine.min_images = 20" in reasons["refine"]
+    assert reasons["predict"] == reasons["refine"]  # it reads what is left out
+    assert "no ground truth" in reasons["evaluate"]
+    planned_stages = {stage for stage, _ in planned.uses}
+    assert planned_stages.isdisjoint(reasons)
+    assert planned_stages >= {"ingest", "discover", "cluster", "label"}
     tokens = plan_run(settings(scenes, tmp_path, "discover.descriptor=tokens", "refine.enabled=false"))
-    assert [stage.runs for stage in tokens.stages if stage.stage == "discover"] == ["tasks", "embed"]
+    assert [use.runs for stage, use in tokens.uses if stage == "discover"] == ["tasks", "embed"]
 
 
 def test_a_cluster_that_is_yet_to_start_its_gpus_is_said_to_keep_the_run_waiting(
-    scenes: Path, tmp_path: Path, on: Callable[[Cluster], None]
+    scenes: Path, tmp_path: Path, on: Callable[[Machines], None]
 ) -> None:
-    on(Cluster((Node(4, 0, 16 * GIB),), joined=True))
+    on(Machines((Node(4, 0, 16 * GIB),), joined=True))
     planned = plan_run(
         settings(scenes, tmp_path, "discover.max_actors=3", "discover.gpus_per_actor=0.5", device="cuda")
     )
-    embed = next(stage for stage in planned.stages if stage.runs == "embed")
-    assert (embed.least, embed.most, embed.device, embed.gpus) == (1, 3, "cuda", 0.5)
+    embed = next(use for stage, use in planned.uses if use.runs == "embed")
+    assert (embed.count, embed.max_count, embed.device, embed.gpus) == (1, 3, "cuda", 0.5)
     assert "no_progress_seconds = 180" in planned.notes[0]
-    assert plan_run(settings(scenes, tmp_path)).notes == ()
+    assert all("no_progress_seconds" not in note for note in plan_run(settings(scenes, tmp_path)).notes)
 
 
 def test_graphs_of_large_images_are_said_to_take_memory(
-    scenes: Path, tmp_path: Path, on: Callable[[Cluster], None]
+    scenes: Path, tmp_path: Path, on: Callable[[Machines], None]
 ) -> None:
     on(SMALL)
-    (note,) = plan_run(settings(scenes, tmp_path, "discover.input_size=896")).notes
-    assert "graph takes up to 1.9 GB more in every actor" in note
+    notes = plan_run(settings(scenes, tmp_path, "discover.input_size=896")).notes
+    assert len([note for note in notes if "graph takes up to 1.9 GB more in every actor" in note]) == 1
 
 
 @pytest.mark.parametrize(
-    ("cluster", "assignments", "flags", "message"),
+    ("machines", "assignments", "flags", "message"),
     [
         (SMALL, ("discover.actors=3", "ingest.images_per_part=1"), {"device": "cuda"}, "Ray sees no GPU"),
         (
-            Cluster((Node(2, 0, 4 * GIB),)),
+            Machines((Node(2, 0, 4 * GIB),)),
             ("discover.actors=20", "ingest.images_per_part=1"),
             {},
             r"set discover\.actors to at most 2",
         ),
         (
-            Cluster((Node(8, 2, 64 * GIB),)),
+            BIG,
             ("discover.actors=3", "discover.gpus_per_actor=1"),
             {},
             r"set discover\.actors to at most 1",
         ),
-        (Cluster((Node(0, 1, 64 * GIB),), joined=True), (), {}, "no CPU for tasks"),
-        (Cluster((Node(8, 2, 64 * GIB),)), ("refine.workers=3",), {}, r"refine\.workers = 3, but the cluster has 2"),
+        (Machines((Node(0, 1, 64 * GIB),), joined=True), (), {}, "no CPU for tasks"),
+        (BIG, ("refine.workers=3",), {}, r"refine\.workers = 3, but the cluster has 2"),
         (SMALL, ("refine.workers=5",), {}, r"refine\.workers = 5 is too many"),
         (SMALL, (), {"dataset": "camvid", "source": "{scenes}/masks"}, "camvid: expected"),
         (SMALL, (), {"split": "val"}, "split"),
@@ -123,25 +191,25 @@ def test_graphs_of_large_images_are_said_to_take_memory(
 def test_what_cannot_run_is_refused(
     scenes: Path,
     tmp_path: Path,
-    on: Callable[[Cluster], None],
-    cluster: Cluster,
+    on: Callable[[Machines], None],
+    machines: Machines,
     assignments: tuple[str, ...],
     flags: dict[str, str],
     message: str,
 ) -> None:
-    on(cluster)
+    on(machines)
     filled = {name: text.format(images=scenes / "images", scenes=scenes) for name, text in flags.items()}
     with pytest.raises(DatusError, match=message):
         plan_run(settings(scenes, tmp_path, *assignments, **filled))
     assert not (tmp_path / "run").exists()
 
 
-def test_pretraining_is_planned_and_refused_alike(scenes: Path, tmp_path: Path, on: Callable[[Cluster], None]) -> None:
+def test_pretraining_is_planned_and_refused_alike(scenes: Path, tmp_path: Path, on: Callable[[Machines], None]) -> None:
     on(SMALL)
     small = ("pretrain.batch_size=8", "pretrain.image_size=32", "pretrain.global_size=32", "pretrain.local_size=16")
     planned = plan_pretraining(settings(scenes, tmp_path, *small, "pretrain.workers=2"))
-    assert [stage.stage for stage in planned.stages] == ["ingest", "pretrain"]
-    assert planned.stages[1].memory == 2 * (ACTOR_MEMORY + 3 * 32**2 * 20 // 2)
+    assert [stage for stage, _ in planned.uses] == ["ingest", "pretrain"]
+    assert planned.uses[1][1].memory == 2 * (ACTOR_MEMORY + 3 * 32**2 * 20 // 2)
     assert not planned.source.labelled
     for assignment, message in {
         "pretrain.batch_size=32": "20 images to train on are fewer",
@@ -153,7 +221,7 @@ def test_pretraining_is_planned_and_refused_alike(scenes: Path, tmp_path: Path, 
 
 def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes: Path, tmp_path: Path) -> None:
     storage.write_bytes(f"s3://{bucket}/vit.safetensors", b"never read")
-    see_weights(settings(scenes, tmp_path, backbone=f"s3://{bucket}/vit.safetensors::vit_tiny_patch16_224"))
+    check_weights(settings(scenes, tmp_path, backbone=f"s3://{bucket}/vit.safetensors::vit_tiny_patch16_224"))
     for assignments, flags, message in (
         ((), {"backbone": f"s3://{bucket}/none.pth"}, "no weights file s3://"),
         ((), {"backbone": "vit_smal_patch16_224"}, "vit_small_patch16_224"),
@@ -164,7 +232,7 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
         (("refine.network=linear", "refine.encoder=resnet50"), {}, "leave them out, or set refine.network=deeplabv3"),
     ):
         with pytest.raises(DatusError, match=message):
-            see_weights(settings(scenes, tmp_path, *assignments, **flags))
+            check_weights(settings(scenes, tmp_path, *assignments, **flags))
 
 
 def test_the_sides_for_fetched_weights_are_seen_to_once_they_are_there(
@@ -173,9 +241,9 @@ def test_the_sides_for_fetched_weights_are_seen_to_once_they_are_there(
     uri = f"s3://{bucket}/vit.safetensors"
     storage.write_bytes(uri, b"never read")
     linear = settings(scenes, tmp_path, "refine.network=linear", "refine.size=100", backbone=uri)
-    see_weights(linear)
+    check_weights(linear)
     with pytest.raises(DatusError, match=r"give refine\.size=96"):
-        see_backbone(linear, "untrained:vit_tiny_patch16_224")
+        check_backbone(linear, "untrained:vit_tiny_patch16_224")
 
 
 def test_a_file_that_is_no_backbone_s_is_refused_before_ray_starts(scenes: Path, tmp_path: Path) -> None:
@@ -184,14 +252,14 @@ def test_a_file_that_is_no_backbone_s_is_refused_before_ray_starts(scenes: Path,
     mine.write_bytes(weights.read_bytes())
     beside = json.loads(weights.with_suffix(".json").read_bytes())
     mine.with_suffix(".json").write_text(json.dumps(beside))
-    see_weights(settings(scenes, tmp_path, backbone=str(mine)))
+    check_weights(settings(scenes, tmp_path, backbone=str(mine)))
     beside["architecture"]["depth"] -= 1
     mine.with_suffix(".json").write_text(json.dumps(beside))
     with pytest.raises(DatusError, match=r"mine\.safetensors does not fit its architecture"):
-        see_weights(settings(scenes, tmp_path, backbone=str(mine)))
+        check_weights(settings(scenes, tmp_path, backbone=str(mine)))
     mine.with_suffix(".json").write_text('{"depth": 8}')
     with pytest.raises(DatusError, match=r"mine\.json, the configuration beside mine\.safetensors, is not valid"):
-        see_backbone(settings(scenes, tmp_path), str(mine))
+        check_backbone(settings(scenes, tmp_path), str(mine))
 
 
 @pytest.mark.parametrize(
@@ -204,14 +272,14 @@ def test_a_file_that_is_no_resnet_s_is_refused_before_ray_starts(
     assignments = [one.format(mine) for one in named]
     state = timm.create_model("resnet18", num_classes=0).state_dict()
     safetensors.torch.save_file(state, mine)
-    see_weights(settings(scenes, tmp_path, *assignments))
+    check_weights(settings(scenes, tmp_path, *assignments))
     del state["layer3.0.conv1.weight"]
     safetensors.torch.save_file(state, mine)
     with pytest.raises(DatusError, match=r"mine\.safetensors does not fit its architecture"):
-        see_weights(settings(scenes, tmp_path, *assignments))
+        check_weights(settings(scenes, tmp_path, *assignments))
     mine.write_bytes(b"no weights")
     with pytest.raises(DatusError, match=r"mine\.safetensors"):
-        see_weights(settings(scenes, tmp_path, *assignments))
+        check_weights(settings(scenes, tmp_path, *assignments))
 
 
 def test_a_missing_compiler_is_seen_before_ray_starts_but_not_for_a_cluster(
@@ -221,9 +289,9 @@ def test_a_missing_compiler_is_seen_before_ray_starts_but_not_for_a_cluster(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     compiling = settings(scenes, tmp_path, "discover.compile=true")
     with pytest.raises(DatusError, match=r"install g\+\+, or leave discover.compile off"):
-        see_weights(compiling)
+        check_weights(compiling)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    see_weights(compiling)
+    check_weights(compiling)
 
 
 def test_a_source_in_a_bucket_is_listed(bucket: str, scenes: Path, tmp_path: Path) -> None:
@@ -235,9 +303,9 @@ def test_a_source_in_a_bucket_is_listed(bucket: str, scenes: Path, tmp_path: Pat
 
 
 def test_a_run_that_cannot_fit_is_refused_before_anything_is_begun(
-    scenes: Path, tmp_path: Path, on: Callable[[Cluster], None]
+    scenes: Path, tmp_path: Path, on: Callable[[Machines], None]
 ) -> None:
-    on(Cluster((Node(2, 0, 4 * GIB),)))
+    on(Machines((Node(2, 0, 4 * GIB),)))
     impossible = settings(scenes, tmp_path, "discover.actors=20", "ingest.images_per_part=1", "pretrain.workers=64")
     for command in (datus2_ray.run, datus2_ray.pretrain):
         with pytest.raises(DatusError, match="at most"):

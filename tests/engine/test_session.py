@@ -1,4 +1,4 @@
-"""A local Ray as the commands start it: threads capped in every process, and no other cluster joined by chance."""
+"""A local Ray as the commands start it: what it has is known before, and each of its processes uses one thread."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from datus2_ray.engine.session import joined_address
 
-THREADS = """
+START = """
 import json
 import numpy as np
 import pyarrow as pa
+from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.parts import stream_parts
 from datus2_ray.engine.pools import Pool
-from datus2_ray.engine.session import start_ray
-from datus2_ray.engine.parts import map_parts, stream_parts
+from datus2_ray.engine.session import look_at_machines, start_ray
+from datus2_ray.engine.stage import Operator
 
 def count():
     import scipy.linalg, sklearn, torch
@@ -32,23 +35,36 @@ class Actor:
     def __call__(self, block):
         return block.append_column("actor", pa.array([count()]))
 
-start_ray(no_progress_seconds=120)
-rows = stream_parts(
-    [{"part": "a"}], lambda source, _: map_parts(map_parts(source, task), Actor, Pool(1, 1, "cpu"))
-)
-print(json.dumps(list(rows)))
+before = look_at_machines(120)
+start_ray(120)
+pair = before, Machines.now()
+machines = [[found.cpus, found.gpus, found.memory, found.joined, len(found.nodes)] for found in pair]
+rows = list(stream_parts([{"part": "a"}], lambda _: [Operator(task), Operator(Actor, Pool(1, 1, "cpu"))]))
+print(json.dumps([machines, rows]))
 """
 
 
-@pytest.mark.parametrize("own", [None, "8"])
-def test_every_task_and_actor_has_one_thread_whatever_the_users_shell_says(own: str | None) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "RAY_ADDRESS")}
-    if own is not None:
-        environment["OMP_NUM_THREADS"] = own
+@pytest.fixture(scope="module")
+def started() -> tuple[list[list[Any]], list[dict[str, Any]]]:
+    """Start Ray in a process of its own, whose user's shell asks for eight threads."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "8"}
+    environment.pop("RAY_ADDRESS", None)
     ran = subprocess.run(
-        [sys.executable, "-c", THREADS], capture_output=True, text=True, check=True, timeout=180, env=environment
+        [sys.executable, "-c", START], capture_output=True, text=True, check=True, timeout=180, env=environment
     )
-    assert json.loads(ran.stdout.splitlines()[-1]) == [{"part": "a", "task": 1, "actor": 1}]
+    machines, rows = json.loads(ran.stdout.splitlines()[-1])
+    return machines, rows
+
+
+def test_every_task_and_actor_has_one_thread_whatever_the_users_shell_says(started: Any) -> None:
+    assert started[1] == [{"part": "a", "task": 1, "actor": 1}]
+
+
+def test_before_ray_starts_this_machine_has_what_ray_will_say(started: Any) -> None:
+    before, after = started[0]
+    assert before[:2] == after[:2]
+    assert before[2] == pytest.approx(after[2], rel=0.5)  # what is free changes from second to second
+    assert before[3:] == after[3:] == [False, 1]
 
 
 @pytest.mark.parametrize(

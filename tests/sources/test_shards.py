@@ -50,7 +50,7 @@ def test_a_folder_of_tables_alone_is_shards_and_one_with_pictures_is_not(tmp_pat
 
 def test_a_column_of_a_folder_of_pictures_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
-    with pytest.raises(UsageError, match="holds no Parquet files, so there is no column img"):
+    with pytest.raises(UsageError, match="has no Parquet files, so there is no column img"):
         find_shards(str(tmp_path), storage.list_files(str(tmp_path)), IngestConfig(image_column="img"))
 
 
@@ -79,7 +79,7 @@ def test_columns_are_found_or_named(
     ("columns", "named", "message"),
     [
         ({"a": BYTES, "b": BYTES}, {}, "--image-column NAME, one of a, b"),
-        ({"text": ["x"]}, {}, "which column holds the images"),
+        ({"text": ["x"]}, {}, "which column has the images"),
         ({"image": BYTES}, {"image_column": "picture"}, "--image-column picture is none of image"),
         ({"image": BYTES, "n": [1, 2, 3]}, {"image_column": "n"}, "--image-column n is none of image"),
         ({"image": BYTES}, {"id_column": "image"}, "--id-column image is none of"),

@@ -9,7 +9,9 @@ import pytest
 
 from datus2_ray.errors import MissingFileError, StorageError
 from datus2_ray.store import s3, storage
-from datus2_ray.store.run_folder import Commit, RunFolder
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Discovered
+from datus2_ray.store.run_folder import RunFolder
 
 SECRET = "a-secret-of-the-tests"
 
@@ -44,14 +46,17 @@ def test_storage_keeps_its_promises_there(bucket):
 def test_a_run_folder_works_there(bucket):
     folder = RunFolder(f"s3://{bucket}/deep/run")
     folder.claim("s3://elsewhere/images", "run")
-    assert folder.begin("segments", "f") == set()
-    storage.write_table(folder.path("segments", "part-000000.parquet"), pa.table({"x": [1]}))
-    assert folder.begin("segments", "f") == {"part-000000.parquet"}
-    commit = Commit("f", 1, 1, 0, {"part-000000.parquet": 1}, {})
-    folder.finish("segments", commit)
-    assert folder.require("segments") == commit
-    assert folder.begin("segments", "g") == set()
-    assert folder.commit_of("segments") is None
+    stamp, part = "0123456789abcdef", "part-000000.parquet"
+    assert folder.begin("discover", stamp, {}) == set()
+    commit = Commit(folder.result("discover", stamp), stamp, 1, 1, 0, {part: 1}, Discovered())
+    storage.write_table(commit.path(part), pa.table({"x": [1]}))
+    assert folder.is_begun("discover", stamp)
+    assert folder.begin("discover", stamp, {}) == {part}
+    folder.commit(commit)
+    folder.set_current({"discover": stamp})
+    assert folder.require(Discovered) == commit
+    assert not folder.is_begun("discover", "another0another0")
+    assert folder.find(Discovered, "another0another0") is None
 
 
 @pytest.mark.parametrize("call", [storage.list_files, storage.read_bytes, storage.read_table, storage.count_rows])

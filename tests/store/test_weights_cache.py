@@ -13,7 +13,7 @@ import torch
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS, fingerprint
 from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.errors import BackboneError
-from datus2_ray.store import storage
+from datus2_ray.store import s3, storage
 from datus2_ray.store.weights_cache import cache_folder, fetch, local_spec
 
 
@@ -59,11 +59,11 @@ def test_an_object_that_was_replaced_is_fetched_anew_and_one_beside_it_too(uri: 
 ASK = """
 import sys
 from datus2_ray.store import storage
-real = storage.read_bytes
-def counted(uri):
+real = storage.download
+def counted(uri, file):
     print("fetched", uri.rsplit(".", 1)[1], flush=True)
-    return real(uri)
-storage.read_bytes = counted
+    real(uri, file)
+storage.download = counted
 from datus2_ray.store.weights_cache import fetch
 print("file", fetch(sys.argv[1]), flush=True)
 """
@@ -75,6 +75,16 @@ def test_processes_of_a_node_that_ask_at_once_fetch_it_once(uri: str) -> None:
     assert [process.returncode for process in asking] == [0] * 4
     assert sorted(line for line in lines if line.startswith("fetched")) == ["fetched json", "fetched safetensors"]
     assert len({line for line in lines if line.startswith("file")}) == 1
+
+
+def test_a_file_is_never_in_memory_as_a_whole(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "COPY_BYTES", 1_000_000)
+    sizes = []
+    read = s3.RetryingFile.read
+    monkeypatch.setattr(s3.RetryingFile, "read", lambda file, size: sizes.append(size) or read(file, size))
+    storage.download(uri, tmp_path / "deep" / "file")
+    assert (tmp_path / "deep" / "file").read_bytes() == PACKAGED_WEIGHTS.read_bytes()
+    assert set(sizes) == {1_000_000}
 
 
 def test_an_object_that_is_not_there_is_named(bucket: str) -> None:

@@ -42,16 +42,14 @@ class Family:
 
     Parameters
     ----------
-    noun : str
-        What they are called in errors.
-    option : str
-        The option of the command line that names one, for errors.
+    noun, option : str
+        For errors: what the models are called, and the option of the command line that names one.
     modules : tuple of str
         timm's modules that define them.
     infer : callable
-        From a state dict and the file's name to the architecture that the tensors tell.
+        Infers the architecture from a state dict and the file's name.
     arguments : mapping
-        Keyword arguments that every model of this use is built with.
+        Keyword arguments for every model of this use.
     """
 
     noun: str
@@ -75,8 +73,8 @@ class Loaded:
 def load_timm(spec: Spec, family: Family) -> Loaded:
     """Build what a spec names and load its weights, without touching the global random state.
 
-    Mean and deviation are timm's for a named model, also for a file given with a tagged timm name; ImageNet's for other
-    files, with which DINO, DINOv2 and MoCo were trained; and those of the JSON beside a file where there is one.
+    Mean and deviation are those of the JSON beside a file, if any; timm's for a named model and a file with a tagged
+    timm name; else ImageNet's, with which DINO, DINOv2 and MoCo were trained.
 
     Raises
     ------
@@ -104,12 +102,9 @@ def load_timm(spec: Spec, family: Family) -> Loaded:
 
 
 def patch_shape(spec: Spec, family: Family) -> tuple[int, int]:
-    """Tell the side of a model's patches in pixels and the length of their vectors; a hub is not asked.
+    """Return the side of a model's patches in pixels and the length of their vectors; raise as :func:`load_timm`.
 
-    Raises
-    ------
-    BackboneError
-        As :func:`load_timm`.
+    Nothing is fetched from a hub.
     """
     if spec.file is None:
         architecture = _named(str(spec.architecture))
@@ -125,10 +120,10 @@ def patch_shape(spec: Spec, family: Family) -> tuple[int, int]:
 
 
 def infer_vit(state: StateDict, label: str) -> Architecture:
-    """Tell a ViT's architecture from the names and shapes of its tensors: plain ViT, DINO, DINOv2, DINOv3, MAE, iBOT.
+    """Infer a ViT's architecture from the names and shapes of its tensors: plain ViT, DINO, DINOv2, DINOv3, MAE, iBOT.
 
     Patch size, width, depth, MLP width, registers, LayerScale, SwiGLU and the position grid are in the tensors. The
-    number of heads is not: heads are 64 wide, but for the widths of :data:`WIDE_HEADS`.
+    number of heads is not: heads are 64 wide, except for the widths of :data:`WIDE_HEADS`.
 
     Raises
     ------
@@ -143,12 +138,12 @@ def infer_vit(state: StateDict, label: str) -> Architecture:
     registers = next((state[key] for key in ("register_tokens", "storage_tokens", "reg_token") if key in state), None)
     dinov3 = positions is None and ("storage_tokens" in state or "blocks.0.gamma_1" in state)
     if patches is None or patches.ndim != 4 or hidden is None or (positions is None and not dinov3):
-        raise _untold(state, label)
+        raise _not_inferred(state, label)
     dim, patch = patches.shape[0], patches.shape[-1]
     if dim % 64:
         raise BackboneError(
-            f"the number of heads of {label} cannot be told from its width {dim}; name it in a JSON beside the file: "
-            f'{{"architecture": {{"name": "vit_base_patch16_224", "embed_dim": {dim}, "num_heads": ...}}}}'
+            f"the number of heads of {label} cannot be inferred from its width {dim}; name it in a JSON beside the "
+            f'file: {{"architecture": {{"name": "vit_base_patch16_224", "embed_dim": {dim}, "num_heads": ...}}}}'
         )
     arguments: dict[str, Any] = {
         "patch_size": patch,
@@ -220,7 +215,7 @@ def _build(architecture: Architecture, family: Family, label: str, *, pretrained
 
 
 def _reach_hub(name: str, family: Family) -> None:
-    """Ask the hub once: left alone, timm repeats its questions for most of a minute before it gives up."""
+    """Ask the hub once: timm by itself repeats its requests for most of a minute before it gives up."""
     published = get_pretrained_cfg(name)
     if published is None or not published.has_weights:
         raise BackboneError(f"timm has no weights for {name}; give {family.option} FILE::{name} or untrained:{name}")
@@ -242,9 +237,9 @@ def _unreachable(name: str, family: Family, error: Exception) -> BackboneError:
     )
 
 
-def _untold(state: StateDict, label: str) -> BackboneError:
+def _not_inferred(state: StateDict, label: str) -> BackboneError:
     shown = ", ".join(list(state)[:4])
     return BackboneError(
-        f"the architecture of {label} cannot be told from its {len(state)} keys ({shown}, ...); "
+        f"the architecture of {label} cannot be inferred from its {len(state)} keys ({shown}, ...); "
         f"name it as {Path(label).name}::TIMM_NAME or in a JSON beside it"
     )

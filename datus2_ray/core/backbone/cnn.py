@@ -9,7 +9,7 @@ import re
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from datus2_ray.core.backbone.architecture import Architecture, Family, load_timm
 from datus2_ray.core.backbone.spec import parse_spec
@@ -17,7 +17,7 @@ from datus2_ray.core.backbone.weights import StateDict
 from datus2_ray.core.images.normalise import Normalisation
 from datus2_ray.errors import BackboneError
 
-# Blocks a stage, and whether a block has three convolutions: what tells the ResNets of He et al. (2016) apart.
+# Blocks per stage, and whether a block has three convolutions: what distinguishes the ResNets of He et al. (2016).
 RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
     ((2, 2, 2, 2), False): "resnet18",
     ((3, 4, 6, 3), False): "resnet34",
@@ -28,19 +28,19 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 
 
 def infer_resnet(state: StateDict, label: str) -> Architecture:
-    """Tell which ResNet a state dict of timm, torchvision, DINO or MoCo belongs to.
+    """Return which of :data:`RESNETS` a state dict of timm, torchvision, DINO or MoCo belongs to.
 
     Raises
     ------
     BackboneError
-        If it is none of :data:`RESNETS`.
+        If it is none of them.
     """
     found = {(int(m[1]), int(m[2])) for key in state if (m := re.match(r"layer(\d)\.(\d+)\.", key))}
     blocks = tuple(sum(stage == wanted for stage, _ in found) for wanted in (1, 2, 3, 4))
     name = RESNETS.get((blocks, "layer1.0.conv3.weight" in state))
     if name is None:
         raise BackboneError(
-            f"{label} is no ResNet that its keys would tell ({', '.join(list(state)[:4])}, ...); "
+            f"the keys of {label} are not those of a ResNet ({', '.join(list(state)[:4])}, ...); "
             f"name it as {label}::TIMM_NAME or in a JSON beside it"
         )
     return Architecture(name)
@@ -50,30 +50,26 @@ RESNET = Family("ResNet", "--set discover.cnn=", ("resnet",), infer_resnet)
 
 
 class CNN:
-    """A frozen ResNet in evaluation mode, with the preprocessing that it was trained with.
+    """A frozen ResNet in evaluation mode, with the preprocessing that it was trained with; from :func:`load_cnn`.
 
-    Made by :func:`load_cnn`. A crop's vector does not depend on its batch: bitwise on a CPU in float32.
+    A crop's vector does not depend on its batch: bitwise on a CPU in float32.
 
     Attributes
     ----------
     name : str
         The timm name, ``untrained:NAME``, or the file's name.
-    model : nn.Module
-        timm's model.
     dim, input_size : int
         Length of a vector, and side of the square crop that it sees in pixels.
     mean, std : tuple of float
         RGB statistics of the training images, for pixels in 0..1.
     trained : bool
-        False where the weights are random.
-    device : torch.device
-        Where it computes.
+        False if the weights are random.
     """
 
     def __init__(
         self,
         name: str,
-        model: nn.Module,
+        model: Any,
         normalisation: Normalisation,
         *,
         input_size: int,
@@ -81,9 +77,8 @@ class CNN:
         dtype: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         self.name = name
-        self.model: Any = model
-        timm_model: Any = model
-        self.dim: int = timm_model.num_features
+        self.model = model
+        self.dim: int = model.num_features
         self.mean, self.std = normalisation.mean, normalisation.std
         self.device = normalisation.device
         self.input_size = input_size
@@ -112,22 +107,15 @@ class CNN:
 
 
 def load_cnn(spec: str, device: str = "cpu", *, dtype: Literal["float32", "bfloat16"] = "float32") -> CNN:
-    """Load a ResNet for crops.
+    """Load a ResNet for crops, and leave the global random state as it was.
 
     Parameters
     ----------
     spec : str
         A timm name, whose weights come from the hub (most of timm's are supervised: that is the caller's choice); a
         file, for example of MoCo-v2 or DINO; ``FILE::TIMM_NAME``; or ``untrained:TIMM_NAME``.
-    device : str
-        Where it computes, as PyTorch names it.
     dtype : str
         ``float32``, or ``bfloat16`` for autocast. The vectors are float32 in both.
-
-    Returns
-    -------
-    CNN
-        In evaluation mode and without gradients; the global random state is as it was.
 
     Raises
     ------

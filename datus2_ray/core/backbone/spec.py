@@ -28,13 +28,13 @@ class Spec:
     Parameters
     ----------
     label : str
-        How logs, reports and errors call it; a file goes by its name without its folders.
+        Its name in logs, reports and errors; that of a file is without its folders.
     architecture : str or None
-        A timm name or :data:`DEFAULT_BACKBONE`; None when the file itself must tell.
+        A timm name or :data:`DEFAULT_BACKBONE`; None if it is inferred from the file.
     file : pathlib.Path or None
         The local weights.
     untrained : bool
-        Whether the weights are random. Neither a file nor untrained: timm's hub has the weights.
+        Whether the weights are random. Neither a file nor untrained: the weights are on timm's hub.
     """
 
     label: str
@@ -44,7 +44,7 @@ class Spec:
 
 
 class FileConfig(BaseModel):
-    """The JSON beside a weights file (same stem, ``.json``): what the tensors alone do not tell."""
+    """The JSON beside a weights file (same stem, ``.json``): what the tensors alone do not say."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,18 +57,13 @@ class FileConfig(BaseModel):
 
 
 def parse_spec(text: str) -> Spec:
-    """Tell what a backbone's or CNN's name means, without loading anything.
+    """Parse a backbone's or CNN's name, without loading anything.
 
     Parameters
     ----------
     text : str
         A timm name (with or without a tag), the path of a weights file, ``FILE::TIMM_NAME``, ``untrained:TIMM_NAME``,
-        or :data:`DEFAULT_BACKBONE`, whose weights come with the package and tell its architecture.
-
-    Returns
-    -------
-    Spec
-        What to build and where its weights are.
+        or :data:`DEFAULT_BACKBONE`, whose weights come with the package.
 
     Raises
     ------
@@ -96,9 +91,9 @@ def parse_spec(text: str) -> Spec:
 
 
 def is_supervised(spec: Spec) -> bool:
-    """Tell whether labels went into the weights that a timm name stands for; a file's origin is not known.
+    """Return whether a timm name's weights were trained, or fine-tuned, with labels: those with a classifier were.
 
-    Of timm's pretrained models those with a classifier were trained, or fine-tuned, with labels.
+    A file's origin is not known: False.
     """
     if spec.file is not None or spec.untrained or spec.architecture is None:
         return False
@@ -107,12 +102,12 @@ def is_supervised(spec: Spec) -> bool:
 
 
 def describe_weights(spec: Spec) -> dict[str, Any]:
-    """Say what weights were used, for a report: their name, and what a reader must know of them."""
+    """Return what a report says about weights: their name, and whether they are trained and with labels."""
     return {"name": spec.label, "trained": not spec.untrained, "supervised": is_supervised(spec)}
 
 
 def read_file_config(file: Path) -> FileConfig:
-    """Read the JSON beside a weights file; an empty configuration where there is none.
+    """Read the JSON beside a weights file; an empty configuration if there is none.
 
     Raises
     ------
@@ -134,18 +129,10 @@ def read_file_config(file: Path) -> FileConfig:
 
 
 def fingerprint(spec: str) -> str:
-    """Name the weights that a spec stands for, so that a result is reused only while they stay the same.
+    """Return a name of a spec's weights by which a result is reused only while they stay the same.
 
-    Parameters
-    ----------
-    spec : str
-        As for :func:`parse_spec`.
-
-    Returns
-    -------
-    str
-        For a file the SHA-256 of its content, and of the JSON beside it; for a name the name and timm's version. Where
-        a file lies does not matter.
+    For a file it holds the SHA-256 of its content and of the JSON beside it, wherever they lie; for a timm name the
+    name and timm's version.
 
     Raises
     ------

@@ -45,16 +45,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Tap:
-    """A place in the transformer to read vectors from.
+    """A place in the transformer to read vectors from: a kind, of a block (negative from the end).
 
-    Parameters
-    ----------
-    kind : str
-        ``key``, ``query``, ``value``: the block's projections, all heads side by side, as they leave the linear layer
-        (before q/k-normalisation and rotation, in models that have these). ``token``: the patch tokens. ``cls``: the
-        CLS token. Tokens are normalised by the final norm.
-    block : int
-        Index of the block, negative from the end.
+    ``key``, ``query`` and ``value`` are the block's projections, all heads side by side, as they leave the linear layer
+    (before q/k-normalisation and rotation, in models that have these). ``token``, of the patches, and ``cls`` are
+    normalised by the final norm.
     """
 
     kind: Literal["key", "query", "value", "token", "cls"]
@@ -64,7 +59,7 @@ class Tap:
 class Backbone:
     """A frozen vision transformer in evaluation mode, with the preprocessing that it was trained with.
 
-    Made by :func:`load_backbone`. An image's vectors do not depend on its batch: bitwise on a CPU in float32.
+    From :func:`load_backbone`. An image's vectors do not depend on its batch: bitwise on a CPU in float32.
 
     Attributes
     ----------
@@ -79,15 +74,13 @@ class Backbone:
     mean, std : tuple of float
         RGB statistics of the training images, for pixels in 0..1.
     trained : bool
-        False where the weights are random.
-    device : torch.device
-        Where it computes.
+        False if the weights are random.
     """
 
     def __init__(
         self,
         name: str,
-        model: nn.Module,
+        model: Any,
         normalisation: Normalisation,
         *,
         input_size: int,
@@ -96,11 +89,10 @@ class Backbone:
         compiled: bool = False,
     ) -> None:
         self.name = name
-        self.model: Any = model
-        timm_model: Any = model
-        self.patch_size: int = timm_model.patch_embed.patch_size[0]
-        self.dim: int = timm_model.embed_dim
-        self.depth = len(timm_model.blocks)
+        self.model = model
+        self.patch_size: int = model.patch_embed.patch_size[0]
+        self.dim: int = model.embed_dim
+        self.depth = len(model.blocks)
         self.mean, self.std = normalisation.mean, normalisation.std
         self.device = normalisation.device
         self.input_size = input_size
@@ -114,21 +106,15 @@ class Backbone:
             # Many actors compile at once, and each of them little: no pool of processes for it.
             inductor.compile_threads = 1
             # One kernel for all sizes of a batch: which one an image meets does not depend on what came before it.
-            self._compiled = [torch.compile(block.forward, dynamic=True) for block in timm_model.blocks]
+            self._compiled = [torch.compile(block.forward, dynamic=True) for block in model.blocks]
         self.grid(input_size, input_size)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Backbone:
-        """Give itself: it is frozen, so that what holds it may be copied without its weights."""
+        """Return itself: it is frozen, so what holds it may be copied without its weights."""
         return self
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Count the rows and columns of patches of an image.
-
-        Raises
-        ------
-        BackboneError
-            If a side is not a multiple of the patch size.
-        """
+        """Return the rows and columns of patches of an image; a BackboneError if a side is no multiple of the patch."""
         if height % self.patch_size or width % self.patch_size or not height or not width:
             near = max(1, round(height / self.patch_size)) * self.patch_size
             raise BackboneError(
@@ -142,14 +128,12 @@ class Backbone:
         return self._normalisation(pixels)
 
     def extract(self, pixels: Tensor, taps: Sequence[Tap]) -> dict[Tap, Tensor]:
-        """Compute the vectors of a batch of images, all taps from one forward pass, which ends where the last is met.
+        """Compute the vectors of a batch of images, all taps from one forward pass, which ends at the deepest of them.
 
         Parameters
         ----------
         pixels : Tensor
             uint8 RGB, shape (B, H, W, 3), on any device.
-        taps : sequence of Tap
-            What to read.
 
         Returns
         -------
@@ -160,7 +144,7 @@ class Backbone:
         Raises
         ------
         BackboneError
-            If the sides do not fit the patch size, or the model has not what a tap asks for.
+            If a side is no multiple of the patch size, or the model lacks what a tap asks for.
         """
         self.grid(pixels.shape[1], pixels.shape[2])
         blocks = {tap: self._block_index(tap) for tap in taps}
@@ -220,27 +204,21 @@ def load_backbone(
     dtype: Literal["float32", "bfloat16"] = "float32",
     compiled: bool = False,
 ) -> Backbone:
-    """Load a vision transformer.
+    """Load a vision transformer, and leave the global random state as it was.
 
     Parameters
     ----------
     spec : str
-        A timm name, whose weights come from the hub; a weights file; ``FILE::TIMM_NAME``, where the file does not tell
-        its architecture; ``untrained:TIMM_NAME``, the same random weights every time; or :data:`DEFAULT_BACKBONE`.
+        A timm name, whose weights come from the hub; a weights file; ``FILE::TIMM_NAME``, if the architecture cannot be
+        inferred from the file; ``untrained:TIMM_NAME``, the same random weights every time; or
+        :data:`DEFAULT_BACKBONE`.
     input_size : int, optional
         Side of the square that it sees, in pixels; default what it was trained with, but 224 for patches of 14 pixels.
-    device : str
-        Where it computes, as PyTorch names it.
     dtype : str
         ``float32``, or ``bfloat16`` for autocast. The vectors are float32 in both.
     compiled : bool
         Whether blocks are compiled by ``torch.compile`` in the first pass, which takes a C++ compiler; vectors then
         differ in their last digits, and may do so from a batch of one image to a larger one.
-
-    Returns
-    -------
-    Backbone
-        In evaluation mode and without gradients; the global random state is as it was.
 
     Raises
     ------
@@ -266,56 +244,28 @@ def load_backbone(
 
 
 def patch_side(spec: str) -> int:
-    """Tell the side of a backbone's patches in pixels, without fetching weights from a hub.
-
-    Parameters
-    ----------
-    spec : str
-        As for :func:`load_backbone`.
-
-    Raises
-    ------
-    BackboneError
-        As :func:`load_backbone`.
-    """
+    """Return the side of a backbone's patches in pixels, without fetching weights from a hub."""
     return patch_shape(parse_spec(spec), VIT)[0]
 
 
 def token_length(spec: str) -> int:
-    """Tell the length of a backbone's patch tokens, without fetching weights from a hub.
-
-    Parameters
-    ----------
-    spec : str
-        As for :func:`load_backbone`.
-
-    Raises
-    ------
-    BackboneError
-        As :func:`load_backbone`.
-    """
+    """Return the length of a backbone's patch tokens, without fetching weights from a hub."""
     return patch_shape(parse_spec(spec), VIT)[1]
 
 
 def has_compiler() -> bool:
-    """Tell whether ``torch.compile`` finds a C++ compiler: ``$CXX``, or g++."""
+    """Return whether ``torch.compile`` finds a C++ compiler: ``$CXX``, or g++."""
     return shutil.which(shlex.split(os.environ.get("CXX") or "g++")[0]) is not None
 
 
 def require_compiler() -> None:
-    """See that :func:`has_compiler`.
-
-    Raises
-    ------
-    BackboneError
-        There is none.
-    """
+    """Raise a BackboneError if ``torch.compile`` finds no C++ compiler."""
     if not has_compiler():
         raise BackboneError("torch.compile finds no C++ compiler; install g++, or leave discover.compile off")
 
 
 class _Enough(Exception):  # noqa: N818 - no error
-    """All that was asked for is computed: the rest of a forward pass would be for nothing."""
+    """Ends a forward pass once all that was asked for is computed."""
 
 
 def _then_stop(keep: Callable[[T], None]) -> Callable[[T], None]:

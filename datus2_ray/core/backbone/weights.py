@@ -46,21 +46,11 @@ HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 
 def read_weights(file: Path) -> StateDict:
-    """Read a weights file into a flat state dict of the backbone alone.
+    """Read a file of safetensors or ``torch.save`` into a flat state dict of the backbone alone, on the CPU.
 
-    Plain and wrapped (``state_dict``, ``model``, ``teacher``, ``student``) checkpoints of PyTorch and safetensors;
-    prefixes (``module.``, ``backbone.``, ``encoder_q.``) are taken off, heads are dropped, and the chunked block names
-    of DINOv2's training (``blocks.0.3.``) become plain ones (``blocks.3.``).
-
-    Parameters
-    ----------
-    file : pathlib.Path
-        The weights; safetensors if it is so called, otherwise a file of ``torch.save``.
-
-    Returns
-    -------
-    dict of str to Tensor
-        On the CPU, in the file's own types and, but for the above, under its own names.
+    Checkpoints may be plain or wrapped (``state_dict``, ``model``, ``teacher``, ``student``); prefixes (``module.``,
+    ``backbone.``, ``encoder_q.``) are taken off, heads are dropped, and the chunked block names of DINOv2's training
+    (``blocks.0.3.``) become plain ones (``blocks.3.``). Other names, and all types, stay.
 
     Raises
     ------
@@ -97,7 +87,7 @@ def fit_weights(model: nn.Module, state: StateDict, label: str) -> None:
     model : nn.Module
         A timm ``VisionTransformer``, ``Eva`` or ``ResNet`` without a classifier, changed in place.
     state : dict of str to Tensor
-        From :func:`read_weights`; left as it is.
+        From :func:`read_weights`.
     label : str
         The file's name, for the error.
 
@@ -152,7 +142,7 @@ def _read(file: Path) -> Any:
 def _convert(model: nn.Module, state: StateDict) -> StateDict:
     state = dict(state)
     if isinstance(model, eva.Eva):
-        lost = _biases_without_a_place(model, state)
+        lost = _lost_biases(model, state)
         kept = {key: value for key, value in state.items() if not (key.endswith("qkv.bias") and _is_unbiased(model))}
         converted = eva.checkpoint_filter_fn(kept, model) | lost
     elif isinstance(model, vision_transformer.VisionTransformer):
@@ -163,9 +153,8 @@ def _convert(model: nn.Module, state: StateDict) -> StateDict:
         return state
     patches = "patch_embed.proj.weight"
     if patches in state and state[patches].ndim == 4:
-        converted[patches] = state[
-            patches
-        ]  # timm would resize the filters of another patch size: that is another model
+        # timm would resize the filters of another patch size: that is another model.
+        converted[patches] = state[patches]
     return dict(converted)
 
 
@@ -174,8 +163,8 @@ def _is_unbiased(model: Any) -> bool:
     return getattr(attention, "q_bias", None) is None and attention.qkv is not None and attention.qkv.bias is None
 
 
-def _biases_without_a_place(model: nn.Module, state: StateDict) -> StateDict:
-    """Find the biases that timm would leave out of a DINOv3 model built without them; only zeros change nothing."""
+def _lost_biases(model: nn.Module, state: StateDict) -> StateDict:
+    """Return the non-zero biases that timm would leave out of a DINOv3 model built without biases."""
     biases = {key: value for key, value in state.items() if key.endswith("qkv.bias") and _is_unbiased(model)}
     # The key's third is masked in DINOv3's own code, whatever it holds.
     return {key: bias for key, bias in biases.items() if any(bias.chunk(3)[part].any() for part in (0, 2))}
@@ -185,7 +174,7 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(str(side) for side in tensor.shape) or "scalar"
 
 
-def _first(keys: Iterable[str], most: int = 4) -> str:
+def _first(keys: Iterable[str], count: int = 4) -> str:
     listed = list(keys)
-    shown = ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+    shown = ", ".join(listed[:count]) + (", ..." if len(listed) > count else "")
     return f"{len(listed)} ({shown})" if listed else "0"

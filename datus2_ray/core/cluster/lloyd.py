@@ -41,18 +41,9 @@ def lloyd(
 ) -> Fit:
     """Assign all rows and average the clusters, until the centroids stop moving.
 
-    Parameters
-    ----------
-    centroids : float64 [K, d]
-        The start; unit rows for ``spherical``.
-    max_shift : float
-        Stop when the squared moves of all centroids sum to at most this. A move of exactly 0, which is what unchanged
-        labels lead to, always stops.
-
-    Returns
-    -------
-    Fit
-        Its sums belong to its centroids: one more assignment is made unless the last move was 0.
+    They have stopped when their squared moves sum to at most ``max_shift``. A move of exactly 0, which is what
+    unchanged labels lead to, always stops; otherwise one more assignment makes the sums belong to the centroids. The
+    first centroids are float64 [K, d], unit rows for ``spherical``.
 
     References
     ----------

@@ -16,18 +16,8 @@ def merge_centroids(centroids: np.ndarray, k: int, metric: Metric) -> np.ndarray
     k-means makes clusters of like extent: it cuts a frequent class in pieces and puts rare ones together. Of many small
     clusters those of one class lie near one another, and joined they may become as large as the class is.
 
-    Parameters
-    ----------
-    centroids : float [M, d]
-    k : int
-        Number of clusters, at most M.
-    metric : {"euclidean", "spherical"}
-        For ``spherical`` only directions count.
-
-    Returns
-    -------
-    int32 [M]
-        Cluster of every centroid, numbered in the order of their first centroid.
+    The centroids are float [M, d], with M at least K. Returned is the cluster of each, int32 [M]; clusters are numbered
+    in the order of their first centroid.
 
     References
     ----------

@@ -39,8 +39,8 @@ def minibatch(
     Returns
     -------
     Fit
-        With the sums of one full assignment at the end, one point of history per epoch, and ``converged`` false unless
-        the last epoch moved nothing.
+        Its sums are those of one full assignment at the end; its history has one point per epoch; ``converged`` is
+        whether the last epoch moved nothing.
 
     References
     ----------

@@ -92,12 +92,8 @@ def partial_sums(
 ) -> PartialSums:
     """Assign a block's rows to their nearest centroids and sum them per cluster, in float64 and in fixed chunks.
 
-    Parameters
-    ----------
-    centroids : float64 [K, d]
-        Unit rows for ``spherical``.
-    rows : int64 [m], optional
-        Global numbers of the rows to use, in this order (those of other blocks are skipped); default all.
+    ``rows`` are the global numbers of the rows to use, in this order (those of other blocks are skipped); default all.
+    The centroids, float64 [K, d], are unit rows for ``spherical``.
     """
     own = None if rows is None else own_rows(block, rows)
     assignment = Assignment(centroids, metric)
@@ -132,23 +128,13 @@ def farthest(
     metric: Metric,
     race: tuple[int | str, ...] | None = None,
 ) -> Rows:
-    """Pick the rows of a block with the largest keys: the farthest rows, or a random draw that favours them.
+    """Pick up to ``count`` rows of a block with the largest keys: the farthest, or a random draw that favours them.
 
-    Parameters
-    ----------
-    centroids : float64 [K, d]
-        Unit rows for ``spherical``.
-    count : int
-        Max number of rows. Rows on their centroid, and zero rows of ``spherical``, are never picked.
-    race : tuple, optional
-        Without it a row's key is its distance to its nearest centroid. With it the key is weight * distance / E, where
-        E is exponentially distributed and decided by this tuple and the row's global number: the largest ``count`` of
-        all blocks together are then a draw without replacement with probabilities proportional to weight * distance.
-
-    Returns
-    -------
-    Rows
-        By key, largest first, ties by global number; vectors as the metric compares them.
+    Without ``race`` a row's key is its distance to its nearest centroid. With it the key is weight * distance / E,
+    where E is exponentially distributed and decided by this tuple and the row's global number: the largest ``count`` of
+    all blocks together are then a draw without replacement with probabilities proportional to weight * distance. Rows
+    on their centroid, and zero rows of ``spherical``, are never picked. The rows come by key, largest first, ties by
+    global number, as the metric compares them.
 
     References
     ----------
@@ -173,7 +159,7 @@ def farthest_rows(
     metric: Metric,
     race: tuple[int | str, ...] | None = None,
 ) -> Rows:
-    """Pick the ``count`` rows of all blocks with the largest keys; parameters and result as in :func:`farthest`."""
+    """Pick the ``count`` rows of all blocks with the largest keys; see :func:`farthest`."""
     answers = blocks.ask(farthest, centroids, count, metric, race)
     names = [field.name for field in fields(Rows)]
     merged = {name: np.concatenate([getattr(answer, name) for answer in answers]) for name in names}

@@ -24,15 +24,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RowBlock:
-    """Consecutive rows.
+    """Consecutive rows, float16, float32 or float64 [n, d], and the global number of the first.
 
-    Parameters
-    ----------
-    x : float16, float32 or float64 [n, d]
-    weights : float64 [n]
-        Positive; a row of weight 3 counts as three equal rows.
-    first_row : int
-        Global number of the first row.
+    The weights, float64 [n], are positive; a row of weight 3 counts as three equal rows.
     """
 
     x: FloatArray
@@ -64,15 +58,7 @@ class RowBlocks(Protocol):
 
 
 class LocalRows:
-    """Row blocks in this process.
-
-    Parameters
-    ----------
-    arrays : sequence of float [n_i, d]
-        The rows of each block, in the order of their global numbers.
-    weights : sequence of float [n_i], optional
-        Default 1 for all rows.
-    """
+    """Row blocks in this process: one per array, float [n_i, d]; all rows weigh 1 by default."""
 
     def __init__(self, arrays: Sequence[FloatArray], weights: Sequence[FloatArray] | None = None) -> None:
         first_rows = np.cumsum([0, *map(len, arrays)])

@@ -33,23 +33,16 @@ def start_centroids(
     key: tuple[int, ...],
     sample_size: int,
 ) -> NDArray[np.float64]:
-    """Choose the first centroids among the rows.
+    """Choose the first centroids among the rows, float64 [K, d], unit rows for ``spherical``.
 
     Parameters
     ----------
     total : Moments
-        The moments of all rows.
-    k : int
-        Number of centroids, at most the number of usable rows: under ``spherical`` a zero row is never a start.
+        The moments of all rows. K is at most the usable ones: under ``spherical`` a zero row is never a start.
     key : tuple of int
         Seed and number of the restart.
     sample_size : int
         Max number of rows that ``k-means++`` uses.
-
-    Returns
-    -------
-    float64 [K, d]
-        Unit rows for ``spherical``.
     """
     if start == "k-means||":
         return kmeans_parallel(blocks, total, k, metric, key)

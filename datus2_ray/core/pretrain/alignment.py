@@ -17,48 +17,36 @@ SHOWN = 0.4
 HIDDEN_OF_SHOWN = 0.4
 
 
-def align_patches(tokens: Tensor, of: Views, to: Views, grid: int) -> tuple[Tensor, Tensor]:
-    """Read one view's patch vectors at the places that the patches of another view show.
+def align_patches(tokens: Tensor, source: Views, target: Views, grid: int) -> tuple[Tensor, Tensor]:
+    """Read the patch vectors of one view at the places that the patches of another view show.
 
     Parameters
     ----------
     tokens : Tensor
-        Patch vectors of the views ``of``, shape [B, g², D], in raster order.
-    of, to : Views
-        The views that were encoded, and those whose patches ask.
+        Patch vectors of the source views, shape [B, g², D], in raster order.
     grid : int
-        Patches a side of the asking views.
+        Patches per side of the target views.
 
     Returns
     -------
     vectors : Tensor
         Shape [B, grid², D], interpolated bilinearly between the four nearest patches.
     seen : Tensor
-        bool, shape [B, grid, grid]: whether the patch's centre lies in the other view. The rest of ``vectors`` means
+        bool, shape [B, grid, grid]: whether the patch's centre lies in the source view. The rest of ``vectors`` means
         nothing.
     """
     side = round(tokens.shape[1] ** 0.5)
-    device = tokens.device
-    steps = (torch.arange(grid, device=device, dtype=torch.float32) + 0.5) / grid
-    places = _to_image(
-        torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).expand(len(tokens), -1, -1, -1), to
-    )
-    inside = _to_view(places, of)
-    seen = ((inside >= 0) & (inside <= 1)).all(-1)
+    steps = (torch.arange(grid, device=tokens.device, dtype=torch.float32) + 0.5) / grid
+    centres = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).expand(len(tokens), -1, -1, -1)
+    places = _to_view(_to_image(centres, target), source)
+    seen = ((places >= 0) & (places <= 1)).all(-1)
     maps = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
-    read = functional.grid_sample(maps, (2 * inside - 1).to(maps.dtype), padding_mode="border", align_corners=False)
+    read = functional.grid_sample(maps, (2 * places - 1).to(maps.dtype), padding_mode="border", align_corners=False)
     return read.flatten(2).transpose(1, 2), seen
 
 
 def draw_masks(batch: int, grid: int, rng: np.random.Generator) -> Tensor:
     """Hide a rectangle of patches from every second view (iBOT, Zhou et al., arXiv 2111.07832, section 4.1).
-
-    Parameters
-    ----------
-    batch, grid : int
-        Views, and patches a side.
-    rng : numpy.random.Generator
-        Source of the choices.
 
     Returns
     -------
@@ -80,15 +68,8 @@ def draw_masks(batch: int, grid: int, rng: np.random.Generator) -> Tensor:
 def draw_shown(batch: int, grid: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Choose patches of whole images, squares of 2 x 2 mostly, and hide the content of some of them.
 
-    That most patches are left away makes a step less than half as expensive (He et al., arXiv 2111.06377); that the
-    hidden ones are encoded, with their place alone, follows BEiT (Bao et al., arXiv 2106.08254).
-
-    Parameters
-    ----------
-    batch, grid : int
-        Images, and patches a side.
-    rng : numpy.random.Generator
-        Source of the choices.
+    To leave most patches away makes a step less than half as expensive (He et al., arXiv 2111.06377); to encode the
+    hidden ones, with their place alone, follows BEiT (Bao et al., arXiv 2106.08254).
 
     Returns
     -------
@@ -107,7 +88,7 @@ def draw_shown(batch: int, grid: int, rng: np.random.Generator) -> tuple[Tensor,
 
 
 def _to_image(places: Tensor, views: Views) -> Tensor:
-    """From shares of a view's sides to shares of its image's."""
+    """Turn places in shares of a view's sides into shares of its image's sides."""
     low, high = _corners(views, places.device)
     return low + _mirror(places, views) * (high - low)
 

@@ -1,8 +1,8 @@
 """Views of images for self-supervised training: which crops, in which light, and their pixels, batched on the device.
 
-Every choice is drawn for the whole batch at once, from one generator, and only then are the pixels made: so a worker
-that holds a slice of the batch makes exactly the views that one worker would have made of it. (The libraries' batched
-transforms draw while they compute, from a global generator.)
+Every choice is drawn for the whole batch at once, from one generator, and pixels are computed after that: so a worker
+that holds a slice of the batch computes exactly the views that one worker would have computed of it. (The libraries'
+batched transforms draw from a global generator.)
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import torchvision  # noqa: F401 - registers the operator that cuts the crops
 from torch import Tensor
 from torch.nn import functional
 
+from datus2_ray.core.pretrain.recipe import ViewSpec
+
 #: RGB → YIQ, in which a turn of the last two axes changes the hue and nothing else.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
 
@@ -24,29 +26,6 @@ BLUR = 2.0
 
 #: Sides of a crop, width over height, as in Inception and all that followed it.
 ASPECT = (3 / 4, 4 / 3)
-
-
-@dataclass(frozen=True)
-class ViewSpec:
-    """How a kind of view is drawn.
-
-    Parameters
-    ----------
-    size : int
-        Side of the square view, in pixels.
-    area : tuple of float
-        Smallest and largest share of the region that it shows.
-    colour : float
-        Strength of the change of light: brightness and contrast by up to 0.4 times it, saturation by 0.2, hue by a
-        tenth of a turn; one view in five (times it) is grey.
-    blur : float
-        Share of the views that are blurred.
-    """
-
-    size: int
-    area: tuple[float, float]
-    colour: float
-    blur: float
 
 
 @dataclass(frozen=True)
@@ -75,26 +54,14 @@ class Views:
     sigma: Tensor
 
     def __getitem__(self, rows: slice) -> Views:
-        """Give the views of some rows of the batch."""
+        """Return the views of some rows of the batch."""
         return Views(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def draw_boxes(area: tuple[float, float], batch: int, rng: np.random.Generator) -> Tensor:
-    """Draw boxes that cover some share of an image.
+    """Draw boxes that cover a share of an image between two bounds: float32 [batch, 4], as in :class:`Views`.
 
-    Parameters
-    ----------
-    area : tuple of float
-        Smallest and largest share.
-    batch : int
-        Boxes B.
-    rng : numpy.random.Generator
-        Asked for as many numbers whatever they turn out to be.
-
-    Returns
-    -------
-    Tensor
-        float32, shape [B, 4]: left, top, right, bottom in 0..1.
+    The number of draws from ``rng`` does not depend on their values.
     """
     share = rng.uniform(*area, batch)
     aspect = np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), batch))
@@ -104,17 +71,13 @@ def draw_boxes(area: tuple[float, float], batch: int, rng: np.random.Generator) 
 
 
 def draw_views(spec: ViewSpec, regions: Tensor, rng: np.random.Generator) -> Views:
-    """Draw the views of a batch, one an image.
+    """Draw the views of a batch, one per image; the number of draws from ``rng`` does not depend on their values.
 
     Parameters
     ----------
-    spec : ViewSpec
-        What may come.
     regions : Tensor
-        The part of each image that views are cut from, as :func:`draw_boxes` gives it. All views of an image come from
-        one region: in a picture of a street or a reef, views from anywhere would show different things.
-    rng : numpy.random.Generator
-        Asked for as many numbers whatever they turn out to be.
+        The part of each image that views are cut from, from :func:`draw_boxes`. All views of an image come from one
+        region: in a picture of a street or a reef, views from anywhere would show different things.
     """
     batch = len(regions)
     boxes = draw_boxes(spec.area, batch, rng)
@@ -136,14 +99,12 @@ def draw_views(spec: ViewSpec, regions: Tensor, rng: np.random.Generator) -> Vie
 
 
 def render_views(images: Tensor, views: Views, size: int) -> Tensor:
-    """Make the pixels of the views.
+    """Compute the pixels of the views, one per image.
 
     Parameters
     ----------
     images : Tensor
         float32 in 0..1, shape [B, 3, h, w], on any device.
-    views : Views
-        One an image.
     size : int
         Side of the views in pixels.
 
@@ -193,7 +154,7 @@ def _blur(pixels: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _mixing(saturation: Tensor, turn: Tensor) -> Tensor:
-    """Give the matrices [B, 3, 3] that scale the chroma by the saturation and turn it by the angle."""
+    """Return the matrices [B, 3, 3] that scale the chroma by the saturation and turn it by the angle."""
     cosine, sine = saturation * torch.cos(turn), saturation * torch.sin(turn)
     one, zero = torch.ones_like(turn), torch.zeros_like(turn)
     chroma = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1).view(-1, 3, 3)

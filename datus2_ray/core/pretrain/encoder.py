@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from datus2_ray.core.pretrain.recipe import Recipe
-from datus2_ray.core.pretrain.texture_target import TAUGHT
+from datus2_ray.core.pretrain.texture import TAUGHT
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Whole:
     pixels : Tensor
         Normalised, shape [B, 3, S, S].
     shown, hidden : Tensor
-        As :func:`~datus2_ray.core.pretrain.alignment.draw_shown` gives them.
+        From :func:`~datus2_ray.core.pretrain.alignment.draw_shown`.
     """
 
     pixels: Tensor
@@ -34,7 +34,7 @@ class Whole:
 
 
 class Encoder(nn.Module):
-    """A ViT with heads that give prototypes: of the CLS token, and of patches where these learn any."""
+    """A ViT with heads that give prototypes: of the CLS token, and of patches if the objective wants any."""
 
     def __init__(self, vit: VisionTransformer, recipe: Recipe) -> None:
         super().__init__()
@@ -61,8 +61,6 @@ class Encoder(nn.Module):
             bool, shape [V, g, g], of the first group: patches to hide.
         wanted : sequence of Tensor
             For as many of the groups: bool [V, g, g], the patches whose prototypes are wanted.
-        whole : Whole, optional
-            Of the images themselves.
 
         Returns
         -------
@@ -82,13 +80,20 @@ class Encoder(nn.Module):
         return cls, patches, None if whole is None else self._shown(whole)
 
     def free(self, tokens: Tensor) -> Tensor:
-        """Give the coordinates of tokens that no formula teaches."""
+        """Return the coordinates of tokens that no formula teaches."""
         return tokens[..., self._taught :]
 
     def patch_logits(self, tokens: Tensor) -> Tensor:
-        """Give patch tokens' prototypes, of shape [n, dim]: the free coordinates tell them."""
+        """Return the prototypes' logits of patch tokens [n, dim], from their free coordinates."""
         logits: Tensor = cast(Any, self.patch_head)(self.free(tokens))
         return logits
+
+    def encode(self, pixels: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Return all tokens after the final norm, shape [V, prefix + g², dim]."""
+        if masks is not None:
+            masks = nn.functional.pad(masks.flatten(1), (self.prefix, 0))
+        tokens: Tensor = self.vit.encode(pixels, mask=masks)
+        return tokens
 
     def _shown(self, whole: Whole) -> Tensor:
         count, side = len(whole.pixels), whole.pixels.shape[-1] // cast(Any, self.vit.vit.patch_embed).patch_size[0]
@@ -104,16 +109,9 @@ class Encoder(nn.Module):
         encoded: Tensor = vit.norm(vit.blocks(vit.norm_pre(kept)))
         return encoded[:, self.prefix :]
 
-    def encode(self, pixels: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Give all tokens after the final norm, shape [V, prefix + g², dim]."""
-        if masks is not None:
-            masks = nn.functional.pad(masks.flatten(1), (self.prefix, 0))
-        tokens: Tensor = self.vit.encode(pixels, mask=masks)
-        return tokens
-
 
 def attend_by_plain_products(*encoders: Encoder) -> None:
-    """Leave torch's fused attention alone: in bfloat16 on a CPU its backward pass takes longer than all other products.
+    """Turn torch's fused attention off: in bfloat16 on a CPU its backward pass takes longer than all other products.
 
     With views of 81 patches a step took 0.61 s with it and 0.39 s without, on two cores that multiply bfloat16.
     """

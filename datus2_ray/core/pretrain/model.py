@@ -15,21 +15,13 @@ from torch import nn
 from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD, infer_vit
 from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.pretrain.recipe import Recipe
-from datus2_ray.core.pretrain.texture_target import TAUGHT
+from datus2_ray.core.pretrain.texture import TAUGHT
 from datus2_ray.errors import BackboneError
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from.
-
-    Parameters
-    ----------
-    vit : VisionTransformer
-        The model, in training mode.
-    mean, std : tuple of float
-        RGB statistics that its pixels are normalised with, for pixels in 0..1.
-    """
+    """A model in training mode, and the RGB statistics that its pixels, in 0..1, are normalised with."""
 
     vit: VisionTransformer
     mean: tuple[float, float, float]
@@ -37,20 +29,13 @@ class Start:
 
 
 def build_start(recipe: Recipe, backbone: str | None) -> Start:
-    """Build the model: random, by torch's own generator, or a backbone that can be trained on.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Its size, where it starts from scratch.
-    backbone : str or None
-        As for :func:`~datus2_ray.core.backbone.vit.load_backbone`.
+    """Build a random model, by torch's own generator, or load the backbone to go on from.
 
     Raises
     ------
     BackboneError
-        The backbone cannot be had, is not a plain vision transformer of timm's with a CLS token, its patches do not
-        fit the views, or its tokens are too short for what the objective teaches.
+        If the backbone cannot be loaded, is not a plain vision transformer of timm's with a CLS token, has patches
+        that do not fit the views, or tokens too short for what the objective teaches.
     """
     if backbone is None:
         scratch: Any = timm.create_model(
@@ -84,17 +69,9 @@ def to_bytes(vit: nn.Module) -> bytes:
 
 
 def config_json(recipe: Recipe, start: Start) -> bytes:
-    """Write the JSON that lies beside the file: what was trained, in timm's words, and what its pixels were like.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What it was trained by.
-    start : Start
-        What it started from, whose architecture it has.
-    """
-    told = infer_vit(dict(start.vit.state_dict()), "the start")
+    """Write the JSON beside that file: the architecture in timm's words, and how pixels were normalised."""
+    architecture = infer_vit(dict(start.vit.state_dict()), "the start")
     blocks: Any = start.vit.blocks
-    architecture = {"name": told.name, **told.arguments, "num_heads": blocks[0].attn.num_heads}
-    config = {"architecture": architecture, "mean": start.mean, "std": start.std, "input_size": recipe.image_size}
+    arguments = {"name": architecture.name, **architecture.arguments, "num_heads": blocks[0].attn.num_heads}
+    config = {"architecture": arguments, "mean": start.mean, "std": start.std, "input_size": recipe.image_size}
     return json.dumps(config, indent=1).encode()

@@ -1,4 +1,4 @@
-"""Cross entropy between the prototypes that a teacher chooses and those that a student tells."""
+"""Cross entropy between the prototypes that a teacher chooses and those that a student predicts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def balanced_assignments(logits: Tensor, temperature: float) -> Tensor:
     ----------
     logits : Tensor
         Cosines with the prototypes, float32, shape [n, prototypes]. The rows of all workers of a distributed training
-        are balanced together, and n may differ from worker to worker (which lightly's ``sinkhorn`` does not allow).
+        are balanced together, and n may differ between workers (which lightly's ``sinkhorn`` does not allow).
     temperature : float
         The teacher's.
 
@@ -46,7 +46,7 @@ def balanced_assignments(logits: Tensor, temperature: float) -> Tensor:
 
 
 def cls_cross_entropy(targets: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
-    """Compute DINO's loss: every view of the student tells what the teacher chose for every other view.
+    """Compute DINO's loss: every view of the student predicts what the teacher chose for every other view.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ def cls_cross_entropy(targets: Sequence[Tensor], logits: Sequence[Tensor]) -> Te
         Scalar: mean over pairs of different views and over images.
     """
     losses = [
-        -(target * functional.log_softmax(told / STUDENT_TEMPERATURE, dim=1)).sum(1).mean()
+        -(target * functional.log_softmax(predicted / STUDENT_TEMPERATURE, dim=1)).sum(1).mean()
         for number, target in enumerate(targets)
-        for other, told in enumerate(logits)
+        for other, predicted in enumerate(logits)
         if other != number
     ]
     return torch.stack(losses).mean()
@@ -78,11 +78,6 @@ def patch_cross_entropy(targets: Tensor, logits: Tensor, wanted: Tensor) -> Tens
         Assignments and the student's outputs of the wanted patches, shape [n, prototypes], in the order of ``wanted``.
     wanted : Tensor
         bool, shape [V, g, g].
-
-    Returns
-    -------
-    Tensor
-        Scalar.
     """
     losses = -(targets * functional.log_softmax(logits / STUDENT_TEMPERATURE, dim=1)).sum(1)
     share = 1 / wanted.sum((1, 2), keepdim=True).clamp(min=1)

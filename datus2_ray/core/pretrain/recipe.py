@@ -1,96 +1,125 @@
-"""What a self-supervised training is made of: the model's size, its views, its losses and its schedules."""
+"""What a self-supervised training is made of: the model's size, its views and its losses.
+
+The settings of the command ``pretrain`` are made of these, so this module imports neither torch nor lightly.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
-from lightly.utils.scheduler import cosine_schedule, cosine_warmup_schedule
-
-from datus2_ray.core.pretrain.crops import ViewSpec
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a training but its images.
-
-    Names and values follow DINO (Caron et al., arXiv 2104.14294) and iBOT (Zhou et al., arXiv 2111.07832).
+class ViewSpec:
+    """How a kind of view is drawn.
 
     Parameters
     ----------
-    patch_size, dim, depth : int
-        Of the ViT that is trained from scratch: side of a patch in pixels, width (64 a head), blocks.
-    image_size : int
-        Side of the square that every image is resized to once, and from which the views are cut, in pixels; from
-        scratch, position embeddings are made for it.
-    global_size, local_size : int
-        Sides of the two large and of the small views, in pixels.
-    region_area : tuple of float
-        Share of the image that all its views are cut from.
-    global_area, local_area : tuple of float
-        Share of the region that they show.
-    local_views : int
-        Small views an image.
+    size : int
+        Side of the square view, in pixels.
+    area : tuple of float
+        Smallest and largest share of the region that it shows.
     colour : float
-        How much the light of a view may change, 1 as in DINO.
-    patch_objective : str
-        ``masked``: the student tells the teacher's prototypes of the patches that are hidden from it (iBOT);
-        ``correspondence``: of the same place in another view; ``texture``: that, and in coordinates of its own the
-        colour and texture around a patch of the whole image, and its place; ``none``: DINO alone.
-    prototypes, hidden_dim, bottleneck_dim : int
-        Of both projection heads.
-    batch_size : int
-        Images a step, over all workers.
-    steps, warmup_steps : int
-        Optimiser steps, and those over which the learning rate rises.
-    learning_rate, weight_decay : float
-        Of AdamW; the learning rate is the highest one.
-    temperature : float
-        Of the teacher's outputs; the student's is 0.1.
-    momentum : float
-        Of the teacher's average at the start; it rises to 1.
-    seed : int
-        Of weights and views.
+        Strength of the change of light: brightness and contrast by up to 0.4 times it, saturation by 0.2, hue by a
+        tenth of a turn; one view in five (times it) is grey.
+    blur : float
+        Share of the views that are blurred.
     """
 
-    patch_size: int
-    dim: int
-    depth: int
-    image_size: int
-    global_size: int
-    local_size: int
-    region_area: tuple[float, float]
-    global_area: tuple[float, float]
-    local_area: tuple[float, float]
-    local_views: int
+    size: int
+    area: tuple[float, float]
     colour: float
-    patch_objective: Literal["none", "masked", "correspondence", "texture"]
-    prototypes: int
-    hidden_dim: int
-    bottleneck_dim: int
-    batch_size: int
-    steps: int
-    warmup_steps: int
-    learning_rate: float
-    weight_decay: float
-    temperature: float
-    momentum: float
-    seed: int
+    blur: float
+
+
+#: Marks fields that help lists apart, for experts (:mod:`datus2_ray.config.base`).
+EXPERT: dict[str, Any] = {"group": "expert"}
+
+
+class Recipe(BaseModel):
+    """Everything that decides a training but its images and its seed.
+
+    Names and values follow DINO (Caron et al., arXiv 2104.14294) and iBOT (Zhou et al., arXiv 2111.07832).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patch_size: int = Field(
+        8, ge=4, description="Side of a patch in pixels; like dim and depth used only from scratch."
+    )
+    dim: int = Field(192, ge=64, multiple_of=64, description="Width of the ViT; its heads are 64 wide.")
+    depth: int = Field(12, ge=1, description="Transformer blocks.")
+    image_size: int = Field(
+        224, ge=32, description="Side in pixels of the square that views are cut from.", json_schema_extra=EXPERT
+    )
+    global_size: int = Field(160, ge=16, description="Side in pixels of the two large views.", json_schema_extra=EXPERT)
+    local_size: int = Field(64, ge=8, description="Side in pixels of the small views.", json_schema_extra=EXPERT)
+    region_area: tuple[float, float] = Field(
+        (0.3, 1.0), description="Share of the image that its views are cut from.", json_schema_extra=EXPERT
+    )
+    global_area: tuple[float, float] = Field(
+        (0.4, 1.0), description="Share of the region that a large view shows.", json_schema_extra=EXPERT
+    )
+    local_area: tuple[float, float] = Field(
+        (0.05, 0.4), description="Share of the region that a small view shows.", json_schema_extra=EXPERT
+    )
+    local_views: int = Field(6, ge=0, description="Small views per image.", json_schema_extra=EXPERT)
+    colour: float = Field(
+        0.5, ge=0, le=1, description="Strength of the colour jitter; 1 as in DINO.", json_schema_extra=EXPERT
+    )
+    patch_objective: Literal["auto", "none", "masked", "correspondence", "texture"] = Field(
+        "auto",
+        description="What patches learn: nothing; what is hidden (iBOT); the same place in another view; that and "
+        "texture. auto: texture from scratch, correspondence from a backbone.",
+        json_schema_extra=EXPERT,
+    )
+    prototypes: int = Field(4096, ge=2, description="Outputs of the projection heads.", json_schema_extra=EXPERT)
+    hidden_dim: int = Field(1024, ge=8, description="Width of the projection heads.", json_schema_extra=EXPERT)
+    bottleneck_dim: int = Field(256, ge=8, description="Width before their last layer.", json_schema_extra=EXPERT)
+    batch_size: int = Field(256, ge=2, description="Images per step, over all workers.")
+    steps: int = Field(20_000, ge=1, description="Optimiser steps.")
+    warmup_steps: int = Field(
+        1_000, ge=0, description="Steps over which the learning rate rises.", json_schema_extra=EXPERT
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Max learning rate of AdamW.")
+    weight_decay: float = Field(0.04, ge=0, description="AdamW's weight decay.", json_schema_extra=EXPERT)
+    temperature: float = Field(
+        0.04,
+        ge=0.02,
+        lt=0.1,
+        description="Temperature of the teacher's outputs; the student's is 0.1.",
+        json_schema_extra=EXPERT,
+    )
+    momentum: float = Field(
+        0.996,
+        ge=0,
+        lt=1,
+        description="Momentum of the averaged teacher at the start; rises to 1.",
+        json_schema_extra=EXPERT,
+    )
+
+    @model_validator(mode="after")
+    def _views_fit(self) -> Self:
+        for name in ("image_size", "global_size", "local_size"):
+            if getattr(self, name) % self.patch_size:
+                raise ValueError(f"{name} must be a multiple of the patch size {self.patch_size}")
+        for name in ("region_area", "global_area", "local_area"):
+            smallest, largest = getattr(self, name)
+            if not 0 < smallest <= largest <= 1:
+                raise ValueError(f"{name} must be two rising shares in (0, 1]")
+        if self.warmup_steps > self.steps:
+            raise ValueError("warmup_steps must not exceed steps")
+        return self
+
+    def resolve_objective(self, *, from_scratch: bool) -> Self:
+        """Replace ``auto``: a backbone's tokens hold more than texture already, and would have to make room for it."""
+        objective = "texture" if from_scratch else "correspondence"
+        return self if self.patch_objective != "auto" else self.model_copy(update={"patch_objective": objective})
 
     def view_specs(self) -> list[ViewSpec]:
-        """Give the kinds of view that an image is shown in: two large ones, then the small ones."""
+        """Return the kinds of view that an image is shown in: two large ones, then the small ones."""
         first = ViewSpec(self.global_size, self.global_area, self.colour, 1.0)
         second = ViewSpec(self.global_size, self.global_area, self.colour, 0.1)
         return [first, second, *[ViewSpec(self.local_size, self.local_area, self.colour, 0.5)] * self.local_views]
-
-    def learning_rate_at(self, step: int) -> float:
-        """Give a step's learning rate: a linear rise, then a cosine down to a hundredth."""
-        rate: float = cosine_warmup_schedule(
-            step, self.steps, self.learning_rate, self.learning_rate / 100, self.warmup_steps, 0.0
-        )
-        return rate
-
-    def momentum_at(self, step: int) -> float:
-        """Give the momentum of the teacher's average in a step."""
-        momentum: float = cosine_schedule(step, self.steps, self.momentum, 1.0)
-        return momentum

@@ -44,19 +44,14 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class VectorTable:
-    """A column of vectors, and which of them are used.
+    """A column of vectors (``descriptors`` or ``tokens``) in the folder of ``segments/``, and which of them are used.
 
     Parameters
     ----------
-    folder : str
-        URI of ``segments/``.
-    column : str
-        ``descriptors`` or ``tokens``.
     weights : str, optional
         Column of the same lengths that weights them; default all weigh 1.
     share : float
         Share of the vectors to use, chosen by a hash of their number and the seed.
-    seed : int
     """
 
     folder: str
@@ -170,12 +165,10 @@ class RayRows:
 
     Parameters
     ----------
-    table : VectorTable
     counts : mapping of str to int
         Vectors in every part, see :func:`count_vectors`.
     workers : int, optional
         Number of actors; default one per CPU.
-    block_rows : int
     on_pass : callable
         Called with the number of passes over the vectors after each one.
     """

@@ -14,8 +14,7 @@ from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.backbone.overlap import one_ahead
 from datus2_ray.core.backbone.patches import extract_patches
 from datus2_ray.core.backbone.vit import Tap, load_backbone
-from datus2_ray.core.graph.affinity import binary_affinity, pack
-from datus2_ray.core.graph.neighbour_graph import nearest_neighbours, pair_penalties
+from datus2_ray.core.graph.build import binary_affinity, nearest_neighbours, pack, pair_penalties
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import pixels_of
@@ -24,20 +23,9 @@ from datus2_ray.store.weights_cache import local_spec
 
 
 class EmbedImages:
-    """Actor that holds the backbone.
+    """Actor that holds the backbone; weights are loaded here, never sent.
 
-    Parameters
-    ----------
-    backbone : str
-        Name, file or URI of the backbone; weights are loaded here, never sent.
-    config : DiscoverConfig
-        Which features, how many images a pass, in which arithmetic.
-    device : str
-        ``cpu`` or ``cuda``.
-    keep_tokens : bool
-        Whether the final-norm patch tokens go on, for the baseline.
-    heartbeat : Heartbeat
-        Told after every forward pass.
+    `keep_tokens` keeps the final-norm patch tokens, for the baseline.
     """
 
     def __init__(
@@ -88,7 +76,7 @@ class EmbedImages:
         return block
 
     def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
-        """Give the graphs of a batch as bytes, its features and its tokens, still on the device."""
+        """Return the graphs of a batch as bytes, its features and its tokens, still on the device."""
         means = [self._spanning] if self._describing is None else [self._spanning, self._describing]
         config, shown = self._config, torch.from_numpy(pixels)
         vectors, tokens = extract_patches(
@@ -111,19 +99,11 @@ class EmbedImages:
         return nearest_neighbours(vectors, config.neighbours, threshold=config.threshold, penalties=penalties)
 
 
-def same_size(pixels: Sequence[np.ndarray], most: int) -> Iterator[list[int]]:
-    """Cut images into batches of one size: the numbers of each one's images, sizes in the order of their first image.
-
-    Parameters
-    ----------
-    pixels : sequence of ndarray
-        Shape (H, W, 3).
-    most : int
-        Images in a batch.
-    """
+def same_size(pixels: Sequence[np.ndarray], max_images: int) -> Iterator[list[int]]:
+    """Yield batches of at most `max_images` images of one size, as their numbers; sizes in order of appearance."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, image in enumerate(pixels):
         groups.setdefault(image.shape, []).append(number)
     for group in groups.values():
-        for start in range(0, len(group), most):
-            yield group[start : start + most]
+        for start in range(0, len(group), max_images):
+            yield group[start : start + max_images]

@@ -26,16 +26,12 @@ class ReadImages:
 
     Parameters
     ----------
-    table : ImagesTable
-        The run's images.
     size : int
-        Side of the square that they are resized to, in pixels.
-    heartbeat : Heartbeat
-        Told as the images are decoded.
+        Side of the square that they are resized to, in pixels; with `patch` the shorter side.
     reduced : bool
         Whether a JPEG is decoded at a fraction of its size where that is enough for `size`.
     patch : int, optional
-        Keep the aspect: `size` is then the shorter side, and the longer one a multiple of this. Default a square.
+        Keep the aspect; the longer side is a multiple of this.
 
     Notes
     -----
@@ -83,20 +79,7 @@ def with_faults(table: pa.Table, faults: list[ImageError | None]) -> pa.Table:
 
 
 def pixels_of(block: pa.Table) -> tuple[list[np.ndarray], list[int]]:
-    """Give the pixels of a block's well rows.
-
-    Parameters
-    ----------
-    block : Table
-        As :class:`ReadImages` makes it.
-
-    Returns
-    -------
-    pixels : list of ndarray
-        uint8, shape (H, W, 3); read-only views.
-    rows : list of int
-        Their rows in the block.
-    """
+    """Return the pixels of a block's usable rows, uint8 (H, W, 3), read-only views, and their row numbers."""
     rows = [row for row, well in enumerate(block["pixels"].is_valid().to_pylist()) if well]
     column = block["pixels"].combine_chunks()
     heights, widths = block["pixel_height"].to_pylist(), block["pixel_width"].to_pylist()

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.describe.tokens import mean_tokens
+from datus2_ray.core.graph.links import LINK, symmetric_graph
 from datus2_ray.core.graph.louvain import Partition, louvain
-from datus2_ray.core.graph.neighbour_links import LINK, symmetric_graph
 from datus2_ray.core.graph.segments import Segments, find_segments, give_noise_away
 from datus2_ray.engine.operators.read_images import PIXELS, scatter
 from datus2_ray.store.columns import list_arrays, list_column
@@ -20,14 +20,9 @@ from datus2_ray.store.columns import list_arrays, list_column
 
 @dataclass(frozen=True)
 class FindSegments:
-    """CPU task: takes the columns ``graph`` and ``features`` away and adds those that describe the segments.
+    """CPU task: replace ``graph`` and ``features`` by the columns that describe the segments.
 
-    Parameters
-    ----------
-    config : DiscoverConfig
-        Which Louvain, its resolution, tau, and whether the descriptors are made here from the patches'.
-    seed : int
-        The run's seed; each image's own comes from it and the image id, never from the order of arrival.
+    An image's seed comes from the run's and its id, never from the order of arrival.
     """
 
     config: DiscoverConfig

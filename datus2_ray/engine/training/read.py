@@ -1,4 +1,4 @@
-"""How the workers of a training read tables: part by part, in a given order, by tasks of Ray Data."""
+"""Read a table in the workers of a training: part by part, in a given order, by tasks of Ray Data."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ from datus2_ray.engine.machines import Machines
 
 
 def read_parts(parts: Sequence[str], read: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
-    """Read parts ahead of their use, and give what was read of them in their order.
-
-    Parameters
-    ----------
-    parts : sequence of str
-        Names of the parts.
-    read : callable
-        Turns a table of one row with the column ``part`` into what is wanted of that part; runs in tasks.
-    """
+    """Read parts ahead of their use, in tasks, and yield what `read` returns for each, in their order."""
     dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
     dataset.context.execution_options.preserve_order = True
     # Ray Data's guard would take a slow training for a stalled reading; the driver watches the steps instead.

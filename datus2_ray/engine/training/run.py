@@ -1,4 +1,4 @@
-"""One training under Ray Train: started, watched step by step, ended when it stalls, resumed after an interruption."""
+"""One training under Ray Train: start, watch step by step, end when it stalls, resume after an interruption."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from datus2_ray.engine.machines import Device, Machines
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage
 
-#: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.
-MOST_FAILURES = 3
+#: How often a worker may die before the training gives up; each time it resumes from the last checkpoint.
+MAX_FAILURES = 3
 
 #: Seconds between two looks at how far the training is.
 POLL_SECONDS = 0.5
@@ -35,17 +35,15 @@ class Job:
     Parameters
     ----------
     stage : str
-        Whose it is, for errors; its settings have ``workers``.
+        For errors; its settings have ``workers``.
     loop : callable
-        What every worker runs: it takes ``{"plan": ..., "watcher": actor handle}``, reports a checkpoint now and then,
-        and returns its history, a column a key; with a text under ``fault`` where going on makes no sense (what is
-        raised instead is tried again). It imports what it needs when called: Ray's actors have no need of models.
+        What every worker runs: it takes ``{"plan": ..., "watcher": actor handle}``, reports checkpoints, and returns
+        its history, one key per column; ``fault`` is None or says why to give up (what is raised instead is tried
+        again). It imports what it needs when called: Ray's actors have no need of models.
     plan : object
-        What the loop is told.
+        Passed to the loop.
     steps : int
         Optimiser steps.
-    scaling : ScalingConfig
-        How many workers, with which resources.
     lowest : str or None
         The metric whose lowest value decides which checkpoint is kept, the earliest of equals; None keeps the latest.
     """
@@ -60,17 +58,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """What is left of a training.
-
-    Parameters
-    ----------
-    checkpoint : str
-        Name of the kept checkpoint's folder in the training's folder.
-    metrics : dict
-        What was reported with it.
-    history : dict of str to list of float or None
-        As the first worker's loop gives it.
-    """
+    """The result of a training: the kept checkpoint's folder, what was reported with it, and the loop's history."""
 
     checkpoint: str
     metrics: dict[str, Any]
@@ -78,9 +66,9 @@ class Trained:
 
 
 def plan_scaling(workers: int, device: Device) -> ScalingConfig:
-    """Say what so many training workers take of the cluster: on GPUs, one each.
+    """Return the resources of so many training workers: one GPU each on GPUs, and at most half of the CPUs.
 
-    Half of the CPUs at most: workers that take all of them starve the tasks that read their images.
+    Workers that take all CPUs would starve the tasks that read their images.
     """
     resources = {"CPU": int(min(0.5, Machines.now().cpus / 2 / workers) * 1000) / 1000}
     if device == "cuda":
@@ -91,8 +79,8 @@ def plan_scaling(workers: int, device: Device) -> ScalingConfig:
 class TrainingRun:
     """Actor that runs one training and knows how far it is.
 
-    It owns Ray Train's controller: where it is killed, the controller and all workers end with it. It also keeps
-    Ray Train from taking over the interrupt key of the user's process.
+    It owns Ray Train's controller: if it is killed, the controller and all workers end with it. It also keeps Ray Train
+    from taking over the interrupt key of the user's process.
     """
 
     def __init__(self) -> None:
@@ -100,16 +88,16 @@ class TrainingRun:
         self._moves = 0
 
     def tick(self, step: int) -> None:
-        """Note that so many steps are done; also that something else moved, with the same step again."""
+        """Note that so many steps are done; the same step again notes that something else moved."""
         self._step = step
         self._moves += 1
 
     def status(self) -> tuple[int, int]:
-        """Give how often something moved, and the steps done."""
+        """Return how often something moved, and the steps done."""
         return self._moves, self._step
 
     def fit(self, job: Job, folder: str, name: str, patience: int) -> Trained:
-        """Train, or go on with a training of this name in this folder."""
+        """Train, or resume the training of this name in this folder."""
         os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_SECONDS)  # a checkpoint counts from the next check
         os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(patience)
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
@@ -125,7 +113,7 @@ class TrainingRun:
                 name=name,
                 storage_path=path,
                 storage_filesystem=filesystem,
-                failure_config=api.FailureConfig(max_failures=MOST_FAILURES, controller_failure_limit=MOST_FAILURES),
+                failure_config=api.FailureConfig(max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILURES),
                 checkpoint_config=api.CheckpointConfig(num_to_keep=1, **kept),
                 logging_config=api.LoggingConfig(log_level="ERROR"),
             ),
@@ -134,27 +122,25 @@ class TrainingRun:
             result = trainer.fit()
         except TrainingFailedError as error:
             raise explain(job.stage, error) from error
-        if fault := result.return_value.get("fault"):
+        history = dict(result.return_value)
+        if fault := history.pop("fault"):
             raise DatusError(fault)
-        found = [
-            Trained(checkpoint.path.rsplit("/", 1)[-1], metrics, history=result.return_value)
-            for checkpoint, metrics in result.best_checkpoints
-        ]
-        # The latest is kept beside the best.
-        return min(
-            found,
-            key=lambda one: (one.metrics[job.lowest], one.metrics["step"]) if job.lowest else -one.metrics["step"],
+        # The latest is there beside the best.
+        checkpoint, metrics = min(
+            result.best_checkpoints,
+            key=lambda kept: (kept[1][job.lowest], kept[1]["step"]) if job.lowest else -kept[1]["step"],
         )
+        return Trained(checkpoint.path.rsplit("/", 1)[-1], metrics, history)
 
 
 def explain(stage: str, error: TrainingFailedError) -> DatusError:
-    """Say in one line why a training failed: what a worker raised, our own error before any other, else the controller.
+    """Return in one line why a training failed: what a worker raised, our own errors first, else the controller.
 
-    Where one worker fails, others often do so too, in what they wanted to do together.
+    If one worker fails, others often fail as well, in what they were to do together.
     """
     failures = getattr(error, "worker_failures", {})
     raised = [failures[rank] for rank in sorted(failures)] or [getattr(error, "controller_failure", error)]
-    cause = next((one for one in raised if isinstance(one, DatusError)), raised[0])
+    cause = next((failure for failure in raised if isinstance(failure, DatusError)), raised[0])
     if isinstance(cause, DatusError | RayError):
         return cause_of(cause)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
@@ -162,28 +148,20 @@ def explain(stage: str, error: TrainingFailedError) -> DatusError:
 
 
 def run_training(job: Job, folder: str, name: str, patience: int, show: Callable[[int], Any]) -> Trained:
-    """Run a training to its end.
+    """Run a training to its end; one of the same folder and name resumes from its last checkpoint.
 
-    Parameters
-    ----------
-    job : Job
-        What to train.
-    folder, name : str
-        URI of the folder in which the training's own folder lies, and its name: the same name goes on from its last
-        checkpoint.
-    patience : int
-        Seconds without a step after which the training is ended.
-    show : callable
-        Told the steps done, now and then.
+    `show` is called now and then with the steps done.
 
     Raises
     ------
     DatusError
-        It failed, or took no step for so long.
+        If it failed, or took no step for `patience` seconds.
     """
     # Beside the driver, which is no spot instance; Ray Train puts its controller there as well.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    actor: Any = ray.remote(TrainingRun).options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote()
+    beside_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor: Any = (
+        ray.remote(TrainingRun).options(num_cpus=0, max_concurrency=4, scheduling_strategy=beside_driver).remote()
+    )
     running = actor.fit.remote(job, folder, name, patience)
     try:
         return _watch(actor, running, job, patience, show)

@@ -1,4 +1,4 @@
-"""Which image belongs to which worker of a training, and which are held out: decided by a hash of the image's id."""
+"""Split images between the workers of a training, and what is held out, by a hash of the image's id."""
 
 from __future__ import annotations
 
@@ -12,38 +12,21 @@ from datus2_ray.store import storage
 
 @dataclass(frozen=True)
 class Split:
-    """Deals the images out into 2W shares: W of equal size to train on, and W to hold out.
+    """Deals the images out into 2W shares by their hashes: shares 0 … W-1 to train on, W … 2W-1 to hold out.
 
-    Parameters
-    ----------
-    seed : int
-        The run's seed.
-    bounds : tuple of int
-        Ascending hashes at which the next share begins; shares 0 … W-1 are trained on, W … 2W-1 are held out.
+    `bounds` are the ascending hashes at which the next share begins.
     """
 
     seed: int
     bounds: tuple[int, ...]
 
     def share(self, image_id: str) -> int:
-        """Give the share of an image."""
+        """Return the share of an image."""
         return bisect_right(self.bounds, hash_id(self.seed, image_id))
 
 
 def split_images(image_ids: Collection[str], seed: int, shares: int, held_out: int) -> Split:
-    """Cut the images, in the order of their hashes, into equal shares.
-
-    Parameters
-    ----------
-    image_ids : collection of str
-        All images.
-    seed : int
-        The run's seed.
-    shares : int
-        W.
-    held_out : int
-        Images that are held out, the last ones in that order.
-    """
+    """Cut the images, in the order of their hashes, into equal shares; the last `held_out` of them are held out."""
     hashes = sorted(hash_id(seed, image_id) for image_id in image_ids)
     train = len(hashes) - held_out
     cuts = [train * rank // shares for rank in range(1, shares + 1)]
@@ -57,14 +40,6 @@ def hash_id(seed: int, image_id: str) -> int:
 
 
 def image_ids(folder: str, parts: Iterable[str]) -> list[str]:
-    """Read the ids of a table's images, part after part.
-
-    Parameters
-    ----------
-    folder : str
-        URI of the table's folder.
-    parts : iterable of str
-        Names of its parts.
-    """
+    """Read the ids of a table's images, part after part."""
     tables = (storage.read_table(storage.join(folder, part), ["image_id"]) for part in parts)
     return [image_id for table in tables for image_id in table["image_id"].to_pylist()]

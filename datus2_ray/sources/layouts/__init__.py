@@ -1,4 +1,4 @@
-"""The data sets that are known by name; one file each says where its images and masks are and what the masks mean."""
+"""The known data sets, one file each: where the images and masks are, and what the masks mean."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ DATASETS: dict[str, DatasetLayout] = {layout.name: layout for layout in _LAYOUTS
 
 
 def find(name: str) -> DatasetLayout:
-    """Find a data set by name.
-
-    Raises
-    ------
-    UsageError
-        No data set has this name; the message lists those that are known.
-    """
+    """Return the layout of a data set; UsageError if the name is unknown."""
     if name not in DATASETS:
         raise UsageError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
     return DATASETS[name]

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from datus2_ray.sources.layouts.ground_truth import class_ids
 from datus2_ray.sources.layouts.labelled_folders import LabelledFolders
 
-__all__ = ["CAMVID"]
-
 _CLASSES = {
     "sky": (128, 128, 128),
     "building": (128, 0, 0),

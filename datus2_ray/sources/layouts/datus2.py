@@ -5,8 +5,6 @@ from __future__ import annotations
 from datus2_ray.sources.layouts.ground_truth import class_ids
 from datus2_ray.sources.layouts.labelled_folders import LabelledFolders
 
-__all__ = ["DATUS2"]
-
 DATUS2 = LabelledFolders(
     name="datus2",
     title="DatUS² layout",

@@ -1,4 +1,4 @@
-"""Any tree of images; a folder ``masks`` beside ``images`` or beside the images themselves is their ground truth."""
+"""Any tree of images; a folder ``masks`` beside ``images`` or beside the images themselves is the ground truth."""
 
 from __future__ import annotations
 
@@ -21,16 +21,13 @@ from datus2_ray.sources.layouts.layout import (
     index_masks,
 )
 
-__all__ = ["FOLDER", "PlainFolder"]
-
 
 class PlainFolder:
     """A :class:`~datus2_ray.sources.layouts.layout.DatasetLayout` without class names or splits.
 
-    Every file with an image suffix is a sample, also a broken one: that shows when it is decoded. Ids are paths below
-    the root, or below ``images/`` where all images are there. The files of a folder ``masks`` are ground truth, not
-    samples, where it lies beside a folder ``images`` or where one of them is named like an image beside it; any other
-    folder of that name is a folder of images.
+    Every file with an image suffix is a sample, also a broken one, which is refused when it is decoded. Ids are paths
+    below the root, or below ``images/`` if all images are there. The files of a folder ``masks`` are ground truth if it
+    is beside a folder ``images``, or one of them has the name of an image beside it; else they are images.
     """
 
     name = "folder"
@@ -40,10 +37,10 @@ class PlainFolder:
     palette: NDArray[np.uint8] | None = None
 
     def samples(self, files: Sequence[str], split: str | None) -> list[Sample]:
-        """Find the samples in a listing of the source; see ``DatasetLayout.samples``."""
+        """Find the samples; see ``DatasetLayout.samples``."""
         if split is not None:
             raise UsageError("a plain folder has no splits; leave --split out, or say with --dataset what it is")
-        in_masks, others = _part(image_files(files))
+        in_masks, others = _separate(image_files(files))
         indexes = {parent: index_masks(paths, f"{parent}masks") for parent, paths in in_masks.items()}
         truth = {parent for path in others for parent, _ in _beside(path, "images/") if parent in indexes}
         masks: dict[str, str] = {}
@@ -68,15 +65,15 @@ class PlainFolder:
         return sorted(samples, key=lambda sample: sample.image_id)
 
     def decode_mask(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Decode a mask of class ids; see ``DatasetLayout.decode_mask``."""
+        """Decode a mask; see ``DatasetLayout.decode_mask``."""
         return class_ids(data, height, width)
 
 
 FOLDER = PlainFolder()
 
 
-def _part(images: list[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Part the files in a folder ``masks``, by the path in front of that folder, from all others."""
+def _separate(images: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Separate the files in folders ``masks``, by the path before that folder, from all others."""
     in_masks: dict[str, list[str]] = defaultdict(list)
     others: list[str] = []
     for path in images:
@@ -86,6 +83,6 @@ def _part(images: list[str]) -> tuple[dict[str, list[str]], list[str]]:
 
 
 def _beside(path: str, folder: str) -> list[tuple[str, str]]:
-    """Cut a path at every place where ``folder`` may stand: what is in front of it, and what is below it."""
+    """Return what is before and what is below `folder`, for every place at which a path has it."""
     starts = [0, *(i + 1 for i, character in enumerate(path) if character == "/")]
     return [(path[:i], path[i + len(folder) :]) for i in starts if path.startswith(folder, i)]

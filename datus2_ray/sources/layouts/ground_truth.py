@@ -1,4 +1,4 @@
-"""Ground-truth masks to class ids; the faults of a mask get names of their own."""
+"""Decoding of ground-truth masks, with kinds of faults that differ from those of images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.labels import NOISE_8, decode_labels
 from datus2_ray.errors import ImageError
 
-__all__ = ["IGNORED", "check_size", "class_ids", "reading_mask"]
-
 IGNORED = NOISE_8
 
 
 def class_ids(data: bytes, height: int, width: int, classes: int | None = None) -> NDArray[np.uint8]:
-    """Decode a mask of class ids.
+    """Decode a mask of class ids, uint8 [height, width], 255 = ignored.
 
     Parameters
     ----------
@@ -26,17 +24,12 @@ def class_ids(data: bytes, height: int, width: int, classes: int | None = None) 
     height, width : int
         The size of its image.
     classes : int, optional
-        Number of classes; ids from there on are ignored. None keeps every id under 255.
-
-    Returns
-    -------
-    ndarray of uint8, shape [height, width]
-        Class ids, 255 where ignored.
+        Number of classes; higher ids are ignored. None keeps every id below 255.
 
     Raises
     ------
     ImageError
-        ``mask_unreadable``, ``mask_format`` or ``mask_size``.
+        With kind ``mask_unreadable``, ``mask_format`` or ``mask_size``.
     """
     with reading_mask():
         ids = decode_labels(data)
@@ -49,14 +42,14 @@ def class_ids(data: bytes, height: int, width: int, classes: int | None = None) 
 
 
 def check_size(shape: tuple[int, ...], height: int, width: int) -> None:
-    """Refuse a mask that is not as large as its image: to resize it would be to guess."""
+    """Raise an ImageError if a mask does not have the size of its image: resizing it would be a guess."""
     if shape[:2] != (height, width):
         raise ImageError("mask_size", f"mask of {shape[1]}x{shape[0]} pixels for an image of {width}x{height}")
 
 
 @contextmanager
 def reading_mask() -> Iterator[None]:
-    """Tell the faults of a mask file from those of an image file."""
+    """Give faults of a file that is decoded as a mask the kinds of masks."""
     try:
         yield
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""The layout that most data sets share: a folder of images beside a folder of masks, one pair of folders a split."""
+"""The layout of most data sets: a folder of images beside a folder of masks, a pair of folders per split."""
 
 from __future__ import annotations
 
@@ -19,29 +19,23 @@ from datus2_ray.sources.layouts.layout import (
     index_masks,
 )
 
-__all__ = ["LabelledFolders"]
-
 
 @dataclass(frozen=True, eq=False)
 class LabelledFolders:
-    """A :class:`~datus2_ray.sources.layouts.layout.DatasetLayout` that a few folder names describe.
+    """A :class:`~datus2_ray.sources.layouts.layout.DatasetLayout` described by the names of its folders.
 
     Parameters
     ----------
-    name, title : str
-        What the user types, and what the report says.
     splits : tuple of str
-        The splits of the data set; none where the source always is one pair of folders.
-    class_names : tuple of str or None
-        None where the classes are found in the masks.
+        Empty if the source always is one pair of folders.
     palette : ndarray of uint8, shape [C, 3], or None
         The data set's own colours.
     split_folders : tuple of (str, str)
-        Images and masks folder of a split, ``{split}`` standing for its name; the first pair that fits counts.
+        Images and masks folder of a split, with ``{split}`` for its name; the first pair that fits counts.
     folders : (str, str)
-        Images and masks folder where the source is one split's own folder.
+        Images and masks folder if the source is the folder of one split.
     read_mask : callable
-        What :meth:`decode_mask` calls.
+        Implements :meth:`decode_mask`.
     """
 
     name: str
@@ -54,26 +48,26 @@ class LabelledFolders:
     read_mask: Callable[[bytes, int, int], NDArray[np.uint8]]
 
     def samples(self, files: Sequence[str], split: str | None) -> list[Sample]:
-        """Find the samples in a listing of the source; see ``DatasetLayout.samples``."""
+        """Find the samples; see ``DatasetLayout.samples``."""
         if split is not None and split not in self.splits:
             known = f"its splits are {', '.join(self.splits)}" if self.splits else "it has no splits, leave --split out"
             raise UsageError(f"{self.name} has no split {split!r}; {known}")
         images = image_files(files)
-        found = {name: pair for name in self.splits if (pair := self._folders_of(name, images, files))}
-        if not found:
+        pairs = {name: pair for name in self.splits if (pair := self._folders_of(name, images, files))}
+        if not pairs:
             if not _fits(images, files, *self.folders):
                 raise UsageError(f"{self.name}: expected {self._expected()}; found {describe(files)}")
             if split is not None:
                 raise UsageError(f"{self.name}: the source is one split's own folder; leave --split out")
             return self._samples(images, files, {"": self.folders})
         if split is None:
-            return self._samples(images, files, {f"{name}/": pair for name, pair in found.items()})
-        if split not in found:
-            raise UsageError(f"{self.name}: the source has no split {split!r}, only {', '.join(found)}")
-        return self._samples(images, files, {"": found[split]})
+            return self._samples(images, files, {f"{name}/": pair for name, pair in pairs.items()})
+        if split not in pairs:
+            raise UsageError(f"{self.name}: the source has no split {split!r}, only {', '.join(pairs)}")
+        return self._samples(images, files, {"": pairs[split]})
 
     def decode_mask(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Decode a mask to class ids; see ``DatasetLayout.decode_mask``."""
+        """Decode a mask; see ``DatasetLayout.decode_mask``."""
         return self.read_mask(data, height, width)
 
     def _folders_of(self, split: str, images: Sequence[str], files: Sequence[str]) -> tuple[str, str] | None:
@@ -81,7 +75,7 @@ class LabelledFolders:
         return next((pair for pair in pairs if _fits(images, files, *pair)), None)
 
     def _samples(self, images: Sequence[str], files: Sequence[str], pairs: dict[str, tuple[str, str]]) -> list[Sample]:
-        """Pair images and masks of folders; each id starts with its pair's key."""
+        """Pair the images and masks of folders; each id starts with the key of its pair."""
         names: list[str] = []
         paths: list[tuple[str, str | None]] = []
         for prefix, (image_folder, mask_folder) in pairs.items():
@@ -105,6 +99,6 @@ class LabelledFolders:
 
 
 def _fits(images: Sequence[str], files: Sequence[str], image_folder: str, mask_folder: str) -> bool:
-    """Tell whether images are there, and masks too unless the folder's very name says that it holds images."""
+    """Return whether there are images, and also masks unless the folder is called ``images``."""
     has_images = any(path.startswith(f"{image_folder}/") for path in images)
     return has_images and (image_folder.rpartition("/")[2] == "images" or bool(index_masks(files, mask_folder)))

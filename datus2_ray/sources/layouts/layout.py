@@ -1,6 +1,6 @@
-"""What every data set has in common: samples, their ids, and how an image finds its mask.
+"""What all data sets have in common: samples, their ids, and the mask of an image.
 
-A layout works on a listing (relative posix paths), never on a file system: to it a folder and a bucket are the same.
+A layout works on a listing (relative posix paths) and never on a file system, so that folders and buckets are alike.
 """
 
 from __future__ import annotations
@@ -18,39 +18,28 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.decode import IMAGE_SUFFIXES
 from datus2_ray.errors import ImageError
 
-__all__ = [
-    "MASK_SUFFIXES",
-    "DatasetLayout",
-    "Sample",
-    "assign_ids",
-    "check_id",
-    "describe",
-    "find_mask",
-    "image_files",
-    "index_masks",
-    "quote_id",
-]
-
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 
 _UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\ud800-\udfff]")
-# Such a character, or a part that is empty or made of one or two dots.
+# Such a character, or a part that is empty or consists of one or two dots.
 _UNSAFE = re.compile(rf"{_UNSAFE_CHARACTER.pattern}|(?:^|/)\.{{0,2}}(?:/|$)")
+
+#: Bytes of a file's name on the usual file systems.
+MAX_NAME_BYTES = 255
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a source, and its ground truth where there is one.
+    """One image of a source, and its ground truth if there is one.
 
     Parameters
     ----------
     image_id : str
-        The key of the image in every table, unique in the source: its path below the images folder, without suffix.
-        It is never absolute and holds no ``..``, backslash or control character: it can name a file in an output
-        folder.
+        Key of the image in every table, unique in the source: its path below the images folder, without suffix. It is
+        never absolute and has no ``..``, backslash or control character, so that it can name a file in a folder.
     image, mask : str
-        Paths relative to the source's root; ``mask`` is None where the image has none.
+        Paths relative to the root of the source; ``mask`` is None if the image has none.
     """
 
     image_id: str
@@ -59,10 +48,10 @@ class Sample:
 
 
 class DatasetLayout(Protocol):
-    """Where a data set keeps its images and masks, and what the masks mean.
+    """Where a data set has its images and masks, and what the masks mean.
 
-    ``name`` is what the user types, ``title`` what the report says. ``splits`` may be empty. ``class_names`` and
-    ``palette`` (uint8 [C, 3]) are None where the classes are found in the masks.
+    ``name`` is what the user types, ``title`` what the report shows. ``class_names`` and ``palette`` (uint8 [C, 3]) are
+    None if the classes are found in the masks.
     """
 
     @property
@@ -84,13 +73,13 @@ class DatasetLayout(Protocol):
         files : sequence of str
             Paths of all files below the root, relative and posix.
         split : str or None
-            One of ``splits``. None takes every split that is there, and each id then starts with the split's name (also
-            where there is only one, so that ids stay the same when another split is added).
+            One of ``splits``. None takes every split, and each id then starts with the split's name (also if there is
+            only one, so that ids do not change when another split is added).
 
         Raises
         ------
         UsageError
-            There is no such split, or the files do not fit the layout.
+            If there is no such split, or the files do not fit the layout.
         """
         ...
 
@@ -100,24 +89,26 @@ class DatasetLayout(Protocol):
         Raises
         ------
         ImageError
-            ``mask_unreadable``, ``mask_format`` (no class ids in it) or ``mask_size`` (not the size of its image).
+            With kind ``mask_unreadable``, ``mask_format`` (no class ids) or ``mask_size`` (not the size of its image).
         """
         ...
 
 
 def image_files(files: Iterable[str]) -> list[str]:
-    """Keep the paths with an image suffix in any case, sorted, without hidden files and what macOS adds to archives."""
+    """Return the paths with an image suffix, sorted, without hidden files and those that macOS adds to archives."""
     return sorted(path for path in files if _suffix(path) in IMAGE_SUFFIXES and not _is_hidden(path))
 
 
 def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
     """Map each mask's path below ``folder`` without suffix to its path below the root."""
-    found = [path for path in files if path.startswith(f"{folder}/") and _suffix(path) in MASK_SUFFIXES]
+    masks = [
+        path
+        for path in files
+        if path.startswith(f"{folder}/") and _suffix(path) in MASK_SUFFIXES and not _is_hidden(path)
+    ]
     # Preferred suffixes come last and overwrite.
-    found = sorted(
-        filter(lambda path: not _is_hidden(path), found), key=lambda path: -MASK_SUFFIXES.index(_suffix(path))
-    )
-    return {_stem(path)[len(folder) + 1 :]: path for path in found}
+    masks.sort(key=lambda path: -MASK_SUFFIXES.index(_suffix(path)))
+    return {_stem(path)[len(folder) + 1 :]: path for path in masks}
 
 
 def find_mask(masks: Mapping[str, str], name: str) -> str | None:
@@ -126,18 +117,9 @@ def find_mask(masks: Mapping[str, str], name: str) -> str | None:
 
 
 def assign_ids(names: Sequence[str]) -> list[str]:
-    """Name images by their paths without suffix; those that would share an id keep their suffixes.
+    """Return distinct ids of distinct paths: the path without suffix, or with it where two would be the same.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Distinct paths below the images folder.
-
-    Returns
-    -------
-    list of str
-        Distinct ids in the same order. Parts that could lead out of a folder, backslashes, control characters and ``%``
-        itself are percent-encoded; every usual name stays as it is.
+    Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded.
     """
     ids = [quote_id(_stem(name)) for name in names]
     # `a.jpg.png` beside `a.jpg` and `a.png` takes a second round.
@@ -148,7 +130,7 @@ def assign_ids(names: Sequence[str]) -> list[str]:
 
 
 def describe(files: Sequence[str]) -> str:
-    """Say in a few words what lies below a root, for an error message."""
+    """Return a few words on the files below a root, for an error message."""
     folders = Counter(path.rpartition("/")[0] for path in files if not _is_hidden(path))
     parts = [f"{count} files in {folder + '/' if folder else 'the root'}" for folder, count in sorted(folders.items())]
     more = f" and {len(parts) - 4} more folders" if len(parts) > 4 else ""
@@ -171,19 +153,20 @@ def _is_hidden(path: str) -> bool:
 
 
 def check_id(image_id: str | None) -> None:
-    """See that an id that another program wrote could have come from :func:`quote_id`.
-
-    Raises
-    ------
-    ImageError
-        It is null, or could lead out of a folder.
-    """
+    """Raise an ImageError if an id is null, could lead out of a folder, or is too long to name a mask's file."""
     if not image_id or _UNSAFE.search(image_id.replace("%", "")):
         raise ImageError("unsafe_id", f"the id {image_id!r} cannot name a file in an output folder")
+    longest = max(len(part.encode()) for part in f"{image_id}.png".split("/"))
+    if longest > MAX_NAME_BYTES:
+        raise ImageError(
+            "long_id",
+            f"the name of its mask, or of a folder in its id, has {longest} bytes, more than the {MAX_NAME_BYTES} that "
+            "file systems allow; give the image a shorter name, or name another --id-column",
+        )
 
 
 def quote_id(path: str) -> str:
-    """Percent-encode what could lead an id out of a folder; every usual name stays as it is."""
+    """Percent-encode what could lead an id out of a folder; usual names do not change."""
     if not _UNSAFE.search(path):
         return path
     parts = [_UNSAFE_CHARACTER.sub(lambda match: f"%{ord(match[0]):02X}", part) for part in path.split("/")]

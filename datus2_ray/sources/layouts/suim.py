@@ -1,7 +1,7 @@
 """SUIM: underwater images, 8 classes (Islam et al. 2020), and the 6 classes into which DatUS² merges them.
 
-A mask is an RGB picture; each channel is one bit of the class. Three faults of the published masks are met here: border
-pixels off the palette, 37 masks that are 55 rows taller than their image, and masks of another size altogether.
+A mask is an RGB image; each channel is one bit of the class. The published masks have three faults: border pixels off
+the palette, 37 masks that are 55 rows taller than their image, and masks of another size.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from datus2_ray.core.images.decode import decode
 from datus2_ray.sources.layouts.ground_truth import check_size, reading_mask
 from datus2_ray.sources.layouts.labelled_folders import LabelledFolders
 
-__all__ = ["SUIM", "SUIM6"]
-
-# Checked by overlay: the image is the top left of such a mask.
+# The image is the top of such a mask, as overlays show.
 _SURPLUS_ROWS = 55
 
-# The place of a class is its code: red bit, green bit, blue bit.
+# The index of a class is its code: red bit, green bit, blue bit.
 _CLASSES = (
     "water",
     "human diver",

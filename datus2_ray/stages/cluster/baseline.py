@@ -31,7 +31,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensCluste
     table = VectorTable(tokens.uri, "tokens", share=share, seed=config.seed)
     table.check_memory(counts, run.machines)
     restarts, noun = config.evaluate.token_restarts, "patch tokens"
-    with closing(RayRows(table, counts, config.cluster.workers, on_pass=progress.tell_pass)) as rows:
+    with closing(RayRows(table, counts, config.cluster.workers, on_pass=progress.note_pass)) as rows:
         projection = fit_projection(rows, config.cluster.scaling, None)
         result = kmeans(rows, run.required_k, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
     write_token_clusters(placement.uri, result, projection)

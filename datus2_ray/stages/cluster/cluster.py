@@ -41,7 +41,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     table.check_memory(counts, run.machines)
     # Fewer segments than the finer clusters asked for are not a fault, as fewer than K are.
     finer = max(k, min(config.overclustering * k, progress.total))
-    with closing(RayRows(table, counts, config.workers, on_pass=progress.tell_pass)) as rows:
+    with closing(RayRows(table, counts, config.workers, on_pass=progress.note_pass)) as rows:
         projection = fit_projection(rows, config.scaling, config.pca)
         result = run_kmeans(rows, finer, config, run.config.seed)
     members = merge_centroids(result.centroids, k, config.metric)

@@ -13,6 +13,7 @@ from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError
 from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts.layout import check_id
 from datus2_ray.store import schemas, storage
 
 #: Files read at a time: from an object store each is a round trip.
@@ -24,17 +25,7 @@ Read = bytes | ImageError | None
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """CPU task: turns a part's list of files into its rows of ``images/``.
-
-    Parameters
-    ----------
-    source : str
-        URI of the source.
-    dataset : str
-        Name of its layout, which knows how a mask is read.
-    heartbeat : Heartbeat
-        Told as the images are read, of which a shard takes thousands.
-    """
+    """CPU task: turn the list of files of a part into its rows; `dataset` is the layout that reads masks."""
 
     source: str
     dataset: str
@@ -58,6 +49,7 @@ class ReadFiles:
         return with_faults(table.append_column("part", pa.array([part["part"]] * len(rows), pa.string())), faults)
 
     def _row(self, image_id: str, image: Read, mask: Read) -> dict[str, Any]:
+        check_id(image_id)
         if isinstance(image, ImageError):
             raise image
         if isinstance(mask, ImageError):
@@ -73,24 +65,12 @@ class ReadFiles:
 
 
 def check_image(data: bytes | None, mask: bytes | None, dataset: str) -> dict[str, Any]:
-    """Decode an image and its ground truth once.
-
-    Parameters
-    ----------
-    data, mask : bytes or None
-        Encoded image, and its encoded mask where it has one.
-    dataset : str
-        Name of the layout that knows how a mask is read.
-
-    Returns
-    -------
-    dict
-        ``height``, ``width`` and ``mask`` as in ``images/``.
+    """Decode an image and its ground truth once, and return ``height``, ``width`` and ``mask``.
 
     Raises
     ------
     ImageError
-        One of them cannot be used.
+        If one of them cannot be used.
     """
     height, width = decode.decode(data or b"").shape[:2]
     truth = None

@@ -21,19 +21,7 @@ from datus2_ray.store import schemas
 
 @dataclass(frozen=True)
 class ReadShard:
-    """CPU task: turns a slice of a row group into its rows of ``images/``.
-
-    Parameters
-    ----------
-    source : str
-        URI of the source.
-    dataset : str
-        Name of the layout that knows how a mask of other people's shards is read.
-    columns : ShardColumns
-        Where the values stand.
-    heartbeat : Heartbeat
-        Told as the images are decoded.
-    """
+    """CPU task: turn a slice of a row group into its rows; `dataset` names the layout of masks in shards of others."""
 
     source: str
     dataset: str
@@ -84,6 +72,7 @@ class ReadShard:
         self, image_id: str, image: bytes | None, mask: bytes | None
     ) -> tuple[dict[str, Any], ImageError | None]:
         try:
+            check_id(image_id)
             return {"image_id": image_id, **check_image(image, mask, self.dataset)}, None
         except ImageError as fault:
             return {"image_id": image_id}, fault

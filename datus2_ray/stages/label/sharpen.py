@@ -16,15 +16,7 @@ from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
 
 
 class SharpenMasks:
-    """Actor that draws the borders between clusters along the edges of the image.
-
-    Parameters
-    ----------
-    device : str
-        ``cpu`` or ``cuda``.
-    heartbeat : Heartbeat
-        Told after every image.
-    """
+    """Actor that draws the borders between clusters along the edges of the image."""
 
     def __init__(self, device: str, heartbeat: Heartbeat) -> None:
         prepare_device(device)
@@ -47,21 +39,16 @@ class SharpenMasks:
 
     @torch.inference_mode()
     def draw(self, image: np.ndarray, patches: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Give every pixel a label.
+        """Return the label of every pixel, (height, width), of the data type of `patches`.
 
         Parameters
         ----------
         image : ndarray
-            uint8 RGB, shape (H, W, 3), at the size that is worked at.
+            uint8 RGB, (H, W, 3), at the working size.
         patches : ndarray
-            Label of every patch, shape (h, w); noise is a label like others, for it has borders too.
+            Label of every patch, (h, w); noise is a label like others, for it has borders too.
         height, width : int
-            Size of the image itself, in pixels.
-
-        Returns
-        -------
-        ndarray
-            Of the data type of `patches`, shape (height, width).
+            Size of the image itself.
         """
         # Only what occurs in this image: its time does not grow with K.
         present, index = np.unique(patches, return_inverse=True)

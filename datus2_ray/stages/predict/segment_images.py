@@ -1,4 +1,4 @@
-"""What every actor of the prediction does: pixels in, the most likely cluster of every pixel out."""
+"""The actor of the prediction: pixels in, the most likely cluster of every pixel out."""
 
 from __future__ import annotations
 
@@ -11,27 +11,16 @@ from datus2_ray.core.refine.deeplab import predict_labels
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
-from datus2_ray.stages.refine.read_segmenter import read_segmenter
+from datus2_ray.engine.operators.read_segmenter import read_segmenter
 
-#: Images a forward pass. Fixed: what shares a batch may change the last bit, so that a part is always cut alike.
+#: Images per forward pass. Fixed: what shares a batch may change the last bit, so a part is always cut alike.
 BATCH_SIZE = 8
 
 
 class SegmentImages:
-    """Actor that holds the segmenter.
+    """Actor that holds the segmenter; weights are loaded here, never sent.
 
-    Parameters
-    ----------
-    segmenter : str
-        URI of its file; weights are loaded here, never sent.
-    backbone : str
-        Name, file or URI of the backbone, which is loaded where the segmenter reads its tokens.
-    device : str
-        ``cpu`` or ``cuda``.
-    heartbeat : Heartbeat
-        Told after every forward pass.
-    mirror : bool
-        Whether the logits are the mean of those for the image and, mirrored back, for its mirror image.
+    With `mirror` the logits are the mean of those for the image and, mirrored back, for its mirror image.
     """
 
     def __init__(self, segmenter: str, backbone: str, device: str, heartbeat: Heartbeat, mirror: bool) -> None:
@@ -50,8 +39,8 @@ class SegmentImages:
             for start in range(0, len(rows), BATCH_SIZE):
                 images = torch.from_numpy(np.stack(pixels[start : start + BATCH_SIZE])).permute(0, 3, 1, 2)
                 logits = self._logits(images.to(self._device))
-                for one, row in zip(logits, rows[start : start + BATCH_SIZE], strict=True):
-                    labels.append(predict_labels(one, heights[row], widths[row]).tobytes())
+                for image_logits, row in zip(logits, rows[start : start + BATCH_SIZE], strict=True):
+                    labels.append(predict_labels(image_logits, heights[row], widths[row]).tobytes())
                 self._heartbeat.beat()
         column = pa.array(scatter(labels, rows, len(block)), pa.large_binary())
         return block.drop_columns(PIXELS).append_column("labels", column)

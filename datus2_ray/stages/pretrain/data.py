@@ -1,4 +1,4 @@
-"""The batches of a self-supervised training: of images that are kept decoded where they fit, else streamed."""
+"""The batches of a self-supervised training: of images that are kept decoded if they fit, else streamed."""
 
 from __future__ import annotations
 
@@ -20,42 +20,25 @@ SHUFFLE_BYTES = 2**28
 
 @dataclass(frozen=True)
 class Held:
-    """Decoded images.
-
-    Parameters
-    ----------
-    pixels : Tensor
-        uint8, shape [n, 3, S, S].
-    lanes : dict of int to ndarray of int
-        The rows of every lane, in the order of their hashes.
-    """
+    """Decoded images, uint8 [n, 3, S, S], and the rows of every lane, in the order of their hashes."""
 
     pixels: Tensor
     lanes: dict[int, NDArray[np.int64]]
 
 
-def hold_images(plan: Pretrain, wanted: Container[int], device: torch.device, tell: Callable[[], None]) -> Held:
+def hold_images(plan: Pretrain, wanted: Container[int], device: torch.device, report_part: Callable[[], None]) -> Held:
     """Read the images of some lanes, once, and keep them on the device.
 
-    Parameters
-    ----------
-    plan : Pretrain
-        The training.
-    wanted : container of int
-        The lanes.
-    device : torch.device
-        Where they are kept.
-    tell : callable
-        Called after every part, so that nobody takes a long reading for a standstill.
+    ``report_part`` is called after every part, so that nobody takes a long reading for a standstill.
     """
     blocks: list[Tensor] = []
     keys: list[tuple[int, int]] = []
-    for block in read_lanes(plan.images, plan.parts, plan.lanes, wanted, plan.recipe.image_size):
+    for block in read_lanes(plan.images, plan.parts, plan.lanes, wanted, plan.config.image_size):
         keys += [(lane, number) for lane, number, _ in block]
         if block:
             blocks.append(torch.from_numpy(np.stack([image for _, _, image in block])).to(device))
-        tell()
-    size = plan.recipe.image_size
+        report_part()
+    size = plan.config.image_size
     pixels = torch.empty((len(keys), 3, size, size), dtype=torch.uint8, device=device)
     first = len(keys)
     while blocks:  # each is let go as soon as it is copied: untouched pages of `pixels` take no memory yet
@@ -69,18 +52,9 @@ def hold_images(plan: Pretrain, wanted: Container[int], device: torch.device, te
 
 
 def held_batches(plan: Pretrain, held: Held, wanted: range, first_step: int) -> Iterator[Tensor]:
-    """Give a batch a step without end, one image of each lane; every lane in a new order in every pass.
+    """Yield one batch per step without end, one image of each lane; every lane in a new order in every pass.
 
-    Parameters
-    ----------
-    plan : Pretrain
-        The training.
-    held : Held
-        The images of the wanted lanes, each of which has at least one.
-    wanted : range
-        This worker's lanes.
-    first_step : int
-        The step of the first batch: whatever was before it makes no difference.
+    A batch depends on its step alone, not on the step that was started from. Each wanted lane has at least one image.
     """
     orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
     for step in count(first_step):
@@ -89,22 +63,22 @@ def held_batches(plan: Pretrain, held: Held, wanted: range, first_step: int) -> 
             rows = held.lanes[lane]
             number, place = divmod(step, len(rows))
             if lane not in orders or orders[lane][0] != number:
-                orders[lane] = (number, np.random.default_rng((plan.recipe.seed, lane, number)).permutation(rows))
+                orders[lane] = (number, np.random.default_rng((plan.seed, lane, number)).permutation(rows))
             chosen.append(int(orders[lane][1][place]))
         yield held.pixels[torch.tensor(chosen, device=held.pixels.device)]
 
 
 def streamed_batches(plan: Pretrain, wanted: range, first_step: int, device: torch.device) -> Iterator[Tensor]:
-    """Give a batch a step without end, pass after pass over the images of some lanes, shuffled within a buffer.
+    """Yield one batch per step without end, pass after pass over the images of some lanes, shuffled within a buffer.
 
-    The order depends on the step that is started from, so a training that was interrupted goes on with other batches
+    The order depends on the step that is started from, so an interrupted training continues with other batches
     than it would have had.
     """
-    size, batch = plan.recipe.image_size, len(wanted)
+    size, batch = plan.config.image_size, len(wanted)
     capacity = max(2 * batch, SHUFFLE_BYTES // (3 * size**2))
     kept: list[NDArray[np.uint8]] = []
     for number in count():
-        rng = np.random.default_rng((plan.recipe.seed, wanted.start, first_step, number))
+        rng = np.random.default_rng((plan.seed, wanted.start, first_step, number))
         order = [plan.parts[i] for i in rng.permutation(len(plan.parts))]
         for block in read_lanes(plan.images, order, plan.lanes, wanted, size):
             for _, _, image in block:
@@ -116,6 +90,6 @@ def streamed_batches(plan: Pretrain, wanted: range, first_step: int, device: tor
 
 
 def _draw(kept: list[NDArray[np.uint8]], count: int, rng: np.random.Generator) -> Tensor:
-    """Take some images out of a buffer, by chance."""
+    """Take random images out of a buffer."""
     drawn = sorted(rng.permutation(len(kept))[:count].tolist(), reverse=True)
     return torch.from_numpy(np.stack([kept.pop(row) for row in drawn]))

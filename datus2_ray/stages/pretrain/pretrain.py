@@ -31,8 +31,7 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
     plan = plan_pretraining(run, device, scalars="")
     start = run.config.backbone
     return {
-        **run.config.pretrain.identity(),
-        "patch_objective": plan.recipe.patch_objective,
+        **plan.config.identity(),
         "dtype": plan.dtype,
         "held": plan.held,
         "seed": run.config.seed,
@@ -57,24 +56,24 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Pretrained:
     from datus2_ray.engine.training.run import Job, plan_scaling, run_training
     from datus2_ray.stages.pretrain.training import MODEL
 
-    config, backbone = run.config.pretrain, run.config.backbone
     plan = plan_pretraining(run, placement.device, placement.path("tensorboard"))
-    start = build_start(plan.recipe, backbone and local_spec(backbone))
+    config, backbone = plan.config, plan.start
+    start = build_start(config, backbone and local_spec(backbone))
     progress.total = config.steps
-    name = "training"
     trained = run_training(
         Job("pretrain", train, plan, config.steps, plan_scaling(plan.workers, placement.device), lowest=None),
-        placement.uri,
-        name,
+        placement.path("training"),
+        "checkpoints",
         run.config.no_progress_seconds,
-        lambda step: progress.advance(max(0, min(step, config.steps) - progress.done)),
+        lambda step: progress.reach(min(step, config.steps)),
     )
-    storage.write_bytes(placement.path(MODEL), storage.read_bytes(placement.path(name, trained.checkpoint, MODEL)))
-    storage.write_bytes(placement.path(CONFIG), config_json(plan.recipe, start))
+    kept = placement.path("training", "checkpoints", trained.checkpoint, MODEL)
+    storage.write_bytes(placement.path(MODEL), storage.read_bytes(kept))
+    storage.write_bytes(placement.path(CONFIG), config_json(config, start))
     columns = {column: trained.history[column] for column in schemas.PRETRAINING_HISTORY.names}
     history = pa.table(columns).cast(schemas.PRETRAINING_HISTORY)
     storage.write_table(placement.path(HISTORY), history)
-    storage.remove(placement.path(name))  # optimiser states, of no use from here on
+    storage.remove(placement.path("training"))  # optimiser states, of no use from here on
     last = history.slice(history.num_rows - 1).to_pylist()[0]
     return Pretrained(
         start=describe_weights(parse_spec(local_spec(backbone))) if backbone else None,
@@ -105,16 +104,18 @@ def plan_pretraining(run: Run, device: Device, scalars: str) -> Pretrain:
     """
     from datus2_ray.config.base import choose_arithmetic
     from datus2_ray.engine.training.shares import image_ids, split_images
-    from datus2_ray.stages.pretrain.training import Pretrain, recipe_of
+    from datus2_ray.stages.pretrain.training import Pretrain
 
-    config, images = run.config.pretrain, run.commit(Ingested)
+    images = run.commit(Ingested)
+    config = run.config.pretrain.resolve_objective(from_scratch=run.config.backbone is None)
     workers = pretrain_workers(config, run.machines, device)
     trained_on, held_out = pretrain_split(config, images.rows_out)
     parts = sorted(images.parts)
     lanes = split_images(image_ids(images.uri, parts), run.config.seed, config.batch_size, held_out)
     share_bytes = 3 * config.image_size**2 * trained_on / workers
     return Pretrain(
-        recipe=recipe_of(config, run.config.seed, from_scratch=run.config.backbone is None),
+        config=config,
+        seed=run.config.seed,
         start=run.config.backbone,
         images=ImagesTable.of(images),
         parts=tuple(parts),
@@ -122,7 +123,6 @@ def plan_pretraining(run: Run, device: Device, scalars: str) -> Pretrain:
         held=share_bytes <= config.memory * 1e9,
         workers=workers,
         threads=max(1, run.machines.cpus // workers),
-        checkpoint_steps=config.checkpoint_steps,
         dtype=choose_arithmetic(config.dtype, device),
         scalars=scalars,
     )

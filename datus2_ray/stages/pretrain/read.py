@@ -1,6 +1,6 @@
-"""Reading the images of a self-supervised training: a part's images of some lanes, decoded and resized.
+"""Read the images of a self-supervised training: a part's images of some lanes, decoded and resized.
 
-Without torch, which would cost every process that only decodes images half a gigabyte and some seconds.
+torch is not imported: it would cost every process that only decodes images half a gigabyte and some seconds.
 """
 
 from __future__ import annotations
@@ -25,18 +25,9 @@ _ROWS = pa.schema([("lane", pa.int32()), ("hash", pa.uint64()), ("image", pa.bin
 
 @dataclass(frozen=True)
 class ReadLanes:
-    """CPU task: turns a block that names a part into that part's decoded images of some lanes.
+    """CPU task: turns a block that names a part into that part's images of the wanted lanes.
 
-    Parameters
-    ----------
-    images : ImagesTable
-        The run's images.
-    lanes : Split
-        Which image is in which lane.
-    wanted : container of int
-        The wanted lanes.
-    size : int
-        Side of the square that they are resized to, in pixels: bicubic.
+    They are decoded and resized to squares of ``size`` pixels per side (bicubic).
     """
 
     images: ImagesTable
@@ -62,26 +53,7 @@ class ReadLanes:
 def read_lanes(
     table: ImagesTable, parts: Sequence[str], lanes: Split, wanted: Container[int], size: int
 ) -> Iterator[list[Row]]:
-    """Read parts in their order.
-
-    Parameters
-    ----------
-    table : ImagesTable
-        The run's images.
-    parts : sequence of str
-        Names of the parts.
-    lanes : Split
-        Which image is in which lane.
-    wanted : container of int
-        The wanted lanes.
-    size : int
-        Side of the square images, in pixels.
-
-    Yields
-    ------
-    list of Row
-        The wanted images of a part, or of some of it.
-    """
+    """Read parts in their order; yield the wanted images of a part, or of some of it."""
     for block in read_parts(parts, ReadLanes(table, lanes, wanted, size)):
         pixels = (np.frombuffer(image.as_py(), np.uint8).reshape(size, size, 3) for image in block["image"])
         keys = zip(block["lane"].to_pylist(), block["hash"].to_pylist(), strict=True)

@@ -12,14 +12,9 @@ from datus2_ray.store import storage
 
 
 class Scalars:
-    """Writes one event file a start of the training.
+    """Writes one event file per start of the training, below the folder that TensorBoard is pointed at.
 
-    Parameters
-    ----------
-    uri : str
-        The folder that TensorBoard is pointed at.
-    first_step : int
-        Steps done before this start; they are in the files of earlier starts.
+    The ``first_step`` steps done before this start are in the files of earlier starts.
     """
 
     def __init__(self, uri: str, first_step: int) -> None:
@@ -29,13 +24,7 @@ class Scalars:
         self._writer = SummaryWriter(self._folder.name)
 
     def write(self, history: Mapping[str, Sequence[float | None]]) -> None:
-        """Write the steps that are new.
-
-        Parameters
-        ----------
-        history : mapping of str to sequence
-            ``step`` and the curves, one entry a step; None is left out.
-        """
+        """Write the new steps of a history: ``step`` and the curves, one entry per step; None is left out."""
         for row in range(self._written, len(history["step"])):
             for name, values in history.items():
                 if name != "step" and (value := values[row]) is not None:

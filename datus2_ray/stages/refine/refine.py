@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,7 +13,6 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement, Stage, Use, Whole
 from datus2_ray.engine.training_workers import PAIRS_MEMORY, refine_workers
 from datus2_ray.engine.uses import training_workers
-from datus2_ray.errors import DatusError
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Ingested, Labelled, Refined
@@ -50,28 +48,26 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
 
     config = run.config.refine
     progress.total = config.steps
-    name = "training"
-    start = placement.path(name, "start.safetensors")
+    start = placement.path("training", "start.safetensors")
     network = write_start(start, run.config, run.required_k, placement.device)
     training = plan_training(run, placement.device, start)
+    # A training is repeatable for a fixed number of workers: another number does not go on from its checkpoints.
+    name = f"{training.workers}-workers"
     scaling = plan_scaling(training.workers, placement.device)
     trained = run_training(
-        Job("refine", train, training, training.steps, scaling, lowest="score"),
-        placement.uri,
+        Job("refine", train, training, config.steps, scaling, lowest="held_out_loss"),
+        placement.path("training"),
         name,
         run.config.no_progress_seconds,
-        lambda step: progress.advance(max(0, min(step, config.steps) - progress.done)),
+        lambda step: progress.reach(min(step, config.steps)),
     )
-    if trained.metrics["held_out_loss"] == sys.float_info.max:
-        raise DatusError(
-            f"refine: the loss is not a number any more; lower refine.learning_rate {config.learning_rate}"
-        )
-    storage.write_bytes(placement.path(MODEL), storage.read_bytes(placement.path(name, trained.checkpoint, MODEL)))
+    kept = placement.path("training", name, trained.checkpoint, MODEL)
+    storage.write_bytes(placement.path(MODEL), storage.read_bytes(kept))
     # Not a number between epochs, where the held-out loss was not computed: null.
     columns = {key: pa.array(values, from_pandas=True) for key, values in trained.history.items()}
     storage.write_table(placement.path(HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
     # Optimiser states of three times the model's size, of no use from here on.
-    storage.remove(placement.path(name))
+    storage.remove(placement.path("training"))
     return Refined(
         **network,
         loss=config.loss,
@@ -104,7 +100,6 @@ def plan_training(run: Run, device: Device, start: str) -> Training:
         If settings do not fit each other or the machines.
     """
     from datus2_ray.config.base import choose_arithmetic
-    from datus2_ray.core.refine.self_training import EXPONENT
     from datus2_ray.engine.training.shares import image_ids, split_images
     from datus2_ray.stages.refine.training import Training
 
@@ -119,25 +114,16 @@ def plan_training(run: Run, device: Device, start: str) -> Training:
     parts = sorted(masks.parts)
     ids = image_ids(masks.uri, parts)
     return Training(
+        config=config,
+        seed=run.config.seed,
         images=ImagesTable.of(run.commit(Ingested)),
         masks=masks.uri,
         start=start,
         parts=tuple(parts),
         split=split_images(ids, run.config.seed, workers, held_out),
-        seed=run.config.seed,
-        size=config.size,
         workers=workers,
         threads=max(1, run.machines.cpus // workers),
-        batch_size=batch_size,
-        steps=config.steps,
         epoch_steps=epoch_steps,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        exponent=EXPONENT if config.loss == "generalised" else 0.0,
-        balance=False,
-        teacher=config.teacher,
-        rounds=1,
-        confidence=0.5,
         dtype=choose_arithmetic(config.dtype, device),
         backbone=run.backbone,
     )

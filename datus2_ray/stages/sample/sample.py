@@ -18,7 +18,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.errors import DatusError
-from datus2_ray.sources.sampling import sample_parts
+from datus2_ray.sources.listing import sample_parts
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Ingested, Sampled
 

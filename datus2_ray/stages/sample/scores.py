@@ -39,16 +39,8 @@ SILHOUETTE_SEGMENTS = 1000
 class Score:
     """Scores of a resolution and a number of clusters on the sample.
 
-    Parameters
-    ----------
-    resolution : float
-        Of Louvain.
-    clusters : int
-        K.
-    agreement : float
-        Adjusted Rand index of the two views' pseudo-labels, patch by patch.
-    silhouette : float or None
-        Mean silhouette of the segments' descriptors; None where only one K is compared.
+    ``agreement`` is the adjusted Rand index of the two views' pseudo-labels, patch by patch; ``silhouette`` the mean
+    silhouette of the segments' descriptors, None where only one K is compared.
     """
 
     resolution: float
@@ -65,25 +57,9 @@ class Score:
 def score(
     sample: pa.Table, resolutions: Sequence[float], resolution: float, counts: Sequence[int], config: ClusterConfig
 ) -> list[Score]:
-    """Score every number of clusters at a resolution.
+    """Score at one resolution those values of K, among ``counts``, for which the sample has enough segments.
 
-    Parameters
-    ----------
-    sample : Table
-        Of ``sample/``.
-    resolutions : sequence of float
-        All for which it has segments.
-    resolution : float
-        One of them.
-    counts : sequence of int
-        Values of K to compare.
-    config : ClusterConfig
-        How segments are clustered.
-
-    Returns
-    -------
-    list of Score
-        Of those K for which the sample has enough segments.
+    ``resolutions`` are all for which the table, of ``sample/``, has segments.
     """
     views = read_views(sample, resolutions, resolution)
     fewest = min(sum(map(len, view.descriptors)) for view in views)
@@ -110,8 +86,8 @@ def score(
             first, second = (_paint(view, of_view, k) for view, of_view in zip(views, labels, strict=True))
             agreements[seed, column] = agreement(first, second, k)
             if compares_k:
-                pairs_of_views = zip(distances, labels, strict=True)
-                silhouettes[seed, column] = np.mean([of_view.silhouette(own) for of_view, own in pairs_of_views])
+                of_views = zip(distances, labels, strict=True)
+                silhouettes[seed, column] = np.mean([between.silhouette(own) for between, own in of_views])
     mean = silhouettes.mean(axis=0).tolist() if compares_k else [None] * len(counts)
     rows_of_scores = zip(counts, agreements.mean(axis=0).tolist(), mean, strict=True)
     return [Score(resolution, *row) for row in rows_of_scores]

@@ -61,7 +61,7 @@ def test_heads_come_from_the_json_beside_the_file(as_arguments: bool, tmp_path: 
 def test_a_json_varies_a_named_model(tmp_path: Path) -> None:
     small = {"embed_dim": 96, "depth": 2, "num_heads": 4, "num_reg_tokens": 2}
     source = saved(tmp_path / "w.pth", "vit_small_patch16_dinov3", **small)
-    with pytest.raises(BackboneError, match=r'cannot be told from its width 96.*"num_heads"'):
+    with pytest.raises(BackboneError, match=r'cannot be inferred from its width 96.*"num_heads"'):
         load_backbone(f"{tmp_path}/w.pth")
     (tmp_path / "w.json").write_text(json.dumps({"architecture": {"name": "vit_small_patch16_dinov3", **small}}))
     assert same_tokens(f"{tmp_path}/w.pth", source, 64)
@@ -105,7 +105,7 @@ def test_files_of_other_models_are_not_guessed_at(tmp_path: Path) -> None:
     saved(tmp_path / "resnet.pth", "resnet18")
     saved(tmp_path / "swin.pth", "swin_tiny_patch4_window7_224", depths=(1, 1, 1, 1))
     for name in ("resnet.pth", "swin.pth"):
-        with pytest.raises(BackboneError, match=rf"the architecture of {name} cannot be told from its \d+ keys .*::"):
+        with pytest.raises(BackboneError, match=rf"architecture of {name} cannot be inferred from its \d+ keys .*::"):
             load_backbone(str(tmp_path / name))
 
 

@@ -97,7 +97,7 @@ def test_a_misfit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=r"1 \(layer4.0.conv1.weight\) missing, 1 \(layer4.0.extra\) unexpected"):
         load_cnn(str(tmp_path / "resnet.pth"))
     torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "vit.pth")
-    with pytest.raises(BackboneError, match=r"vit.pth is no ResNet that its keys would tell \(cls_token, .*vit.pth::"):
+    with pytest.raises(BackboneError, match=r"the keys of vit.pth are not those of a ResNet \(cls_token, .*vit.pth::"):
         load_cnn(str(tmp_path / "vit.pth"))
 
 

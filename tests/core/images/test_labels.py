@@ -18,6 +18,7 @@ from datus2_ray.core.images.labels import (
     decode_labels,
     encode_labels,
     encode_palette_png,
+    paint,
     palette,
     patch_labels,
     upsample_nearest,
@@ -170,3 +171,14 @@ def test_labels_of_patches_come_back_from_their_bytes(dtype: type) -> None:
     back = patch_labels(labels.tobytes(), 3, 4)
     assert back.dtype == dtype
     np.testing.assert_array_equal(back, labels)
+
+
+def test_paint_marks_noise_and_widens_above_254_clusters() -> None:
+    patch_map = np.array([[0, -1], [1, 1]])
+    small = paint(patch_map, np.array([5, 253]), 254)
+    assert small.dtype == np.uint8
+    assert small.tolist() == [[5, 255], [253, 253]]
+    wide = paint(patch_map, np.array([5, 254]), 255)
+    assert wide.dtype == np.uint16
+    assert wide.tolist() == [[5, 65535], [254, 254]]
+    assert paint(np.full((1, 2), -1), np.empty(0, dtype=np.int32), 6).tolist() == [[255, 255]]

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datus2_ray.core.pretrain.alignment import HIDDEN_OF_SHOWN, SHOWN, align_patches, draw_masks, draw_shown
-from datus2_ray.core.pretrain.crops import Views, ViewSpec, draw_views, render_views
+from datus2_ray.core.pretrain.crops import Views, draw_views, render_views
+from datus2_ray.core.pretrain.recipe import ViewSpec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPEC = ViewSpec(size=64, area=(0.2, 0.9), colour=0, blur=0)
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as tv
 
-from datus2_ray.core.pretrain.crops import BLUR, Views, ViewSpec, draw_boxes, draw_views, render_views
+from datus2_ray.core.pretrain.crops import BLUR, Views, draw_boxes, draw_views, render_views
+from datus2_ray.core.pretrain.recipe import ViewSpec
 
 PLAIN = ViewSpec(size=32, area=(0.2, 0.8), colour=0, blur=0)
 

@@ -17,7 +17,7 @@ RECIPE = Recipe(
     patch_size=8, dim=64, depth=2, image_size=64, global_size=48, local_size=24, region_area=(0.5, 1.0),
     global_area=(0.3, 1.0), local_area=(0.1, 0.4), local_views=0, colour=0, patch_objective="texture", prototypes=8,
     hidden_dim=8, bottleneck_dim=8, batch_size=2, steps=1, warmup_steps=0, learning_rate=1e-3, weight_decay=0,
-    temperature=0.04, momentum=0.9, seed=0,
+    temperature=0.04, momentum=0.9,
 )  # fmt: skip
 MODELS = [{}, {"reg_tokens": 4}, {"reg_tokens": 4, "no_embed_class": True}]
 

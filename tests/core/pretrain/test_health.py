@@ -6,8 +6,13 @@ import re
 import pytest
 import torch
 
-from datus2_ray.core.pretrain.effective_rank import effective_rank
-from datus2_ray.core.pretrain.health import PATIENCE, CollapseWatch, feature_deviation, prototype_information
+from datus2_ray.core.pretrain.health import (
+    PATIENCE,
+    CollapseWatch,
+    effective_rank,
+    feature_deviation,
+    prototype_information,
+)  # fmt: skip
 
 
 def test_deviation_is_one_for_directions_that_are_all_over_and_zero_for_one():

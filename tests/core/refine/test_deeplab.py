@@ -12,9 +12,9 @@ from datus2_ray.core.refine.deeplab import (
     DeepLabV3Segmenter,
     SegmenterSpec,
     build_segmenter,
-    pixel_cross_entropy,
     predict_labels,
 )
+from datus2_ray.core.refine.loss import pixel_loss
 from datus2_ray.errors import BackboneError
 
 SPEC = SegmenterSpec(encoder="resnet18", output_stride=16, classes=3, size=64)
@@ -75,27 +75,8 @@ def test_an_unknown_encoder_is_named_with_its_remedy():
         build_segmenter(SegmenterSpec("resnet19", 16, 3, 64), seed=0)
 
 
-def test_loss_equals_the_cross_entropy_of_the_pixels_that_are_not_noise():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn((2, 4, 8, 8), generator=generator, dtype=torch.float64).float()
-    labels = torch.randint(4, (2, 8, 8), generator=generator)
-    noise = torch.rand((2, 8, 8), generator=generator) < 0.3
-    expected = functional.cross_entropy(logits.permute(0, 2, 3, 1)[~noise], labels[~noise], reduction="sum")
-    for dtype, value in ((torch.uint8, 255), (torch.int32, 65535)):
-        loss, pixels = pixel_cross_entropy(logits, labels.masked_fill(noise, value).to(dtype))
-        torch.testing.assert_close(loss, expected)
-        assert pixels == (~noise).sum()
-
-
-def test_cluster_255_is_no_noise_where_labels_are_wide():
-    logits = torch.zeros((1, 300, 2, 2))
-    loss, pixels = pixel_cross_entropy(logits, torch.full((1, 2, 2), 255, dtype=torch.int32))
-    assert pixels == 4
-    torch.testing.assert_close(loss, torch.tensor(4 * np.log(300.0), dtype=torch.float32))
-
-
 def test_a_batch_of_noise_alone_gives_no_loss_and_no_gradient(built):
-    loss, pixels = pixel_cross_entropy(built(images(2)), torch.full((2, 64, 64), 255, dtype=torch.uint8))
+    loss, pixels = pixel_loss(built(images(2)), torch.full((2, 64, 64), 255, dtype=torch.uint8))
     (loss / pixels.clamp(min=1)).backward()
     gradients = [parameter.grad for parameter in built.parameters()]
     built.zero_grad()
@@ -110,7 +91,7 @@ def test_labels_are_the_argmax_of_the_upsampled_logits(classes, side, height, wi
     logits = torch.randn((classes, side, side), generator=torch.Generator().manual_seed(at_once))
     upsampled = functional.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST_LOGITS", at_once)
+        patch.setattr(module, "MAX_LOGITS", at_once)
         labels = predict_labels(logits, height, width)
     assert labels.shape == (height, width)
     assert labels.dtype == np.uint8
@@ -145,7 +126,7 @@ def test_training_lowers_the_loss_of_a_problem_that_colour_solves():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for _ in range(8):
-            loss, pixels = pixel_cross_entropy(built(pictures), labels)
+            loss, pixels = pixel_loss(built(pictures), labels)
             loss = loss / pixels
             optimiser.zero_grad()
             loss.backward()

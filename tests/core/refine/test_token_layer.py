@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 
 from datus2_ray.core.backbone.vit import Backbone, Tap, load_backbone
-from datus2_ray.core.refine.self_training import SelfTraining, pixel_loss
+from datus2_ray.core.refine.average import average_weights
+from datus2_ray.core.refine.loss import pixel_loss
 from datus2_ray.core.refine.token_layer import TokenSegmenter, TokenSegmenterSpec
 from datus2_ray.errors import BackboneError
 
@@ -84,24 +85,33 @@ def test_it_learns_from_some_steps_and_the_backbone_stays(backbone: Backbone) ->
     assert {name for name, _ in segmenter.named_parameters()} == {"layer.weight", "layer.bias"}
 
 
-def test_the_backbone_is_no_part_of_it_and_is_shared_by_teacher_and_labeller(backbone: Backbone) -> None:
+def test_the_backbone_is_no_part_of_it_and_is_shared_by_the_average(backbone: Backbone) -> None:
     segmenter = TokenSegmenter(SPEC, backbone)
     assert {name.split(".")[0] for name in segmenter.state_dict()} == {"normalisation", "layer"}
-    assert copy.deepcopy(segmenter)._backbone is backbone
-    selves = SelfTraining(segmenter, momentum=0.9, confidence=0.0)
-    selves.begin_round()
-    images, labels = scenes(2)
-    assert not selves.targets(images, labels).any()  # it has no preference yet: the lowest class
+    average = average_weights(segmenter, momentum=0.9).module
     with torch.no_grad():
         segmenter.layer.bias[2] = 1.0
-    assert not selves.targets(images, labels).any()
+    images, _ = scenes(2)
+    assert not average(images).argmax(1).any()  # it has no preference yet: the lowest class
     assert (segmenter(images).argmax(1) == 2).all()
 
+    # Another copy of the backbone would not see that this one is changed.
+    weight = backbone.model.patch_embed.proj.weight
+    copied = copy.deepcopy(segmenter)
+    with torch.no_grad():
+        copied.layer.weight.normal_(generator=torch.Generator().manual_seed(0))
+        before = copied.eval()(images)
+        weight.mul_(2)
+        try:
+            assert not torch.equal(copied(images), before)
+        finally:
+            weight.div_(2)
 
-def test_without_a_backbone_it_can_only_be_kept(backbone: Backbone) -> None:
+
+def test_without_a_backbone_it_can_only_be_saved(backbone: Backbone) -> None:
     blank = TokenSegmenter(SPEC)
     assert [*blank.state_dict()] == [*TokenSegmenter(SPEC, backbone).state_dict()]
-    with pytest.raises(TypeError, match="sees no images"):
+    with pytest.raises(TypeError, match="takes no images"):
         blank(scenes(2)[0])
 
 

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datus2_ray.errors import UsageError
+from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.sources.layouts import DATASETS, find
-from datus2_ray.sources.layouts.layout import assign_ids, describe, find_mask, image_files, index_masks
+from datus2_ray.sources.layouts.layout import assign_ids, check_id, describe, find_mask, image_files, index_masks
+from datus2_ray.store import storage
 
 # Any characters that a file name or an S3 key may have, with those that could do harm made likely.
 parts = st.text(st.one_of(st.sampled_from("ab./\\%\x00\n\udc80é"), st.characters()), max_size=6)
@@ -47,6 +48,30 @@ def test_ids_are_distinct_and_stay_in_their_folder(names: list[str]) -> None:
         assert "\0" not in image_id
         # Arrow and JSON hold UTF-8 only.
         image_id.encode()
+
+
+@pytest.mark.parametrize(
+    ("image_id", "kind"),
+    [
+        ("海" * 80, None),
+        ("海" * 83 + "a/" + "海" * 83, None),
+        ("海" * 90, "long_id"),
+        ("海" * 90 + "/a", "long_id"),
+        ("a" * 252, "long_id"),
+        ("a" * 251, None),
+        ("../a", "unsafe_id"),
+        ("", "unsafe_id"),
+        (None, "unsafe_id"),
+    ],
+)
+def test_an_id_can_name_a_file_or_is_refused(tmp_path: Path, image_id: str | None, kind: str | None) -> None:
+    if kind is None:
+        check_id(image_id)
+        storage.write_bytes(str(tmp_path / f"{image_id}.png"), b"")
+    else:
+        with pytest.raises(ImageError) as caught:
+            check_id(image_id)
+        assert caught.value.kind == kind
 
 
 def test_masks_by_stem_png_first() -> None:

@@ -1,36 +1,44 @@
+"""Clusters of the digits, as one process computes them: against NumPy, and what label makes of them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from datus2_ray.engine.context import RunContext
 from sklearn.datasets import load_digits
 
 from datus2_ray.core.cluster.assignment import assign
+from datus2_ray.core.cluster.rows import RowBlock
 from datus2_ray.core.images.labels import decode_labels
+from datus2_ray.engine.clustering.rows import BlockPlan, VectorTable
 from datus2_ray.engine.clustering.table import read_clusters
+from datus2_ray.engine.execute import execute_stage
+from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, UsageError
-from datus2_ray.stages.cluster.cluster import cluster
-from datus2_ray.stages.label.label import label, paint
+from datus2_ray.stages.cluster.cluster import CLUSTER
+from datus2_ray.stages.label.label import LABEL
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_column
-from datus2_ray.store.run_folder import Commit
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Clustered, Discovered, Labelled
 
 DIGITS = load_digits().data.astype(np.float32)
 
+OpenRun = Callable[..., Run]
 
-def write_segments(folder: str, vectors: np.ndarray, per_image: int = 7, per_part: int = 30) -> Commit:
-    """Lay vectors down as a table of segments: `per_image` of them an image, images on a 4 x 4 patch grid."""
+
+def write_segments(folder: Path, vectors: np.ndarray, per_image: int = 7, per_part: int = 30) -> Commit[Discovered]:
+    """Write vectors as the descriptors of segments, `per_image` of them per image, images on a 4 x 4 patch grid."""
     parts = {}
     images = [vectors[i : i + per_image] for i in range(0, len(vectors), per_image)]
     for start in range(0, len(images), per_part):
         chosen = images[start : start + per_part]
         n = len(chosen)
         maps = [np.minimum(np.arange(16), len(c) - 1).astype(np.int16) for c in chosen]
+        sizes = [np.bincount(m, minlength=len(c)) for m, c in zip(maps, chosen, strict=True)]
         columns = {
             "image_id": pa.array([f"i{start + i:05d}" for i in range(n)]),
             "height": pa.array([9] * n, pa.int32()),
@@ -38,66 +46,90 @@ def write_segments(folder: str, vectors: np.ndarray, per_image: int = 7, per_par
             "grid_height": pa.array([4] * n, pa.int32()),
             "grid_width": pa.array([4] * n, pa.int32()),
             "patch_map": list_column(maps, pa.int16()),
-            "sizes": list_column(
-                [np.bincount(m, minlength=len(c)) for m, c in zip(maps, chosen, strict=True)], pa.int32()
-            ),
+            "sizes": list_column(sizes, pa.int32()),
             "descriptors": list_column(chosen, pa.list_(pa.float32(), vectors.shape[1])),
         }
         name = f"part-{start // per_part:06d}.parquet"
-        storage.write_table(storage.join(folder, name), pa.table(columns))
+        storage.write_table(str(folder / name), pa.table(columns))
         parts[name] = n
-    return Commit("segments", len(images), len(images), 0, parts, {})
+    return Commit(str(folder), f"segments of {folder.name}", len(images), len(images), 0, parts, Discovered())
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Commit[Discovered]:
+    return write_segments(tmp_path_factory.mktemp("digits"), DIGITS)
 
 
 @pytest.fixture
-def digits(open_run: Callable[..., RunContext], tmp_path: Path) -> tuple[RunContext, Commit]:
-    context = open_run(tmp_path / "in", "cluster.restarts=2")
-    return context, write_segments(context.folder.path("segments"), DIGITS)
+def open_clustered(open_here: OpenRun) -> OpenRun:
+    """Return a function that clusters segments with some settings."""
+
+    def open_clustered(segments: Commit[Discovered], *settings: str, k: int = 10) -> Run:
+        run = open_here(Path("unused"), "cluster.restarts=1", *settings, seed=4, clusters=k)
+        return execute_stage(run.with_commit(segments), CLUSTER)
+
+    return open_clustered
+
+
+def masks_of(run: Run) -> list[dict[str, object]]:
+    """Label the segments and return the rows of the first part."""
+    commit = execute_stage(run, LABEL).commit(Labelled)
+    rows: list[dict[str, object]] = storage.read_table(commit.path(min(commit.parts))).to_pylist()
+    return rows
 
 
 def test_centroids_beyond_the_clusters_are_merged(
-    digits: tuple[RunContext, Commit], open_run: Callable[..., RunContext]
+    digits: Commit[Discovered], open_clustered: OpenRun, tmp_path: Path
 ) -> None:
-    _, commit = digits
-    context = open_run(Path("unused"), "cluster.overclustering=4", "cluster.restarts=1", seed=4)
-    done = cluster(context, commit, 10)
-    assert (done.facts["clusters"], done.facts["centroids"]) == (10, 40)
-    found = read_clusters(context.folder)
-    assert found.centroids.shape == (40, 64)
-    assert found.k == 10
-    masks = label(context, commit, context.folder)
-    rows = storage.read_table(context.folder.path("masks/initial", next(iter(masks.parts)))).to_pylist()
-    nearest = ((DIGITS[:, None].astype(np.float64) - found.centroids) ** 2).sum(axis=2).argmin(axis=1)
+    run = open_clustered(digits, "cluster.overclustering=4")
+    commit = run.commit(Clustered)
+    assert (commit.facts.clusters, commit.facts.centroids) == (10, 40)
+    clusters = read_clusters(commit)
+    assert clusters.centroids.shape == (40, 64)
+    assert clusters.k == 10
+    nearest = ((DIGITS[:, None].astype(np.float64) - clusters.centroids) ** 2).sum(axis=2).argmin(axis=1)
     assert len(np.unique(nearest)) == 40
+    rows = masks_of(run)
     for i, row in enumerate(rows):
-        assert row["segment_clusters"] == found.members[nearest[7 * i : 7 * i + 7]].tolist()
-    assert decode_labels(rows[0]["mask"])[0, 0] == found.members[nearest[0]]
+        assert row["segment_clusters"] == clusters.members[nearest[7 * i : 7 * i + 7]].tolist()
+    assert decode_labels(rows[0]["mask"])[0, 0] == clusters.members[nearest[0]]
     # With fewer vectors than such centroids, each is its own.
-    few = replace(write_segments(context.folder.path("segments"), DIGITS[:30]), fingerprint="few")
-    assert cluster(context, few, 10).facts["centroids"] == 30
+    few = write_segments(tmp_path / "few", DIGITS[:30])
+    assert open_clustered(few, "cluster.overclustering=4").facts(Clustered).centroids == 30
 
 
-def test_what_all_descriptors_share_is_taken_off_and_not_in_a_later_run_without(
-    open_run: Callable[..., RunContext],
-) -> None:
+def test_scaling_subtracts_what_all_descriptors_share(open_clustered: OpenRun, tmp_path: Path) -> None:
     alike = DIGITS + np.float32(100)  # all of them point nearly the same way
-    commit = write_segments(open_run(Path("unused")).folder.path("segments"), alike)
-    found = {}
-    for scaling in ("centred", "none"):
-        settings = (f"cluster.scaling={scaling}", "cluster.metric=spherical", "cluster.restarts=1")
-        context = open_run(Path("unused"), *settings, seed=4)
-        cluster(context, commit, 10)
-        found[scaling] = read_clusters(context.folder)
-    assert found["none"].projection.scaling is None
-    mean = alike.astype(np.float64).mean(axis=0)
-    np.testing.assert_allclose(found["centred"].projection.scaling.mean, mean, rtol=1e-6)
-    centred = found["centred"].assign(alike)[0]
-    of_digits, _ = assign(DIGITS - DIGITS.mean(axis=0), found["centred"].centroids, "spherical")
-    assert (centred == of_digits).mean() > 0.99
-    # Of nothing but the same vector, nothing is left to tell it apart by.
-    same = replace(write_segments(context.folder.path("segments"), alike[:1].repeat(30, axis=0)), fingerprint="same")
+    segments = write_segments(tmp_path / "alike", alike)
+    spherical = "cluster.metric=spherical"
+    centred, plain = (
+        read_clusters(open_clustered(segments, spherical, f"cluster.scaling={scaling}").commit(Clustered))
+        for scaling in ("centred", "none")
+    )
+    assert plain.projection.scaling is None
+    assert centred.projection.scaling is not None
+    np.testing.assert_allclose(centred.projection.scaling.mean, alike.astype(np.float64).mean(axis=0), rtol=1e-6)
+    of_digits, _ = assign(DIGITS - DIGITS.mean(axis=0), centred.centroids, "spherical")
+    assert (centred.assign(alike)[0] == of_digits).mean() > 0.99
+    # Where all vectors are equal, centring leaves nothing.
+    same = write_segments(tmp_path / "same", alike[:1].repeat(30, axis=0))
     with pytest.raises(UsageError, match="larger than the 0 segments with a vector that is not zero"):
-        cluster(open_run(Path("unused"), "cluster.scaling=centred", "cluster.metric=spherical"), same, 2)
+        open_clustered(same, spherical, "cluster.scaling=centred", k=2)
+
+
+def test_each_descriptor_is_read_once(
+    digits: Commit[Discovered], open_clustered: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    read = VectorTable.read
+
+    def count(table: VectorTable, plan: BlockPlan) -> RowBlock:
+        reads.append((plan.start, plan.stop))
+        return read(table, plan)
+
+    monkeypatch.setattr(VectorTable, "read", count)
+    open_clustered(digits, "cluster.scaling=standardised", "cluster.pca=8")
+    assert reads == [(0, len(DIGITS))]
 
 
 @pytest.mark.parametrize(
@@ -110,24 +142,19 @@ def test_what_all_descriptors_share_is_taken_off_and_not_in_a_later_run_without(
         ("cluster.algorithm=minibatch",),
     ],
 )
-def test_cluster_and_label(
-    digits: tuple[RunContext, Commit], open_run: Callable[..., RunContext], settings: tuple[str, ...]
-) -> None:
-    _, commit = digits
-    context = open_run(Path("unused"), "cluster.epochs=3", *settings, seed=4)
-    done = cluster(context, commit, 10)
-    assert done.facts["segments"] == len(DIGITS)
-    history = storage.read_table(context.folder.path("clusters/history.parquet")).to_pylist()
+def test_cluster_and_label(digits: Commit[Discovered], open_clustered: OpenRun, settings: tuple[str, ...]) -> None:
+    run = open_clustered(digits, "cluster.epochs=3", *settings)
+    commit = run.commit(Clustered)
+    assert commit.facts.segments == len(DIGITS)
+    inertias = storage.read_table(commit.path("history.parquet"))["inertia"].to_pylist()
     if settings != ("cluster.algorithm=minibatch",):
-        inertias = [row["inertia"] for row in history]
         assert inertias == sorted(inertias, reverse=True)
-    masks = label(context, commit, context.folder)
-    rows = storage.read_table(context.folder.path("masks/initial", next(iter(masks.parts)))).to_pylist()
-    found = read_clusters(context.folder)
-    x = found.projection.transform(DIGITS).astype(np.float64)
-    if found.metric == "spherical":
+    clusters = read_clusters(commit)
+    x = clusters.projection.transform(DIGITS).astype(np.float64)
+    if clusters.metric == "spherical":
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    nearest = ((x[:, None] - found.centroids) ** 2).sum(axis=2).argmin(axis=1)
+    nearest = ((x[:, None] - clusters.centroids) ** 2).sum(axis=2).argmin(axis=1)
+    rows = masks_of(run)
     for i, row in enumerate(rows):
         assert row["segment_clusters"] == nearest[7 * i : 7 * i + 7].tolist()
     mask = decode_labels(rows[0]["mask"])
@@ -136,27 +163,12 @@ def test_cluster_and_label(
     assert mask[8, 12] == nearest[6]
 
 
-def test_k_out_of_range_and_bad_descriptors(
-    digits: tuple[RunContext, Commit], open_run: Callable[..., RunContext]
+def test_k_above_the_number_of_segments_and_bad_descriptors(
+    digits: Commit[Discovered], open_clustered: OpenRun, tmp_path: Path
 ) -> None:
-    context, commit = digits
-    with pytest.raises(UsageError, match="K = 1"):
-        cluster(context, commit, 1)
     with pytest.raises(UsageError, match="K = 1798 is larger than the 1797 segments"):
-        cluster(context, commit, 1798)
+        open_clustered(digits, k=1798)
     broken = DIGITS.copy()
     broken[1000, 3] = np.nan
-    write_segments(context.folder.path("segments"), broken)
     with pytest.raises(DatusError, match="1 of 1797 segments have NaN"):
-        cluster(context, commit, 3)
-
-
-def test_paint_marks_noise_and_widens_above_254_clusters() -> None:
-    patch_map = np.array([[0, -1], [1, 1]])
-    small = paint(patch_map, np.array([5, 253]), 254)
-    assert small.dtype == np.uint8
-    assert small.tolist() == [[5, 255], [253, 253]]
-    wide = paint(patch_map, np.array([5, 254]), 255)
-    assert wide.dtype == np.uint16
-    assert wide.tolist() == [[5, 65535], [254, 254]]
-    assert paint(np.full((1, 2), -1), np.empty(0, dtype=np.int32), 6).tolist() == [[255, 255]]
+        open_clustered(write_segments(tmp_path / "broken", broken), k=3)

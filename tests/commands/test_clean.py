@@ -1,0 +1,119 @@
+"""A changed setting and back: earlier results stay, are taken again untouched, and go only when they are asked to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from datus2_ray.cli.app import app
+from datus2_ray.commands.clean import clean
+from datus2_ray.commands.run import run
+from datus2_ray.config.load import RunConfig, load
+from datus2_ray.errors import UsageError
+from datus2_ray.store.lease import hold
+from datus2_ray.store.run_folder import RunFolder
+
+SMALL = (
+    "ingest.images_per_part=4",
+    "discover.input_size=64",
+    "discover.tau=0",
+    "discover.descriptor=tokens",
+    "cluster.restarts=1",
+    "evaluate.token_restarts=1",
+)
+
+
+@pytest.fixture
+def settings(here: None, scenes: Path, tmp_path: Path) -> Callable[..., RunConfig]:
+    def settings(*more: str) -> RunConfig:
+        flags = {"source": str(scenes), "out": str(tmp_path / "run"), "dataset": "demo", "limit": 8, "no_refine": True}
+        return load({**flags, "backbone": "untrained:vit_tiny_patch16_224"}, assignments=(*SMALL, *more))
+
+    return settings
+
+
+def results(out: Path) -> dict[Path, tuple[int, bytes]]:
+    """Return when each file of a result was last written, and what it holds."""
+    return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in out.glob("*/*/*") if file.is_file()}
+
+
+def test_a_changed_setting_and_back_removes_nothing_and_does_nothing_twice(
+    settings: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    summary = run(settings())
+    first, folder = results(out), RunFolder(str(out))
+    current = folder.current()
+    other = run(settings("clusters=4"))
+    both = results(out)
+    # What comes before the clusters is shared, what comes after them lies beside the first.
+    assert {file: both[file] for file in first} == first
+    changed = {stage for stage, fingerprint in folder.current().items() if fingerprint != current[stage]}
+    assert changed == {"cluster", "label", "baseline", "evaluate"}
+    assert {file.relative_to(out).parts[0] for file in set(both) - set(first)} == changed
+    assert other["clusters"] == len(other["metrics"]["initial"]["matching"]) == 4
+    assert other["metrics"]["initial"] != summary["metrics"]["initial"]
+
+    back = run(settings())
+    assert results(out) == both
+    assert folder.current() == current
+    assert back == summary
+    assert json.loads((out / "summary.json").read_text()) == back
+    assert json.loads((out / "config.json").read_text())["clusters"] is None
+    assert (out / "report" / "index.html").exists()
+
+
+def test_clean_removes_what_is_not_current_and_with_a_dry_run_nothing(
+    settings: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    run(settings("discover.tau=1"))
+    run(settings())
+    rest = out / "label" / "_0123abcd.tmp"
+    rest.write_bytes(bytes(1000))
+    stages = ("discover", "cluster", "label", "baseline", "evaluate")
+    stale = {str(next(folder for folder in (out / stage).iterdir() if not is_current(out, folder))) for stage in stages}
+    before = results(out)
+
+    dry = CliRunner().invoke(app, ["clean", str(out), "--dry-run"], catch_exceptions=False)
+    assert results(out) == before
+    assert rest.exists()
+    listed = {line.split()[-1]: line for line in dry.output.splitlines()[:-1]}
+    assert set(listed) == {*stale, str(rest)}
+    assert dry.output.splitlines()[-1].startswith("6 results and files, ")
+
+    with hold(str(out), "run"), pytest.raises(UsageError, match="is in use: `datus2 run`"):
+        clean(str(out))
+    assert rest.exists()
+
+    done = CliRunner().invoke(app, ["clean", str(out)], catch_exceptions=False)
+    assert done.output.splitlines()[:-1] == dry.output.splitlines()[:-1]
+    assert not any(Path(uri).exists() for uri in listed)
+    kept = {file: content for file, content in before.items() if str(file.parent) not in stale and file != rest}
+    assert results(out) == kept
+    assert clean(str(out)) == []
+    # What is current is still a finished run.
+    run(settings())
+    assert results(out) == kept
+
+
+def is_current(out: Path, folder: Path) -> bool:
+    return RunFolder(str(out)).current()[folder.parent.name].startswith(folder.name)
+
+
+def test_clean_keeps_what_the_next_run_goes_on_with(settings: Callable[..., RunConfig], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(settings())
+    folder = RunFolder(str(out))
+    folder.begin("discover", "b" * 32, {})
+    folder.set_current({"ingest": folder.current()["ingest"]}, begun=("discover", "b" * 32))
+    removed = {Path(item.uri) for item in clean(str(out))}
+    assert (out / "discover" / ("b" * 12)).exists()
+    assert (out / "ingest").exists()
+    assert {path.parent.name for path in removed} == {
+        "survey", "discover", "cluster", "label", "baseline", "evaluate",
+    }  # fmt: skip
