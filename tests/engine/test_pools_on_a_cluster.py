@@ -18,14 +18,16 @@ import pyarrow as pa
 import ray
 from ray.cluster_utils import Cluster as Nodes
 from datus2_ray.engine.pools import plan_pool
-from datus2_ray.engine.machines import Cluster, choose_device
+from datus2_ray.engine.machines import Machines, choose_device
 from datus2_ray.config.stages import DiscoverConfig
-from datus2_ray.engine.parts import configure_ray_data, map_parts, stream_parts
+from datus2_ray.engine.parts import stream_parts
+from datus2_ray.engine.session import configure_ray_data
+from datus2_ray.engine.stage import Operator
 
 GIB = 2**30
 nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "memory": 3 * GIB, "object_store_memory": 10**8})
 ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
-configure_ray_data(no_progress_seconds=120)
+configure_ray_data(120)
 
 
 class Where:
@@ -44,16 +46,17 @@ def passed(block):
     return block
 
 
-def stream(device, pools, seconds, parts, **wanted):
-    cluster = Cluster.now()
-    pool = plan_pool(cluster, choose_device(cluster, device), DiscoverConfig(**wanted), pools, parts)
-
-    def build(dataset, heartbeat):
-        for _ in range(pools):
-            dataset = map_parts(dataset, Where, pool, seconds)
-        return map_parts(dataset, passed)
-
-    rows = list(stream_parts([{"part": f"{i:03d}"} for i in range(parts)], build))
+def stream(device, pools, seconds, parts, processes=None, **wanted):
+    machines = Machines.now()
+    pool = plan_pool(machines, choose_device(machines, device), DiscoverConfig(**wanted), pools, parts)
+    operators = [*[Operator(Where, pool, (seconds,))] * pools, Operator(passed)]
+    rows = []
+    streamed = stream_parts([{"part": f"{i:03d}"} for i in range(parts)], lambda heartbeat: operators)
+    for row in streamed:
+        rows.append(row)
+        if processes and len({row["pid"] for row in rows}) == processes:
+            streamed.close()
+            return pool, rows
     assert sorted(row["part"] for row in rows) == [f"{i:03d}" for i in range(parts)]
     return pool, rows
 
@@ -62,12 +65,12 @@ def stream(device, pools, seconds, parts, **wanted):
 def joined(number=2, **has):
     node = nodes.add_node(object_store_memory=10**8, **has)
     nodes.wait_for_nodes()
-    assert len(Cluster.now().nodes) == number
+    assert len(Machines.now().nodes) == number
     try:
         yield node.node_id
     finally:
         nodes.remove_node(node)
-        while len(Cluster.now().nodes) == number:
+        while len(Machines.now().nodes) == number:
             time.sleep(0.1)
 
 """
@@ -75,27 +78,27 @@ def joined(number=2, **has):
 #: In one cluster, one after another: each starts with the head alone and leaves it alone.
 SCRIPTS = {
     "actors wait for gpus that a cluster has not started yet": """
-assert Cluster.now().joined
+assert Machines.now().joined
 with ThreadPoolExecutor(1) as threads:  # a node can only be added from the main thread
     running = threads.submit(stream, "cuda", 2, 0.1, 6)
-    time.sleep(5)
+    time.sleep(3)
     assert not running.done()
     with joined(num_cpus=1, num_gpus=1, memory=3 * GIB) as gpu:
         pool, rows = running.result()
-assert (pool.least, pool.device, pool.num_gpus) == (1, "cuda", 0.5), pool
+assert (pool.min_actors, pool.device, pool.num_gpus) == (1, "cuda", 0.5), pool
 assert {row["node"] for row in rows} == {gpu}
 """,
     "gpu actors lie on gpu nodes only, several on a card": """
 with joined(num_cpus=1, num_gpus=2, memory=3 * GIB) as gpu:
     pool, rows = stream("auto", 2, 0.1, 12, actors=2, gpus_per_actor=0.25)
-assert (pool.least, pool.device, pool.num_gpus) == (2, "cuda", 0.25), pool
+assert (pool.min_actors, pool.device, pool.num_gpus) == (2, "cuda", 0.25), pool
 assert {row["node"] for row in rows} == {gpu}
 assert {row["gpus"] for row in rows} <= {"0", "1"}
 """,
     "on a cpu every actor lies where its memory fits": """
 with joined(num_cpus=1, memory=5 * GIB):
     pool, rows = stream("auto", 1, 0.3, 24, actors=3)
-assert (pool.least, pool.device, pool.memory) == (3, "cpu", 2 * GIB), pool
+assert (pool.min_actors, pool.device, pool.memory) == (3, "cpu", 2 * GIB), pool
 lie = {}
 for row in rows:
     lie.setdefault(row["node"], set()).add(row["pid"])
@@ -103,12 +106,13 @@ assert sum(len(pids) for pids in lie.values()) == 3, lie
 assert sorted(len(pids) for pids in lie.values()) == [1, 2], lie
 """,
     "a pool grows while it has work": """
-pool, rows = stream("cpu", 1, 0.25, 20, actors=1, max_actors=1)
+pool, rows = stream("cpu", 1, 0.1, 10, actors=1, max_actors=1)
 assert len({row["pid"] for row in rows}) == 1
 with joined(num_cpus=4, memory=20 * GIB):
-    pool, rows = stream("cpu", 1, 0.5, 80, actors=1, max_actors=3)
-assert (pool.least, pool.most) == (1, 3), pool
-assert 1 < len({row["pid"] for row in rows}) <= 3, len({row["pid"] for row in rows})
+    # A second actor is enough, however long it takes to start.
+    pool, rows = stream("cpu", 1, 0.3, 300, processes=2, actors=1, max_actors=3)
+assert (pool.min_actors, pool.max_actors) == (1, 3), pool
+assert len({row["pid"] for row in rows}) == 2
 """,
 }
 
