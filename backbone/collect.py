@@ -24,7 +24,7 @@ SETS = {
 
 
 def collect(data: Path, folder: Path) -> int:
-    """Link or copy the images; give their number."""
+    """Link or copy the images; return their number."""
     count = 0
     for name, below in SETS.items():
         files = sorted(path for path in (data / below).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))

@@ -25,7 +25,7 @@ SHOWN = 5
 
 
 def cls_attention(backbone: Backbone, pixels: torch.Tensor) -> NDArray[np.float32]:
-    """Give how much the CLS token of the last block looks at each patch: mean over the heads, shape (B, N)."""
+    """Return the attention of the last block's CLS token to each patch: mean over the heads, shape (B, N)."""
     kept = {}
     attention = backbone.model.blocks[-1].attn
     handle = attention.qkv.register_forward_hook(lambda _module, _inputs, output: kept.update(qkv=output))
@@ -39,7 +39,7 @@ def cls_attention(backbone: Backbone, pixels: torch.Tensor) -> NDArray[np.float3
 
 
 def principal_colours(tokens: torch.Tensor) -> NDArray[np.float32]:
-    """Give the first three principal components of all patches, each stretched to 0..1, shape (B, N, 3)."""
+    """Return the first three principal components of all patches, each stretched to 0..1, shape (B, N, 3)."""
     flat = tokens.flatten(0, 1)
     centred = flat - flat.mean(0)
     directions = torch.linalg.svd(centred, full_matrices=False).Vh[:3]

@@ -19,21 +19,29 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from real_images import evenly, parser, read
 from rich.console import Console
 from rich.table import Table
+from sknetwork.clustering import Louvain
 
 from datus2_ray.core.backbone.vit import Tap, load_backbone
-from datus2_ray.core.graph.affinity import binary_affinity, pack
-from datus2_ray.core.graph.louvain import Partition, louvain, modularity
-from datus2_ray.core.graph.packed_bits import unpack
+from datus2_ray.core.graph.build import binary_affinity, pack
+from datus2_ray.core.graph.links import unpack
+from datus2_ray.core.graph.louvain import Partition, louvain, modularity, number_by_first
+
+
+def scikit_network(packed: np.ndarray) -> Partition:
+    """Partition a graph by scikit-network, as the paper does."""
+    adjacency = sp.csr_matrix(unpack(packed, len(packed)))
+    labels = number_by_first(Louvain().fit_predict(adjacency))
+    return Partition(labels, modularity(adjacency, labels))
 
 
 def igraph(packed: np.ndarray) -> Partition:
     """Partition a graph by igraph."""
     import igraph
-    import scipy.sparse as sp
 
     adjacency = unpack(packed, len(packed))
     graph = igraph.Graph(n=len(packed), edges=np.argwhere(np.triu(adjacency)))
@@ -44,7 +52,7 @@ def igraph(packed: np.ndarray) -> Partition:
 CHOICES: dict[str, Callable[[np.ndarray], Partition]] = {
     "compiled": louvain,
     "compiled, 4 orders": partial(louvain, orders=4),
-    "scikit-network": partial(louvain, library="scikit-network"),
+    "scikit-network": scikit_network,
     "igraph": igraph,
     "networkx": partial(louvain, library="networkx"),
     "python-louvain": partial(louvain, library="python-louvain"),

@@ -46,7 +46,8 @@ EPOCHS = 5
 def decoded(training: Training, share: int) -> list[Pair]:
     """Decode a share's images and masks as the refinement does, without Ray."""
     read = training.read(share)
-    return [pair for part in training.parts for pair in pairs_of(read(pa.table({"part": [part]})), read.size)]
+    blocks = (read(pa.table({"part": [part]})) for part in training.parts)
+    return [pair for block in blocks for pairs in pairs_of(block, read.size) for pair in pairs]
 
 
 def plain_loop(training: Training, model: Segmenter) -> float:

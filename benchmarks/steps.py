@@ -5,7 +5,7 @@
 FOLDER holds images anywhere below it, of which N are taken evenly. Each step is tried five times an image, the fastest
 counts, and the median and the highest over the images are shown in milliseconds; crops are a figure for each crop. One
 thread. Next to the steps that other libraries do as well stands what these take, on the same input: one matrix product
-for the graph, scikit-network for Louvain, SciPy's labelling of each community for the components.
+for the graph, scikit-network for Louvain.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
 import torch
+from louvain import scikit_network
 from real_images import evenly, parser
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +27,7 @@ from rich.table import Table
 from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.describe.crops import crops
 from datus2_ray.core.describe.tokens import mean_tokens
-from datus2_ray.core.graph.affinity import binary_affinity, pack
+from datus2_ray.core.graph.build import binary_affinity, pack
 from datus2_ray.core.graph.louvain import louvain
 from datus2_ray.core.graph.segments import find_segments
 from datus2_ray.core.images import decode
@@ -47,11 +47,6 @@ def tried(work: Callable[[], Any], times: list[float], tries: int = 5, share: in
     return result
 
 
-def label_with_scipy(communities: np.ndarray) -> list[Any]:
-    """Label the 8-connected components of each community."""
-    return [scipy.ndimage.label(communities == c, np.ones((3, 3))) for c in range(communities.max() + 1)]
-
-
 def measure(file: Path, backbone: Any, size: int, own: dict[str, list[float]], other: dict[str, list[float]]) -> None:
     """Do the steps of one image."""
     data = file.read_bytes()
@@ -64,10 +59,9 @@ def measure(file: Path, backbone: Any, size: int, own: dict[str, list[float]], o
     tried(lambda: keys @ keys.T > 0, other["graph"])
     packed = tried(lambda: pack(adjacency).numpy(), own["bits"])
     labels = tried(lambda: louvain(packed), own["Louvain"]).labels
-    tried(lambda: louvain(packed, library="scikit-network"), other["Louvain"], tries=1)
+    tried(lambda: scikit_network(packed), other["Louvain"], tries=1)
     communities = labels.reshape(backbone.grid(size, size))
     found = tried(lambda: find_segments(communities, 5), own["segments"])
-    tried(lambda: label_with_scipy(communities), other["segments"])
     tried(lambda: mean_tokens(tokens, found.patch_map, len(found.sizes)), own["mean tokens"])
     if len(found.sizes):
         patch_map = torch.from_numpy(found.patch_map)

@@ -1,4 +1,4 @@
-"""The tables that the commands print: scores of a run or of several, how far one is, what it would do, checks."""
+"""What the commands print: scores of a run or of several, the state of a run, plans, findings of checks."""
 
 from __future__ import annotations
 
@@ -13,38 +13,26 @@ from datus2_ray.commands.doctor import Finding
 from datus2_ray.commands.plan import Plan
 from datus2_ray.commands.status import StageStatus
 from datus2_ray.engine.machines import Machines
+from datus2_ray.report.scores import SETS
 from datus2_ray.store.run_folder import REPORT
-
-#: Sets of masks in the order in which they are shown.
-TITLES = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
 
 
 def print_summary(summary: dict[str, Any], out: str) -> None:
-    """Print what a run did, its scores where there is ground truth, and where the rest lies.
-
-    Parameters
-    ----------
-    summary : dict
-        What ``summary.json`` holds.
-    out : str
-        The run folder.
-    """
+    """Print what a run did (``summary.json``), its scores if there is ground truth, and where the report is."""
     console = Console(highlight=False)
     quarantined = f", {summary['quarantined']} in quarantine" if summary["quarantined"] else ""
-    counts = (
-        f"{summary['images']:,} images{quarantined}, {summary['segments']:,} segments, {summary['clusters']} clusters"
-    )
-    console.print(counts)
+    images = f"{summary['images']:,} images{quarantined}"
+    console.print(f"{images}, {summary['segments']:,} segments, {summary['clusters']} clusters")
     print_warnings(summary)
-    if "skipped" in summary["refinement"]:
-        console.print(f"refinement skipped: {summary['refinement']['skipped']}")
+    if skipped := summary["refinement"].get("skipped"):
+        console.print(f"refinement skipped: {skipped}")
     if summary["metrics"]:
         console.print(score_table(summary["metrics"]))
     console.print(f"report: {out}/{REPORT}", soft_wrap=True)
 
 
 def print_warnings(summary: dict[str, Any]) -> None:
-    """Print what a reader must know before a mask is believed: weights that are random, or that saw labels."""
+    """Print what a reader must know before using the masks: weights that are random, or were trained with labels."""
     console = Console(highlight=False)
     if not summary["backbone"]["trained"]:
         console.print(f"backbone {summary['backbone']['name']} is UNTRAINED: its masks show the steps, not the quality")
@@ -54,27 +42,20 @@ def print_warnings(summary: dict[str, Any]) -> None:
 
 
 def score_table(metrics: dict[str, Any]) -> Table:
-    """Make the table of a run's scores, in percent."""
-    table = _table(
-        f"{metrics['images']:,} labelled images, K = {metrics['clusters']}, seed {metrics['seed']}; in percent"
-    )
-    for name, title in TITLES.items():
+    """Return the table of a run's scores, in percent."""
+    images, k, seed = metrics["images"], metrics["clusters"], metrics["seed"]
+    table = _score_columns(f"{images:,} labelled images, K = {k}, seed {seed}; in percent")
+    for name, title in SETS.items():
         if name in metrics:
             table.add_row(title, *(_percent(value) for value in _row(metrics[name])))
     return table
 
 
 def seeds_table(scores: dict[str, Any]) -> Table:
-    """Make the table of the mean ± standard deviation over several runs, in percent.
-
-    Parameters
-    ----------
-    scores : dict
-        What :func:`~datus2_ray.core.score.seeds.over_seeds` gives.
-    """
+    """Return the table of means and standard deviations, of :func:`~datus2_ray.core.score.seeds.over_seeds`."""
     seeds = ", ".join(str(run["seed"]) for run in scores["seeds"])
-    table = _table(f"mean ± standard deviation over {len(scores['seeds'])} runs, seeds {seeds}; in percent")
-    for name, title in TITLES.items():
+    table = _score_columns(f"mean ± standard deviation over {len(scores['seeds'])} runs, seeds {seeds}; in percent")
+    for name, title in SETS.items():
         if name in scores["mean"]:
             pairs = zip(_row(scores["mean"][name]), _row(scores["std"][name]), strict=True)
             table.add_row(title, *(f"{_percent(mean)}\n±{_percent(std)}" for mean, std in pairs))
@@ -82,11 +63,8 @@ def seeds_table(scores: dict[str, Any]) -> Table:
 
 
 def status_table(stages: Sequence[StageStatus]) -> Table:
-    """Return the table of how far each stage of a run is, and where its result lies below the run folder."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("stage", "state", "rows", "quarantined", "parts", "seconds", "folder"):
-        left = column in ("stage", "state", "folder")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    """Return the table of the state of each stage, and the folder of its result in the run folder."""
+    table = _table(("stage", "state", "rows", "quarantined", "parts", "seconds", "folder"), "stage state folder")
     for stage in stages:
         parts = f"{stage.parts} of {stage.of_parts}" if stage.of_parts else ""
         seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"
@@ -97,7 +75,7 @@ def status_table(stages: Sequence[StageStatus]) -> Table:
 
 
 def print_plan(plan: Plan) -> None:
-    """Print what a command would do, and where."""
+    """Print what a command would do, and with which machines."""
     console = Console(highlight=False)
     console.print(f"{plan.source.images:,} images{', with masks' if plan.source.labelled else ''}")
     console.print(machines_line(plan.machines))
@@ -107,10 +85,8 @@ def print_plan(plan: Plan) -> None:
 
 
 def plan_table(plan: Plan) -> Table:
-    """Make the table of what each stage puts on the cluster; the memory is that of the code, models and images."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("stage", "what", "at once", "device", "GPUs each", "parts", "memory"):
-        table.add_column(column, justify="left" if column in ("stage", "what", "device") else "right", no_wrap=True)
+    """Return the table of what each stage runs; the memory is that of code, models and images."""
+    table = _table(("stage", "what", "at once", "device", "GPUs each", "parts", "memory"), "stage what device")
     for stage, use in plan.uses:
         count = f"{use.count}" if use.count == use.max_count else f"{use.count}..{use.max_count}"
         gpus = f"{use.gpus:g}" if use.gpus else ""
@@ -121,26 +97,34 @@ def plan_table(plan: Plan) -> Table:
 
 
 def machines_line(machines: Machines) -> str:
-    """Say in a line what a cluster has."""
+    """Return a line on the resources of a cluster or this machine."""
     name = "the cluster" if machines.joined else "this machine"
     nodes = f" in {len(machines.nodes)} nodes" if len(machines.nodes) > 1 else ""
     return f"{name} has {machines.cpus} CPUs, {machines.gpus} GPUs and {size(machines.memory)} of memory{nodes}"
 
 
 def size(count: int) -> str:
-    """Write a number of bytes as people read it."""
+    """Return a number of bytes in GB or MB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def print_findings(findings: Sequence[tuple[str, Finding]]) -> None:
-    """Print what the checks found, a line each, and what to do about it."""
+    """Print the findings of checks, a line each."""
     console = Console(highlight=False)
     for name, finding in findings:
         console.print(f"{finding.state.upper() if finding.state != 'ok' else 'ok':8} {name:15} ", end="", markup=False)
         console.print(finding.text, markup=False, soft_wrap=True)
 
 
-def _table(title: str) -> Table:
+def _table(columns: Sequence[str], left: str) -> Table:
+    """Return an empty table, with some columns justified to the left."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in left.split() else "right", no_wrap=True)
+    return table
+
+
+def _score_columns(title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("masks", no_wrap=True)
     for column in ("mIoU\n1:1", "acc.\n1:1", "F1\n1:1", "mIoU\nn:1", "mIoU\nDatUS²", "cover-\nage", "NMI", "ARI"):

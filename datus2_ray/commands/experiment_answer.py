@@ -1,4 +1,4 @@
-"""An experiment's answer: a row a run as CSV, a row a variant as a table, and a plot of mean and deviation."""
+"""An experiment's answer: a row per run as CSV, a row per variant as a table, and a chart of mean and deviation."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib.figure import Figure
+import numpy as np
 
 from datus2_ray.commands.experiment import Result
 from datus2_ray.commands.experiment_variants import EXPERIMENTS
+from datus2_ray.report.charts import Series, draw_chart
+from datus2_ray.report.scores import SETS
 from datus2_ray.store import storage
 
-#: Sets of masks in the order of the table's columns, and what they are called.
-SETS = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
-
-#: Scores of a row of the CSV: the column, and where the metrics have it.
+#: Scores of a row of the CSV: the column, and the path in the metrics of a set.
 SCORES = {
     "miou": ("one_to_one", "miou"),
     "pixel_accuracy": ("one_to_one", "pixel_accuracy"),
@@ -31,14 +30,12 @@ class Row:
 
     Parameters
     ----------
-    variant : str
-        Its name.
     value : float or None
-        Its place on the axis of a sweep.
+        Its x in the chart of a sweep.
     miou, pixel_accuracy : dict
-        Name of a set of masks → mean and deviation in percent, one-to-one, noise counted wrong.
+        Set of masks → mean and deviation in percent, one-to-one, noise counts as wrong.
     segments, seconds : float
-        Segments per image, and seconds that discover takes for one; None where no seed knows them.
+        Segments per image; seconds of discover per image.
     """
 
     variant: str
@@ -50,58 +47,54 @@ class Row:
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
-    """Put the seeds of every variant together, in the order of the variants."""
+    """Combine the seeds of every variant, in the order of the variants."""
     grouped: dict[str, list[Result]] = {}
     for result in results:
         grouped.setdefault(result.variant.name, []).append(result)
-    found = []
-    for name, seeds in grouped.items():
-        scores: dict[str, dict[str, tuple[float, float]]] = {"miou": {}, "pixel_accuracy": {}}
-        for score, of_sets in scores.items():
-            for masks in SETS:
-                values = [_score(seed, masks, score) for seed in seeds]
-                numbers = [value for value in values if value is not None]
-                if numbers:
-                    of_sets[masks] = (statistics.fmean(numbers), statistics.stdev(numbers) if numbers[1:] else 0.0)
-        segments = statistics.fmean(seed.segments_per_image for seed in seeds)
-        known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
-        mean_seconds = statistics.fmean(known) if known else None
-        found.append(Row(name, seeds[0].variant.value, **scores, segments=segments, seconds=mean_seconds))
-    return found
+    return [
+        Row(
+            variant=name,
+            value=seeds[0].variant.value,
+            miou=_over_seeds(seeds, "miou"),
+            pixel_accuracy=_over_seeds(seeds, "pixel_accuracy"),
+            segments=statistics.fmean(seed.segments_per_image for seed in seeds),
+            seconds=_mean_seconds(seeds),
+        )
+        for name, seeds in grouped.items()
+    ]
+
+
+def _over_seeds(seeds: Sequence[Result], score: str) -> dict[str, tuple[float, float]]:
+    pairs = {}
+    for masks in SETS:
+        values = [value for seed in seeds if (value := _score(seed, masks, score)) is not None]
+        if values:
+            pairs[masks] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+    return pairs
+
+
+def _mean_seconds(seeds: Sequence[Result]) -> float | None:
+    """Return the mean of the seeds whose time is known; killed attempts leave none."""
+    known = [seed.seconds_per_image for seed in seeds if seed.seconds_per_image is not None]
+    return statistics.fmean(known) if known else None
 
 
 def write_answer(experiment: str, results: Sequence[Result], out: str) -> list[str]:
-    """Write ``EXPERIMENT.csv``, ``EXPERIMENT.md`` and ``EXPERIMENT.svg``.
-
-    Parameters
-    ----------
-    experiment : str
-        Its name.
-    results : sequence of Result
-        Of all runs.
-    out : str
-        URI of the experiment's folder.
-
-    Returns
-    -------
-    list of str
-        Their URIs, in that order.
-    """
-    found = rows(results)
-    answer = {"csv": _csv(results), "md": table(found), "svg": plot(experiment, found)}
+    """Write ``EXPERIMENT.csv``, ``EXPERIMENT.md`` and ``EXPERIMENT.svg`` below `out`, and return their URIs."""
+    variants = rows(results)
     uris = []
-    for suffix, text in answer.items():
+    for suffix, text in {"csv": _csv(results), "md": table(variants), "svg": chart(experiment, variants)}.items():
         uris.append(storage.join(out, f"{experiment}.{suffix}"))
         storage.write_bytes(uris[-1], text.encode())
     return uris
 
 
-def table(found: Sequence[Row]) -> str:
-    """Lay the rows out as a Markdown table."""
-    sets = [masks for masks in SETS if any(masks in row.miou for row in found)]
-    header = ["variant", *(f"{SETS[masks]} mIoU" for masks in sets), "initial accuracy", "segments an image"]
-    lines = [[*header, "discover, s an image"], ["---", *["--:"] * (len(sets) + 3)]]
-    for row in found:
+def table(variants: Sequence[Row]) -> str:
+    """Return a Markdown table, a row per variant."""
+    sets = [masks for masks in SETS if any(masks in row.miou for row in variants)]
+    header = ["variant", *(f"{SETS[masks]} mIoU" for masks in sets), "initial accuracy", "segments per image"]
+    lines = [[*header, "discover, s per image"], ["---", *["--:"] * (len(sets) + 3)]]
+    for row in variants:
         scores = [_pair(row.miou.get(masks)) for masks in sets]
         accuracy = _pair(row.pixel_accuracy.get("initial"))
         seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
@@ -109,31 +102,24 @@ def table(found: Sequence[Row]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def plot(experiment: str, found: Sequence[Row]) -> str:
-    """Draw mean and deviation of the mIoU: bars for variants without order, curves for a sweep; an SVG file's text."""
-    sweep = all(row.value is not None for row in found)
-    figure = Figure(figsize=(7, 4 if sweep else 1 + 0.35 * len(found)), layout="constrained")
-    axes = figure.subplots()
-    for masks, title in SETS.items():
-        present = [row for row in found if masks in row.miou]
-        if not present:
-            continue
-        means, deviations = zip(*(row.miou[masks] for row in present), strict=True)
+def chart(experiment: str, variants: Sequence[Row]) -> str:
+    """Return an SVG file of the mIoU: curves over the value of a sweep, or points per variant if they have no order."""
+    sweep = all(row.value is not None for row in variants)
+    sets = [masks for masks in SETS if any(masks in row.miou for row in variants)]
+    series = []
+    for number, masks in enumerate(sets):
+        scored = [(i, row) for i, row in enumerate(variants) if masks in row.miou]
+        means, deviations = (np.array([row.miou[masks][which] for _, row in scored]) for which in (0, 1))
         if sweep:
-            places = [row.value for row in present if row.value is not None]
-            axes.errorbar(places, means, deviations, marker="o", capsize=3, label=title)
+            x, y = np.array([row.value for _, row in scored]), means
         else:
-            axes.errorbar(means, [row.variant for row in present], xerr=deviations, fmt="o", capsize=3, label=title)
-    score = "mIoU one-to-one, percent; mean ± deviation over seeds"
-    axes.set(**({"xlabel": EXPERIMENTS[experiment].label, "ylabel": score} if sweep else {"xlabel": score}))
-    if not sweep:
-        axes.invert_yaxis()
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper right", ncols=len(SETS))
-    text = io.StringIO()
-    # Without a date, the same results give the same file.
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+            # The sets of a variant are drawn below each other.
+            x, y = means, np.array([i + 0.22 * (number - (len(sets) - 1) / 2) for i, _ in scored])
+        series.append(Series(SETS[masks], masks, x, y, dots=True, line=sweep, errors=deviations))
+    score = "mIoU one-to-one in %, mean ± std"
+    labels = (EXPERIMENTS[experiment].label, score) if sweep else (score, "")
+    names = () if sweep else [row.variant for row in variants]
+    return draw_chart(experiment, *labels, series, whole_x=False, rows=names).file()
 
 
 def _csv(results: Sequence[Result]) -> str:
@@ -158,7 +144,7 @@ def _csv(results: Sequence[Result]) -> str:
 
 
 def _score(result: Result, masks: str, score: str) -> float | None:
-    """Give a score in percent; None where the run has no such masks."""
+    """Return a score in percent; None if the run has no such masks."""
     metrics = result.summary["metrics"].get(masks)
     if metrics is None:
         return None

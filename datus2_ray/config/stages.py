@@ -79,7 +79,7 @@ class DiscoverConfig(StageConfig):
         0.0, ge=0, le=10, description="What a pair's cosine loses on average for lying apart, in that graph."
     )
     colour: float = Field(0.0, ge=0, le=10, description="The same for the difference of the patches' mean colours.")
-    louvain: Literal["compiled", "scikit-network", "networkx", "python-louvain"] = Field(
+    louvain: Literal["compiled", "networkx", "python-louvain"] = Field(
         "compiled", description="What clusters the graph; compiled is our own and gives scikit-network's partition."
     )
     louvain_orders: int = Field(

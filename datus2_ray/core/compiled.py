@@ -1,10 +1,13 @@
-"""How functions are compiled by numba, and where the machine code is kept from one process to the next."""
+"""Compile functions by numba, and keep the machine code from one process to the next."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,40 +16,66 @@ from typing import Any, TypeVar
 import numba
 from llvmlite.binding import get_host_cpu_name
 
+#: Seconds without use after which a folder of machine code is deleted.
+MAX_AGE = 30 * 24 * 3600
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_numba: Any = numba  # whose types do not know all that it has
+_numba: Any = numba  # its type stubs lack `config.CACHE_DIR`
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function when it is first called, or load what an earlier process compiled.
+    """Compile a function at its first call, or load what an earlier process compiled.
 
-    numba keeps code beside the source and knows a change by the function's own file. That is not enough here: functions
-    call those of other files, whose code they carry; the package may lie where nobody may write; and machines of
-    several kinds may share it. So the folder is chosen here, and named by all sources and the kind of processor.
+    numba itself keeps code beside the source and compares the function's own file only. Here compiled functions call
+    those of other files, whose code they include; the package may be installed where nobody may write; and machines of
+    several kinds may share it. So the folder is chosen by :func:`code_folder`.
     """
-    kept = _numba.config.CACHE_DIR
+    user_folder = _numba.config.CACHE_DIR
     _numba.config.CACHE_DIR = str(code_folder())
     try:
-        made: Function = _numba.njit(cache=True, nogil=True)(function)
+        dispatcher: Function = _numba.njit(cache=True, nogil=True)(function)
     finally:
-        _numba.config.CACHE_DIR = kept
-    return made
+        _numba.config.CACHE_DIR = user_folder
+    return dispatcher
 
 
 @cache
 def code_folder() -> Path:
-    """Give the folder: below ``NUMBA_CACHE_DIR`` where that is set, else the user's cache, else a temporary one."""
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
-    stamp = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    name = f"datus2-{stamp}-{get_host_cpu_name()}"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    given = _numba.config.CACHE_DIR
-    for folder in (Path(given) if given else home, Path(tempfile.gettempdir())):
+    """Return the folder of machine code, named by the sources of all compiled functions and the kind of processor.
+
+    It lies in ``NUMBA_CACHE_DIR`` if that is set, else in the user's cache, else in the temporary directory. numba
+    unpickles what it finds there, so a folder that others could have written to is not used but replaced by a new one.
+    Folders of this name that were not used for :data:`MAX_AGE` are deleted.
+    """
+    name = f"datus2-{_hash_of_sources()}-{get_host_cpu_name()}"
+    user_cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    for parent in (Path(_numba.config.CACHE_DIR or user_cache), Path(tempfile.gettempdir())):
+        folder = parent / name
         try:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_private(folder):
+                os.utime(folder)
+                _delete_unused(parent)
+                return folder
         except OSError:
             continue
-        if os.access(folder / name, os.W_OK):
-            return folder / name
     return Path(tempfile.mkdtemp(prefix=name))
+
+
+def _hash_of_sources() -> str:
+    sources = [source.read_bytes() for source in sorted(Path(__file__).parent.rglob("*.py"))]
+    jitted = [source for source in sources if b"\n@compiled\n" in source]
+    return hashlib.sha256(b"\0".join([Path(__file__).read_bytes(), *jitted])).hexdigest()[:16]
+
+
+def _is_private(folder: Path) -> bool:
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _delete_unused(parent: Path) -> None:
+    for folder in parent.glob("datus2-" + 16 * "[0-9a-f]" + "-*"):
+        found = folder.lstat()
+        if found.st_uid == os.getuid() and found.st_mtime < time.time() - MAX_AGE:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from datus2_ray.core.images.decode import decode
 from datus2_ray.report.colours import Colours, to_hex
-from datus2_ray.report.pictures import Picture
-from datus2_ray.report.samples import draw_crops
+from datus2_ray.report.facts import FinishedRun
+from datus2_ray.report.pictures import Picture, crop_segment, photo
+from datus2_ray.report.samples import read_patch_maps, rows_by_id
 from datus2_ray.report.survey import Survey
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.report.typical import TypicalSegment
+from datus2_ray.sources.images_table import ImagesTable
 
 
 @dataclass(frozen=True)
 class ClusterCard:
-    """A cluster as the report shows it: its class in the initial and in the refined masks."""
+    """A cluster in the report, with its class in the initial and in the refined masks."""
 
     number: int
     colour: str
@@ -27,23 +30,11 @@ class ClusterCard:
     crops: list[Picture]
 
 
-def cluster_cards(folder: RunFolder, summary: Mapping[str, Any], survey: Survey, colours: Colours) -> list[ClusterCard]:
-    """Make a card for every cluster, the largest first.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        The run.
-    summary : mapping
-        What ``summary.json`` holds.
-    survey : Survey
-        Sizes and typical segments.
-    colours : Colours
-        Of the clusters.
-    """
-    metrics = summary["metrics"] or {}
+def cluster_cards(run: FinishedRun, survey: Survey, colours: Colours) -> list[ClusterCard]:
+    """Return a card for every cluster, the largest first."""
+    metrics = run.metrics or {}
     matchings = [metrics[name]["matching"] for name in ("initial", "refined") if name in metrics]
-    crops = draw_crops(folder, [segment for segments in survey.typical for segment in segments])
+    crops = draw_crops(run, [segment for segments in survey.typical for segment in segments])
     cards = []
     for cluster in (-survey.cluster_segments).argsort(kind="stable").tolist():
         labels = [matching[cluster] for matching in matchings]
@@ -60,3 +51,22 @@ def cluster_cards(folder: RunFolder, summary: Mapping[str, Any], survey: Survey,
             )
         )
     return cards
+
+
+def draw_crops(run: FinishedRun, segments: Iterable[TypicalSegment]) -> dict[TypicalSegment, Picture]:
+    """Draw segments, each cut out of its image; every part is read once."""
+    by_part: dict[str, dict[str, list[TypicalSegment]]] = defaultdict(lambda: defaultdict(list))
+    for segment in segments:
+        by_part[segment.part][segment.image_id].append(segment)
+    crops: dict[TypicalSegment, Picture] = {}
+    table = ImagesTable.of(run.ingested)
+    for part, by_image in sorted(by_part.items()):
+        images = rows_by_id(table.read(part, ["image_id", "image"]), list(by_image))
+        maps = read_patch_maps(run.discovered, part, list(by_image))
+        for image_id, of_image in by_image.items():
+            pixels = decode(images[image_id]["image"])
+            for segment in of_image:
+                crop = crop_segment(pixels, maps[image_id], segment.segment)
+                alt = f"Segment {segment.segment} of {image_id}, {segment.distance:.3g} from the centroid"
+                crops[segment] = photo(crop, f"{segment.distance:.2g}", alt)
+    return crops

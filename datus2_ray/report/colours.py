@@ -1,7 +1,7 @@
-"""One colour rule for all pictures, that of the scores: a cluster has the colour of the class it is matched to.
+"""The colours of all pictures follow the scores: a cluster has the colour of the class that it is matched to.
 
-So a good mask looks like the ground truth. A cluster that is matched to no class, whose pixels count as wrong, has a
-colour of its own with stripes; without ground truth every cluster simply has its own.
+So a good mask looks like the ground truth. A cluster without a class, whose pixels count as wrong, has a colour of its
+own with stripes. Without ground truth every cluster has a colour of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datus2_ray.sources import layouts
 
 RGB = NDArray[np.uint8]
 
-#: Diagonal hatches, base and line: data sets use black and grey for classes, so a flat one could be mistaken.
+#: Base and line of diagonal hatches: a flat black or grey could be taken for a class.
 HATCHES: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "noise": ((24, 26, 31), (70, 74, 84)),
     "void": ((236, 236, 232), (196, 196, 190)),
@@ -30,46 +30,20 @@ PERIOD = 8
 
 @dataclass(frozen=True)
 class Colours:
-    """Colours of clusters or classes.
-
-    Parameters
-    ----------
-    rgb : ndarray of uint8
-        Shape (n, 3).
-    striped : ndarray of bool
-        Which of them are drawn with stripes, shape (n,).
-    """
+    """Colours of clusters or classes, shape (n, 3), and which of them are drawn with stripes, shape (n,)."""
 
     rgb: RGB
     striped: NDArray[np.bool_]
 
 
 def class_colours(dataset: str, classes: int) -> Colours:
-    """Give the data set's own colours, which its users know, or well separated ones where it has none.
-
-    Parameters
-    ----------
-    dataset : str
-        Name of the data set.
-    classes : int
-        C.
-    """
+    """Return the data set's own colours, or well separated ones if it has none."""
     own = layouts.find(dataset).palette
     return Colours(palette(classes) if own is None else own[:classes], np.zeros(classes, dtype=bool))
 
 
 def cluster_colours(clusters: int, matching: Sequence[int | None] | None, classes: Colours | None) -> Colours:
-    """Give every cluster the colour of its class, or one of its own.
-
-    Parameters
-    ----------
-    clusters : int
-        K.
-    matching : sequence of int or None, optional
-        The class of every cluster, as ``metrics.json`` has it; None without ground truth.
-    classes : Colours, optional
-        Colours of the classes; None without ground truth.
-    """
+    """Return colours of K clusters: of the class that `matching` has for each, or of their own without ground truth."""
     if matching is None or classes is None:
         return Colours(palette(clusters), np.zeros(clusters, dtype=bool))
     striped = np.array([label is None for label in matching], dtype=bool)
@@ -80,7 +54,7 @@ def cluster_colours(clusters: int, matching: Sequence[int | None] | None, classe
 
 
 def _away_from(taken: RGB, count: int) -> RGB:
-    """Give colours of the palette that are not close to any of those taken, as far as there are so many."""
+    """Return colours of the palette that are not close to any of those taken, if there are enough."""
     candidates = palette(256 + count)
     distances = np.abs(candidates[:, None].astype(np.int16) - taken).sum(axis=2).min(axis=1)
     far = candidates[distances > 90]
@@ -88,21 +62,9 @@ def _away_from(taken: RGB, count: int) -> RGB:
 
 
 def paint_labels(labels: NDArray[np.unsignedinteger], colours: Colours, rest: Literal["noise", "void"]) -> RGB:
-    """Colour a label map.
+    """Colour a label map; labels without a colour get the hatch `rest`.
 
-    Parameters
-    ----------
-    labels : ndarray of uint8 or uint16
-        Cluster or class of every pixel, shape (H, W); every number without a colour is noise or void.
-    colours : Colours
-        Of the labels 0 … n-1.
-    rest : str
-        Which hatch such pixels get.
-
-    Returns
-    -------
-    ndarray of uint8
-        Shape (H, W, 3); at least three quarters of a striped cluster's pixels keep its own colour.
+    At least three quarters of the pixels of a striped cluster keep its colour.
     """
     height, width = labels.shape
     line = (np.arange(height)[:, None] + np.arange(width)) % PERIOD < PERIOD // 4
@@ -117,5 +79,5 @@ def paint_labels(labels: NDArray[np.unsignedinteger], colours: Colours, rest: Li
 
 
 def to_hex(colour: Iterable[int]) -> str:
-    """Write a colour as CSS does."""
+    """Return a colour as in CSS."""
     return "#" + "".join(f"{channel:02x}" for channel in colour)

@@ -1,23 +1,23 @@
-"""The curves of a run: how k-means and the refinement came to their end."""
+"""The curves of a run: k-means and the training of the refinement."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import log
-from typing import Any
 
 from datus2_ray.report.charts import Chart, Series, draw_chart, moving_mean
 from datus2_ray.store import storage
+from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Refined
-from datus2_ray.store.run_folder import RunFolder
 
 #: Steps over which the curve of the training loss is averaged.
 SMOOTHING = 20
 
+#: Exponent q of the generalised cross entropy (1 - p^q) / q, as in core/refine.
+EXPONENT = 0.7
 
-def kmeans_chart(folder: RunFolder) -> Chart:
+
+def kmeans_chart(clustered: Commit[Clustered]) -> Chart:
     """Draw the inertia of the best restart over its iterations."""
-    clustered = folder.require(Clustered)
     history, facts = storage.read_table(clustered.path("history.parquet")), clustered.facts
     x, y = history["iteration"].to_numpy(), history["inertia"].to_numpy()
     inertias = facts.restart_inertias
@@ -33,12 +33,10 @@ def kmeans_chart(folder: RunFolder) -> Chart:
     )
 
 
-def training_chart(folder: RunFolder, summary: Mapping[str, Any]) -> Chart | None:
-    """Draw the losses of the refinement over its steps; None where nothing was trained."""
-    refinement = summary["refinement"]
-    if "skipped" in refinement:
-        return None
-    history = storage.read_table(folder.require(Refined).path("history.parquet"))
+def training_chart(refined: Commit[Refined]) -> Chart:
+    """Draw the losses of the refinement over its steps."""
+    facts = refined.facts
+    history = storage.read_table(refined.path("history.parquet"))
     step, loss = history["step"].to_numpy(), history["train_loss"].to_numpy()
     held_out = history.filter(history["held_out_loss"].is_valid())
     series = [
@@ -48,13 +46,18 @@ def training_chart(folder: RunFolder, summary: Mapping[str, Any]) -> Chart | Non
     if len(held_out):
         x, y = held_out["step"].to_numpy(), held_out["held_out_loss"].to_numpy()
         series.append(Series("held-out loss", "held-out", x, y, dots=True))
+    if facts.loss == "generalised":
+        name, guess = "generalised cross entropy", (1 - facts.clusters**-EXPONENT) / EXPONENT
+        unit = f"(1 - p^{EXPONENT}) / {EXPONENT} for a label of probability p"
+    else:
+        name, guess, unit = "cross entropy", log(facts.clusters), "in nats"
     return draw_chart(
-        "refinement",
+        f"refinement, {name}",
         "optimiser step",
-        "cross entropy",
+        name,
         series,
-        mark=refinement.get("best_step"),
+        mark=facts.best_step,
         mark_name="kept checkpoint",
-        note="Cross entropy against the initial masks, in nats; noise is left out. A guess among all clusters costs "
-        f"{log(summary['clusters']):.2f}. The checkpoint with the lowest held-out loss is kept.",
+        note=f"{name.capitalize()} of the initial masks, {unit}; noise is left out. A guess among all clusters costs "
+        f"{guess:.2f}. The checkpoint with the lowest held-out loss is kept.",
     )

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that holds all it shows, to be opened, mailed or archived anywhere."""
+"""The report of a run: one HTML file with everything that it shows, to be opened, mailed or archived anywhere."""
 
 from __future__ import annotations
 
@@ -13,18 +13,11 @@ from datus2_ray.errors import UsageError
 from datus2_ray.report.cards import cluster_cards
 from datus2_ray.report.colours import HATCHES, Colours, class_colours, cluster_colours, to_hex
 from datus2_ray.report.curves import kmeans_chart, training_chart
-from datus2_ray.report.facts import (
-    count_facts,
-    describe_refinement,
-    read_quarantine,
-    run_facts,
-    title_of,
-    warnings_of,
-)
+from datus2_ray.report.facts import FinishedRun, read_run
+from datus2_ray.report.overview import count_lines, read_quarantine, run_lines, title_of, warnings_of
 from datus2_ray.report.samples import MaskColours, OtherRun, draw_samples
 from datus2_ray.report.scores import (
     COLUMNS,
-    EXPLANATIONS,
     TITLES,
     class_rows,
     column_groups,
@@ -35,21 +28,20 @@ from datus2_ray.report.scores import (
 )
 from datus2_ray.report.survey import survey_segments
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Ingested
 from datus2_ray.store.run_folder import REPORT, RunFolder
 
 
 def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
-    """Write ``report/index.html``: one file without any address of another one.
+    """Write ``report/index.html``, a file that refers to no other file.
 
-    The tables are read a part at a time and only few pictures are kept, so memory does not grow with the images.
+    The tables are read a part at a time and few pictures are kept, so that memory does not grow with the images.
 
     Parameters
     ----------
     folder : RunFolder
-        A finished run: ``config.json``, ``summary.json`` and its tables are there.
+        A finished run.
     beside : RunFolder, optional
-        Another finished run over the same images: its masks and scores are shown too.
+        Another finished run over the same images, whose masks and scores are shown too.
 
     Returns
     -------
@@ -59,74 +51,61 @@ def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
     Raises
     ------
     StorageError
-        Something of the run is missing or cannot be read.
+        If something of a run is missing or cannot be read.
     UsageError
-        The other run did not see the same images.
+        If the other run is over other images.
     """
-    config, summary = (storage.read_json(folder.path(name)) for name in ("config.json", "summary.json"))
-    # Shards say themselves of which data set they are.
-    config["dataset"] = folder.require(Ingested).facts.dataset
-    metrics = summary["metrics"]
-    survey = survey_segments(folder, summary["clusters"])
+    run = read_run(folder)
+    survey = survey_segments(run)
     classes, scores = None, None
-    if metrics:
-        classes = class_colours(config["dataset"], len(metrics["classes"]))
-        scores = _scores(metrics, classes)
-    colours = mask_colours(summary, classes)
-    other = _other_run(folder, beside, classes) if beside else None
-    if scores and other:
-        scores["rows"] += other_rows(storage.read_json(other.folder.path("summary.json"))["metrics"], other.name)
-    cards = cluster_cards(folder, summary, survey, colours.initial)
+    if run.metrics:
+        classes = class_colours(run.config.dataset, len(run.metrics["classes"]))
+        scores = _scores(run.metrics, classes)
+    colours = mask_colours(run, classes)
+    other = _other_run(run, read_run(beside), classes) if beside else None
+    if scores and other and other.run.metrics:
+        scores["rows"] += other_rows(other.run.metrics, other.name)
+    cards = cluster_cards(run, survey, colours.initial)
     page = _environment().get_template("report.html.j2").render(
-        title=title_of(config),
-        warnings=warnings_of(summary),
-        counts=count_facts(summary, survey),
-        facts=run_facts(folder, config, summary),
+        title=title_of(run.config),
+        warnings=warnings_of(run),
+        counts=count_lines(run, survey),
+        facts=run_lines(run),
         scores=scores,
-        sets=[(key, TITLES[key]) for key in sets_of(metrics)] if metrics else [],
-        samples=draw_samples(folder, colours, other),
+        sets=[(key, TITLES[key]) for key in sets_of(run.metrics)] if run.metrics else [],
+        samples=draw_samples(run, colours, other),
         beside=other.name if other else None,
         hatches={name: [to_hex(colour) for colour in pair] for name, pair in HATCHES.items()},
         cards=cards,
         dense=max(len(card.crops) for card in cards) == 1,
         hidden_cards=sum(not card.crops and card.segments > 0 for card in cards),
-        charts=[chart for chart in (kmeans_chart(folder), training_chart(folder, summary)) if chart],
-        refinement=describe_refinement(summary["refinement"]),
-        refined=colours.refined is not None,
+        charts=[kmeans_chart(run.clustered), *([training_chart(run.refined)] if run.refined else [])],
+        skipped=None if run.refined else run.skipped,
         striped=any(masks.striped.any() for masks in (colours.initial, colours.refined) if masks),
-        seconds=sorted(summary["seconds"].items(), key=lambda item: -item[1]),
+        seconds=sorted(run.seconds.items(), key=lambda item: -item[1]),
         quarantine=read_quarantine(folder),
-        settings=json.dumps(config, indent=2, ensure_ascii=False),
+        settings=json.dumps(run.config.model_dump(mode="json"), indent=2, ensure_ascii=False),
     )  # fmt: skip
     uri = folder.path(REPORT)
     storage.write_bytes(uri, page.encode())
     return uri
 
 
-def _other_run(folder: RunFolder, beside: RunFolder, classes: Colours | None) -> OtherRun:
-    summary, config = (storage.read_json(beside.path(name)) for name in ("summary.json", "config.json"))
-    if beside.require(Ingested).fingerprint != folder.require(Ingested).fingerprint:
-        raise UsageError(f"{beside.uri} is a run over other images than {folder.uri}; give one of the same source")
-    return OtherRun(config["preset"], beside, mask_colours(summary, classes))
+def _other_run(run: FinishedRun, other: FinishedRun, classes: Colours | None) -> OtherRun:
+    if other.ingested.fingerprint != run.ingested.fingerprint:
+        raise UsageError(
+            f"{other.folder.uri} is a run over other images than {run.folder.uri}; give one of the same source"
+        )
+    return OtherRun(other.config.preset, other, mask_colours(other, classes))
 
 
-def mask_colours(summary: Mapping[str, Any], classes: Colours | None) -> MaskColours:
-    """Decide in which colours the masks of a run are shown: those of the classes that its scores match them to.
-
-    Parameters
-    ----------
-    summary : mapping
-        What ``summary.json`` holds.
-    classes : Colours, optional
-        Colours of the classes; None without ground truth.
-    """
-    metrics = summary["metrics"] or {}
+def mask_colours(run: FinishedRun, classes: Colours | None) -> MaskColours:
+    """Return the colours of the masks of a run: those of the matched classes if there is ground truth."""
 
     def matched(name: str) -> Colours:
-        return cluster_colours(summary["clusters"], metrics[name]["matching"] if metrics else None, classes)
+        return cluster_colours(run.k, run.metrics[name]["matching"] if run.metrics else None, classes)
 
-    refined = None if "skipped" in summary["refinement"] else matched("refined")
-    return MaskColours(matched("initial"), refined, classes)
+    return MaskColours(matched("initial"), matched("refined") if run.predicted else None, classes)
 
 
 def _scores(metrics: Mapping[str, Any], classes: Colours) -> dict[str, Any]:
@@ -136,7 +115,6 @@ def _scores(metrics: Mapping[str, Any], classes: Colours) -> dict[str, Any]:
         "groups": column_groups(),
         "columns": [name for _, name, _ in COLUMNS],
         "rows": score_rows(metrics),
-        "explanations": EXPLANATIONS,
         "classes": list(zip(class_rows(metrics), [to_hex(colour) for colour in classes.rgb.tolist()], strict=True)),
     }
 

@@ -17,27 +17,14 @@ from datus2_ray.core.images.labels import encode_palette_png, palette, upsample_
 RGB = NDArray[np.uint8]
 
 #: Longest side of a picture and of a crop, in pixels; about 1.5 times the size at which a laptop shows them.
-PICTURE_SIDE = 320
-CROP_SIDE = 144
+PICTURE_SIDE, CROP_SIDE = 320, 144
 
 JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the report.
-
-    Parameters
-    ----------
-    caption : str
-        What it shows.
-    alt : str
-        The same for those who do not see it.
-    uri : str
-        The picture itself, as ``data:`` URI.
-    width, height : int
-        Its size in pixels.
-    """
+    """A picture in the report: caption, alternative text, ``data:`` URI, and size in pixels."""
 
     caption: str
     alt: str
@@ -47,14 +34,14 @@ class Picture:
 
 
 def photo(pixels: RGB, caption: str, alt: str) -> Picture:
-    """Encode a picture as JPEG, at the size it has."""
+    """Encode a picture as JPEG."""
     file = BytesIO()
     Image.fromarray(pixels).save(file, format="JPEG", quality=JPEG_QUALITY)
     return Picture(caption, alt, _uri("jpeg", file.getvalue()), pixels.shape[1], pixels.shape[0])
 
 
 def drawing(pixels: RGB, caption: str, alt: str) -> Picture:
-    """Encode a picture of few colours as PNG, without loss: a colour in it is exactly the colour in the legend."""
+    """Encode a picture of few colours as PNG, without loss, so that its colours are those of the legend."""
     flat = pixels.reshape(-1, 3).astype(np.uint32)
     codes, index = np.unique(flat[:, 0] << 16 | flat[:, 1] << 8 | flat[:, 2], return_inverse=True)
     if len(codes) <= 255:
@@ -68,21 +55,16 @@ def drawing(pixels: RGB, caption: str, alt: str) -> Picture:
 
 
 def fit(pixels: RGB, side: int) -> RGB:
-    """Resize a picture so that its longer side has so many pixels; the aspect is kept."""
+    """Resize a picture to a longer side of `side` pixels."""
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     return resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def show_segments(pixels: RGB, patch_map: NDArray[np.int16]) -> RGB:
-    """Lay every segment's colour over the grey picture, noise left dark, with a white line between segments.
+    """Draw segments (patch map [h, w], -1 = noise) over a grey picture [H, W, 3], with white lines between them.
 
-    Parameters
-    ----------
-    pixels : ndarray of uint8
-        The picture, shape (H, W, 3).
-    patch_map : ndarray of int16
-        Segment of every patch, -1 = noise, shape (h, w). The colours only tell segments of one image apart.
+    The colours only tell segments of one image apart; noise is dark.
     """
     height, width = pixels.shape[:2]
     segments = _enlarge(patch_map, height, width)
@@ -96,21 +78,9 @@ def show_segments(pixels: RGB, patch_map: NDArray[np.int16]) -> RGB:
 
 
 def crop_segment(pixels: RGB, patch_map: NDArray[np.int16], segment: int) -> RGB:
-    """Cut out a segment with a margin, as a square where the image allows it, everything else in it dimmed.
+    """Cut a segment of a patch map [h, w] out of an image [H, W, 3], with a margin; everything else in it is dimmed.
 
-    Parameters
-    ----------
-    pixels : ndarray of uint8
-        The image at its own size, shape (H, W, 3).
-    patch_map : ndarray of int16
-        Segment of every patch, shape (h, w).
-    segment : int
-        Which one.
-
-    Returns
-    -------
-    ndarray of uint8
-        Its longer side is :data:`CROP_SIDE`.
+    The crop is a square where the image allows it; its longer side is :data:`CROP_SIDE`.
     """
     height, width = pixels.shape[:2]
     rows, columns = np.nonzero(patch_map == segment)
@@ -129,20 +99,20 @@ def crop_segment(pixels: RGB, patch_map: NDArray[np.int16], segment: int) -> RGB
 
 
 def _window(centre: float, side: int, length: int) -> slice:
-    """Place a window of at most `side` pixels around a centre, within an axis of so many pixels."""
+    """Return a window of at most `side` pixels around a centre, within an axis of `length` pixels."""
     side = min(side, length)
     start = min(max(0, round(centre - side / 2)), length - side)
     return slice(start, start + side)
 
 
 def _enlarge(patch_map: NDArray[np.int16], height: int, width: int) -> NDArray[np.int16]:
-    # The same rule as the masks'; through uint16 and back, as labels have no sign.
+    # The same rule as for masks; through uint16 and back, because labels have no sign.
     enlarged: NDArray[np.int16] = upsample_nearest(patch_map.view(np.uint16), height, width).view(np.int16)
     return enlarged
 
 
 def _edges(labels: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Mark the pixels whose right or lower neighbour belongs to something else."""
+    """Return the pixels with another label than their right or lower neighbour."""
     edges = np.zeros(labels.shape, dtype=bool)
     edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edges[:-1] |= labels[:-1] != labels[1:]

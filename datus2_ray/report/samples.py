@@ -1,9 +1,8 @@
-"""What the report shows of a run in pictures: some images in every step, and the typical segments of every cluster."""
+"""Some images of a run after every step."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,12 @@ import pyarrow.compute as pc
 from datus2_ray.core.images.decode import decode
 from datus2_ray.core.images.labels import decode_labels, upsample_nearest
 from datus2_ray.report.colours import Colours, paint_labels
-from datus2_ray.report.pictures import PICTURE_SIDE, Picture, crop_segment, drawing, fit, photo, show_segments
-from datus2_ray.report.typical import TypicalSegment
+from datus2_ray.report.facts import FinishedRun
+from datus2_ray.report.pictures import PICTURE_SIDE, Picture, drawing, fit, photo, show_segments
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Discovered, Facts, Ingested, Labelled, Predicted
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Discovered
 
 SAMPLES = 12
 
@@ -34,7 +33,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class MaskColours:
-    """The colours of the masks that a run has: None for those that it has not."""
+    """Colours of the masks of a run; None for those that it does not have."""
 
     initial: Colours
     refined: Colours | None
@@ -43,38 +42,15 @@ class MaskColours:
 
 @dataclass(frozen=True)
 class OtherRun:
-    """Another run over the same images, whose masks are shown beside those of the report's own.
-
-    Parameters
-    ----------
-    name : str
-        What its masks are called: its preset.
-    folder : RunFolder
-        Its folder, with the same table of images.
-    colours : MaskColours
-        Which masks it has, and their colours.
-    """
+    """A run over the same images whose masks are shown too, under `name`."""
 
     name: str
-    folder: RunFolder
+    run: FinishedRun
     colours: MaskColours
 
 
 def choose_rows(parts: dict[str, int], count: int) -> dict[str, list[int]]:
-    """Choose images that are evenly spread over the sorted ids: nobody picked the good ones.
-
-    Parameters
-    ----------
-    parts : dict of str to int
-        Names of a table's parts and their rows.
-    count : int
-        How many rows to choose, at most.
-
-    Returns
-    -------
-    dict of str to list of int
-        Rows of every part of which some are chosen.
-    """
+    """Return rows per part (name → rows of its table), at most `count` at even distances in the order of the ids."""
     total = sum(parts.values())
     count = min(count, total)
     wanted = [(2 * i + 1) * total // (2 * count) for i in range(count)]
@@ -86,71 +62,34 @@ def choose_rows(parts: dict[str, int], count: int) -> dict[str, list[int]]:
     return {part: rows for part, rows in chosen.items() if rows}
 
 
-def draw_samples(folder: RunFolder, colours: MaskColours, other: OtherRun | None = None) -> list[Sample]:
-    """Draw images of a run in every step.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        The run.
-    colours : MaskColours
-        Which masks it has, and their colours.
-    other : OtherRun, optional
-        A run whose masks of the same images are shown too.
-    """
+def draw_samples(run: FinishedRun, colours: MaskColours, other: OtherRun | None = None) -> list[Sample]:
+    """Draw images of a run after every step, with the masks of another run where one is given."""
     samples = []
-    table = ImagesTable.of(folder.require(Ingested))
-    labelled = folder.require(Labelled)
-    for part, rows in choose_rows(labelled.parts, SAMPLES).items():
-        initial = storage.read_table(labelled.path(part), ["image_id"]).take(rows)
+    table = ImagesTable.of(run.ingested)
+    for part, rows in choose_rows(run.labelled.parts, SAMPLES).items():
+        initial = storage.read_table(run.labelled.path(part), ["image_id"]).take(rows)
         ids = initial["image_id"].to_pylist()
-        images = _by_id(table.read(part, ["image_id", "image", "mask"]), ids)
-        segments = _patch_maps(folder, part, ids)
-        own = _masks_of(folder, colours, part, ids)
-        others = _masks_of(other.folder, other.colours, part, ids) if other else {}
+        images = rows_by_id(table.read(part, ["image_id", "image", "mask"]), ids)
+        segments = read_patch_maps(run.discovered, part, ids)
+        sets = [(f"{other.name}: ", _read_masks(other.run, other.colours, part, ids))] if other else []
+        sets += [("", _read_masks(run, colours, part, ids))]
         for image_id in ids:
             pixels = fit(decode(images[image_id]["image"]), PICTURE_SIDE)
             pictures = [
                 photo(pixels, "image", f"Image {image_id}"),
                 photo(show_segments(pixels, segments[image_id]), "segments", f"Segments of {image_id}"),
             ]
-            for name, found in ((f"{other.name}: " if other else "", others), ("", own)):
-                for step, (masks, drawn_in) in found.items():
-                    if image_id in masks:
-                        mask = masks[image_id]["mask"]
-                        pictures.append(_draw_mask(mask, pixels, drawn_in, f"{name}{step} mask", image_id))
+            for name, masks in sets:
+                pictures += [
+                    _draw_mask(by_id[image_id], pixels, of_mask, f"{name}{step} mask", image_id)
+                    for step, by_id, of_mask in masks
+                    if image_id in by_id
+                ]
             if colours.truth is not None and images[image_id]["mask"] is not None:
                 truth = _draw_mask(images[image_id]["mask"], pixels, colours.truth, "ground truth", image_id, "void")
                 pictures.append(truth)
             samples.append(Sample(image_id, pictures))
     return samples
-
-
-def draw_crops(folder: RunFolder, segments: Iterable[TypicalSegment]) -> dict[TypicalSegment, Picture]:
-    """Draw segments, each cut out of its image; every part is read once, and one at a time.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        The run.
-    segments : iterable of TypicalSegment
-        Which ones.
-    """
-    by_part: dict[str, dict[str, list[TypicalSegment]]] = defaultdict(lambda: defaultdict(list))
-    for segment in segments:
-        by_part[segment.part][segment.image_id].append(segment)
-    crops: dict[TypicalSegment, Picture] = {}
-    table = ImagesTable.of(folder.require(Ingested))
-    for part, by_image in sorted(by_part.items()):
-        images = _by_id(table.read(part, ["image_id", "image"]), list(by_image))
-        maps = _patch_maps(folder, part, list(by_image))
-        for image_id, wanted in by_image.items():
-            pixels = decode(images[image_id]["image"])
-            for segment in wanted:
-                crop = crop_segment(pixels, maps[image_id], segment.segment)
-                alt = f"Segment {segment.segment} of {image_id}, {segment.distance:.3g} from the centroid"
-                crops[segment] = photo(crop, f"{segment.distance:.2g}", alt)
-    return crops
 
 
 def _draw_mask(
@@ -161,33 +100,32 @@ def _draw_mask(
     return drawing(paint_labels(labels, colours, rest), caption, alt)
 
 
-def _masks_of(
-    folder: RunFolder, colours: MaskColours, part: str, ids: list[str]
-) -> dict[str, tuple[dict[str, dict[str, Any]], Colours]]:
-    """Read some images' masks of a part: initial, and refined where there are such, with the colours for each."""
-    sets = {"initial": (Labelled, colours.initial), "refined": (Predicted, colours.refined)}
+def _read_masks(
+    run: FinishedRun, colours: MaskColours, part: str, ids: list[str]
+) -> list[tuple[str, dict[str, bytes], Colours]]:
+    """Return for initial and refined masks: the step's name, the masks by id, and their colours."""
+    sets = (("initial", run.labelled, colours.initial), ("refined", run.predicted, colours.refined))
+    return [
+        (step, {i: row["mask"] for i, row in rows_by_id(_read_columns(commit, part, ["mask"]), ids).items()}, of_masks)
+        for step, commit, of_masks in sets
+        if commit is not None and of_masks is not None
+    ]
+
+
+def read_patch_maps(discovered: Commit[Discovered], part: str, ids: list[str]) -> dict[str, np.ndarray]:
+    """Read the segment of every patch, int16 [h, w], of some images of a part."""
+    table = _read_columns(discovered, part, ["grid_height", "grid_width", "patch_map"])
     return {
-        step: (_rows_of(folder, facts, part, ids, ["mask"]), drawn_in)
-        for step, (facts, drawn_in) in sets.items()
-        if drawn_in is not None
+        image_id: np.array(row["patch_map"], dtype=np.int16).reshape(row["grid_height"], row["grid_width"])
+        for image_id, row in rows_by_id(table, ids).items()
     }
 
 
-def _rows_of(
-    folder: RunFolder, facts: type[Facts], part: str, ids: list[str], columns: list[str]
-) -> dict[str, dict[str, Any]]:
-    """Read some images' rows of a part of a stage's table."""
-    return _by_id(storage.read_table(folder.require(facts).path(part), ["image_id", *columns]), ids)
-
-
-def _by_id(table: pa.Table, ids: list[str]) -> dict[str, dict[str, Any]]:
+def rows_by_id(table: pa.Table, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the rows of some images of a table."""
     chosen = table.filter(pc.is_in(table["image_id"], value_set=pa.array(ids, pa.string())))
     return {row["image_id"]: row for row in chosen.to_pylist()}
 
 
-def _patch_maps(folder: RunFolder, part: str, ids: list[str]) -> dict[str, np.ndarray]:
-    rows = _rows_of(folder, Discovered, part, ids, ["grid_height", "grid_width", "patch_map"])
-    return {
-        image_id: np.array(row["patch_map"], dtype=np.int16).reshape(row["grid_height"], row["grid_width"])
-        for image_id, row in rows.items()
-    }
+def _read_columns(commit: Commit[Any], part: str, columns: list[str]) -> pa.Table:
+    return storage.read_table(commit.path(part), ["image_id", *columns])

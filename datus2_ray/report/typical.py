@@ -1,4 +1,4 @@
-"""The segments that a cluster is made of at its heart: those nearest to its centroid, from different images first."""
+"""The typical segments of a cluster: those nearest to its centroid, from different images first."""
 
 from __future__ import annotations
 
@@ -10,19 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, order=True)
 class TypicalSegment:
-    """One segment; ordered by distance, equal distances by image and number.
-
-    Parameters
-    ----------
-    distance : float
-        Distance of its descriptor to its cluster's centroid.
-    image_id : str
-        Its image.
-    segment : int
-        Its number in the image's patch map.
-    part : str
-        Name of the part in which the image lies.
-    """
+    """A segment of the patch map of an image, ordered by its distance to the centroid of its cluster."""
 
     distance: float
     image_id: str
@@ -31,52 +19,35 @@ class TypicalSegment:
 
 
 class TypicalSegments:
-    """Keeps the nearest segments of every cluster while the images pass by: its size does not depend on their number.
-
-    Parameters
-    ----------
-    clusters : int
-        K.
-    count : int
-        Segments to keep a cluster, at least 1.
-    """
+    """Keeps the `count` nearest segments of every cluster; its size does not depend on the number of images."""
 
     def __init__(self, clusters: int, count: int) -> None:
         self._count = count
         self._nearest: list[list[TypicalSegment]] = [[] for _ in range(clusters)]
-        # A list apart, as an image full of alike segments would push all others out of the first one.
-        self._one_an_image: list[list[TypicalSegment]] = [[] for _ in range(clusters)]
+        # Apart, because an image full of similar segments would push all others out of the first list.
+        self._one_per_image: list[list[TypicalSegment]] = [[] for _ in range(clusters)]
 
     def add_image(self, part: str, image_id: str, clusters: np.ndarray, distances: np.ndarray) -> None:
-        """Take note of an image's segments.
-
-        Parameters
-        ----------
-        part, image_id : str
-            Where the image is.
-        clusters, distances : ndarray
-            Cluster and distance to its centroid of every segment, shape (S,).
-        """
+        """Add the segments of an image, with the cluster of each and the distance to its centroid, shape (S,)."""
         seen: set[int] = set()
         for segment in np.argsort(distances, kind="stable").tolist():
             cluster = int(clusters[segment])
-            found = TypicalSegment(float(distances[segment]), image_id, segment, part)
-            self._keep(self._nearest[cluster], found)
+            candidate = TypicalSegment(float(distances[segment]), image_id, segment, part)
+            self._keep(self._nearest[cluster], candidate)
             if cluster not in seen:
                 seen.add(cluster)
-                self._keep(self._one_an_image[cluster], found)
+                self._keep(self._one_per_image[cluster], candidate)
 
     def of(self, cluster: int) -> list[TypicalSegment]:
-        """Give a cluster's nearest segments, nearest first.
+        """Return the nearest segments of a cluster, nearest first.
 
-        The best of each image come first into the choice; only where the cluster occurs in too few images do further
-        segments of the same images fill it up.
+        Further segments of an image are taken only if the cluster occurs in too few images.
         """
-        chosen = self._one_an_image[cluster]
+        chosen = self._one_per_image[cluster]
         others = [segment for segment in self._nearest[cluster] if segment not in chosen]
         return sorted([*chosen, *others][: self._count])
 
-    def _keep(self, best: list[TypicalSegment], found: TypicalSegment) -> None:
-        if len(best) < self._count or found < best[-1]:
-            insort(best, found)
+    def _keep(self, best: list[TypicalSegment], candidate: TypicalSegment) -> None:
+        if len(best) < self._count or candidate < best[-1]:
+            insort(best, candidate)
             del best[self._count :]

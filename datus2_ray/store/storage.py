@@ -56,13 +56,7 @@ def join(uri: str, *parts: str) -> str:
 
 
 def list_files(uri: str, recursive: bool = True) -> list[FileEntry]:
-    """List the files below a folder, sorted by path, without hidden ones (any part starts with a dot).
-
-    Raises
-    ------
-    StorageError
-        If the folder does not exist or cannot be read, or a file's name is not UTF-8.
-    """
+    """List the files below a folder, sorted by path, without hidden ones (any part starts with a dot)."""
     filesystem, root = resolve(uri)
     info = _info(filesystem, root, uri)
     if info.type != pafs.FileType.Directory:

@@ -20,7 +20,7 @@ import pytest
 from datus2_ray.commands.clean import clean
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
-from datus2_ray.sources.layouts.demo import write_demo
+from datus2_ray.demo.write import write_demo
 from datus2_ray.stages import RUN
 from datus2_ray.store import storage
 from datus2_ray.store.lease import LEASE

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from datus2_ray.cli.terminal import print_findings, print_plan, print_summary, score_table, seeds_table
 from datus2_ray.commands.doctor import Finding
-from datus2_ray.commands.plan import Plan, StagePlan
+from datus2_ray.commands.plan import Plan
 from datus2_ray.core.score.confusion import score
 from datus2_ray.core.score.seeds import over_seeds
-from datus2_ray.engine.machines import Cluster, Node
+from datus2_ray.engine.machines import Machines, Node
+from datus2_ray.engine.stage import Use
 from datus2_ray.sources.listing import Listing
 
 PERFECT, HALF = np.diag([10, 10, 10]), np.full((3, 3), 5)
@@ -64,13 +65,13 @@ def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
 
 
 def test_a_plan_shows_sizes_that_grow_shares_of_gpus_and_what_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    stages = (
-        StagePlan("ingest", "tasks", 2, 2, parts=1234, memory=4_816_896),
-        StagePlan("discover", "embed", 1, 3, "cuda", 0.25, 1234, 3 * 2**31),
+    uses = (
+        ("ingest", Use("tasks", 2, 2, parts=1234, memory=4_816_896)),
+        ("discover", Use("embed", 1, 3, "cuda", 0.25, 1234, 3 * 2**31)),
     )
-    cluster = Cluster((Node(2, 1, 16 * 10**9), Node(4, 0, 8 * 10**9)), joined=True)
+    machines = Machines((Node(2, 1, 16 * 10**9), Node(4, 0, 8 * 10**9)), joined=True)
     listing = Listing({}, {"part": 19_744}, {"part": 10**9}, "f", "folder", False, None)
-    print_plan(Plan(listing, cluster, "cuda", stages, ("no scores: the source has no masks",)))
+    print_plan(Plan(listing, machines, "cuda", uses, ("no scores: the source has no masks",)))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["discover", "embed", "1..3", "cuda", "0.25", "1,234", "6.4", "GB"] in lines
     assert ["ingest", "tasks", "2", "cpu", "1,234", "4.8", "MB"] in lines

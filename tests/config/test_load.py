@@ -43,7 +43,7 @@ def test_paper_is_the_default_and_says_what_the_method_says() -> None:
     assert (discover.descriptor, discover.input_size) == ("cls", 224)
     assert (discover.graph, discover.noise) == ("binary", "kept")
     assert (discover.blocks, discover.keep_aspect, discover.mirror) == (1, False, False)
-    assert load(FLAGS, assignments=("discover.louvain=scikit-network",)).discover.louvain == "scikit-network"
+    assert load(FLAGS, assignments=("discover.louvain=networkx",)).discover.louvain == "networkx"
     with pytest.raises(UsageError, match="louvain_orders = 2 needs louvain = compiled"):
         load(FLAGS, assignments=("discover.louvain=networkx", "discover.louvain_orders=2"))
     assert (config.cluster.algorithm, config.cluster.start) == ("lloyd", "k-means++")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,48 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from datus2_ray.config.load import RunConfig
+from datus2_ray.config import load
 from datus2_ray.core.images.labels import encode_labels, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix, score
 from datus2_ray.stages.label.label import paint
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_column
-from datus2_ray.store.run_folder import Commit, EventLog, RunFolder, part_name
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.events import EventLog
+from datus2_ray.store.facts import Clustered, Discovered, Facts, Ingested, Labelled, Predicted, Refined
+from datus2_ray.store.run_folder import QUARANTINE, RunFolder, part_name
 
 GRID = 8
+
+#: Of every stage.
+FINGERPRINT = "0123456789abcdef"
+
+
+def add_result(run: RunFolder, facts: Facts, parts: dict[str, int], fingerprint: str = FINGERPRINT) -> None:
+    """Commit a result and make it current."""
+    rows = sum(parts.values())
+    run.commit(Commit(run.result(facts.stage, fingerprint), fingerprint, rows, rows, 0, parts, facts))
+    run.set_current({**run.current(), facts.stage: fingerprint})
+
+
+REFINED = Refined(
+    network="deeplabv3",
+    loss="cross-entropy",
+    size=224,
+    clusters=4,
+    workers=1,
+    batch_size=8,
+    steps=4000,
+    epochs=2,
+    best_epoch=1,
+    best_step=4,
+    best_loss=1.2,
+    checkpoint="segmenter.safetensors",
+    encoder="resnet18",
+    encoder_start="random",
+    supervised=False,
+    output_stride=16,
+)
 
 
 @dataclass
@@ -47,6 +80,7 @@ class RunMaker:
 
     def make(self) -> RunFolder:
         run = RunFolder(str(self.folder))
+        run.claim("/photos/holiday", "run")
         random = np.random.default_rng(self.seed)
         ids = sorted(self.image_ids or [f"image_{i:03d}" for i in range(self.images)])
         names = self.classes
@@ -62,11 +96,12 @@ class RunMaker:
             for row in rows if names else ():
                 for name in confusions:
                     confusions[name] += confusion_matrix(row["truth"], row[name], len(names or ()), self.clusters)
-        for stage in ("images", "segments", "masks/initial", *(["masks/refined"] if self.refined else [])):
-            run.finish(stage, Commit(stage, len(ids), len(ids), 0, parts, {}))
+        for facts in (Ingested(self.dataset), Discovered(), Labelled(), *([Predicted()] if self.refined else [])):
+            add_result(run, facts, parts)
         self._write_clusters(run)
-        quarantine = pa.Table.from_pylist(list(self.quarantine), schema=schemas.QUARANTINE)
-        storage.write_table(run.path("quarantine", "ingest.parquet"), quarantine)
+        if self.quarantine:
+            quarantine = pa.Table.from_pylist(list(self.quarantine), schema=schemas.QUARANTINE)
+            storage.write_table(run.path(QUARANTINE), quarantine)
         refinement = self._write_refinement(run)
         metrics = None
         if names:
@@ -114,7 +149,7 @@ class RunMaker:
 
         truth = [encode_labels(mask) if self.classes else None for mask in column("truth")]
         images = {name: column(name) for name in ("image_id", "image", "height", "width")} | {"mask": truth}
-        storage.write_table(run.path("images", part), pa.table(images, schema=schemas.IMAGES))
+        storage.write_table(self._part(run, Ingested, part), pa.table(images, schema=schemas.IMAGES))
         n, schema = len(rows), schemas.segments(2, 2)
         segments = {
             "image_id": column("image_id"),
@@ -130,28 +165,30 @@ class RunMaker:
             "modularity": [0.5] * n,
             "tokens": pa.nulls(n, schema.field("tokens").type),
         }
-        storage.write_table(run.path("segments", part), pa.table(segments, schema=schema))
+        storage.write_table(self._part(run, Discovered, part), pa.table(segments, schema=schema))
         masks = {
             "image_id": column("image_id"),
             "mask": [encode_labels(mask) for mask in column("initial")],
             "segment_clusters": list_column(column("segment_clusters"), pa.int32()),
             "segment_distances": list_column(column("segment_distances"), pa.float32()),
         }
-        storage.write_table(run.path("masks/initial", part), pa.table(masks, schema=schemas.INITIAL_MASKS))
+        storage.write_table(self._part(run, Labelled, part), pa.table(masks, schema=schemas.INITIAL_MASKS))
         if self.refined:
             refined = {"image_id": column("image_id"), "mask": [encode_labels(mask) for mask in column("refined")]}
-            storage.write_table(run.path("masks/refined", part), pa.table(refined, schema=schemas.MASKS))
+            storage.write_table(self._part(run, Predicted, part), pa.table(refined, schema=schemas.MASKS))
+
+    def _part(self, run: RunFolder, facts: type[Facts], part: str) -> str:
+        return storage.join(run.result(facts.stage, FINGERPRINT), part)
 
     def _write_clusters(self, run: RunFolder) -> None:
         history = {"iteration": [1, 2, 3], "inertia": [9.0, 5.0, 4.5], "shift": [1.0, 0.1, 0.0], "relocated": [0] * 3}
-        storage.write_table(run.path("clusters", "history.parquet"), pa.table(history, schema=schemas.HISTORY))
-        facts = {"restart_inertias": [4.5, 6.0], "converged": True, "iterations": 3}
-        run.finish("clusters", Commit("clusters", 0, 0, 0, {}, facts))
+        storage.write_table(self._part(run, Clustered, "history.parquet"), pa.table(history, schema=schemas.HISTORY))
+        facts = Clustered(self.clusters, self.clusters, 15, 4.5, 3, True, 0, (4.5, 6.0), "euclidean")
+        add_result(run, facts, {})
 
     def _write_refinement(self, run: RunFolder) -> dict[str, Any]:
         if not self.refined:
-            return {"skipped": "5 images with masks, under refine.min_images = 20", **self.refinement}
-        # Of the types of stages/refine.py, which takes seconds to import.
+            return {"skipped": "5 images with masks, under refine.min_images = 20"}
         history = {
             "step": pa.array([1, 2, 3, 4], pa.int32()),
             "epoch": pa.array([0, 0, 1, 1], pa.int32()),
@@ -159,31 +196,24 @@ class RunMaker:
             "learning_rate": [1e-3] * 4,
             "held_out_loss": [None, 1.3, None, 1.2],
         }
-        storage.write_table(run.path("refine", "history.parquet"), pa.table(history))
-        return {
-            "encoder": "resnet18",
-            "encoder_start": "random",
-            "supervised": False,
-            "output_stride": 16,
-            "size": 224,
-            "batch_size": 8,
-            "steps": 4,
-            "best_step": 4,
-            **self.refinement,
-        }
+        storage.write_table(self._part(run, Refined, "history.parquet"), pa.table(history))
+        add_result(run, replace(REFINED, clusters=self.clusters, **self.refinement), {})
+        return {}
 
     def _write_summary(
         self, run: RunFolder, images: int, refinement: dict[str, Any], metrics: dict[str, Any] | None
     ) -> None:
-        config = RunConfig(source="photos/holiday", out=run.uri, dataset=self.dataset, clusters=self.clusters)
+        config = load({"source": "photos/holiday", "out": run.uri, "clusters": self.clusters}, preset="paper")
         storage.write_json(run.path("config.json"), config.model_dump(mode="json"))
-        EventLog(run).write("end", stage="evaluate", seconds=1.0)
+        EventLog(run.path("events.jsonl")).write("end", stage="evaluate", seconds=1.0)
         summary = {
             "images": images,
             "quarantined": len(self.quarantine),
             "segments": 3 * images,
             "clusters": self.clusters,
-            "backbone": {"name": "vit_small_patch8_224.dino", "trained": self.trained},
+            "resolution": 1.0,
+            "backbone": {"name": "vit_small_patch8_224.dino", "trained": self.trained, "supervised": False},
+            "cnn": None,
             "refinement": refinement,
             "seconds": {"ingest": 1.5, "discover": 75.0},
             "versions": {"ray": "2.60.0"},

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -17,8 +17,10 @@ from datus2_ray.report.html import write_report
 from datus2_ray.sources import layouts
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
+from datus2_ray.store.facts import Ingested, Labelled, Predicted
+from tests.report.conftest import add_result
 
-VOID = {"meta", "img", "br", "line", "circle", "polyline", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "line", "circle", "polyline", "path", "link", "input", "hr"}
 HOSTILE = ['<script>alert("1")</script>', '"><img src=x onerror=alert(1)>', "'; </style><b>", "{{ 7 * 7 }}"]
 
 
@@ -196,9 +198,9 @@ def test_a_matched_cluster_has_the_colour_of_its_class_in_picture_and_legend(mak
     assert {f"--colour: #{r:02x}{g:02x}{b:02x}" for r, g, b in colours.tolist()} <= swatches
     assert "a cluster without a class" in page.text
     seen = 0
-    for name, matching in matchings.items():
-        for part in run.require("images").parts:
-            table = storage.read_table(run.path("masks", name, part))
+    for (name, matching), facts in zip(matchings.items(), (Labelled, Predicted), strict=True):
+        for part in run.require(facts).parts:
+            table = storage.read_table(run.require(facts).path(part))
             for image_id, data in zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True):
                 (image,) = (i for i in page.pictures[f"{name} mask"] if i["alt"].endswith(f" of {image_id}"))
                 shown = pixels_of(image)
@@ -216,8 +218,8 @@ def test_a_matched_cluster_has_the_colour_of_its_class_in_picture_and_legend(mak
 def test_without_ground_truth_a_cluster_has_one_colour_everywhere(make_run):
     run = make_run(classes=None, clusters=6)
     page = read(run)
-    for name in ("initial", "refined"):
-        table = storage.read_table(run.path("masks", name, "part-000000.parquet"))
+    for name, facts in (("initial", Labelled), ("refined", Predicted)):
+        table = storage.read_table(run.require(facts).path("part-000000.parquet"))
         image, shown = table["mask"][0].as_py(), pixels_of(page.pictures[f"{name} mask"][0])
         labels = upsample_nearest(decode_labels(image), *shown.shape[:2])
         for cluster in set(np.unique(labels).tolist()) - {255}:
@@ -227,8 +229,8 @@ def test_without_ground_truth_a_cluster_has_one_colour_everywhere(make_run):
 def test_typical_segments_are_those_with_the_smallest_distances(make_run):
     run = make_run(images=20, clusters=3, images_per_part=7)
     best = defaultdict(dict)
-    for part in run.require("masks/initial").parts:
-        table = storage.read_table(run.path("masks/initial", part))
+    for part in run.require(Labelled).parts:
+        table = storage.read_table(run.require(Labelled).path(part))
         columns = (list_arrays(table[name]) for name in ("segment_clusters", "segment_distances"))
         for image_id, *arrays in zip(table["image_id"].to_pylist(), *columns, strict=True):
             for cluster, distance in zip(*(array.tolist() for array in arrays), strict=True):
@@ -247,7 +249,7 @@ def test_more_than_254_clusters_need_16_bits_and_fewer_pictures(make_run):
     run = make_run(images=100, clusters=400, images_per_part=50)
     page = read(run)
     assert (
-        decode_labels(storage.read_table(run.path("masks/initial", "part-000000.parquet"))["mask"][0].as_py()).dtype
+        decode_labels(storage.read_table(run.require(Labelled).path("part-000000.parquet"))["mask"][0].as_py()).dtype
         == np.uint16
     )
     crops = [image for image in page.all("img") if image["alt"].startswith("Segment ")]
@@ -269,6 +271,6 @@ def test_another_run_over_the_same_images_is_shown_beside_and_one_over_others_is
     assert f"{preset}: token k-means" not in page.text
     assert f"{preset}:" not in Page(storage.read_bytes(write_report(run)).decode()).text
 
-    other.finish("images", replace(other.require("images"), fingerprint="others"))
+    add_result(other, Ingested("folder"), other.require(Ingested).parts, fingerprint="fedcba9876543210")
     with pytest.raises(UsageError, match=r"other is a run over other images than .*run; give one of the same source"):
         write_report(run, other)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from datus2_ray.report import samples as module
 from datus2_ray.report.colours import cluster_colours
-from datus2_ray.report.samples import MaskColours, OtherRun, choose_rows, draw_crops, draw_samples
-from datus2_ray.report.typical import TypicalSegment
+from datus2_ray.report.facts import read_run
+from datus2_ray.report.samples import MaskColours, OtherRun, choose_rows, draw_samples
 from datus2_ray.store import storage
 
 
@@ -24,7 +24,7 @@ def test_chosen_rows_are_evenly_spread_over_all_parts(sizes, count):
 
 
 def test_only_the_parts_of_chosen_images_are_read(make_run, monkeypatch):
-    run = make_run(images=40, images_per_part=1, clusters=3)
+    run = read_run(make_run(images=40, images_per_part=1, clusters=3))
     read = []
 
     def read_table(uri, columns=None):
@@ -37,12 +37,12 @@ def test_only_the_parts_of_chosen_images_are_read(make_run, monkeypatch):
 
 
 def test_an_image_that_has_no_refined_mask_or_ground_truth_is_shown_without(make_run):
-    run = make_run(images=2, images_per_part=2, clusters=3)
-    for stage in ("images", "masks/refined"):
-        uri = run.path(stage, "part-000000.parquet")
+    run = read_run(make_run(images=2, images_per_part=2, clusters=3))
+    for commit in (run.ingested, run.predicted):
+        uri = commit.path("part-000000.parquet")
         table = storage.read_table(uri)
         rows = table.to_pylist()
-        rows = rows[1:] if stage == "masks/refined" else [{**rows[0], "mask": None}, *rows[1:]]
+        rows = rows[1:] if commit is run.predicted else [{**rows[0], "mask": None}, *rows[1:]]
         storage.write_table(uri, table.from_pylist(rows, schema=table.schema))
     colours = cluster_colours(3, None, None)
     first, second = draw_samples(run, MaskColours(colours, colours, colours))
@@ -50,25 +50,15 @@ def test_an_image_that_has_no_refined_mask_or_ground_truth_is_shown_without(make
     assert [picture.caption for picture in second.pictures][3:] == ["refined mask", "ground truth"]
 
 
-def test_crops_are_given_for_every_segment_asked_for(make_run):
-    run = make_run(images=3, images_per_part=2)
-    wanted = [
-        TypicalSegment(0.5, "image_000", 0, "part-000000.parquet"),
-        TypicalSegment(0.1, "image_000", 2, "part-000000.parquet"),
-        TypicalSegment(0.25, "image_002", 1, "part-000001.parquet"),
-    ]
-    crops = draw_crops(run, wanted)
-    assert set(crops) == set(wanted)
-    assert crops[wanted[2]].alt == "Segment 1 of image_002, 0.25 from the centroid"
-
-
 def test_the_masks_of_another_run_are_shown_beside_under_its_name(make_run, tmp_path):
-    run = make_run(images=2, clusters=3)
+    run = read_run(make_run(images=2, clusters=3))
     other = make_run(images=2, clusters=3, folder=tmp_path / "other", perfect=True, refined=False)
     colours = cluster_colours(3, None, None)
-    beside = OtherRun("paper", other, MaskColours(colours, None, None))
+    beside = OtherRun("paper", read_run(other), MaskColours(colours, None, None))
     samples = draw_samples(run, MaskColours(colours, colours, None), beside)
     for sample in samples:
         captions = {picture.caption: picture.uri for picture in sample.pictures}
         assert list(captions)[2:] == ["paper: initial mask", "initial mask", "refined mask"]
-    assert samples[0].pictures[2].uri == draw_samples(other, MaskColours(colours, None, None))[0].pictures[2].uri
+    assert (
+        samples[0].pictures[2].uri == draw_samples(read_run(other), MaskColours(colours, None, None))[0].pictures[2].uri
+    )

@@ -1,13 +1,19 @@
-"""Segments: 8-connected components of the communities on the patch grid; and, where wanted, the noise given to them."""
+"""Segments: 8-connected components of the communities on the patch grid."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from datus2_ray.core.describe.tokens import l2_normalise, mean_tokens
-from datus2_ray.core.graph.components import NOISE, label_components, measure
+from datus2_ray.core.graph.louvain import number_by_first
+
+#: Value of a patch that belongs to no valid segment.
+NOISE = -1
+
+_EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
 @dataclass(frozen=True)
@@ -29,57 +35,84 @@ class Segments:
     boxes: np.ndarray
 
 
+def label_components(communities: np.ndarray) -> np.ndarray:
+    """Split communities into 8-connected components.
+
+    Parameters
+    ----------
+    communities : ndarray
+        Community of every patch, integer, shape (h, w).
+
+    Returns
+    -------
+    ndarray
+        Component of every patch, int32, shape (h, w), numbered from 0 in the raster order of their first patch.
+    """
+    components = np.empty(communities.shape, dtype=np.int32)
+    count = 0
+    for community in np.unique(communities):
+        labels, found = ndimage.label(communities == community, _EIGHT_NEIGHBOURS)
+        inside = labels > 0
+        components[inside] = labels[inside] + (count - 1)
+        count += found
+    return number_by_first(components)
+
+
 def find_segments(communities: np.ndarray, tau: int) -> Segments:
-    """Find the valid segments of an image.
+    """Find the valid segments of an image: the components of more than `tau` patches; all others are noise.
 
     Parameters
     ----------
     communities : ndarray
         Community of every patch, integer, shape (h, w).
     tau : int
-        A component is valid if it has more patches than this; the others are noise (DatUS², step 5: 5 for all models).
+        DatUS², step 5: 5 for all models.
 
     Returns
     -------
     Segments
-        Possibly none at all.
+        Possibly none.
     """
-    parts, counts = label_components(np.ascontiguousarray(communities, dtype=np.int32))
-    patch_map, boxes = measure(parts, counts, tau)
-    return Segments(patch_map, counts[counts > tau].astype(np.int32), boxes)
+    return _collect(label_components(communities), tau)
 
 
-def give_noise_away(found: Segments, tokens: np.ndarray) -> Segments:
-    """Give every patch of noise to the valid segment of its image that it is most alike, so that none is left.
+def give_noise_away(segments: Segments, tokens: np.ndarray) -> Segments:
+    """Assign every noise patch to the valid segment with the most similar mean token.
+
+    Similarity is the cosine of tokens from which the mean over the image is subtracted. An image of noise alone becomes
+    one segment.
 
     Parameters
     ----------
-    found : Segments
-        As :func:`find_segments` gives them.
+    segments : Segments
+        From :func:`find_segments`.
     tokens : ndarray
-        Patch tokens in raster order, float, shape (h · w, D). What counts is a token's direction from the mean over the
-        image: the cosine between a patch's and the mean of a segment's.
-
-    Returns
-    -------
-    Segments
-        The same segments, grown; an image of noise alone is one segment.
+        Patch tokens in raster order, float, shape (h · w, D).
     """
-    noise = found.patch_map.ravel() == NOISE
-    members = found.patch_map.ravel().astype(np.int64)
+    noise = segments.patch_map.ravel() == NOISE
+    members = segments.patch_map.ravel().astype(np.int64)
     if not noise.any():
-        return found
-    if not len(found.sizes):
+        return segments
+    if not len(segments.sizes):
         members[:] = 0
     else:
         directions = l2_normalise(tokens - tokens.mean(axis=0, dtype=np.float64))
-        means = mean_tokens(directions, found.patch_map, len(found.sizes))
-        nearest = np.full(len(members), -np.inf, dtype=np.float32)
+        means = mean_tokens(directions, segments.patch_map, len(segments.sizes))
+        highest = np.full(len(members), -np.inf, dtype=np.float32)
         for segment, mean in enumerate(means):
-            # Patch by patch: a matrix product may round differently for another number of threads.
+            # Patch by patch: a matrix product may round differently with another number of threads.
             cosines = np.vecdot(directions, mean)
-            nearer = noise & (cosines > nearest)
-            members[nearer], nearest[nearer] = segment, cosines[nearer]
-    sizes = np.bincount(members)
-    patch_map, boxes = measure(members.reshape(found.patch_map.shape), sizes, 0)
-    return Segments(patch_map, sizes.astype(np.int32), boxes)
+            higher = noise & (cosines > highest)
+            members[higher], highest[higher] = segment, cosines[higher]
+    return _collect(members.reshape(segments.patch_map.shape), 0)
+
+
+def _collect(components: np.ndarray, tau: int) -> Segments:
+    sizes = np.bincount(components.ravel())
+    valid = sizes > tau
+    numbers = np.full(len(sizes), NOISE, dtype=np.int16)
+    numbers[valid] = np.arange(np.count_nonzero(valid))
+    patch_map = numbers[components]
+    edges = [(y.start, x.start, y.stop, x.stop) for y, x in ndimage.find_objects(patch_map + 1)]
+    boxes = np.array(edges, dtype=np.int16).reshape(-1, 4)
+    return Segments(patch_map, sizes[valid].astype(np.int32), boxes)

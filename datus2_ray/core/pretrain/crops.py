@@ -1,8 +1,8 @@
 """Views of images for self-supervised training: which crops, in which light, and their pixels, batched on the device.
 
-Every choice is drawn for the whole batch at once, from one generator, and only then are the pixels made: so a worker
-that holds a slice of the batch makes exactly the views that one worker would have made of it. (The libraries' batched
-transforms draw while they compute, from a global generator.)
+Every choice is drawn for the whole batch at once, from one generator, and pixels are computed after that: so a worker
+that holds a slice of the batch computes exactly the views that one worker would have computed of it. (The libraries'
+batched transforms draw from a global generator.)
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Recipe(BaseModel):
     region_area: tuple[float, float] = Field((0.3, 1.0), description="Share of the image that its views are cut from.")
     global_area: tuple[float, float] = Field((0.4, 1.0), description="Share of the region that a large view shows.")
     local_area: tuple[float, float] = Field((0.05, 0.4), description="Share of the region that a small view shows.")
-    local_views: int = Field(6, ge=0, description="Small views an image.")
+    local_views: int = Field(6, ge=0, description="Small views per image.")
     colour: float = Field(0.5, ge=0, le=1, description="How much the light of a view changes; 1 as in DINO.")
     patch_objective: Literal["auto", "none", "masked", "correspondence", "texture"] = Field(
         "auto",
@@ -61,7 +61,7 @@ class Recipe(BaseModel):
     prototypes: int = Field(4096, ge=2, description="Outputs of the projection heads.")
     hidden_dim: int = Field(1024, ge=8, description="Width of the projection heads.")
     bottleneck_dim: int = Field(256, ge=8, description="Width before their last layer.")
-    batch_size: int = Field(256, ge=2, description="Images a step, over all workers.")
+    batch_size: int = Field(256, ge=2, description="Images per step, over all workers.")
     steps: int = Field(20_000, ge=1, description="Optimiser steps.")
     warmup_steps: int = Field(1_000, ge=0, description="Steps over which the learning rate rises.")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's highest learning rate.")

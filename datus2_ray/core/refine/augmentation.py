@@ -1,4 +1,4 @@
-"""Augmentation: the same scene, larger or smaller, mirrored, in another light; every image by its own seed."""
+"""Augmentation of images and their labels: scale, mirror image, light; every image by its own seed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,7 @@ def augment(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple
     labels : Tensor
         Shape [B, h, w]: uint8 with noise 255, or int32 with noise 65535.
     generator : torch.Generator
-        On the CPU; a seed an image is drawn from it, and torch's own generator is left as it was.
-
-    Returns
-    -------
-    tuple of Tensor
-        New images and labels of the same shapes and types.
+        On the CPU; one seed per image is drawn from it, and torch's own generator is left as it was.
 
     References
     ----------

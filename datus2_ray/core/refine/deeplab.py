@@ -1,4 +1,4 @@
-"""DeepLabV3: how it is built and started, and a segmenter's loss and masks."""
+"""DeepLabV3 with random weights, and the labels that any segmenter's logits stand for."""
 
 from __future__ import annotations
 
@@ -12,26 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD
 from datus2_ray.core.images.labels import NOISE_8, Labels
 from datus2_ray.errors import BackboneError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-#: Values that the upsampled logits of one image may take at a time: 256 MB of float32.
-MOST_LOGITS = 2**26
+#: Upsampled logits of one image that are held at a time: 256 MB of float32.
+MAX_LOGITS = 2**26
 
 
 @dataclass(frozen=True)
 class SegmenterSpec:
-    """What a segmenter is made of, beside its weights.
+    """What a segmenter is made of, apart from its weights.
 
     Parameters
     ----------
     encoder : str
         Name of the encoder in segmentation-models-pytorch, for example ``resnet18``.
     output_stride : int
-        Pixels a cell of the encoder's last feature map, 8 or 16.
+        Pixels per cell of the encoder's last feature map, 8 or 16.
     classes : int
         Number of clusters K.
     size : int
@@ -45,17 +43,12 @@ class SegmenterSpec:
 
 
 class DeepLabV3Segmenter(nn.Module):
-    """DeepLabV3 that takes 8-bit images: mean and standard deviation travel with its weights.
-
-    Parameters
-    ----------
-    spec : SegmenterSpec
-        Its architecture.
+    """DeepLabV3 that takes 8-bit images: mean and standard deviation are part of its state.
 
     Raises
     ------
     BackboneError
-        segmentation-models-pytorch has no such encoder, or cannot dilate it.
+        If segmentation-models-pytorch has no such encoder, or cannot dilate it.
 
     References
     ----------
@@ -86,32 +79,16 @@ class DeepLabV3Segmenter(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits.
+        """Compute logits [B, K, size, size] of images uint8 RGB [B, 3, size, size].
 
-        Parameters
-        ----------
-        images : Tensor
-            uint8 RGB, shape [B, 3, size, size]; in training B is at least 2, for the pooling branch's batch norm.
-
-        Returns
-        -------
-        Tensor
-            float, shape [B, K, size, size].
+        In training B is at least 2, for the pooling branch's batch norm.
         """
         logits: Tensor = self.network((images / 255.0 - self.mean) / self.std)
         return logits
 
 
 def build_segmenter(spec: SegmenterSpec, seed: int) -> DeepLabV3Segmenter:
-    """Build a segmenter with random weights that depend on the seed alone, and leave torch's own generator as it was.
-
-    Parameters
-    ----------
-    spec : SegmenterSpec
-        Its architecture.
-    seed : int
-        Seed of the initialisation.
-    """
+    """Build a segmenter with random weights that depend on the seed alone; leave torch's own generator as it was."""
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would reseed the GPUs as well.
         torch.default_generator.manual_seed(seed)
@@ -119,7 +96,7 @@ def build_segmenter(spec: SegmenterSpec, seed: int) -> DeepLabV3Segmenter:
 
 
 def predict_labels(logits: Tensor, height: int, width: int) -> Labels:
-    """Give every pixel of the image itself its most likely class: upsampled bilinearly first, argmax after.
+    """Return the most likely class of every pixel of an image: logits are upsampled bilinearly first, argmax after.
 
     Parameters
     ----------
@@ -135,11 +112,11 @@ def predict_labels(logits: Tensor, height: int, width: int) -> Labels:
     """
     classes = logits.shape[0]
     # A few classes at a time: all of them at the size of a large photograph would not fit.
-    at_once = max(1, MOST_LOGITS // (height * width))
+    chunk = max(1, MAX_LOGITS // (height * width))
     best, label = torch.empty(0), torch.empty(0)
-    for start in range(0, classes, at_once):
-        some = logits[None, start : start + at_once].float()
-        upsampled = functional.interpolate(some, (height, width), mode="bilinear", align_corners=False)[0]
+    for start in range(0, classes, chunk):
+        part = logits[None, start : start + chunk].float()
+        upsampled = functional.interpolate(part, (height, width), mode="bilinear", align_corners=False)[0]
         value, index = upsampled.max(dim=0)
         if start == 0:
             best, label = value, index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -36,13 +35,12 @@ def start_encoder(segmenter: DeepLabV3Segmenter, start: str) -> bool:
     Returns
     -------
     bool
-        Whether labels went into those weights, as far as can be told: a file's origin is not known.
+        Whether the weights are known to be trained with labels; of a file that is not known.
 
     Raises
     ------
     BackboneError
-        No such file or model, the hub cannot be reached, or the weights do not fit: names the missing and the
-        unexpected keys.
+        If there is no such file or model, the hub cannot be reached, or the weights do not fit.
     """
     if start == RANDOM:
         return False
@@ -60,20 +58,18 @@ def start_encoder(segmenter: DeepLabV3Segmenter, start: str) -> bool:
             f"{misfit}; refine.encoder is {segmenter.spec.encoder}, set it to the ResNet that the weights are of"
         ) from error
     _normalise(segmenter, loaded.mean, loaded.std)
-    published: Any = loaded.model.pretrained_cfg
-    # Of timm's ResNets those with a classifier were trained, or fine-tuned, with labels.
-    return spec.file is None and not spec.untrained and bool(published["num_classes"])
+    return backbone_spec.is_supervised(spec)
 
 
 def fingerprint(start: str) -> str:
-    """Name the weights that a start stands for: a file by its content, a name by the library that resolves it."""
+    """Return a name of a start's weights: of a file by its content, of a name by the library that resolves it."""
     if start == RANDOM:
         return start
     return f"{start} smp={smp.__version__}" if start == SUPERVISED else backbone_spec.fingerprint(start)
 
 
 def label(start: str) -> str:
-    """Give the name by which reports call a start: a file goes by its name without its folders."""
+    """Return the name of a start in reports: of a file without its folders."""
     return start if start in (RANDOM, SUPERVISED) else backbone_spec.parse_spec(start).label
 
 

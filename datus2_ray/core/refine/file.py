@@ -1,4 +1,4 @@
-"""The bytes that a segmenter is kept in: a safetensors file with what it is made of in the header."""
+"""A segmenter's file: safetensors, with what the segmenter is made of in the header."""
 
 from __future__ import annotations
 
@@ -17,31 +17,29 @@ from datus2_ray.errors import BackboneError
 #: What the refinement may train.
 Segmenter = DeepLabV3Segmenter | TokenSegmenter
 
-#: Names in the header, which tell the two kinds apart.
+#: Keys in the header, one per kind.
 DEEPLABV3, LINEAR = "segmenter", "token_segmenter"
 
 
 def to_bytes(segmenter: Segmenter) -> bytes:
-    """Keep a segmenter as a safetensors file; of a token segmenter, its layer without the backbone."""
+    """Write a segmenter as a safetensors file; of a token segmenter, its layer without the backbone."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in segmenter.state_dict().items()}
     kind = DEEPLABV3 if isinstance(segmenter, DeepLabV3Segmenter) else LINEAR
     return safetensors.torch.save(state, {kind: json.dumps(asdict(segmenter.spec))})
 
 
 def from_bytes(data: bytes, load: Callable[[], Backbone]) -> Segmenter:
-    """Build the segmenter that :func:`to_bytes` kept.
+    """Build the segmenter that :func:`to_bytes` wrote.
 
     Parameters
     ----------
-    data : bytes
-        The file.
     load : callable
-        Loads the backbone, where the segmenter is one that reads tokens; what it raises goes on to the caller.
+        Loads the backbone, if the segmenter reads tokens; may raise.
 
     Raises
     ------
     BackboneError
-        The bytes are damaged or hold something else, or the backbone is another than the segmenter was trained with.
+        If the bytes are damaged or hold something else, or the segmenter was trained with another backbone.
     """
     try:
         state = safetensors.torch.load(data)
@@ -54,7 +52,7 @@ def from_bytes(data: bytes, load: Callable[[], Backbone]) -> Segmenter:
             spec = SegmenterSpec(**json.loads(header[DEEPLABV3]))
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _damaged() from error
-    # Outside of what is caught: memory that ran out would pass for a damaged file.
+    # Outside of the try: running out of memory would pass for a damaged file.
     segmenter: Segmenter = (
         TokenSegmenter(spec, load()) if isinstance(spec, TokenSegmenterSpec) else build_segmenter(spec, seed=0)
     )

@@ -15,7 +15,7 @@ TOKEN = Tap("token")
 
 @dataclass(frozen=True)
 class TokenSegmenterSpec:
-    """What a token segmenter is made of, beside its weights and its backbone.
+    """What a token segmenter is made of, apart from its weights and its backbone.
 
     Parameters
     ----------
@@ -37,20 +37,18 @@ class TokenSegmenter(nn.Module):
 
     The same place in the feature space gets the same class in every image: what the graph of one image or a cluster's
     odd shape gave to single segments is evened out, and nothing is to be learnt from pixels, so that some hundred steps
-    are enough. The backbone is no part of its state: only the layer is trained, copied and kept.
+    are enough. The backbone is no part of its state: only the layer is trained, copied and saved.
 
     Parameters
     ----------
-    spec : TokenSegmenterSpec
-        Its sizes.
     backbone : Backbone, optional
-        What computes the tokens, of length ``spec.dim``, on the device that the layer is moved to. Without it, it can
-        be kept but sees no images.
+        Computes the tokens, of length ``spec.dim``, on the device that the layer is moved to. Without it the layer can
+        be saved but takes no images.
 
     Raises
     ------
     BackboneError
-        The backbone's tokens have another length, or its patches do not fill the images.
+        If the backbone's tokens have another length, or the image size is no multiple of its patch size.
 
     References
     ----------
@@ -75,27 +73,22 @@ class TokenSegmenter(nn.Module):
         self._backbone = backbone
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits, a patch each, bilinearly brought to the images' size.
+        """Compute logits of the patches, bilinearly upsampled to the images' size: float [B, K, h, w].
 
         Parameters
         ----------
         images : Tensor
-            uint8 RGB, shape [B, 3, h, w]; sides are multiples of the patch size.
-
-        Returns
-        -------
-        Tensor
-            float, shape [B, K, h, w].
+            uint8 RGB, shape [B, 3, h, w].
 
         Raises
         ------
         BackboneError
-            The sides do not fit the patch size.
+            If a side is no multiple of the patch size.
         TypeError
-            It has no backbone.
+            If there is no backbone.
         """
         if self._backbone is None:
-            raise TypeError("a token segmenter without a backbone sees no images")
+            raise TypeError("a token segmenter without a backbone takes no images")
         height, width = images.shape[-2:]
         grid = self._backbone.grid(height, width)
         tokens = self._backbone.extract(images.permute(0, 2, 3, 1), [TOKEN])[TOKEN]
@@ -104,13 +97,7 @@ class TokenSegmenter(nn.Module):
 
 
 def check_size(patch: int, size: int) -> None:
-    """See that square images of this side can be cut into patches; both in pixels.
-
-    Raises
-    ------
-    BackboneError
-        They cannot.
-    """
+    """Raise a BackboneError if the side of the images is no multiple of the patch size; both in pixels."""
     if size % patch:
         nearest = max(patch, round(size / patch) * patch)
         raise BackboneError(f"images of {size} pixels do not fit the patch of {patch}; give refine.size={nearest}")

@@ -1,4 +1,4 @@
-"""Animals in side view: put together from capsules, under coats of fur, wool, spots or stripes."""
+"""Animals in side view: built of capsules, with coats of fur, wool, spots or stripes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from datus2_ray.demo.scenes.noise import Floats, fractal_noise, value_noise
 from datus2_ray.demo.scenes.relief import BELLY, BODY, DARK, LIMB, Point, Relief
 from datus2_ray.demo.scenes.species import BIRDS, Coat, Quadruped
 
-__all__ = ["draw_quadruped", "draw_swimmer"]
-
 
 def draw_quadruped(rng: np.random.Generator, light: Light, kind: Quadruped, metre: float) -> Sprite:
-    """Draw an animal, standing or grazing, at ``metre`` pixels a metre; it looks left or right."""
+    """Draw an animal, standing or grazing, at ``metre`` pixels per metre; it looks left or right."""
     unit = kind.height * metre * rng.uniform(0.9, 1.08)
     h, w = max(int(unit * 1.75), 6), max(int(unit * (kind.length + 1.35)), 8)
     flipped = bool(rng.random() < 0.5)
@@ -27,7 +25,7 @@ def draw_quadruped(rng: np.random.Generator, light: Light, kind: Quadruped, metr
 
 
 def _build(relief: Relief, rng: np.random.Generator, kind: Quadruped) -> None:
-    """Put the body together: x runs to the head, y up from the ground, shoulder at y = 1."""
+    """Build the body: x runs to the head, y up from the ground, the shoulder is at y = 1."""
     half = kind.length / 2 - kind.chest * 0.6
     spine = 1.0 - kind.girth
     shoulder, hip = (half, 1.0 - kind.chest), (-half, spine - 0.02)
@@ -136,7 +134,7 @@ def _tail(relief: Relief, rng: np.random.Generator, kind: Quadruped, hip: Point)
 
 
 def _pelt(rng: np.random.Generator, relief: Relief, kind: Quadruped, coat: Coat) -> Floats:
-    """Make the factors [H, W, 3] by which fur and markings change the colour of each role."""
+    """Return the factors [H, W, 3] by which fur and markings change the colours."""
     (h, w), unit = relief.front.shape, relief.unit
     hair = value_noise(rng, h, w, max(unit * 0.030, 1.2), stretch=0.4) + 0.5 * value_noise(rng, h, w, 1.0)
     dirt = fractal_noise(rng, h, w, max(unit * 0.3, 2.0), octaves=3)
@@ -175,7 +173,7 @@ def _pelt(rng: np.random.Generator, relief: Relief, kind: Quadruped, coat: Coat)
 
 
 def draw_swimmer(rng: np.random.Generator, light: Light, metre: float) -> Sprite:
-    """Draw a swan or a duck on the water at ``metre`` pixels a metre (shown somewhat larger than life)."""
+    """Draw a swan or a duck on the water at ``metre`` pixels per metre."""
     unit = metre * rng.uniform(0.85, 1.15)
     h, w = max(int(unit * 1.25), 6), max(int(unit * 1.9), 8)
     swan, flipped = bool(rng.random() < 0.6), bool(rng.random() < 0.5)

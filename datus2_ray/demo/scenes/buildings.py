@@ -1,4 +1,4 @@
-"""Buildings: houses, barns, blocks and churches, each drawn on a facade with windows, doors and roofs."""
+"""Buildings: houses, barns, blocks and churches, with windows, doors and roofs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import numpy as np
 
 from datus2_ray.demo.scenes.canvas import Canvas, Colour, Sprite, rgb
 from datus2_ray.demo.scenes.facade import Facade
-
-__all__ = ["barn", "block", "church", "house"]
 
 _WALLS = (
     rgb(0.92, 0.89, 0.82), rgb(0.88, 0.80, 0.64), rgb(0.70, 0.42, 0.32), rgb(0.62, 0.34, 0.27), rgb(0.78, 0.74, 0.70),
@@ -78,7 +76,7 @@ def _window(f: Facade, frame: Colour, shutter: Colour | None, x: float, y: float
 
 
 def _pitched_roof(f: Facade, tiles: Colour, eaves: float, ridge: float) -> None:
-    """Lay the slope over the front, its ridge half-way along the side, with rows of tiles."""
+    """Draw the slope over the front, its ridge half-way along the side, with rows of tiles."""
     left, right = -0.45, f.width + 0.45
     f.fill(tiles, (left, eaves, 0), (right, eaves, 0), (right, ridge, 0.5), (left, ridge, 0.5))
     for row in np.arange(0.08, 1.0, 0.12):

@@ -1,4 +1,4 @@
-"""Eight kinds of scene, each put together from back to front with everything in it placed by chance."""
+"""Eight kinds of scene, each painted from back to front with random objects at random places."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from scipy import ndimage
 
 from datus2_ray.demo.scenes.buildings import barn, block, church, house
 from datus2_ray.demo.scenes.canvas import Canvas
-from datus2_ray.demo.scenes.ground import MEADOWS, paint_grass, paint_ridge, ridge_line
+from datus2_ray.demo.scenes.ground import MEADOWS, paint_grass, paint_ridge, paint_water, ridge_line
 from datus2_ray.demo.scenes.placing import build, flat_ground, herd, hills, plant, quadruped, swimmers
 from datus2_ray.demo.scenes.sky import MOODS, make_light, paint_sky
 from datus2_ray.demo.scenes.species import QUADRUPEDS
-from datus2_ray.demo.scenes.water import paint_water
-
-__all__ = ["COMPOSITIONS", "compose"]
 
 
 def compose(rng: np.random.Generator, kind: int, height: int, width: int) -> Canvas:
-    """Paint a scene; kinds beyond the last start over."""
+    """Paint a scene of a kind, modulo their number."""
     mood = MOODS[str(rng.choice(list(MOODS), p=[0.28, 0.30, 0.18, 0.16, 0.08]))]
     paint, level, eye = COMPOSITIONS[kind % len(COMPOSITIONS)]
     canvas = Canvas(rng, height, width, rng.uniform(*level) * height, rng.uniform(*eye), make_light(rng, mood))

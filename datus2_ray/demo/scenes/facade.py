@@ -1,4 +1,4 @@
-"""A building on drawing paper: polygons in metres on a front and one visible side, in simple perspective."""
+"""Drawing of a building: polygons in metres on a front and one visible side, in simple perspective."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from PIL import Image, ImageDraw
 
 from datus2_ray.demo.scenes.canvas import Canvas, Colour, Light, Sprite, rgb
 from datus2_ray.demo.scenes.noise import fractal_noise, value_noise
-
-__all__ = ["Facade", "Point"]
 
 # Along the front (metres), up (metres), and along the side from its near end (0) to its far end (1).
 Point = tuple[float, float, float]
@@ -19,16 +17,9 @@ _MARGIN = 1.0  # metres around, for eaves
 
 
 class Facade:
-    """Draws with corners in metres; the lower left corner of the front is (0, 0, 0).
+    """A building of a size in metres (``height`` with everything on its roof), at ``metre`` pixels per metre.
 
-    Parameters
-    ----------
-    canvas : Canvas
-        Gives the height of the eye, on which heights converge, the light, and chance.
-    metre : float
-        Pixels a metre.
-    width, depth, height : float
-        The building in metres, ``height`` with everything on its roof.
+    The lower left corner of the front is (0, 0, 0).
     """
 
     def __init__(self, canvas: Canvas, metre: float, width: float, depth: float, height: float) -> None:
@@ -67,12 +58,12 @@ class Facade:
         self.fill(colour, (w, y0, t0), (w, y0, t1), (w, y1, t1), (w, y1, t0))
 
     def glass(self) -> Colour:
-        """Colour one pane: a dark room, or the sky in the glass."""
+        """Return the colour of a pane: a dark room, or the sky in the glass."""
         bright = (0.08, 0.08, 0.08, 0.08, 0.18, 0.18, 0.18, 0.35, 0.35, 0.6)[self.rng.integers(10)]
         return _ROOM + self.light.haze * np.float32(bright)
 
     def sprite(self) -> Sprite:
-        """Average to pixels, weather the walls and darken their feet."""
+        """Return the building, averaged to pixels, with weathered walls and darker feet."""
         colours = np.asarray(self.picture.reduce(_FINE), np.float32) / 255
         alpha = np.asarray(self.cover.reduce(_FINE), np.float32) * np.float32(1 / 255)
         # Half-covered pixels were averaged with the black around them.

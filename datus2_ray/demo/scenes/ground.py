@@ -1,13 +1,11 @@
-"""Grass to stand on and hills to end the view: textures laid on the ground plane, so that they shrink with distance."""
+"""Grass, hills and water: textures on the ground plane, which shrink with distance."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from datus2_ray.demo.scenes.canvas import ANIMAL, GRASS, TREE, Canvas, Colour, rgb
+from datus2_ray.demo.scenes.canvas import ANIMAL, GRASS, TREE, WATER, Canvas, Colour, rgb
 from datus2_ray.demo.scenes.noise import Floats, fractal_noise, noise_tile, sample_tile, smoothstep, value_noise
-
-__all__ = ["MEADOWS", "paint_fringe", "paint_grass", "paint_ridge", "ridge_line"]
 
 # Lit and shaded colour of a meadow.
 MEADOWS: tuple[tuple[Colour, Colour], ...] = (
@@ -17,11 +15,14 @@ MEADOWS: tuple[tuple[Colour, Colour], ...] = (
     (rgb(0.70, 0.64, 0.34), rgb(0.36, 0.32, 0.14)),
     (rgb(0.30, 0.50, 0.16), rgb(0.10, 0.22, 0.06)),
 )
+_DEEP: tuple[Colour, ...] = (
+    rgb(0.08, 0.22, 0.34), rgb(0.10, 0.28, 0.32), rgb(0.06, 0.18, 0.30), rgb(0.14, 0.26, 0.26), rgb(0.07, 0.30, 0.42),
+)  # fmt: skip
 _FLOWERS = (rgb(1.08, 1.01, 0.38), rgb(1.07, 1.06, 1.03), rgb(0.88, 0.50, 0.86), rgb(1.01, 0.31, 0.24))
 
 
 def ridge_line(canvas: Canvas, level: float, amplitude: float, cell: float) -> Floats:
-    """Draw a hill's outline, a row for every column [W], around ``level``; ``cell`` is a share of the width."""
+    """Return the outline of a hill, rows [W] around ``level``; ``cell`` is a share of the width."""
     line = fractal_noise(canvas.rng, 1, canvas.width, cell * canvas.width, octaves=4, gain=0.45)[0]
     rows: Floats = np.float32(level) - np.float32(amplitude) * line
     return rows
@@ -75,7 +76,7 @@ def paint_grass(canvas: Canvas, line: Floats, meadow: int) -> None:
 
 
 def paint_fringe(canvas: Canvas, column: float, base: float, width: float) -> None:
-    """Let blades of grass hide the feet of the animal at (column, base), in the colours of the ground below it."""
+    """Paint blades of grass over the feet of the animal at (column, base), in the colours of the ground below."""
     blade = max(canvas.metre(base) * 0.20, 2.0)
     h, w = int(blade * 1.5) + 2, int(width) + 2
     tips = 0.30 + 0.30 * value_noise(canvas.rng, 1, w, max(blade * 0.25, 1.0))[0]
@@ -91,12 +92,48 @@ def paint_fringe(canvas: Canvas, column: float, base: float, width: float) -> No
 
 
 def _top(canvas: Canvas, line: Floats) -> int:
-    """Give the first row that lies under a line of rows [W] somewhere."""
+    """Return the first row that is under a line of rows [W] somewhere."""
     return int(np.clip(np.floor(line.min()) - 1, 0, canvas.height - 1))
 
 
 def _under(canvas: Canvas, line: Floats) -> Floats:
-    """Cover everything under a line of rows [W], from its top row on; the edge is one pixel soft."""
+    """Return the coverage below a line of rows [W], from its top row on; the edge is one pixel soft."""
     y = np.arange(_top(canvas, line), canvas.height, dtype=np.float32)[:, None]
     covered: Floats = np.clip(y - line[None, :] + 0.5, 0.0, 1.0)
     return covered
+
+
+def paint_water(canvas: Canvas, shore: float, roughness: float) -> None:
+    """Paint water below row ``shore`` that mirrors what is above; ``roughness`` is 0 for a pond, 1 for open sea."""
+    rng, unit, top = canvas.rng, canvas.height / 240, int(np.ceil(shore))
+    light = canvas.light
+    y = np.arange(top, canvas.height, dtype=np.float32)[:, None]
+    metre, across, away = canvas.ground(top)
+    offset = rng.uniform(0, 512, 2).astype(np.float32)
+    # Crests run across the view, hence the finer step along the depth.
+    swell = sample_tile(noise_tile(1.4), away * 2.2 + offset[0], across * 2.0 + offset[1])
+    ripple = sample_tile(noise_tile(1.0), away * 9.0 + offset[1], across * 7.0 + offset[0])
+    breeze = sample_tile(noise_tile(1.8), away * 0.5 + offset[1], across * 0.35 + offset[0])
+    # Far waves are smaller than a pixel and average out.
+    seen = smoothstep(0.0, 9.0 * unit, metre) * 0.8 + 0.2
+    slope = (0.55 * swell + 0.6 * ripple) * seen * np.float32(0.35 + 0.65 * roughness)
+
+    mirrored = _mirror(canvas, shore, y, slope, roughness)
+    deep = _DEEP[rng.integers(len(_DEEP))] * (light.shade + light.sun * 0.8) * 1.15
+    # Flat angles mirror more (Fresnel): far water shows the sky, near water its own colour.
+    grazing = np.exp(-(y - np.float32(canvas.horizon)) / np.float32(0.55 * canvas.height))
+    share = np.clip(0.30 + 0.55 * grazing - 0.16 * slope - 0.10 * np.maximum(breeze, 0.0), 0.08, 0.92)[..., None]
+    colours = deep * (1.0 + 0.22 * slope)[..., None] * (1 - share) + mirrored * share
+    crest = smoothstep(1.35, 2.4, slope + 0.35 * swell)[..., None] * np.float32(0.25 + 0.5 * roughness)
+    colours = colours + crest * (light.haze + 0.2 * light.sun - colours)
+    canvas.paint(colours, np.ones(away.shape, np.float32), WATER, top)
+
+
+def _mirror(canvas: Canvas, shore: float, y: Floats, slope: Floats, roughness: float) -> Floats:
+    """Return what each pixel mirrors; the slope of a wave moves the place mostly up and down."""
+    x = np.arange(canvas.width, dtype=np.float32)[None, :]
+    reach = (y - np.float32(shore)) * np.float32(0.10 + 0.30 * roughness) + np.float32(1.5)
+    rows = np.clip(2 * np.float32(shore) - y + slope * reach, 0, max(int(shore) - 1, 0)).astype(np.int32)
+    columns = np.clip(x + slope * reach * 0.25, 0, canvas.width - 1).astype(np.int32)
+    mirrored: Floats = canvas.pixels[rows, columns]
+    return mirrored

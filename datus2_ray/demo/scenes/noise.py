@@ -1,4 +1,4 @@
-"""Smooth random textures: noise on the screen, and one endless noise tile for anything seen in perspective."""
+"""Smooth random textures: noise on the screen, and an endless noise tile for textures in perspective."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Floats", "fractal_noise", "noise_tile", "sample_tile", "smoothstep", "value_noise"]
-
 Floats = NDArray[np.float32]
 
 _TILE = 512
 
 
 def value_noise(rng: np.random.Generator, height: int, width: int, cell: float, stretch: float = 1.0) -> Floats:
-    """Draw smooth noise [height, width] of mean 0 and deviation near 1: normal numbers on a grid, bicubic between.
+    """Return smooth noise [height, width] of mean 0 and deviation near 1: normal numbers on a grid, bicubic between.
 
     ``cell`` is the grid's step in pixels, at least 1; ``stretch`` widens it along x.
     """
@@ -32,7 +30,7 @@ def fractal_noise(
     gain: float = 0.55,
     stretch: float = 1.0,
 ) -> Floats:
-    """Add up noise of steps ``cell``, ``cell`` / 2, ..., each octave ``gain`` times as strong as the one before.
+    """Return the sum of noise of steps ``cell``, ``cell`` / 2, ..., each ``gain`` times as strong as the one before.
 
     Mean 0, deviation near 1. Octaves are added on their own small grids and enlarged together: pixels are touched once.
     """
@@ -60,7 +58,7 @@ def _resized(grid: Floats, height: int, width: int, box: tuple[float, float, flo
 
 @lru_cache
 def noise_tile(exponent: float) -> Floats:
-    """Make a periodic noise tile [512, 512] whose spectrum falls as 1 / frequency**exponent; mean 0, deviation 1."""
+    """Return a periodic noise tile [512, 512] whose spectrum falls as 1 / frequency**exponent; mean 0, deviation 1."""
     white = np.random.default_rng(0).standard_normal((_TILE, _TILE))
     frequency = np.hypot(np.fft.fftfreq(_TILE)[:, None], np.fft.rfftfreq(_TILE)[None, :])
     frequency[0, 0] = np.inf
@@ -86,7 +84,7 @@ def sample_tile(tile: Floats, v: Floats, u: Floats) -> Floats:
 
 
 def smoothstep(low: float, high: float, values: Floats) -> Floats:
-    """Rise from 0 at ``low`` to 1 at ``high`` along a cubic."""
+    """Return a cubic that rises from 0 at ``low`` to 1 at ``high``."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
     step: Floats = t * t * (3.0 - 2.0 * t)
     return step

@@ -1,6 +1,6 @@
-"""Things set into a scene at a place: hills, plants, buildings, herds, birds on the water.
+"""Objects at places of a scene: hills, plants, buildings, herds, birds on the water.
 
-Places across the picture (``x``) are shares of its width; places down it (``base``) are rows.
+A place ``x`` is a share of the width, ``base`` is a row.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from datus2_ray.demo.scenes.canvas import ANIMAL, BUILDING, TREE, Canvas, Sprite
 from datus2_ray.demo.scenes.ground import paint_fringe, paint_grass, paint_ridge, ridge_line
 from datus2_ray.demo.scenes.species import QUADRUPEDS
 
-__all__ = ["build", "flat_ground", "herd", "hills", "plant", "quadruped", "swimmers"]
-
 _PLANTS = {"conifer": trees.conifer, "broadleaf": trees.broadleaf, "bush": trees.bush}
 
 
 def hills(canvas: Canvas, count: int, tallest: float) -> None:
-    """End the view with hills, the farthest the highest and palest; ``tallest`` is a share of the height."""
+    """Paint hills at the horizon, the farthest the highest and palest; ``tallest`` is a share of the height."""
     for i in range(count):
         near = (i + 1) / count
         rise = canvas.height * tallest * (1.15 - near)
@@ -35,7 +33,7 @@ def flat_ground(canvas: Canvas, meadow: int) -> None:
 def plant(
     canvas: Canvas, base: float, metres: tuple[float, float], x: float | None = None, kind: str | None = None
 ) -> None:
-    """Put a tree or a bush of so many metres at a row, anywhere across if no ``x`` is given."""
+    """Paint a tree or bush, its height in metres from a range, at a random ``x`` unless given."""
     rng = canvas.rng
     column = (rng.uniform() if x is None else x) * canvas.width
     height = rng.uniform(*metres) * canvas.metre(base)
@@ -48,13 +46,13 @@ def plant(
 
 
 def build(canvas: Canvas, sprite: Sprite, x: float, base: float) -> None:
-    """Put a building at a place."""
+    """Paint a building."""
     canvas.cast_shadow(x * canvas.width, base, sprite.width * 0.8, 0.35)
     canvas.stand(sprite, x * canvas.width, base, BUILDING)
 
 
 def quadruped(canvas: Canvas, x: float, base: float, name: str, enlarged: float, largest: float) -> None:
-    """Put an animal at a place, ``enlarged`` times life size but no taller than a share ``largest`` of the picture."""
+    """Paint an animal, ``enlarged`` times life size but at most a share ``largest`` of the height."""
     kind, column = QUADRUPEDS[name], x * canvas.width
     metre = min(canvas.metre(base) * enlarged, largest * canvas.height / kind.height)
     canvas.cast_shadow(column, base, kind.height * (kind.length + 0.4) * metre)
@@ -65,10 +63,7 @@ def quadruped(canvas: Canvas, x: float, base: float, name: str, enlarged: float,
 def herd(
     canvas: Canvas, herds: tuple[str, ...], least: int, most: int, rows: tuple[float, float], enlarged: float
 ) -> None:
-    """Scatter one of several herds, from the back to the front; a herd is the names of its species.
-
-    ``least`` to ``most`` animals stand at ``rows``, shares of the picture's height.
-    """
+    """Paint ``least`` to ``most`` animals of one of the herds (names of species) at ``rows``, shares of the height."""
     rng = canvas.rng
     names = herds[rng.integers(len(herds))].split()
     count = int(rng.integers(least, most + 1))
@@ -78,7 +73,7 @@ def herd(
 
 
 def swimmers(canvas: Canvas, most: int, first: float, last: float) -> None:
-    """Put one to ``most`` birds on the water between two rows, each with its own mirror image under it."""
+    """Paint one to ``most`` birds on the water between two rows, each with its mirror image."""
     for base in np.sort(canvas.rng.uniform(first, last, int(canvas.rng.integers(1, most + 1)))).tolist():
         column = canvas.rng.uniform(0.08, 0.92) * canvas.width
         sprite = draw_swimmer(canvas.rng, canvas.light, canvas.metre(base) * 1.3)

@@ -1,4 +1,4 @@
-"""Bodies of tapered capsules, seen from the side as one rounded and lit relief."""
+"""Bodies of tapered capsules, seen from the side as a rounded and lit relief."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from scipy import ndimage
 from datus2_ray.demo.scenes.canvas import Light, Sprite
 from datus2_ray.demo.scenes.noise import Floats
 from datus2_ray.demo.scenes.species import Coat
-
-__all__ = ["BELLY", "BODY", "DARK", "LIMB", "Point", "Relief"]
 
 # Which colour of the coat a capsule wears.
 BODY, LIMB, BELLY, DARK = range(4)
@@ -33,7 +31,7 @@ class Relief:
         self.role = np.zeros((height, width), np.uint8)
 
     def add(self, start: Point, end: Point, radii: Point, role: int, depth: float = 0.0) -> None:
-        """Add a capsule from ``start`` to ``end``, its radius running from the first to the second."""
+        """Add a capsule from ``start`` to ``end``; its radius goes from the first to the second."""
         (x0, y0), (x1, y1) = start, end
         dx, dy = x1 - x0, y1 - y0
         reach = max(radii) * 1.3 + 1.5 / self.unit
@@ -54,7 +52,7 @@ class Relief:
         np.maximum(self.inside[box], inside, out=self.inside[box])
 
     def sprite(self, light: Light, coat: Coat, tint: Floats, paint: Floats, flipped: bool) -> Sprite:
-        """Light the relief and colour it, coat times ``tint`` [3] times ``paint`` [H, W, 3]; then turn it around."""
+        """Return the lit relief, coloured by coat times ``tint`` [3] times ``paint`` [H, W, 3], flipped or not."""
         alpha = np.clip(self.inside * np.float32(self.unit) + 0.5, 0.0, 1.0)
         lowest = np.float32(-0.35)
         relief = np.where(self.inside > 0, np.maximum(self.front, lowest), lowest)
@@ -64,7 +62,7 @@ class Relief:
         limit = np.float32(2.2)
         nx, ny = np.clip(-slope_x, -limit, limit), np.clip(slope_y, -limit, limit)
         length = np.sqrt(nx * nx + ny * ny + 1.0)
-        # What is turned around afterwards is lit from the other side before.
+        # Flipped afterwards, hence lit from the other side.
         factors = light.on((-nx if flipped else nx) / length, ny / length, 1.0 / length)
         far = np.clip(1.0 + (self.front + 0.05) * 2.2, 0.55, 1.0)[..., None]
         colours = np.stack([coat.body * tint, coat.limb * tint, coat.belly * tint, coat.dark])[self.role]

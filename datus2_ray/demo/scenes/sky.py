@@ -1,4 +1,4 @@
-"""Skies: a gradient from the horizon up, clouds on a plane far above, and the light that the hour of the day gives."""
+"""Skies: a gradient from the horizon up, clouds on a plane far above, and the light of the hour of the day."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from PIL import Image
 from datus2_ray.demo.scenes.canvas import SKY, Canvas, Colour, Light, rgb
 from datus2_ray.demo.scenes.noise import Floats, noise_tile, sample_tile, smoothstep
 
-__all__ = ["MOODS", "Mood", "make_light", "paint_sky"]
-
 
 @dataclass(frozen=True)
 class Mood:
-    """An hour and a weather: sky colours, light, and how much of the sky clouds take (least, most)."""
+    """An hour and a weather: colours of sky, light and clouds, and the share of clouds (min, max)."""
 
     zenith: Colour
     low: Colour
@@ -53,14 +51,14 @@ MOODS = {
 
 
 def make_light(rng: np.random.Generator, mood: Mood) -> Light:
-    """Put the sun to the left or right, in front or behind, at the height of the hour."""
+    """Return light from the left or right, at the height of the hour."""
     side = rng.choice([-1.0, 1.0]) * rng.uniform(0.35, 0.8)
     direction = np.array([side, mood.elevation, rng.uniform(0.25, 0.6)], np.float32)
     return Light(direction / np.linalg.norm(direction), mood.sun, mood.shade, mood.low * 0.96, mood.visibility)
 
 
 def paint_sky(canvas: Canvas, mood: Mood) -> None:
-    """Fill everything down to the horizon with sky."""
+    """Paint sky down to the horizon."""
     rng, height, width = canvas.rng, canvas.height, canvas.width
     rows = min(int(canvas.horizon) + 4, height)
     y = np.arange(rows, dtype=np.float32)[:, None]
@@ -84,7 +82,7 @@ def paint_sky(canvas: Canvas, mood: Mood) -> None:
 
 
 def _clouds(canvas: Canvas, mood: Mood, rows: int) -> tuple[Floats, Floats]:
-    """Give the clouds' coverage and how brightly they are lit, both [rows, W] in [0, 1]."""
+    """Return the coverage and the brightness of clouds, both [rows, W] in [0, 1]."""
     rng, height, width = canvas.rng, canvas.height, canvas.width
     # Clouds are soft: every second pixel is enough.
     y = np.arange(0, rows + 1, 2, dtype=np.float32)[:, None]

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from datus2_ray.demo.scenes.canvas import Colour, rgb
 
-__all__ = ["BIRDS", "QUADRUPEDS", "Coat", "Quadruped"]
-
 
 @dataclass(frozen=True)
 class Coat:
@@ -59,45 +57,27 @@ _DUN, _GREY, _DARK = rgb(0.58, 0.40, 0.22), rgb(0.52, 0.50, 0.48), rgb(0.24, 0.1
 QUADRUPEDS = {
     "cow": Quadruped(
         1.45, 1.15, 0.270, 0.255, 0.062, (0.34, 0.15, 22), (0.34, 0.105), "side", "short", "rope", 0.25, "patches",
-        (
-            _coat(_WHITE, _WHITE * 0.9, _WHITE, _BLACK),
-            _coat(_CHESTNUT),
-            _coat(_TAN),
-            _coat(_WHITE, _WHITE * 0.9, _WHITE, _CHESTNUT),
-        ),
+        (_coat(_WHITE, _WHITE * 0.9, _WHITE, _BLACK), _coat(_CHESTNUT), _coat(_TAN),
+         _coat(_WHITE, _WHITE * 0.9, _WHITE, _CHESTNUT)),
     ),
     "horse": Quadruped(
         1.60, 0.98, 0.215, 0.225, 0.052, (0.52, 0.125, 52), (0.36, 0.085), "up", "none", "hair", 0.15, "plain",
-        (
-            _coat(_CHESTNUT),
-            _coat(_DARK),
-            _coat(_GREY * 1.4, dark=rgb(0.40, 0.38, 0.38)),
-            _coat(_DUN, _DARK),
-        ),
+        (_coat(_CHESTNUT), _coat(_DARK), _coat(_GREY * 1.4, dark=rgb(0.40, 0.38, 0.38)), _coat(_DUN, _DARK)),
     ),
     "sheep": Quadruped(
         0.80, 0.98, 0.300, 0.290, 0.045, (0.24, 0.15, 34), (0.26, 0.085), "side", "none", "stub", 1.6, "wool",
-        (
-            _coat(_WHITE * 0.95, _BLACK * 1.4),
-            _coat(_WHITE * 0.92, rgb(0.80, 0.74, 0.66)),
-            _coat(rgb(0.36, 0.28, 0.22), _BLACK),
-        ),
+        (_coat(_WHITE * 0.95, _BLACK * 1.4), _coat(_WHITE * 0.92, rgb(0.80, 0.74, 0.66)),
+         _coat(rgb(0.36, 0.28, 0.22), _BLACK)),
     ),
     "deer": Quadruped(
         1.10, 0.92, 0.185, 0.195, 0.036, (0.42, 0.085, 56), (0.27, 0.068), "side", "antlers", "stub", 0.35, "fawn",
-        (
-            _coat(rgb(0.62, 0.37, 0.19), belly=rgb(0.88, 0.78, 0.66)),
-            _coat(rgb(0.48, 0.34, 0.22), belly=rgb(0.76, 0.68, 0.58)),
-        ),
+        (_coat(rgb(0.62, 0.37, 0.19), belly=rgb(0.88, 0.78, 0.66)),
+         _coat(rgb(0.48, 0.34, 0.22), belly=rgb(0.76, 0.68, 0.58))),
     ),
     "dog": Quadruped(
         0.58, 1.05, 0.190, 0.215, 0.060, (0.26, 0.125, 46), (0.32, 0.105), "up", "none", "brush", 0.8, "saddle",
-        (
-            _coat(_ORANGE, _DARK, _WHITE),
-            _coat(rgb(0.76, 0.56, 0.30)),
-            _coat(_TAN, _TAN, _TAN * 1.2),
-            _coat(_BLACK * 1.3, _TAN, _TAN),
-        ),
+        (_coat(_ORANGE, _DARK, _WHITE), _coat(rgb(0.76, 0.56, 0.30)), _coat(_TAN, _TAN, _TAN * 1.2),
+         _coat(_BLACK * 1.3, _TAN, _TAN)),
     ),
     "pig": Quadruped(
         0.80, 1.20, 0.310, 0.300, 0.070, (0.14, 0.20, 10), (0.34, 0.140), "up", "none", "stub", 0.12, "patches",
@@ -105,10 +85,7 @@ QUADRUPEDS = {
     ),
     "elephant": Quadruped(
         3.00, 1.05, 0.330, 0.330, 0.105, (0.20, 0.20, 30), (0.26, 0.190), "fan", "trunk", "rope", 0.10, "wrinkles",
-        (
-            _coat(_GREY * 0.95, belly=_GREY * 0.9, dark=_GREY * 0.5),
-            _coat(rgb(0.52, 0.46, 0.40), dark=_GREY * 0.45),
-        ),
+        (_coat(_GREY * 0.95, belly=_GREY * 0.9, dark=_GREY * 0.5), _coat(rgb(0.52, 0.46, 0.40), dark=_GREY * 0.45)),
     ),
     "bear": Quadruped(
         1.15, 1.10, 0.300, 0.300, 0.110, (0.20, 0.20, 22), (0.30, 0.130), "round", "none", "stub", 1.0, "plain",

@@ -7,27 +7,21 @@ import numpy as np
 from datus2_ray.demo.scenes.canvas import Colour, Light, Sprite, rgb
 from datus2_ray.demo.scenes.noise import Floats, fractal_noise, smoothstep, value_noise
 
-__all__ = ["broadleaf", "bush", "conifer"]
-
-# Leaf colours, lit and in the shade of the crown.
+# Colours of leaves and needles, lit and in the shade of the crown.
 _LEAVES: tuple[tuple[Colour, Colour], ...] = (
-    (rgb(0.34, 0.50, 0.16), rgb(0.06, 0.14, 0.05)),
-    (rgb(0.26, 0.44, 0.18), rgb(0.05, 0.13, 0.07)),
-    (rgb(0.42, 0.52, 0.20), rgb(0.10, 0.17, 0.05)),
-    (rgb(0.20, 0.38, 0.20), rgb(0.04, 0.11, 0.07)),
-    (rgb(0.72, 0.52, 0.16), rgb(0.24, 0.13, 0.05)),
-    (rgb(0.70, 0.34, 0.14), rgb(0.22, 0.09, 0.05)),
-)
+    (rgb(0.34, 0.50, 0.16), rgb(0.06, 0.14, 0.05)), (rgb(0.26, 0.44, 0.18), rgb(0.05, 0.13, 0.07)),
+    (rgb(0.42, 0.52, 0.20), rgb(0.10, 0.17, 0.05)), (rgb(0.20, 0.38, 0.20), rgb(0.04, 0.11, 0.07)),
+    (rgb(0.72, 0.52, 0.16), rgb(0.24, 0.13, 0.05)), (rgb(0.70, 0.34, 0.14), rgb(0.22, 0.09, 0.05)),
+)  # fmt: skip
 _NEEDLES: tuple[tuple[Colour, Colour], ...] = (
-    (rgb(0.20, 0.36, 0.22), rgb(0.03, 0.09, 0.06)),
-    (rgb(0.26, 0.38, 0.18), rgb(0.05, 0.11, 0.05)),
+    (rgb(0.20, 0.36, 0.22), rgb(0.03, 0.09, 0.06)), (rgb(0.26, 0.38, 0.18), rgb(0.05, 0.11, 0.05)),
     (rgb(0.24, 0.38, 0.32), rgb(0.05, 0.12, 0.11)),
-)
+)  # fmt: skip
 _BARKS = (rgb(0.36, 0.27, 0.19), rgb(0.30, 0.26, 0.22), rgb(0.72, 0.70, 0.66), rgb(0.26, 0.19, 0.14))
 
 
 def broadleaf(rng: np.random.Generator, light: Light, height: float) -> Sprite:
-    """Make an oak, a poplar or something between, ``height`` pixels tall."""
+    """Draw an oak, a poplar or something between, ``height`` pixels tall."""
     slim = rng.uniform(0.42, 0.95)
     stem = rng.uniform(0.16, 0.34)
     h, w = max(int(height), 6), max(int(height * slim * 1.15), 6)
@@ -37,7 +31,7 @@ def broadleaf(rng: np.random.Generator, light: Light, height: float) -> Sprite:
 
 
 def bush(rng: np.random.Generator, light: Light, height: float) -> Sprite:
-    """Make a bush, ``height`` pixels tall, wider than tall and leafy down to the ground."""
+    """Draw a bush, ``height`` pixels tall, wider than tall and leafy down to the ground."""
     h, w = max(int(height), 4), max(int(height * rng.uniform(1.3, 2.0)), 6)
     lit, shaded = _LEAVES[rng.integers(4)]
     colours, alpha = _crown(rng, light, h, w, 0.0, 1.1, 0.46 * w, lit, shaded)
@@ -55,7 +49,7 @@ def _crown(
     lit: Colour,
     shaded: Colour,
 ) -> tuple[Floats, Floats]:
-    """Fill an ellipse between rows ``top`` and ``bottom`` (shares of h) with overlapping lumps of leaves."""
+    """Draw overlapping lumps of leaves in an ellipse between rows ``top`` and ``bottom``, shares of h."""
     y = np.arange(h, dtype=np.float32)[:, None]
     x = np.arange(w, dtype=np.float32)[None, :]
     middle, half_height = (top + bottom) / 2 * h, (bottom - top) / 2 * h
@@ -107,7 +101,7 @@ def _crown(
 
 
 def _on_trunk(rng: np.random.Generator, light: Light, crown: Floats, crown_alpha: Floats, crown_base: float) -> Sprite:
-    """Put a trunk with two or three boughs behind a crown."""
+    """Draw a trunk with two or three boughs behind a crown."""
     h, w = crown_alpha.shape
     y = np.arange(h, dtype=np.float32)[:, None]
     x = np.arange(w, dtype=np.float32)[None, :]
@@ -138,7 +132,7 @@ def _on_trunk(rng: np.random.Generator, light: Light, crown: Floats, crown_alpha
 
 
 def conifer(rng: np.random.Generator, light: Light, height: float) -> Sprite:
-    """Make a spruce or fir, ``height`` pixels tall: tiers of hanging branches, dark under each tier."""
+    """Draw a spruce or fir, ``height`` pixels tall: tiers of hanging branches, dark under each tier."""
     h, w = max(int(height), 8), max(int(height * rng.uniform(0.36, 0.52)), 5)
     lit, shaded = _NEEDLES[rng.integers(len(_NEEDLES))]
     y = np.arange(h, dtype=np.float32)[:, None]

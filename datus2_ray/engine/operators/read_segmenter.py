@@ -1,4 +1,4 @@
-"""How a worker or an actor gets a segmenter: from its file, and with the run's backbone where it reads tokens."""
+"""Read a segmenter from its file, with the run's backbone if it reads tokens."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from datus2_ray.config.stages import DiscoverConfig
 from datus2_ray.core.describe.tokens import mean_tokens
+from datus2_ray.core.graph.links import LINK, symmetric_graph
 from datus2_ray.core.graph.louvain import Partition, louvain
-from datus2_ray.core.graph.neighbour_links import LINK, symmetric_graph
 from datus2_ray.core.graph.segments import Segments, find_segments, give_noise_away
 from datus2_ray.engine.operators.read_images import PIXELS, scatter
 from datus2_ray.store.columns import list_arrays, list_column

@@ -1,4 +1,4 @@
-"""How the workers of a training read tables: part by part, in a given order, by tasks of Ray Data."""
+"""Read a table in the workers of a training: part by part, in a given order, by tasks of Ray Data."""
 
 from __future__ import annotations
 

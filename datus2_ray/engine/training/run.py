@@ -1,4 +1,4 @@
-"""One training under Ray Train: started, watched step by step, ended when it stalls, resumed after an interruption."""
+"""One training under Ray Train: start, watch step by step, end when it stalls, resume after an interruption."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from datus2_ray.engine.machines import Device, Machines
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage
 
-#: How often a worker may die before the training gives up; each time it goes on from the last checkpoint.
-MOST_FAILURES = 3
+#: How often a worker may die before the training gives up; each time it resumes from the last checkpoint.
+MAX_FAILURES = 3
 
 #: Seconds between two looks at how far the training is.
 POLL_SECONDS = 0.5
@@ -113,7 +113,7 @@ class TrainingRun:
                 name=name,
                 storage_path=path,
                 storage_filesystem=filesystem,
-                failure_config=api.FailureConfig(max_failures=MOST_FAILURES, controller_failure_limit=MOST_FAILURES),
+                failure_config=api.FailureConfig(max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILURES),
                 checkpoint_config=api.CheckpointConfig(num_to_keep=1, **kept),
                 logging_config=api.LoggingConfig(log_level="ERROR"),
             ),

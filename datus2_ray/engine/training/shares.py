@@ -1,4 +1,4 @@
-"""Which image belongs to which worker of a training, and which are held out: decided by a hash of the image's id."""
+"""Split images between the workers of a training, and what is held out, by a hash of the image's id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Split:
     bounds: tuple[int, ...]
 
     def share(self, image_id: str) -> int:
-        """Give the share of an image."""
+        """Return the share of an image."""
         return bisect_right(self.bounds, hash_id(self.seed, image_id))
 
 

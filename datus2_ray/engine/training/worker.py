@@ -1,27 +1,46 @@
-"""What the workers of every training do alike: prepare torch, and report their steps to the driver."""
+"""What the workers of every training do alike: prepare torch, report steps, write and read checkpoints."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray.train
+import ray.train.torch
 import torch
+import torch.distributed
+from torch import Tensor
+
+from datus2_ray.engine.session import configure_ray_data
+
+#: File of a checkpoint beside the model: the rest of what a resumed training needs.
+STATE = "training.pt"
 
 
-def prepare_torch(device: torch.device, threads: int, *, repeatable: bool) -> None:
-    """Set how this process computes; `repeatable` makes a GPU repeat its bits, which costs time."""
-    if device.type == "cuda":
-        if not repeatable:
-            return
+def prepare_worker(threads: int, *, repeatable: bool) -> torch.device:
+    """Set how this process computes, and return where.
+
+    Parameters
+    ----------
+    threads : int
+        Threads on a CPU; no more are used than the worker's share of its node.
+    repeatable : bool
+        Whether a GPU must give the same bits again, which costs time; a CPU does so anyway.
+    """
+    configure_ray_data(-1)
+    device: torch.device = ray.train.torch.get_device()
+    if device.type == "cpu":
+        share = max(1, (os.cpu_count() or 1) // ray.train.get_context().get_local_world_size())
+        # Ray starts a worker that reserves half a CPU with one OpenMP thread.
+        torch.set_num_threads(min(threads, share))
+    elif repeatable:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         torch.backends.cudnn.deterministic = True
-        return
-    share = max(1, (os.cpu_count() or 1) // ray.train.get_context().get_local_world_size())
-    # Ray starts a worker that reserves half a CPU with one OpenMP thread.
-    torch.set_num_threads(min(threads, share))
+    return device
 
 
 def step_reporter(watcher: Any, rank: int) -> Callable[[int], None]:
@@ -29,3 +48,36 @@ def step_reporter(watcher: Any, rank: int) -> Callable[[int], None]:
     if watcher is None or rank:
         return lambda step: None
     return lambda step: watcher.tick.remote(step)
+
+
+def sum_over_workers(values: Tensor) -> Tensor:
+    """Add up the workers' values, in place, and return them."""
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+    return values
+
+
+def read_checkpoint() -> dict[str, Any] | None:
+    """Return the state of the last checkpoint, if there is one to resume from."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        state: dict[str, Any] = torch.load(Path(folder, STATE), map_location="cpu", weights_only=True)
+    return state
+
+
+def write_checkpoint(
+    name: str, metrics: dict[str, Any], model: str, write_model: Callable[[], bytes], state: dict[str, Any]
+) -> None:
+    """Report a checkpoint, which the first worker writes: a file with the model, and the state beside it.
+
+    All workers call this. The name is the same in every run, unlike Ray's own, which holds the time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
+        if ray.train.get_context().get_world_rank() == 0:
+            Path(folder, model).write_bytes(write_model())
+            torch.save(state, Path(folder, STATE))
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=name)

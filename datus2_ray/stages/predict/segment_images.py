@@ -1,4 +1,4 @@
-"""What every actor of the prediction does: pixels in, the most likely cluster of every pixel out."""
+"""The actor of the prediction: pixels in, the most likely cluster of every pixel out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
 from datus2_ray.engine.operators.read_segmenter import read_segmenter
 
-#: Images a forward pass. Fixed: what shares a batch may change the last bit, so that a part is always cut alike.
+#: Images per forward pass. Fixed: what shares a batch may change the last bit, so a part is always cut alike.
 BATCH_SIZE = 8
 
 
@@ -39,8 +39,8 @@ class SegmentImages:
             for start in range(0, len(rows), BATCH_SIZE):
                 images = torch.from_numpy(np.stack(pixels[start : start + BATCH_SIZE])).permute(0, 3, 1, 2)
                 logits = self._logits(images.to(self._device))
-                for one, row in zip(logits, rows[start : start + BATCH_SIZE], strict=True):
-                    labels.append(predict_labels(one, heights[row], widths[row]).tobytes())
+                for image_logits, row in zip(logits, rows[start : start + BATCH_SIZE], strict=True):
+                    labels.append(predict_labels(image_logits, heights[row], widths[row]).tobytes())
                 self._heartbeat.beat()
         column = pa.array(scatter(labels, rows, len(block)), pa.large_binary())
         return block.drop_columns(PIXELS).append_column("labels", column)

@@ -29,7 +29,7 @@ class Pretrain:
         Deals the images into as many lanes as a batch has images, and what is held out into as many more. A step takes
         one image of every lane, so that a batch is the same however many workers hold the lanes.
     held : bool
-        Whether a worker keeps its decoded images; else they are streamed, and a batch is made of those at hand.
+        Whether a worker keeps its decoded images; else they are streamed, shuffled within a buffer.
     threads : int
         torch threads that a worker may use on a CPU.
     dtype : str

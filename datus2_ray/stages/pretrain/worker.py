@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray.train
 import ray.train.torch
 import torch
-import torch.distributed
 
 from datus2_ray.core.pretrain.health import CollapseWatch, effective_rank
 from datus2_ray.core.pretrain.model import build_start, to_bytes
 from datus2_ray.core.pretrain.step import Pretraining, StepResult, learning_rate
-from datus2_ray.engine.session import configure_ray_data
-from datus2_ray.engine.training.worker import prepare_torch, step_reporter
+from datus2_ray.engine.training.worker import (
+    prepare_worker,
+    read_checkpoint,
+    step_reporter,
+    sum_over_workers,
+    write_checkpoint,
+)
 from datus2_ray.stages.pretrain.data import held_batches, hold_images, streamed_batches
 from datus2_ray.stages.pretrain.tensorboard import Scalars
 from datus2_ray.stages.pretrain.training import MODEL, Pretrain
 from datus2_ray.store.schemas import PRETRAINING_HISTORY
 from datus2_ray.store.weights_cache import local_spec
-
-#: File of a checkpoint beside the backbone: what a resumed training needs.
-TRAINING = "training.pt"
 
 #: Steps whose scalars are fetched from the device at once.
 FETCHED = 10
@@ -50,16 +48,17 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     plan: Pretrain = config["plan"]
     recipe = plan.config
     rank = ray.train.get_context().get_world_rank()
-    configure_ray_data(seconds=-1)
-    device = ray.train.torch.get_device()
-    # On an H200 that halved the steps a second. Without it, two trainings of one seed drift apart on a GPU.
-    prepare_torch(device, plan.threads, repeatable=False)
+    # Repeatable, an H200 took half the steps per second. Without it, two trainings of one seed drift apart on a GPU.
+    device = prepare_worker(plan.threads, repeatable=False)
     report_step = step_reporter(config["watcher"], rank)
 
     build = partial(build_start, recipe, plan.start and local_spec(plan.start))
     parallel = ray.train.torch.prepare_model
     pretraining = Pretraining(recipe, plan.seed, build, device, parallel, bfloat16=plan.dtype == "bfloat16")
-    history = _resume(pretraining)
+    history = dict[str, list[float | None]]((name, []) for name in _HISTORY)
+    if (state := read_checkpoint()) is not None:
+        pretraining.load_state_dict(state["training"])
+        history = state["history"]
     report_step(pretraining.steps_done)
     # Every worker reports its reading: the others wait for the slowest.
     report_part = partial(step_reporter(config["watcher"], 0), pretraining.steps_done)
@@ -84,12 +83,15 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
             fault = _note(plan, history, fresh, step, collapse)
             fresh = []
         report_step(step)
-        if checkpoint or fault:
-            if scored:
-                history["effective_rank"][-1] = _rank_of(pretraining, held.pixels, scored)
-            if scalars is not None:
-                scalars.write(history)
-            _checkpoint(rank, pretraining, history)
+        checkpoint = checkpoint and fault is None
+        if checkpoint and scored:
+            history["effective_rank"][-1] = _rank_of(pretraining, held.pixels, scored)
+        if scalars is not None and (checkpoint or fault):
+            scalars.write(history)
+        if checkpoint:
+            state = {"training": pretraining.state_dict(), "history": history}
+            write_model = partial(to_bytes, pretraining.backbone())
+            write_checkpoint(f"step-{step:08d}", {"step": step}, MODEL, write_model, state)
     return {**history, "fault": fault}
 
 
@@ -98,9 +100,7 @@ def _note(
 ) -> str | None:
     """Fetch the scalars of some steps, the same on every worker, and return why the training has failed, if so."""
     scalars = torch.stack([torch.stack(list(vars(result).values())) for result in fresh]).double()
-    if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(scalars)
-        scalars /= plan.workers
+    scalars = sum_over_workers(scalars) / plan.workers
     fault = None
     for number, row in enumerate(scalars.tolist(), start=step - len(fresh) + 1):
         values = (number, *row, learning_rate(plan.config, number - 1), None)
@@ -113,27 +113,3 @@ def _note(
 def _rank_of(pretraining: Pretraining, pixels: torch.Tensor, rows: list[int]) -> float:
     tokens = [pretraining.patch_tokens(pixels[rows[start : start + 8]]) for start in range(0, len(rows), 8)]
     return effective_rank(torch.cat(tokens).flatten(0, 1))
-
-
-def _resume(pretraining: Pretraining) -> dict[str, list[float | None]]:
-    """Load the last checkpoint, if any, and return the history so far."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return {name: [] for name in _HISTORY}
-    with checkpoint.as_directory() as folder:
-        state = torch.load(Path(folder, TRAINING), map_location="cpu", weights_only=True)
-    pretraining.load_state_dict(state["training"])
-    history: dict[str, list[float | None]] = json.loads(state["history"])
-    return history
-
-
-def _checkpoint(rank: int, pretraining: Pretraining, history: dict[str, list[float | None]]) -> None:
-    step = pretraining.steps_done
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if rank == 0:
-            Path(folder, MODEL).write_bytes(to_bytes(pretraining.backbone()))
-            state = {"training": pretraining.state_dict(), "history": json.dumps(history)}
-            torch.save(state, Path(folder, TRAINING))
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report({"step": step}, checkpoint=checkpoint, checkpoint_dir_name=f"step-{step:08d}")

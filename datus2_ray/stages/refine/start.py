@@ -1,4 +1,4 @@
-"""What the refinement trains, DeepLabV3 or a layer on the backbone's tokens: how it starts, and what names it."""
+"""What the refinement starts from: DeepLabV3 or a layer on the backbone's tokens, and a name of its weights."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from datus2_ray.store.weights_cache import local_spec
 
 
 def start_fingerprint(config: RunConfig) -> str:
-    """Name the weights that a segmenter starts from or reads tokens of: by content, not by place; reads all of a file.
+    """Return a name, by content, of the weights that a segmenter starts from or reads tokens of; reads a whole file.
 
     Raises
     ------
     BackboneError
-        The weights cannot be had.
+        If the weights do not exist or cannot be fetched.
     """
     if config.refine.network == "linear":
         return backbone_fingerprint(local_spec(backbone_of(config)))
@@ -32,7 +32,7 @@ def start_fingerprint(config: RunConfig) -> str:
 
 
 def start_identity(config: RunConfig, device: Device, weights: str) -> dict[str, str | None]:
-    """Name what a segmenter starts from on a device, given what :func:`start_fingerprint` says of its weights.
+    """Return what identifies a segmenter's start on a device, given the :func:`start_fingerprint` of its weights.
 
     Settings that its network does not read are None, whatever they are.
     """
@@ -42,29 +42,25 @@ def start_identity(config: RunConfig, device: Device, weights: str) -> dict[str,
 
 
 def write_start(uri: str, config: RunConfig, clusters: int, device: Device) -> dict[str, Any]:
-    """Write the segmenter that all workers start from, here, where a fault in its weights is seen at once.
+    """Write the segmenter that all workers start from, on the driver, where a fault in its weights shows at once.
 
     Parameters
     ----------
-    uri : str
-        Where it goes.
-    config : RunConfig
-        Says what is trained, and names the weights and the seed.
     clusters : int
         Number of clusters K.
     device : str
-        Where it is trained, ``cpu`` or ``cuda``.
+        Where it is trained.
 
     Returns
     -------
     dict
-        What reports say of it: ``network``; of DeepLabV3 also ``encoder``, ``encoder_start``, ``supervised`` and
+        Facts for reports: ``network``; of DeepLabV3 also ``encoder``, ``encoder_start``, ``supervised`` and
         ``output_stride``, of a linear layer ``backbone``, the fingerprint of the weights that compute its tokens.
 
     Raises
     ------
     BackboneError
-        The weights cannot be had or do not fit.
+        If the weights do not exist, cannot be fetched or do not fit.
     """
     chosen = config.refine
     if chosen.network == "linear":
@@ -87,29 +83,22 @@ def write_start(uri: str, config: RunConfig, clusters: int, device: Device) -> d
 
 
 def choose_encoder(config: RefineConfig, device: Device) -> str:
-    """Give the encoder: the one that is set, else as large a ResNet as the device trains in reasonable time."""
+    """Return the encoder that is set, else as large a ResNet as the device trains in reasonable time."""
     return config.encoder or ("resnet50" if device == "cuda" else "resnet18")
 
 
 def backbone_of(config: RunConfig) -> str:
-    """Give the name, file or URI of a run's backbone."""
+    """Return the name, file or URI of a run's backbone."""
     return config.backbone or DEFAULT_BACKBONE
 
 
 def check_same_backbone(config: RunConfig, trained_with: str) -> None:
-    """Check that the backbone is still the one whose tokens a layer was trained on.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Names the backbone.
-    trained_with : str
-        What :func:`write_start` said of it.
+    """Check that the backbone is still the one with the fingerprint that :func:`write_start` returned.
 
     Raises
     ------
     BackboneError
-        If it is missing, or its weights are others.
+        If it does not exist, or its weights are not the same.
     """
     backbone = backbone_of(config)
     # Of weights that timm names, a newer timm has the same.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +13,6 @@ import ray.train.torch
 import torch
 import torch.distributed
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from datus2_ray.config.stages import RefineConfig
 from datus2_ray.core.refine.augmentation import augment
@@ -22,13 +20,15 @@ from datus2_ray.core.refine.average import average_weights
 from datus2_ray.core.refine.file import Segmenter, to_bytes
 from datus2_ray.core.refine.loss import EXPONENT, pixel_loss
 from datus2_ray.engine.operators.read_segmenter import read_segmenter
-from datus2_ray.engine.session import configure_ray_data
-from datus2_ray.engine.training.worker import prepare_torch, step_reporter
-from datus2_ray.stages.refine.data import Pair, Pairs, stack, stream_pairs, training_batches
+from datus2_ray.engine.training.worker import (
+    prepare_worker,
+    read_checkpoint,
+    step_reporter,
+    sum_over_workers,
+    write_checkpoint,
+)
+from datus2_ray.stages.refine.data import Pair, Pairs, read_pairs, stack, training_batches
 from datus2_ray.stages.refine.training import MODEL, Training
-
-#: File of a checkpoint beside the model: the rest of what a resumed training needs.
-TRAINING = "training.pt"
 
 #: Power of the falling learning rate (Chen et al., arXiv 1706.05587, section 4.1).
 POWER = 0.9
@@ -39,8 +39,8 @@ _HISTORY = ("step", "epoch", "train_loss", "learning_rate", "held_out_loss")
 def train(config: dict[str, Any]) -> dict[str, Any]:
     """Train a segmenter on the initial masks, as one of the workers of a ``TorchTrainer``.
 
-    An epoch after which the loss is not a number ends the training: the weights stay so. The best checkpoint before it
-    counts.
+    If the loss is not a number any more after an epoch, the training ends with the best checkpoint before it: such
+    weights do not recover.
 
     Parameters
     ----------
@@ -57,9 +57,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     training: Training = config["plan"]
     settings = training.config
     rank = ray.train.get_context().get_world_rank()
-    configure_ray_data(seconds=-1)
-    device = ray.train.torch.get_device()
-    prepare_torch(device, training.threads, repeatable=True)
+    device = prepare_worker(training.threads, repeatable=True)
 
     segmenter = read_segmenter(training.start, training.backbone, str(device), training.dtype)
     model = ray.train.torch.prepare_model(segmenter)
@@ -67,7 +65,14 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     average = average_weights(segmenter, settings.teacher) if settings.teacher else None
     kept = segmenter if average is None else cast(Segmenter, average.module)
     exponent = EXPONENT if settings.loss == "generalised" else 0.0
-    first_epoch, history = _resume(segmenter, average, optimiser)
+    first_epoch, history = 0, dict[str, list[float]]((name, []) for name in _HISTORY)
+    if (state := read_checkpoint()) is not None:
+        segmenter.load_state_dict(state["segmenter"])
+        if average is not None:
+            average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        history = state["history"]
+        first_epoch = int(history["epoch"][-1]) + 1
     report_step = step_reporter(config["watcher"], rank)
     report_step(first_epoch * training.epoch_steps)
     held_out = _held_out_batches(training, rank)
@@ -96,7 +101,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
             losses.append(loss.detach())
             report_step(step + 1)
         batches.close()
-        train_losses = (_sum_over_workers(torch.stack(losses).double()) / training.workers).tolist()
+        train_losses = (sum_over_workers(torch.stack(losses).double()) / training.workers).tolist()
         loss_sum, pixel_sum = _validate(training, kept, held_out, device, exponent)
         held_out_loss = loss_sum / pixel_sum if pixel_sum else train_losses[-1]
         report_step(steps.stop)
@@ -107,10 +112,12 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
             row = (step + 1, epoch, train_loss, learning_rate(settings, step), held_out_loss if last else math.nan)
             for name, value in zip(_HISTORY, row, strict=True):
                 history[name].append(value)
-        _checkpoint(rank, kept, {
+        metrics = {"epoch": epoch, "step": steps.stop, "held_out_loss": held_out_loss}
+        state = {
             "segmenter": segmenter.state_dict(), "average": average and average.state_dict(),
             "optimiser": optimiser.state_dict(), "history": history,
-        })  # fmt: skip
+        }  # fmt: skip
+        write_checkpoint(f"epoch-{epoch:04d}", metrics, MODEL, partial(to_bytes, kept), state)
     fault = f"refine: the loss is not a number any more; lower refine.learning_rate {settings.learning_rate}"
     return {**history, "fault": None if history["step"] else fault}
 
@@ -120,36 +127,6 @@ def learning_rate(config: RefineConfig, step: int) -> float:
     rise = min(1.0, (step + 1) / max(1, config.steps // 20))
     fall: float = (1.0 - step / config.steps) ** POWER
     return config.learning_rate * rise * fall
-
-
-def _resume(
-    segmenter: Segmenter, average: AveragedModel | None, optimiser: torch.optim.Optimizer
-) -> tuple[int, dict[str, list[float]]]:
-    """Load the last checkpoint, if any, and return the next epoch and the history so far."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return 0, {name: [] for name in _HISTORY}
-    with checkpoint.as_directory() as folder:
-        state = torch.load(Path(folder, TRAINING), map_location="cpu", weights_only=True)
-    segmenter.load_state_dict(state["segmenter"])
-    if average is not None:
-        average.load_state_dict(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
-    history: dict[str, list[float]] = state["history"]
-    return int(history["epoch"][-1]) + 1, history
-
-
-def _checkpoint(rank: int, kept: Segmenter, state: dict[str, Any]) -> None:
-    history = state["history"]
-    metrics = {name: history[name][-1] for name in ("epoch", "step", "held_out_loss")}
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if rank == 0:
-            Path(folder, MODEL).write_bytes(to_bytes(kept))
-            torch.save(state, Path(folder, TRAINING))
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-        # The same name in every run, unlike Ray's own, which holds the time.
-        ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=f"epoch-{metrics['epoch']:04d}")
 
 
 def _autocast(training: Training, device: torch.device) -> torch.autocast:
@@ -162,7 +139,7 @@ def _to_device(batch: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _held_out_batches(training: Training, rank: int) -> list[Pair]:
-    pairs = list(stream_pairs(training.parts, training.read(training.workers + rank)))
+    pairs = [pair for part in read_pairs(training.parts, training.read(training.workers + rank)) for pair in part]
     starts = range(0, len(pairs), training.batch_size)
     return [stack(pairs[start : start + training.batch_size]) for start in starts]
 
@@ -182,11 +159,5 @@ def _validate(
             images, masks = _to_device(batch, device)
             loss, pixels = pixel_loss(kept(images), masks, exponent)
             total += torch.stack([loss.double(), pixels.double()])
-    loss_sum, pixel_sum = _sum_over_workers(total).tolist()
+    loss_sum, pixel_sum = sum_over_workers(total).tolist()
     return loss_sum, pixel_sum
-
-
-def _sum_over_workers(values: Tensor) -> Tensor:
-    if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(values)
-    return values

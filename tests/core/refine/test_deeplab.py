@@ -91,7 +91,7 @@ def test_labels_are_the_argmax_of_the_upsampled_logits(classes, side, height, wi
     logits = torch.randn((classes, side, side), generator=torch.Generator().manual_seed(at_once))
     upsampled = functional.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST_LOGITS", at_once)
+        patch.setattr(module, "MAX_LOGITS", at_once)
         labels = predict_labels(logits, height, width)
     assert labels.shape == (height, width)
     assert labels.dtype == np.uint8

@@ -108,10 +108,10 @@ def test_the_backbone_is_no_part_of_it_and_is_shared_by_the_average(backbone: Ba
             weight.div_(2)
 
 
-def test_without_a_backbone_it_can_only_be_kept(backbone: Backbone) -> None:
+def test_without_a_backbone_it_can_only_be_saved(backbone: Backbone) -> None:
     blank = TokenSegmenter(SPEC)
     assert [*blank.state_dict()] == [*TokenSegmenter(SPEC, backbone).state_dict()]
-    with pytest.raises(TypeError, match="sees no images"):
+    with pytest.raises(TypeError, match="takes no images"):
         blank(scenes(2)[0])
 
 

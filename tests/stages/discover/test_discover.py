@@ -6,6 +6,7 @@ import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,6 @@ import pytest
 import scipy.ndimage
 import scipy.sparse as sp
 import torch
-from datus2_ray.engine.context import RunContext
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from sknetwork.clustering import Louvain
@@ -21,19 +21,32 @@ from sknetwork.clustering import Louvain
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
 from datus2_ray.demo.scenes import render
-from datus2_ray.stages.cluster.cluster import cluster
-from datus2_ray.stages.discover.discover import discover
-from datus2_ray.stages.ingest.ingest import ingest
-from datus2_ray.stages.label.label import label
+from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.run import Run
+from datus2_ray.stages.cluster.cluster import CLUSTER
+from datus2_ray.stages.discover.discover import DISCOVER
+from datus2_ray.stages.ingest.ingest import INGEST
+from datus2_ray.stages.ingest.survey import SURVEY
+from datus2_ray.stages.label.label import LABEL
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Surveyed
 from datus2_ray.store.weights_cache import fetch
+from tests.in_process import without_ray
+
+Open = Callable[..., Run]
 
 
-def table(context: RunContext, name: str) -> pa.Table:
-    parts = sorted(context.folder.require(name).parts)
-    tables = [storage.read_table(context.folder.path(name, part)) for part in parts]
-    return pa.concat_tables(tables).combine_chunks()
+def table(commit: Commit[Any]) -> pa.Table:
+    return pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)]).combine_chunks()
+
+
+def discover(run: Run, tokens: bool = False) -> Commit[Discovered]:
+    """Find the segments of a run's images; with ground truth to be scored against, their tokens are kept."""
+    run = execute_stage(run, INGEST)
+    surveyed = Surveyed(1, ("a",)) if tokens else Surveyed(0, ())
+    return execute_stage(run.with_commit(Commit("", "", 0, 0, 0, {}, surveyed)), DISCOVER).commit(Discovered)
 
 
 class NaiveReading:
@@ -117,10 +130,8 @@ def real_images(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.slow
-def test_paper_preset_equals_a_naive_reading(real_images: Path, open_run: Callable[..., RunContext]) -> None:
-    context = open_run(real_images, backbone=DEFAULT_BACKBONE, clusters=4)
-    discover(context, ingest(context), keep_tokens=False)
-    rows = table(context, "segments")
+def test_paper_preset_equals_a_naive_reading(real_images: Path, open_here: Open) -> None:
+    rows = table(discover(open_here(real_images, backbone=DEFAULT_BACKBONE, clusters=4)))
     backbone = load_backbone(DEFAULT_BACKBONE)
     naive = NaiveReading(backbone.model, backbone.mean, backbone.std)
     maps, descriptors = list_arrays(rows["patch_map"]), list_arrays(rows["descriptors"])
@@ -162,33 +173,38 @@ WINDOWS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [(), VIEWS, WINDOWS], ids=["paper", "neighbours", "windows"])
-def test_any_number_of_workers_and_parts_gives_the_same_bits(
-    scenes: Path, open_run: Callable[..., RunContext], settings: tuple[str, ...]
-) -> None:
-    one = ("discover.actors=1", "cluster.workers=1", *settings)
-    runs = [
-        open_run(scenes, *one, name="a", dataset="demo"),
-        open_run(
-            scenes, *settings,
-            "ingest.images_per_part=5", "discover.actors=2", "discover.max_actors=3", "discover.batch_size=3",
-            "discover.crop_batch_size=7", "cluster.workers=3", name="b", dataset="demo",
-        ),
-    ]  # fmt: skip
-    for context in runs:
-        segments = discover(context, ingest(context), keep_tokens=True)
-        cluster(context, segments, 6)
-        label(context, segments, context.folder)
-    for name in ("images", "segments", "masks/initial"):
-        assert table(runs[0], name).equals(table(runs[1], name)), name
-    centroids = [storage.read_table(context.folder.path("clusters/centroids.parquet")) for context in runs]
+CHAIN = (INGEST, SURVEY, DISCOVER, CLUSTER, LABEL)
+
+#: Parts and forward passes that are cut otherwise.
+OTHER_CUTS = ("ingest.images_per_part=5", "discover.batch_size=3", "discover.crop_batch_size=7")
+
+
+def assert_same_bits(first: Run, second: Run) -> None:
+    for facts in (Ingested, Discovered, Labelled):
+        assert table(first.commit(facts)).equals(table(second.commit(facts))), facts.stage
+    centroids = [storage.read_table(run.commit(Clustered).path("centroids.parquet")) for run in (first, second)]
     assert centroids[0].equals(centroids[1])
 
 
-def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_run: Callable[..., RunContext]) -> None:
-    context = open_run(scenes, *NEIGHBOURS, backbone=DEFAULT_BACKBONE, dataset="demo", limit=4)
-    discover(context, ingest(context), keep_tokens=False)
-    rows = table(context, "segments")
+@pytest.mark.parametrize("settings", [VIEWS, WINDOWS], ids=["neighbours", "windows"])
+def test_any_parts_and_batches_give_the_same_bits(scenes: Path, open_here: Open, settings: tuple[str, ...]) -> None:
+    runs = [
+        execute(open_here(scenes, *settings, *cuts, name=name, dataset="demo", limit=7), CHAIN)[0]
+        for name, cuts in (("a", ()), ("b", OTHER_CUTS))
+    ]
+    assert_same_bits(*runs)
+
+
+def test_any_number_of_actors_gives_the_bits_of_one_process(scenes: Path, open_run: Open) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        here, _ = execute(open_run(scenes, name="here", dataset="demo"), CHAIN)
+    settings = (*OTHER_CUTS, "discover.actors=2", "discover.max_actors=3", "cluster.workers=3")
+    assert_same_bits(here, execute(open_run(scenes, *settings, name="ray", dataset="demo"), CHAIN)[0])
+
+
+def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_here: Open) -> None:
+    rows = table(discover(open_here(scenes, *NEIGHBOURS, backbone=DEFAULT_BACKBONE, dataset="demo", limit=4)))
     backbone = load_backbone(DEFAULT_BACKBONE)
     noise = 0
     for i, found in enumerate(list_arrays(rows["patch_map"])):
@@ -220,13 +236,10 @@ def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_run: 
     assert noise  # there was some to be given to segments
 
 
-def test_windows_places_colours_and_threshold_decide_the_graph(
-    scenes: Path, open_run: Callable[..., RunContext]
-) -> None:
+def test_windows_places_colours_and_threshold_decide_the_graph(scenes: Path, open_here: Open) -> None:
     settings = (*WINDOWS, "discover.descriptor=tokens", "discover.resolution=2", "discover.tau=0")
-    context = open_run(scenes, *settings, backbone=DEFAULT_BACKBONE, dataset="demo", limit=3)
-    discover(context, ingest(context), keep_tokens=True)
-    rows = table(context, "segments")
+    run = open_here(scenes, *settings, backbone=DEFAULT_BACKBONE, dataset="demo", limit=3)
+    rows = table(discover(run, tokens=True))
     backbone = load_backbone(DEFAULT_BACKBONE)
     for i, found in enumerate(list_arrays(rows["patch_map"])):
         path = next(scenes.rglob(f"images/{rows['image_id'][i].as_py()}.*"))
@@ -263,24 +276,21 @@ def test_windows_places_colours_and_threshold_decide_the_graph(
         assert len(pairs) == len(np.unique(parts)) == len(rows["sizes"][i]) > 5
 
 
-def test_weights_of_a_bucket_give_what_the_file_gives(
-    scenes: Path, bucket: str, open_run: Callable[..., RunContext]
-) -> None:
+def test_weights_of_a_bucket_give_what_the_file_gives(scenes: Path, bucket: str, open_here: Open) -> None:
     uri = f"s3://{bucket}/models/vit.safetensors"
     storage.write_bytes(uri, PACKAGED_WEIGHTS.read_bytes())
     storage.write_bytes(f"s3://{bucket}/models/vit.json", PACKAGED_WEIGHTS.with_suffix(".json").read_bytes())
-    found = []
-    for name, backbone in {"there": uri, "here": str(PACKAGED_WEIGHTS)}.items():
-        context = open_run(scenes, backbone=backbone, name=name, dataset="demo", limit=3)
-        commit = discover(context, ingest(context), keep_tokens=False)
-        found.append((commit.fingerprint, table(context, "segments")))
-    shutil.rmtree(fetch(uri).parent)  # of the user's own cache, which the actors share
-    assert found[0][0] == found[1][0]
-    assert found[0][1].equals(found[1][1])
+    there, here = (
+        discover(open_here(scenes, backbone=backbone, name=name, dataset="demo", limit=2))
+        for name, backbone in {"there": uri, "here": str(PACKAGED_WEIGHTS)}.items()
+    )
+    shutil.rmtree(fetch(uri).parent)  # of the user's own cache
+    assert there.fingerprint == here.fingerprint
+    assert table(there).equals(table(here))
 
 
 def test_images_keep_their_aspect_and_do_not_depend_on_those_of_another_beside_them(
-    tmp_path: Path, open_run: Callable[..., RunContext]
+    tmp_path: Path, open_here: Open
 ) -> None:
     sizes = {"a": (240, 320), "b": (320, 240), "c": (240, 320), "d": (100, 1000), "e": (64, 64)}
     (tmp_path / "all").mkdir()
@@ -293,9 +303,8 @@ def test_images_keep_their_aspect_and_do_not_depend_on_those_of_another_beside_t
     found = []
     for folder in ("all", "two"):
         views = (*VIEWS, "discover.batch_size=2")
-        context = open_run(tmp_path / folder, *views, name=f"run-{folder}", clusters=2, max_error_rate=0.5)
-        discover(context, ingest(context), keep_tokens=True)
-        found.append({row["image_id"]: row for row in table(context, "segments").to_pylist()})
+        run = open_here(tmp_path / folder, *views, name=f"run-{folder}", clusters=2, max_error_rate=0.5)
+        found.append({row["image_id"]: row for row in table(discover(run, tokens=True)).to_pylist()})
     assert {name: (row["grid_height"], row["grid_width"]) for name, row in found[0].items()} == {
         "a": (6, 8), "b": (8, 6), "c": (6, 8), "d": (6, 18), "e": (6, 6),
     }  # fmt: skip
@@ -305,16 +314,15 @@ def test_images_keep_their_aspect_and_do_not_depend_on_those_of_another_beside_t
     assert {name: found[0][name] for name in "bc"} == found[1]
 
 
-def test_reduced_decoding_touches_large_jpegs_alone(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:
+def test_reduced_decoding_touches_large_jpegs_alone(tmp_path: Path, open_here: Open) -> None:
     (tmp_path / "in").mkdir()
-    for name, height in {"large.jpg": 960, "lossless.png": 960, "small.jpg": 240}.items():
-        Image.fromarray(render(3, height=height, width=height * 4 // 3)[0]).save(tmp_path / "in" / name)
+    large, small = (Image.fromarray(render(3, height=height, width=height * 4 // 3)[0]) for height in (480, 240))
+    for name, image in {"large.jpg": large, "lossless.png": large, "small.jpg": small}.items():
+        image.save(tmp_path / "in" / name)
     found = []
     for reduced in ("false", "true"):
         settings = (f"discover.reduced_decoding={reduced}", "discover.descriptor=tokens")
-        context = open_run(tmp_path / "in", *settings, name=reduced, clusters=2)
-        discover(context, ingest(context), keep_tokens=True)
-        rows = table(context, "segments")
+        rows = table(discover(open_here(tmp_path / "in", *settings, name=reduced, clusters=2), tokens=True))
         found.append(dict(zip(rows["image_id"].to_pylist(), list_arrays(rows["tokens"]), strict=True)))
     same = {name: np.array_equal(found[0][name], found[1][name]) for name in found[0]}
     assert same == {"large": False, "lossless": True, "small": True}
@@ -323,22 +331,19 @@ def test_reduced_decoding_touches_large_jpegs_alone(tmp_path: Path, open_run: Ca
     assert cosine.mean() > 0.98
 
 
-def test_tokens_and_crops_are_joined(scenes: Path, open_run: Callable[..., RunContext]) -> None:
+def test_tokens_and_crops_are_joined(scenes: Path, open_here: Open) -> None:
     found = []
     for kind in ("cls", "tokens", "tokens+cls"):
-        context = open_run(scenes, f"discover.descriptor={kind}", name=kind, dataset="demo", limit=3)
-        discover(context, ingest(context), keep_tokens=False)
-        found.append(np.concatenate(list_arrays(table(context, "segments")["descriptors"])))
+        run = open_here(scenes, f"discover.descriptor={kind}", name=kind, dataset="demo", limit=3)
+        found.append(np.concatenate(list_arrays(table(discover(run))["descriptors"])))
     crops, tokens, both = found
     np.testing.assert_allclose(both, np.concatenate([tokens, crops], axis=1) / np.sqrt(2), atol=1e-6)
 
 
 @pytest.mark.parametrize("descriptor", ["tokens", "cnn"])
-def test_other_descriptors(scenes: Path, open_run: Callable[..., RunContext], descriptor: str) -> None:
+def test_other_descriptors(scenes: Path, open_here: Open, descriptor: str) -> None:
     settings = [f"discover.descriptor={descriptor}", "discover.cnn=untrained:resnet18"]
-    context = open_run(scenes, *settings, dataset="demo", limit=4)
-    discover(context, ingest(context), keep_tokens=True)
-    rows = table(context, "segments")
+    rows = table(discover(open_here(scenes, *settings, dataset="demo", limit=4), tokens=True))
     maps, tokens = list_arrays(rows["patch_map"]), list_arrays(rows["tokens"])
     for i, found in enumerate(list_arrays(rows["descriptors"])):
         assert found.shape == (len(rows["sizes"][i]), 192 if descriptor == "tokens" else 512)
@@ -346,10 +351,3 @@ def test_other_descriptors(scenes: Path, open_run: Callable[..., RunContext], de
         if descriptor == "tokens":
             means = np.array([tokens[i][maps[i] == s].astype(float).mean(axis=0) for s in range(len(found))])
             np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5)
-
-
-def test_seed_of_an_image_comes_from_its_id() -> None:
-    from datus2_ray.engine.operators.segment import image_seed
-
-    assert image_seed(0, "a") == image_seed(0, "a")
-    assert len({image_seed(s, i) for s in range(3) for i in ("a", "b", "a/b")}) == 9

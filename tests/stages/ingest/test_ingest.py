@@ -1,19 +1,30 @@
+"""A folder is ingested: every image is used or refused with a reason, and masks count only where they are wanted."""
+
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
+from datus2_ray.config import load
 from datus2_ray.core.images.labels import decode_labels
-from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, StorageError, UsageError
-from datus2_ray.stages.ingest.ingest import ingest
+from datus2_ray.sources.listing import list_source
+from datus2_ray.stages.ingest.ingest import INGEST
+from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.store import storage
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Ingested, Surveyed
+from datus2_ray.store.run_folder import QUARANTINE
+
+Open = Callable[..., Run]
 
 
 def picture(height: int, width: int, mode: str = "RGB") -> Image.Image:
@@ -41,24 +52,33 @@ def bad_and_good(folder: Path) -> tuple[set[str], set[str]]:
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("this is no picture")
     picture(1, 1).save(folder / "dot.png")
-    Image.new("L", (20_000, 20_000)).save(folder / "huge.png")
+    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
     (folder / "notes.txt").write_text("not an image and not meant to be one")
     return good, {"truncated", "empty", "text", "dot", "huge"}
 
 
-def test_every_image_is_used_or_in_quarantine_with_a_reason(
-    tmp_path: Path, open_run: Callable[..., RunContext]
-) -> None:
+def ingest(run: Run) -> Commit[Ingested]:
+    return execute_stage(run, INGEST).commit(Ingested)
+
+
+def survey(run: Run) -> Surveyed:
+    return execute(run, (INGEST, SURVEY))[0].facts(Surveyed)
+
+
+def rows_of(commit: Commit[Ingested]) -> dict[str, dict[str, Any]]:
+    rows = [row for part in sorted(commit.parts) for row in storage.read_table(commit.path(part)).to_pylist()]
+    return {row["image_id"]: row for row in rows}
+
+
+def test_every_image_is_used_or_in_quarantine_with_a_reason(tmp_path: Path, open_here: Open) -> None:
     good, bad = bad_and_good(tmp_path / "in")
-    context = open_run(tmp_path / "in", "ingest.images_per_part=3", clusters=2, max_error_rate=0.5)
-    commit = ingest(context)
+    commit = ingest(open_here(tmp_path / "in", "ingest.images_per_part=3", clusters=2, max_error_rate=0.5))
     assert (commit.rows_in, commit.rows_out, commit.rows_quarantined) == (13, 8, 5)
-    tables = [storage.read_table(context.folder.path("images", part)) for part in sorted(commit.parts)]
-    rows = {row["image_id"]: row for row in pa.concat_tables(tables).to_pylist()}
+    rows = rows_of(commit)
     assert set(rows) == good
     assert (rows["turned"]["height"], rows["turned"]["width"]) == (60, 40)
     assert rows["plain"]["image"] == (tmp_path / "in" / "plain.jpg").read_bytes()
-    refused = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).to_pylist()
+    refused = storage.read_table(commit.path(QUARANTINE)).to_pylist()
     assert {row["image_id"]: row["kind"] for row in refused} == {
         "truncated": "unreadable", "empty": "empty", "text": "unreadable", "dot": "too_small", "huge": "too_large",
     }  # fmt: skip
@@ -66,34 +86,35 @@ def test_every_image_is_used_or_in_quarantine_with_a_reason(
     assert set(rows) | {row["image_id"] for row in refused} == good | bad
 
 
-def test_more_faults_than_allowed_end_the_run(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:
-    bad_and_good(tmp_path / "in")
-    with pytest.raises(DatusError, match=r"of 13 images cannot be used, more than --max-error-rate"):
-        ingest(open_run(tmp_path / "in", clusters=2))
+def test_more_faults_than_allowed_end_the_run(tmp_path: Path, open_here: Open) -> None:
+    (tmp_path / "in").mkdir()
+    picture(40, 60).save(tmp_path / "in" / "a.jpg")
+    for name in "bc":
+        (tmp_path / "in" / f"{name}.jpg").write_text("this is no picture")
+    with pytest.raises(DatusError, match=r"2 of 3 images cannot be used, more than --max-error-rate"):
+        ingest(open_here(tmp_path / "in", clusters=2))
 
 
-def test_a_source_without_anything_to_use_says_so(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:
+def test_a_source_without_anything_to_use_says_so(tmp_path: Path, open_here: Open) -> None:
     with pytest.raises(StorageError, match="does not exist"):
-        ingest(open_run(tmp_path / "nowhere", clusters=2))
+        list_source(load({"source": str(tmp_path / "nowhere"), "out": str(tmp_path / "run")}))
     (tmp_path / "none").mkdir()
     with pytest.raises(DatusError, match=r"none: expected images .* found no files"):
-        ingest(open_run(tmp_path / "none", clusters=2))
+        open_here(tmp_path / "none", clusters=2)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("text")
     with pytest.raises(DatusError, match=r"no image of .* can be used; a: "):
-        ingest(open_run(tmp_path / "bad", clusters=2, max_error_rate=1.0))
+        ingest(open_here(tmp_path / "bad", clusters=2, max_error_rate=1.0))
 
 
-def test_a_plain_folder_needs_a_number_of_clusters(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:
+def test_a_plain_folder_needs_a_number_of_clusters(tmp_path: Path, open_here: Open) -> None:
     (tmp_path / "in").mkdir()
     picture(40, 60).save(tmp_path / "in" / "a.jpg")
     with pytest.raises(UsageError, match="--clusters K"):
-        ingest(open_run(tmp_path / "in"))
+        open_here(tmp_path / "in")
 
 
-def test_masks_of_another_size_are_refused_and_missing_ones_are_not(
-    tmp_path: Path, open_run: Callable[..., RunContext]
-) -> None:
+def test_masks_of_another_size_are_refused_and_missing_ones_are_not(tmp_path: Path, open_here: Open) -> None:
     for kind in ("images", "masks"):
         (tmp_path / "in" / kind).mkdir(parents=True)
     for name in ("fits", "differs", "without"):
@@ -101,38 +122,36 @@ def test_masks_of_another_size_are_refused_and_missing_ones_are_not(
     labels = np.arange(2400, dtype=np.uint8).reshape(40, 60) % 5
     Image.fromarray(labels).save(tmp_path / "in" / "masks" / "fits.png")
     Image.fromarray(labels[:30]).save(tmp_path / "in" / "masks" / "differs.png")
-    context = open_run(tmp_path / "in", max_error_rate=0.5)
-    commit = ingest(context)
-    rows = storage.read_table(context.folder.path("images", "part-000000.parquet")).to_pylist()
-    masks = {row["image_id"]: row["mask"] for row in rows}
+    run = open_here(tmp_path / "in", max_error_rate=0.5)
+    commit = ingest(run)
+    masks = {image_id: row["mask"] for image_id, row in rows_of(commit).items()}
     assert set(masks) == {"fits", "without"}
     assert masks["without"] is None
     np.testing.assert_array_equal(decode_labels(masks["fits"]), labels)
-    refused = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).to_pylist()
+    refused = storage.read_table(commit.path(QUARANTINE)).to_pylist()
     assert [(row["image_id"], row["kind"]) for row in refused] == [("differs", "mask_size")]
-    assert commit.facts["labelled"] == 1
+    assert survey(run).labelled == 1
 
 
-def test_masks_are_not_looked_at_where_none_are_wanted(tmp_path: Path, open_run: Callable[..., RunContext]) -> None:
+def test_masks_are_not_looked_at_where_none_are_wanted(tmp_path: Path, open_here: Open) -> None:
     for kind in ("images", "masks"):
         (tmp_path / "in" / kind).mkdir(parents=True)
         picture(40, 60).save(tmp_path / "in" / kind / "a.png")  # a colour mask, which a plain folder cannot have
-    commit = ingest(open_run(tmp_path / "in", clusters=2), labelled=False)
-    assert (commit.rows_out, commit.facts["labelled"]) == (1, 0)
+    run, left_out = execute(open_here(tmp_path / "in", clusters=2, labelled=False), (INGEST, SURVEY))
+    assert rows_of(run.commit(Ingested))["a"]["mask"] is None
+    assert not run.labelled
+    assert left_out == {"survey": "no ground truth, and ids made from paths"}
 
 
-def test_limit_takes_the_first_ids_and_another_limit_is_other_work(
-    scenes: Path, open_run: Callable[..., RunContext]
-) -> None:
+def test_limit_takes_the_first_ids_and_another_limit_is_other_work(scenes: Path, open_here: Open) -> None:
     ids = sorted(path.stem for path in (scenes / "images").iterdir())
-    first = open_run(scenes, dataset="demo", limit=5)
-    five = ingest(first)
-    table = storage.read_table(first.folder.path("images", "part-000000.parquet"))
-    assert table["image_id"].to_pylist() == ids[:5]
-    assert ingest(open_run(scenes, dataset="demo", limit=6)).fingerprint != five.fingerprint
+    five = ingest(open_here(scenes, dataset="demo", limit=5))
+    assert list(rows_of(five)) == ids[:5]
+    six = ingest(open_here(scenes, dataset="demo", limit=6))
+    assert (six.fingerprint != five.fingerprint, list(rows_of(six))) == (True, ids[:6])
 
 
-def test_classes_of_unnamed_masks_are_counted(scenes: Path, open_run: Callable[..., RunContext]) -> None:
-    assert ingest(open_run(scenes, limit=10)).facts["classes"] == [f"class {number}" for number in range(6)]
-    named = ingest(open_run(scenes, dataset="demo", limit=10, name="named")).facts
-    assert (named["classes"][0], named["labelled"]) == ("sky", 10)
+def test_classes_of_unnamed_masks_are_counted(scenes: Path, open_here: Open) -> None:
+    assert survey(open_here(scenes, limit=10)).classes == tuple(f"class {number}" for number in range(6))
+    named = survey(open_here(scenes, dataset="demo", limit=10, name="named"))
+    assert (named.classes[0], named.labelled) == ("sky", 10)

@@ -10,22 +10,36 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.sources.images_table import ImagesTable
+from datus2_ray.sources.listing import list_for_shards
 from datus2_ray.sources.shards import DATASET_KEY
-from datus2_ray.stages.ingest.ingest import ingest
-from datus2_ray.stages.ingest.to_shards import write_shards
+from datus2_ray.stages.ingest.ingest import INGEST
+from datus2_ray.stages.ingest.survey import SURVEY
+from datus2_ray.stages.ingest.to_shards import SHARDS
 from datus2_ray.store import storage
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Ingested, Sharded, Surveyed
+from datus2_ray.store.run_folder import QUARANTINE
 
-Open = Callable[..., RunContext]
+Open = Callable[..., Run]
 COLUMNS = ["image_id", "image", "height", "width", "mask"]
 
 
-def rows_of(context: RunContext) -> list[dict[str, Any]]:
-    table = ImagesTable.of(context.folder)
-    parts = sorted(context.folder.require("images").parts)
-    return [row for part in parts for row in table.read(part, COLUMNS).to_pylist()]
+def pack(run: Run) -> Commit[Sharded]:
+    """Write the source of a run into shards, as `datus2 ingest` does."""
+    return execute_stage(run.configured(run.config, list_for_shards(run.config)), SHARDS).commit(Sharded)
+
+
+def ingest(run: Run) -> Commit[Ingested]:
+    return execute_stage(run, INGEST).commit(Ingested)
+
+
+def rows_of(ingested: Commit[Ingested]) -> list[dict[str, Any]]:
+    table = ImagesTable.of(ingested)
+    return [row for part in sorted(ingested.parts) for row in table.read(part, COLUMNS).to_pylist()]
 
 
 def foreign(folder: Path, scenes: Path, count: int = 6, **columns: Any) -> Path:
@@ -40,48 +54,49 @@ def foreign(folder: Path, scenes: Path, count: int = 6, **columns: Any) -> Path:
     return folder
 
 
-def test_a_run_on_shards_has_the_images_of_a_run_on_the_folder(open_run: Open, scenes: Path) -> None:
+def test_a_run_on_shards_has_the_images_of_a_run_on_the_folder(open_here: Open, scenes: Path) -> None:
     size = sum(file.stat().st_size for file in scenes.rglob("*") if file.is_file())
-    made = open_run(scenes, "ingest.row_group_rows=5", "ingest.shard_megabytes=1", name="packed", dataset="demo")
-    commit = write_shards(made)
-    assert commit.rows_out == 24
-    files = sorted((Path(made.folder.uri) / "shards").glob("*.parquet"))
+    made = open_here(scenes, "ingest.row_group_rows=5", "ingest.shard_megabytes=1", name="packed", dataset="demo")
+    packed = pack(made)
+    assert packed.rows_out == 24
+    files = sorted(Path(packed.uri).glob("*.parquet"))
     assert abs(len(files) - size / 1e6) <= 1
     assert pq.read_metadata(files[0]).row_group(0).num_rows == 5
 
-    here, there = open_run(scenes, name="a", dataset="demo"), open_run(Path(made.folder.uri), name="b")
-    ingest(here)
-    assert ingest(there).facts["dataset"] == "demo"
+    here = ingest(open_here(scenes, name="a", dataset="demo"))
+    there = ingest(open_here(made.folder.uri, name="b"))
+    assert there.facts.dataset == "demo"
     assert rows_of(there) == rows_of(here)
+    # The folder of the shards alone is a source too.
+    assert rows_of(ingest(open_here(packed.uri, name="c"))) == rows_of(here)
     # The images themselves stay where they are.
-    part = storage.read_table(there.folder.path("images", "part-000000.parquet"))
+    part = storage.read_table(there.path("part-000000.parquet"))
     assert "image" not in part.column_names
-    assert part["shard"][0].as_py() == "shards/part-000000.parquet"
+    assert Path(made.folder.uri, part["shard"][0].as_py()) == files[0]
 
 
-def test_other_peoples_shards(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+def test_other_peoples_shards(open_here: Open, scenes: Path, tmp_path: Path) -> None:
     masks = {file.stem: file.read_bytes() for file in (scenes / "masks").iterdir()}
     source = foreign(tmp_path / "in", scenes, seg=lambda files: [masks[file.stem] for file in files])
-    context = open_run(source, id_column=None, ingest={"id_column": "image.path", "mask_column": "seg"})
-    commit = ingest(context)
-    assert commit.facts["labelled"] == 6
-    whole = open_run(scenes, name="whole", dataset="demo", limit=6)
-    ingest(whole)
+    run = open_here(source, id_column=None, ingest={"id_column": "image.path", "mask_column": "seg"})
+    run, _ = execute(run, (INGEST, SURVEY))
+    assert run.facts(Surveyed).labelled == 6
+    whole = ingest(open_here(scenes, name="whole", dataset="demo", limit=6))
     expected = [{**row, "image_id": f"{row['image_id']}.jpg"} for row in rows_of(whole)]
-    assert rows_of(context) == expected
-    unnamed = open_run(source, name="unnamed", clusters=3, limit=3)
-    ingest(unnamed)
+    assert rows_of(run.commit(Ingested)) == expected
+    unnamed = ingest(open_here(source, name="unnamed", clusters=3, limit=3))
     assert [row["image_id"] for row in rows_of(unnamed)] == [f"train-00000/{row:06d}" for row in range(3)]
 
 
-def test_an_id_that_comes_twice_is_refused_with_both_places(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+def test_an_id_that_comes_twice_is_refused_with_both_places(open_here: Open, scenes: Path, tmp_path: Path) -> None:
     source = foreign(tmp_path / "in", scenes, name=lambda files: [file.stem[-1].replace("5", "0") for file in files])
+    run = open_here(source, clusters=2, ingest={"id_column": "name"})
     with pytest.raises(DatusError, match=r"two images have the id 0, in train-00000.parquet and train-00004.parquet"):
-        ingest(open_run(source, clusters=2, ingest={"id_column": "name"}))
+        execute(run, (INGEST, SURVEY))
 
 
 def test_images_that_cannot_be_used_are_in_quarantine_and_the_others_keep_their_places(
-    open_run: Open, scenes: Path, tmp_path: Path
+    open_here: Open, scenes: Path, tmp_path: Path
 ) -> None:
     files = sorted((scenes / "images").iterdir())[:5]
     data = [file.read_bytes() for file in files]
@@ -89,42 +104,41 @@ def test_images_that_cannot_be_used_are_in_quarantine_and_the_others_keep_their_
     (tmp_path / "in").mkdir()
     ids = ["../../etc/passwd", "b", "c", None, "e"]
     pq.write_table(pa.table({"image": images, "image_id": ids}), tmp_path / "in" / "x.parquet")
-    context = open_run(tmp_path / "in", clusters=2, max_error_rate=0.5)
-    commit = ingest(context)
+    commit = ingest(open_here(tmp_path / "in", clusters=2, max_error_rate=0.5))
     assert (commit.rows_out, commit.rows_quarantined) == (3, 2)
-    assert {row["image_id"]: row["image"] for row in rows_of(context)} == {
+    assert {row["image_id"]: row["image"] for row in rows_of(commit)} == {
         "b": data[1], "x/000003": data[3], "e": data[4],
     }  # fmt: skip
-    refused = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).to_pylist()
+    refused = storage.read_table(commit.path(QUARANTINE)).to_pylist()
     assert {row["image_id"]: row["kind"] for row in refused} == {"%2E%2E/%2E%2E/etc/passwd": "empty", "c": "unreadable"}
 
 
-def test_what_cannot_be_a_source_says_why(open_run: Open, scenes: Path, tmp_path: Path) -> None:
-    packed = open_run(scenes, name="packed", dataset="demo")
+def test_what_cannot_be_a_source_says_why(open_here: Open, scenes: Path) -> None:
+    packed = open_here(scenes, name="packed", dataset="demo")
+    source = packed.folder.uri
     with pytest.raises(UsageError, match="no finished shards; run the same `datus2 ingest` again"):
-        ingest(open_run(Path(packed.folder.uri), name="early", clusters=2))
-    write_shards(packed)
-    source = Path(packed.folder.uri)
+        open_here(source, name="early", clusters=2)
+    shards = pack(packed)
     with pytest.raises(UsageError, match="made with --dataset demo, not camvid"):
-        ingest(open_run(source, name="other", dataset="camvid"))
+        open_here(source, name="other", dataset="camvid")
     with pytest.raises(UsageError, match="shards, which have no splits"):
-        ingest(open_run(source, name="split", split="val"))
+        open_here(source, name="split", split="val")
     with pytest.raises(UsageError, match="holds shards already"):
-        write_shards(open_run(source, name="again"))
-    shard = next((source / "shards").glob("*.parquet"))
+        pack(open_here(source, name="again"))
+    shard = Path(shards.path("part-000000.parquet"))
     shard.write_bytes(shard.read_bytes()[:-100])
     with pytest.raises(StorageError, match=shard.name):
-        ingest(open_run(source, name="broken"))
+        open_here(source, name="broken")
 
 
-def test_shards_without_masks_need_a_number_of_clusters(open_run: Open, scenes: Path) -> None:
-    packed = open_run(scenes / "images", name="packed", limit=3)
-    write_shards(packed)
+def test_shards_without_masks_need_a_number_of_clusters(open_here: Open, scenes: Path) -> None:
+    packed = open_here(scenes / "images", name="packed", limit=3, clusters=2)
+    pack(packed)
     with pytest.raises(UsageError, match="--clusters K"):
-        ingest(open_run(Path(packed.folder.uri), name="run"))
+        execute(open_here(packed.folder.uri, name="run"), (INGEST, SURVEY))
 
 
-def test_a_file_that_says_of_itself_to_be_ours_is_not_believed(open_run: Open, tmp_path: Path) -> None:
+def test_a_file_that_says_of_itself_to_be_ours_is_not_believed(open_here: Open, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     ids = ["../../../evil", "/abs/evil", None, "huge", "a%2Fb", "good"]
     table = pa.table(
@@ -134,41 +148,38 @@ def test_a_file_that_says_of_itself_to_be_ours_is_not_believed(open_run: Open, t
         }
     ).replace_schema_metadata({DATASET_KEY: b"folder"})  # fmt: skip
     pq.write_table(table, tmp_path / "in" / "x.parquet")
-    context = open_run(tmp_path / "in", clusters=2, max_error_rate=0.9)
-    assert ingest(context).rows_out == 2
-    refused = storage.read_table(context.folder.path("quarantine", "ingest.parquet")).to_pylist()
+    commit = ingest(open_here(tmp_path / "in", clusters=2, max_error_rate=0.9))
+    assert commit.rows_out == 2
+    refused = storage.read_table(commit.path(QUARANTINE)).to_pylist()
     assert [row["kind"] for row in refused] == ["unsafe_id", "unsafe_id", "unsafe_id", "too_large"]
     assert not any(row["image_id"].startswith(("/", "..")) for row in refused)
 
 
-def test_shards_that_are_replaced_under_a_run_are_noticed(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+def test_shards_that_are_replaced_under_a_run_are_noticed(open_here: Open, scenes: Path, tmp_path: Path) -> None:
     source = foreign(tmp_path / "in", scenes)
-    context = open_run(source, clusters=2, ingest={"id_column": "image.path"})
-    ingest(context)
+    ingested = ingest(open_here(source, clusters=2, ingest={"id_column": "image.path"}))
     (source / "train-00004.parquet").replace(source / "train-00000.parquet")
     with pytest.raises(StorageError, match=r"train-00000.parquet is not what it was when the run began"):
-        rows_of(context)
+        rows_of(ingested)
 
 
-def test_shards_of_two_data_sets_are_not_taken_for_one(open_run: Open, scenes: Path, tmp_path: Path) -> None:
+def test_shards_of_two_data_sets_are_not_taken_for_one(open_here: Open, scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("demo", "folder"):
-        packed = open_run(scenes, name=name, dataset=name, limit=2)
-        write_shards(packed)
-        shard = Path(packed.folder.uri) / "shards" / "part-000000.parquet"
+        packed = pack(open_here(scenes, name=name, dataset=name, limit=2))
+        shard = Path(packed.path("part-000000.parquet"))
         (tmp_path / "in" / f"{name}.parquet").write_bytes(shard.read_bytes())
     with pytest.raises(UsageError, match=r"folder.parquet and demo.parquet were not made from the same data set"):
-        ingest(open_run(tmp_path / "in"))
+        open_here(tmp_path / "in")
 
 
-def test_settings_that_cannot_matter_to_a_run_on_shards_redo_nothing(open_run: Open, scenes: Path) -> None:
-    packed = open_run(scenes, name="packed", dataset="demo", limit=4)
-    write_shards(packed)
-    source = Path(packed.folder.uri)
+def test_settings_that_cannot_matter_to_a_run_on_shards_redo_nothing(open_here: Open, scenes: Path) -> None:
+    made = open_here(scenes, name="packed", dataset="demo", limit=4)
+    packed = pack(made)
     stamps = {
-        ingest(open_run(source, *settings, name=name)).fingerprint
+        ingest(open_here(made.folder.uri, *settings, name=name)).fingerprint
         for name, *settings in (("a",), ("b", "ingest.images_per_part=3"), ("c", "ingest.image_column=image"))
     }
     assert len(stamps) == 1
-    again = open_run(scenes, "ingest.images_per_part=3", name="again", dataset="demo", limit=4)
-    assert write_shards(again).fingerprint == packed.folder.require("shards").fingerprint
+    again = pack(open_here(scenes, "ingest.images_per_part=3", name="again", dataset="demo", limit=4))
+    assert again.fingerprint == packed.fingerprint

@@ -17,21 +17,24 @@ import pytest
 import ray.train
 import ray.train.torch
 import torch
-from datus2_ray.engine.context import RunContext
 
 from datus2_ray.commands.pretrain import pretrain as run_pretraining
 from datus2_ray.config.load import load
 from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.pretrain import health
-from datus2_ray.engine.parts import configure_ray_data
+from datus2_ray.engine.execute import execute_stage
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.errors import DatusError, UsageError
-from datus2_ray.stages.ingest.ingest import ingest
+from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.pretrain import worker
 from datus2_ray.stages.pretrain.data import held_batches, hold_images, streamed_batches
-from datus2_ray.stages.pretrain.pretrain import HISTORY, plan_pretraining, pretrain
+from datus2_ray.stages.pretrain.pretrain import HISTORY, PRETRAIN, plan_pretraining
 from datus2_ray.stages.pretrain.training import MODEL, Pretrain
 from datus2_ray.store import storage
-from datus2_ray.store.run_folder import Commit
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Pretrained
+from tests.conftest import make_run
 
 SMALL = tuple(
     f"pretrain.{setting}"
@@ -46,40 +49,45 @@ LOSSES = ("loss", "cls_loss", "patch_loss", "texture_loss")
 
 
 @pytest.fixture
-def opened(open_run: Callable[..., RunContext], scenes: Path) -> Callable[..., tuple[RunContext, Commit]]:
-    def opened(*assignments: str, name: str = "run") -> tuple[RunContext, Commit]:
-        context = open_run(scenes, *SMALL, *assignments, name=name, dataset="demo", backbone=None)
-        return context, ingest(context, labelled=False)
+def opened(open_run: Callable[..., Run], scenes: Path) -> Callable[..., Run]:
+    def opened(*assignments: str, name: str = "run", backbone: str | None = None) -> Run:
+        settings = (*SMALL, *assignments)
+        run = open_run(scenes, *settings, name=name, dataset="demo", backbone=backbone, labelled=False)
+        return execute_stage(run, INGEST)
 
     return opened
+
+
+def pretrain(run: Run) -> Commit[Pretrained]:
+    return execute_stage(run, PRETRAIN).commit(Pretrained)
+
+
+def plan_of(run: Run) -> Pretrain:
+    return plan_pretraining(run, "cpu", run.folder.path("tensorboard"))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(
     ray_session: None, scenes: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[RunContext, Commit, Commit]:
-    """Train once with one worker and without any trouble: the run, its images, and what the training committed."""
+) -> tuple[Run, Commit[Pretrained]]:
+    """Train once with one worker and without any trouble: the run, and what the training committed."""
+    configure_ray_data(120)
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    configure_ray_data(no_progress_seconds=120)
-    context = RunContext.open(
-        load({"source": str(scenes), "out": str(out), "dataset": "demo"}, assignments=SMALL),
-    )
-    images = ingest(context, labelled=False)
-    return context, images, pretrain(context, images)
+    run = execute_stage(make_run(scenes, out, *SMALL, dataset="demo", backbone=None, labelled=False), INGEST)
+    return run, pretrain(run)
 
 
-def curve(context: RunContext) -> dict[str, np.ndarray]:
-    table = storage.read_table(context.folder.path("pretrain", HISTORY))
+def curve(commit: Commit[Pretrained]) -> dict[str, np.ndarray]:
+    table = storage.read_table(commit.path(HISTORY))
     return {name: table[name].to_numpy() for name in ("step", *LOSSES, "deviation")}
 
 
 # Which images a step sees
 
 
-def held_order(context: RunContext, images: Commit, workers: int, steps: range) -> list[torch.Tensor]:
+def held_order(run: Run, workers: int, steps: range) -> list[torch.Tensor]:
     """Return whole batches, put together from the slices of so many workers."""
-    plan = plan_pretraining(context, images)
-    plan = replace(plan, workers=workers)
+    plan = replace(plan_of(run), workers=workers)
     streams = []
     for rank in range(workers):
         held = hold_images(plan, plan.lanes_of(rank), CPU, lambda: None)
@@ -88,18 +96,18 @@ def held_order(context: RunContext, images: Commit, workers: int, steps: range) 
 
 
 def test_a_batch_is_the_same_for_any_number_of_workers_and_after_a_resume(opened):
-    context, images = opened()
-    one = held_order(context, images, 1, range(7))
+    run = opened()
+    one = held_order(run, 1, range(7))
     for workers in (2, 4):
-        assert all(torch.equal(a, b) for a, b in zip(one, held_order(context, images, workers, range(7)), strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(one[4:], held_order(context, images, 2, range(4, 7)), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(one, held_order(run, workers, range(7)), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(one[4:], held_order(run, 2, range(4, 7)), strict=True))
 
 
 def test_a_pass_shows_every_image_once_but_those_held_out(opened):
-    context, images = opened("pretrain.batch_size=4")
-    plan = plan_pretraining(context, images)
+    run = opened("pretrain.batch_size=4")
+    plan = plan_of(run)
     # 24 scenes, 4 held out: 5 in each of 4 lanes.
-    batches = held_order(context, images, 1, range(10))
+    batches = held_order(run, 1, range(10))
     first, second = ([image.numpy().tobytes() for batch in batches[i : i + 5] for image in batch] for i in (0, 5))
     held_out = hold_images(plan, range(4, 8), CPU, lambda: None).pixels
     assert len(set(first)) == 20
@@ -110,8 +118,7 @@ def test_a_pass_shows_every_image_once_but_those_held_out(opened):
 
 
 def test_streamed_batches_are_whole_repeatable_and_of_the_worker_s_own_images(opened):
-    context, images = opened()
-    plan = plan_pretraining(context, images)
+    plan = plan_of(opened())
     wanted = range(4)
     mine = {image.numpy().tobytes() for image in hold_images(plan, wanted, CPU, lambda: None).pixels}
     first, second = (streamed_batches(plan, wanted, 0, CPU) for _ in range(2))
@@ -149,7 +156,7 @@ def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callabl
 
 
 def test_a_training_goes_on_from_a_checkpoint_along_the_same_curve(opened, kept_checkpoints, monkeypatch):
-    plan = plan_pretraining(*opened("pretrain.steps=8"))
+    plan = plan_of(opened("pretrain.steps=8"))
     folders = [kept_checkpoints("first")]
     history = train_here(plan)
     folders.append(kept_checkpoints("resumed"))
@@ -165,7 +172,7 @@ def test_a_training_goes_on_from_a_checkpoint_along_the_same_curve(opened, kept_
 
 
 def test_images_that_do_not_fit_are_streamed(opened, kept_checkpoints):
-    plan = plan_pretraining(*opened("pretrain.memory=0.000001", "pretrain.steps=6"))
+    plan = plan_of(opened("pretrain.memory=0.000001", "pretrain.steps=6"))
     assert not plan.held
     kept_checkpoints("kept")
     assert np.isfinite(train_here(plan)["loss"]).all()
@@ -175,18 +182,16 @@ def test_a_collapse_ends_the_training_at_once_with_the_reason(opened, kept_check
     monkeypatch.setattr(health, "MIN_DEVIATION", 2.0)  # more than vectors can deviate
     monkeypatch.setattr(health, "PATIENCE", 7)
     folder = kept_checkpoints("kept")
-    history = train_here(plan_pretraining(*opened()))
+    history = train_here(plan_of(opened()))
     assert history["fault"].startswith("pretrain: collapsed at step 7: patch vectors deviate by ")
     assert history["step"][-1] < 24
-    assert len(list(folder.iterdir())) == 2  # of step 4, and of the one at which it ended
+    assert [path.name for path in folder.iterdir()] == ["step-00000004"]
 
 
-def test_what_patches_learn_depends_on_what_is_gone_on_from(open_run, scenes):
-    learned = []
-    for number, backbone in enumerate((None, "untrained:vit_tiny_patch16_224")):
-        context = open_run(scenes, *SMALL, name=f"from-{number}", dataset="demo", backbone=backbone)
-        learned.append(plan_pretraining(context, ingest(context, labelled=False)).config.patch_objective)
-    assert learned == ["texture", "correspondence"]
+def test_what_patches_learn_depends_on_the_backbone_that_it_starts_from(opened):
+    starts = (None, "untrained:vit_tiny_patch16_224")
+    runs = [opened(name=f"from-{number}", backbone=backbone) for number, backbone in enumerate(starts)]
+    assert [plan_of(run).config.patch_objective for run in runs] == ["texture", "correspondence"]
 
 
 # What is learned under Ray Train
@@ -194,32 +199,32 @@ def test_what_patches_learn_depends_on_what_is_gone_on_from(open_run, scenes):
 
 @pytest.mark.slow
 def test_a_training_leaves_a_backbone_its_curves_and_its_facts_and_is_not_done_again(undisturbed, capsys):
-    context, images, commit = undisturbed
-    history = curve(context)
+    run, commit = undisturbed
+    history = curve(commit)
     assert history["step"].tolist() == list(range(1, 25))
     assert history["loss"][-3:].mean() < history["loss"][:3].mean()
     assert history["texture_loss"][-1] < history["texture_loss"][0]
     assert history["deviation"].min() > 0.1
-    assert commit.facts["effective_rank"] > 1
-    backbone = load_backbone(context.folder.path("pretrain", MODEL))
+    assert commit.facts.effective_rank > 1
+    backbone = load_backbone(commit.path(MODEL))
     assert (backbone.dim, backbone.patch_size, backbone.input_size) == (64, 8, 64)
-    events = storage.list_files(context.folder.path("pretrain", "tensorboard"))
+    events = storage.list_files(commit.path("tensorboard"))
     assert [entry.size > 100 for entry in events] == [True]
     capsys.readouterr()
-    assert pretrain(context, images) == commit
+    assert pretrain(run) == commit
     assert "done before" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_agree_with_one_left_alone(undisturbed, opened):
-    quiet, _, _ = undisturbed
-    disturbed, same_images = opened("pretrain.workers=2", name="disturbed")
+    _, quiet = undisturbed
+    disturbed = opened("pretrain.workers=2", name="disturbed")
     killed: list[int] = []
 
     def kill() -> None:
         folder = Path(disturbed.folder.path("pretrain"))
         while not killed:
-            if any(folder.glob("*/step-00000008")):  # in the midst, with a checkpoint behind it
+            if any(folder.glob("*/training/checkpoints/step-00000008")):  # in the midst, with a checkpoint behind it
                 for process in psutil.Process().children(recursive=True):
                     with contextlib.suppress(psutil.Error):
                         if "RayTrainWorker" in " ".join(process.cmdline()):
@@ -230,9 +235,9 @@ def test_two_workers_of_which_one_is_killed_agree_with_one_left_alone(undisturbe
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    pretrain(disturbed, same_images)
+    commit = pretrain(disturbed)
     assert killed
-    first, second = curve(quiet), curve(disturbed)
+    first, second = curve(quiet), curve(commit)
     assert first["step"].tolist() == second["step"].tolist()
     # Sums in another order: the same up to rounding at first, and that grows from step to step.
     np.testing.assert_allclose(first["loss"][:3], second["loss"][:3], rtol=1e-4)
@@ -243,19 +248,19 @@ def test_two_workers_of_which_one_is_killed_agree_with_one_left_alone(undisturbe
 
 @pytest.mark.slow
 def test_a_training_that_diverges_ends_the_command_with_the_reason(opened):
-    context, images = opened("pretrain.steps=400", "pretrain.learning_rate=1e30")
+    run = opened("pretrain.steps=400", "pretrain.learning_rate=1e30")
     with pytest.raises(DatusError, match=r"^pretrain: the loss is not a number at step \d; lower pretrain.learning_ra"):
-        pretrain(context, images)
-    assert context.folder.commit_of("pretrain") is None
+        pretrain(run)
+    assert "pretrain" not in run.folder.current()
 
 
 # What is refused
 
 
 def test_too_few_images_are_refused(opened):
-    context, images = opened("pretrain.batch_size=64")
+    run = opened("pretrain.batch_size=64")
     with pytest.raises(UsageError, match=r"20 images to train on are fewer than pretrain\.batch_size = 64"):
-        pretrain(context, images)
+        pretrain(run)
 
 
 @pytest.mark.parametrize(

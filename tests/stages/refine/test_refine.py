@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -21,27 +21,30 @@ import pytest
 import ray
 import ray.train
 import ray.train.torch
-from datus2_ray.engine.context import RunContext
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from datus2_ray.config.stages import RefineConfig
 from datus2_ray.core.images.labels import encode_labels
+from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.operators.read_segmenter import read_segmenter
 from datus2_ray.engine.progress import Progress
+from datus2_ray.engine.run import Run
 from datus2_ray.engine.training.run import Job, explain, run_training
 from datus2_ray.engine.training.shares import split_images
 from datus2_ray.engine.training_workers import PAIRS_MEMORY
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.stages.refine import data, worker
-from datus2_ray.stages.refine.data import Pairs, ReadPairs, shuffled, stream_pairs, training_batches
-from datus2_ray.stages.refine.refine import plan_training, refine, train
+from datus2_ray.stages.refine.data import Pair, Pairs, ReadPairs, read_pairs, shuffled, training_batches
+from datus2_ray.stages.refine.refine import REFINE, plan_training, train
 from datus2_ray.stages.refine.start import write_start
 from datus2_ray.stages.refine.training import MODEL, Training
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.run_folder import Commit, part_name
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Ingested, Labelled, Refined
+from datus2_ray.store.run_folder import part_name
 
 SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
 
@@ -74,14 +77,15 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def write_run(context: RunContext, count: int, part_rows: int = 8) -> RunContext:
-    """Write the images and initial masks of a run, as if ingest, discover, cluster and label had been there."""
+def write_run(run: Run, count: int, part_rows: int = 8) -> Run:
+    """Write the images and initial masks of a run, as if the stages before had been there."""
     made = make_images(count)
-    parts = {}
+    commits = [
+        Commit(run.folder.path("made", facts.stage), f"made {facts.stage}", count, count, 0, {}, facts)
+        for facts in (Ingested("folder"), Labelled())
+    ]
     for index, start in enumerate(range(0, count, part_rows)):
         rows = made[start : start + part_rows]
-        name = part_name(index)
-        parts[name] = len(rows)
         side = len(rows[0][2])
         images = [
             {"image_id": i, "image": png(pixels), "height": side, "width": side, "mask": None} for i, pixels, _ in rows
@@ -90,29 +94,37 @@ def write_run(context: RunContext, count: int, part_rows: int = 8) -> RunContext
             {"image_id": i, "mask": encode_labels(labels), "segment_clusters": [], "segment_distances": []}
             for i, _, labels in rows
         ]
-        storage.write_table(context.folder.path("images", name), pa.Table.from_pylist(images, schemas.IMAGES))
-        masks_uri = context.folder.path("masks/initial", name)
-        storage.write_table(masks_uri, pa.Table.from_pylist(masks, schemas.INITIAL_MASKS))
-    for stage in ("images", "masks/initial"):
-        context.folder.finish(stage, Commit(f"made {stage}", count, count, 0, parts, {}))
-    return context
+        tables = ((images, schemas.IMAGES), (masks, schemas.INITIAL_MASKS))
+        for commit, (values, schema) in zip(commits, tables, strict=True):
+            commit.parts[part_name(index)] = len(rows)
+            storage.write_table(commit.path(part_name(index)), pa.Table.from_pylist(values, schema))
+    for commit in commits:
+        run = run.with_commit(commit)
+    return run
 
 
 @pytest.fixture
-def made_run(open_run: Callable[..., RunContext], tmp_path: Path) -> Callable[..., RunContext]:
-    def made_run(count: int, *assignments: str, name: str = "run") -> RunContext:
-        return write_run(open_run(tmp_path / "in", *SMALL, *assignments, name=name), count)
+def made_run(open_run: Callable[..., Run], tmp_path: Path) -> Callable[..., Run]:
+    def made_run(count: int, *assignments: str, name: str = "run") -> Run:
+        return write_run(open_run(tmp_path / "in", *SMALL, *assignments, name=name, clusters=3), count)
 
     return made_run
 
 
-def plan(context: RunContext, workers: int) -> Training:
-    masks = context.folder.require("masks/initial")
-    config = context.config.model_copy(update={"refine": context.config.refine.model_copy(update={"workers": workers})})
-    training, _ = plan_training(RunContext(config, context.folder, context.events), masks, "cpu")
-    start = context.folder.path("refine", "test", "start.safetensors")
-    write_start(start, context.config, 3, "cpu")
-    return replace(training, start=start, threads=1)
+def refine(run: Run) -> Commit[Refined]:
+    return execute_stage(run, REFINE).commit(Refined)
+
+
+def plan(run: Run, workers: int) -> Training:
+    settings = run.config.refine.model_copy(update={"workers": workers})
+    run = replace(run, config=run.config.model_copy(update={"refine": settings}))
+    start = run.folder.path("start.safetensors")
+    write_start(start, run.config, 3, "cpu")
+    return replace(plan_training(run, "cpu", start), threads=1)
+
+
+def pairs_in(parts: Sequence[str], read: ReadPairs) -> list[Pair]:
+    return [pair for part in read_pairs(parts, read) for pair in part]
 
 
 # Who trains on what
@@ -165,23 +177,23 @@ def test_the_learning_rate_rises_and_falls():
 
 
 def test_pairs_are_joined_by_id_and_resized_alike(made_run):
-    context = made_run(8)
-    uri = context.folder.path("masks/initial", part_name(0))
+    run = made_run(8)
+    uri = run.commit(Labelled).path(part_name(0))
     storage.write_table(uri, storage.read_table(uri).slice(1))  # the first image went into quarantine later
     ids = [f"image-{number:03d}" for number in range(1, 8)]
     split = split_images(ids, 0, 1, 2)
-    folders = (ImagesTable(context.folder.path("images")), context.folder.path("masks/initial"))
+    folders = (ImagesTable(run.commit(Ingested).uri), run.commit(Labelled).uri)
     by_id = {i: (pixels, labels) for i, pixels, labels in make_images(8)}
     for share in (0, 1):
         read = ReadPairs(*folders, split, share, 36)
         block = read(pa.table({"part": [part_name(0)]}))
         wanted = [i for i in ids if split.share(i) == share]
-        assert len(block) == len(wanted)
-        for image_id, row in zip(wanted, block.to_pylist(), strict=True):
+        (row,) = block.to_pylist()
+        for image_id, image, mask in zip(wanted, row["image"], row["mask"], strict=True):
             pixels, labels = by_id[image_id]
             expected = np.asarray(Image.fromarray(pixels).resize((36, 36), Image.Resampling.BICUBIC))
-            assert row["image"] == expected.tobytes()
-            assert row["mask"] == labels[1::2, 1::2].tobytes()
+            assert image == expected.tobytes()
+            assert mask == labels[1::2, 1::2].tobytes()
 
 
 def test_a_part_is_read_once_while_there_is_room(made_run, monkeypatch):
@@ -189,7 +201,7 @@ def test_a_part_is_read_once_while_there_is_room(made_run, monkeypatch):
     asked = []
     read_parts = data.read_parts
     monkeypatch.setattr(data, "read_parts", lambda parts, read: asked.append(parts) or read_parts(parts, read))
-    expected = [image.tobytes() for image, _ in stream_pairs(training.parts, training.read(0))]
+    expected = [image.tobytes() for image, _ in pairs_in(training.parts, training.read(0))]
     assert len(expected) == 22
     assert len(training.parts) > 2
     pair = 4 * training.config.size**2  # bytes
@@ -206,14 +218,14 @@ def test_a_part_is_read_once_while_there_is_room(made_run, monkeypatch):
     backwards = Pairs(training.read(0))
     list(backwards.stream(training.parts[1:2]))
     turned = training.parts[::-1]
-    wanted = [image.tobytes() for image, _ in stream_pairs(turned, training.read(0))]
+    wanted = [image.tobytes() for image, _ in pairs_in(turned, training.read(0))]
     assert [image.tobytes() for image, _ in backwards.stream(turned)] == wanted
 
 
 def test_a_part_of_which_a_share_has_nothing_is_not_waited_for(made_run):
     training = plan(made_run(24), 1)
     held_out = training.read(1)  # two images: most parts have none
-    expected = [image.tobytes() for image, _ in stream_pairs(training.parts, held_out)]
+    expected = [image.tobytes() for image, _ in pairs_in(training.parts, held_out)]
     pairs = Pairs(held_out)
     for _ in range(2):
         assert [image.tobytes() for image, _ in pairs.stream(training.parts)] == expected
@@ -221,7 +233,7 @@ def test_a_part_of_which_a_share_has_nothing_is_not_waited_for(made_run):
 
 
 def test_wide_masks_stay_wide(made_run):
-    context = made_run(2)
+    run = made_run(2)
     wide = np.full((72, 72), 300, np.uint16)
     wide[0] = 65535
     masks = [
@@ -229,22 +241,21 @@ def test_wide_masks_stay_wide(made_run):
         for i in range(2)
     ]
     table = pa.Table.from_pylist(masks, schemas.INITIAL_MASKS)
-    storage.write_table(context.folder.path("masks/initial", part_name(0)), table)
+    storage.write_table(run.commit(Labelled).path(part_name(0)), table)
     split = split_images([row["image_id"] for row in masks], 0, 1, 1)
-    read = ReadPairs(ImagesTable(context.folder.path("images")), context.folder.path("masks/initial"), split, 0, 72)
-    ((_, labels),) = stream_pairs([part_name(0)], read)
+    read = ReadPairs(ImagesTable(run.commit(Ingested).uri), run.commit(Labelled).uri, split, 0, 72)
+    ((_, labels),) = pairs_in([part_name(0)], read)
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, wide)
 
 
 def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
-    context = made_run(24)
-    training = plan(context, 1)
+    training = plan(made_run(24), 1)
 
     def take(
-        key: tuple[int, ...], count: int, parts: Iterator[str] | None = None, most_bytes: int = PAIRS_MEMORY
+        key: tuple[int, ...], count: int, parts: Iterator[str] | None = None, max_bytes: int = PAIRS_MEMORY
     ) -> list[bytes]:
-        batches = training_batches(list(parts or training.parts), Pairs(training.read(0), most_bytes), 4, key)
+        batches = training_batches(list(parts or training.parts), Pairs(training.read(0), max_bytes), 4, key)
         taken = [image.tobytes() for _ in range(count) for image in next(batches)[0]]
         batches.close()
         return taken
@@ -256,9 +267,9 @@ def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
     assert first[:share] != first[share:]
     assert take((0, 0, 0), 11) == first
     assert take((0, 0, 1), 11) != first
-    for most_bytes in (0, 5 * 4 * training.config.size**2):  # too little to keep them, at once or after a few
-        assert take((0, 0, 0), 11, most_bytes=most_bytes) == first
-    held_out = {image.tobytes() for image, _ in stream_pairs(training.parts, training.read(1))}
+    for max_bytes in (0, 5 * 4 * training.config.size**2):  # too little to keep them, at once or after a few
+        assert take((0, 0, 0), 11, max_bytes=max_bytes) == first
+    held_out = {image.tobytes() for image, _ in pairs_in(training.parts, training.read(1))}
     assert len(held_out) == 2
     assert not held_out & set(first)
 
@@ -340,7 +351,7 @@ def test_the_held_out_loss_is_that_of_the_checkpoint(made_run, kept_checkpoints)
     segmenter = read_segmenter(str(folder / "epoch-0001" / MODEL), training.backbone, "cpu").eval()
     losses = []
     with torch.inference_mode():
-        for image, labels in stream_pairs(training.parts, training.read(1)):
+        for image, labels in pairs_in(training.parts, training.read(1)):
             logits = segmenter(torch.from_numpy(image.copy())[None])[0]
             well = torch.from_numpy(labels != 255)
             target = torch.from_numpy(labels.astype(np.int64))[well]
@@ -369,27 +380,23 @@ def test_a_layer_on_tokens_learns(made_run, kept_checkpoints):
 # The step
 
 
-def test_too_few_images_skip_the_step_with_a_reason(made_run, capsys):
-    context = made_run(12)
-    commit = refine(context, 3, "f")
-    assert commit.facts == {"skipped": "12 images with masks, under refine.min_images = 20"}
-    assert "12 images with masks" in capsys.readouterr().err
-    assert refine(context, 3, "f") == commit
-    assert not Path(context.folder.path("refine", MODEL)).exists()
+def test_too_few_images_are_not_refined_with_a_reason(made_run):
+    _, left_out = execute(made_run(12), [REFINE])
+    assert left_out == {"refine": "12 images with masks, under refine.min_images = 20"}
 
 
 def test_a_size_that_the_stride_does_not_divide_is_refused(made_run):
     with pytest.raises(UsageError, match="settings of refine: size = 72 must be a multiple of output_stride = 16"):
-        refine(made_run(24, "refine.size=72"), 3, "f")
+        refine(made_run(24, "refine.size=72"))
 
 
 def test_a_training_that_cannot_start_ends_with_the_reason(made_run):
-    context = made_run(24)
+    run = made_run(24)
     impossible = ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1000})
     start = time.monotonic()
-    job = Job("refine", train, plan(context, 1), 6, impossible, lowest=None)
+    job = Job("refine", train, plan(run, 1), 6, impossible, lowest=None)
     with pytest.raises(DatusError, match=r"no optimiser step for 5 s \(step 0 of 6\)"):
-        run_training(job, context.folder.path("refine"), "name", 5, lambda step: None)
+        run_training(job, run.folder.path("refine"), "name", 5, lambda step: None)
     assert time.monotonic() - start < 60
 
 
@@ -424,16 +431,16 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
     """Everything at once, as each start of two workers costs half a minute on a small machine."""
     steps = ("refine.steps=8", "refine.workers=2", *AVERAGED)
     quiet = made_run(48, *steps, name="quiet")
-    commit = refine(quiet, 3, "f")
-    assert commit.facts["workers"] == 2
-    assert commit.facts["epochs"] == 4
-    table = storage.read_table(quiet.folder.path("refine/history.parquet"))
+    commit = refine(quiet)
+    assert commit.facts.workers == 2
+    assert commit.facts.epochs == 4
+    table = storage.read_table(commit.path("history.parquet"))
     assert table["step"].to_pylist() == list(range(1, 9))
     losses = table["held_out_loss"].drop_null().to_pylist()
-    assert commit.facts["best_loss"] == min(losses)
-    assert commit.facts["best_epoch"] == losses.index(min(losses))
-    assert commit.facts["loss"] == "generalised"
-    assert {file.path for file in storage.list_files(quiet.folder.path("refine"))} == {
+    assert commit.facts.best_loss == min(losses)
+    assert commit.facts.best_epoch == losses.index(min(losses))
+    assert commit.facts.loss == "generalised"
+    assert {file.path for file in storage.list_files(commit.uri)} == {
         "_BEGUN.json",
         "_COMMIT.json",
         "history.parquet",
@@ -451,15 +458,15 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "advance", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            refine(disturbed, 3, "f")
+            refine(disturbed)
     wait_for(lambda: not training_processes())
-    (folder,) = Path(disturbed.folder.path("refine")).glob("*-2")
+    (folder,) = Path(disturbed.folder.path("refine")).glob("*/training/2-workers")
     done_before = {checkpoint.name for checkpoint in folder.glob("epoch-*")}
     assert done_before
 
     # Then, in the second run of the same command, a worker dies as soon as there is a new checkpoint.
-    result: list[Commit] = []
-    second = threading.Thread(target=lambda: result.append(refine(disturbed, 3, "f")))
+    result: list[Commit[Refined]] = []
+    second = threading.Thread(target=lambda: result.append(refine(disturbed)))
     second.start()
     wait_for(lambda: {checkpoint.name for checkpoint in folder.glob("epoch-*")} - done_before != set())
     training_processes()[-1].kill()
@@ -467,6 +474,4 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
     assert result[0].facts == commit.facts
     assert not folder.exists()
     for file in (MODEL, "history.parquet"):
-        assert storage.read_bytes(disturbed.folder.path("refine", file)) == storage.read_bytes(
-            quiet.folder.path("refine", file)
-        )
+        assert storage.read_bytes(result[0].path(file)) == storage.read_bytes(commit.path(file))

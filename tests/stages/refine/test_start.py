@@ -15,7 +15,7 @@ from datus2_ray.core.refine.token_layer import TokenSegmenterSpec
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.operators.read_segmenter import read_segmenter
 from datus2_ray.errors import BackboneError
-from datus2_ray.stages.refine.start import see_same_backbone, start_fingerprint, start_identity, write_start
+from datus2_ray.stages.refine.start import check_same_backbone, start_fingerprint, start_identity, write_start
 from datus2_ray.store import storage
 
 
@@ -67,8 +67,8 @@ def test_the_start_is_written_and_said(tmp_path: Path, network: str, spec, facts
 
 
 def test_other_weights_than_a_layer_was_trained_with_are_refused(tmp_path: Path) -> None:
-    see_same_backbone(config(tmp_path), fingerprint(DEFAULT_BACKBONE))
+    check_same_backbone(config(tmp_path), fingerprint(DEFAULT_BACKBONE))
     named = config(tmp_path, backbone="untrained:vit_tiny_patch16_224")
-    see_same_backbone(named, "untrained:vit_tiny_patch16_224 timm=0.1")
+    check_same_backbone(named, "untrained:vit_tiny_patch16_224 timm=0.1")
     with pytest.raises(BackboneError, match="not those that the run was refined with"):
-        see_same_backbone(named, fingerprint(DEFAULT_BACKBONE))
+        check_same_backbone(named, fingerprint(DEFAULT_BACKBONE))

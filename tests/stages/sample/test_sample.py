@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,42 +13,57 @@ from PIL import Image, ImageOps
 
 import datus2_ray
 from datus2_ray.config.load import load
-from datus2_ray.engine.context import RunContext
+from datus2_ray.engine.execute import execute
+from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, UsageError
-from datus2_ray.stages.discover.discover import discover
-from datus2_ray.stages.ingest.ingest import ingest
+from datus2_ray.stages.discover.discover import DISCOVER
+from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.sample.mirrored import read_views
-from datus2_ray.stages.sample.sample import COUNTS, RESOLUTIONS, choose
+from datus2_ray.stages.sample.sample import COUNTS, RESOLUTIONS, SAMPLE
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Clustered, Discovered, Labelled, Sampled
+from datus2_ray.store.run_folder import RunFolder
+from tests.in_process import commands_without_ray, without_ray
 
-SETTINGS = ("discover.resolution=auto", "discover.actors=1", "cluster.workers=2", "ingest.images_per_part=4")
+Open = Callable[..., Run]
+
+SETTINGS = (
+    "discover.graph=neighbours",
+    "discover.feature=token",
+    "discover.descriptor=tokens",
+    "ingest.images_per_part=4",
+)
+AUTO = "discover.resolution=auto"
 
 
-def read(context: RunContext, name: str) -> pa.Table:
-    parts = sorted(context.folder.require(name).parts)
-    return pa.concat_tables([storage.read_table(context.folder.path(name, part)) for part in parts]).combine_chunks()
+def read(commit: Commit[Any]) -> pa.Table:
+    return pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)]).combine_chunks()
 
 
-@pytest.mark.slow
+def choose(run: Run) -> Commit[Sampled]:
+    return execute(run, (INGEST, SAMPLE))[0].commit(Sampled)
+
+
 def test_views_are_what_discover_finds_in_the_images_and_in_mirrored_files(
-    scenes: Path, tmp_path: Path, open_run: Callable[..., RunContext]
+    scenes: Path, tmp_path: Path, open_here: Open
 ) -> None:
     turned = tmp_path / "turned"
     turned.mkdir()
     for file in sorted((scenes / "images").iterdir())[:8]:
         ImageOps.mirror(Image.open(file)).save(turned / f"{file.stem}.png")
-    best = ("discover.graph=neighbours", "discover.feature=token", "discover.descriptor=tokens")
-    context = open_run(scenes / "images", *best, *SETTINGS, limit=8, clusters=3)
-    images = ingest(context)
-    chosen, clusters = choose(context, images, clusters=3)
-    assert clusters == 3
-    sample = read(context, "sample")
-    value = 3.0
+    sampled = choose(open_here(scenes / "images", *SETTINGS, AUTO, limit=8, clusters=3))
+    scores = {score["resolution"]: score["agreement"] for score in sampled.facts.scores}
+    assert sampled.facts.k == 3
+    assert set(scores) == set(RESOLUTIONS)
+    assert scores[sampled.facts.resolution] == max(scores.values())
+    sample, value = read(sampled), 3.0
     for name, source, side in (("plain", scenes / "images", 0), ("mirrored", turned, 1)):
-        other = open_run(source, *best, f"discover.resolution={value}", *SETTINGS[1:], limit=8, clusters=3, name=name)
-        discover(other, ingest(other), keep_tokens=False)
-        found = read(other, "segments")
+        run = open_here(source, *SETTINGS, f"discover.resolution={value}", limit=8, clusters=3, name=name)
+        run, left_out = execute(run, (INGEST, SAMPLE, DISCOVER))
+        assert left_out == {"sample": "resolution and number of clusters are given"}
+        found = read(run.commit(Discovered))
         view = read_views(sample, RESOLUTIONS, value)[side]
         maps = [np.asarray(one).reshape(14, 14) for one in list_arrays(found["patch_map"])]
         for mine, theirs in zip(view.maps, maps, strict=True):
@@ -55,56 +71,69 @@ def test_views_are_what_discover_finds_in_the_images_and_in_mirrored_files(
         for one, two in zip(view.descriptors, list_arrays(found["descriptors"]), strict=True):
             np.testing.assert_array_equal(one, two)
 
-    facts = context.folder.require("sample").facts
-    scores = {score["resolution"]: score["agreement"] for score in facts["scores"]}
-    assert chosen.config.discover.resolution == facts["resolution"]
-    assert scores[facts["resolution"]] == max(scores.values())
-    # Another seed and another number of actors: the same choice, from the same numbers.
-    again = open_run(
-        scenes / "images", *best, *SETTINGS, "discover.actors=2", limit=8, clusters=3, name="again", seed=5
-    )
-    choose(again, ingest(again), clusters=3)
-    assert again.folder.require("sample").facts == facts
-    # More clusters than there can be segments.
+
+def test_on_ray_another_seed_and_more_actors_choose_the_same_from_the_same_numbers(
+    scenes: Path, open_run: Open
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        here = choose(open_run(scenes / "images", *SETTINGS, AUTO, limit=8, clusters=3, name="here"))
+    ray = open_run(scenes / "images", *SETTINGS, AUTO, "discover.actors=2", limit=8, clusters=3, name="ray", seed=5)
+    there = choose(ray)
+    assert there.facts == here.facts
+    assert read(there).equals(read(here))
+
+
+def test_more_clusters_than_there_can_be_segments_are_refused(scenes: Path, open_here: Open) -> None:
     with pytest.raises(DatusError, match="too few segments for 5000 clusters"):
-        choose(context, images, clusters=5000)
+        choose(open_here(scenes / "images", *SETTINGS, AUTO, limit=4, clusters=5000))
 
 
-@pytest.mark.slow
-def test_a_run_takes_what_was_found_and_so_does_its_prediction(ray_session: None, scenes: Path, tmp_path: Path) -> None:
-    flags = {"source": str(scenes / "images"), "clusters": 3, "limit": 8, "backbone": "untrained:vit_tiny_patch16_224"}
-    out = tmp_path / "run"
-    config = load({**flags, "out": str(out), "no_refine": True}, preset="best", assignments=SETTINGS)
-    summary = datus2_ray.run(config)
-    chosen = storage.read_json(str(out / "sample/_COMMIT.json"))["facts"]["resolution"]
+def test_a_run_takes_what_was_found_and_so_does_its_prediction(
+    monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path
+) -> None:
+    commands_without_ray(monkeypatch)
+    source, out = str(scenes / "images"), tmp_path / "run"
+    flags = {"source": source, "clusters": 3, "limit": 8, "backbone": "untrained:vit_tiny_patch16_224"}
+    flags |= {"no_refine": True}
+    settings = ("ingest.images_per_part=4",)
+
+    def masks(folder: Path) -> pa.Table:
+        return read(RunFolder(str(folder)).require(Labelled))
+
+    summary = datus2_ray.run(load({**flags, "out": str(out)}, preset="best", assignments=(*settings, AUTO)))
+    chosen = RunFolder(str(out)).require(Sampled).facts.resolution
+    own = masks(out)
     assert summary["resolution"] == chosen
-    assert f"resolution {chosen:g} (found on a sample" in (out / "report/index.html").read_text()
-    fixed = config.model_copy(update={"discover": config.discover.model_copy(update={"resolution": chosen})})
-    datus2_ray.run(fixed.model_copy(update={"out": str(tmp_path / "fixed")}))
-    part = "masks/initial/part-000000.parquet"
-    own, same = (storage.read_table(str(tmp_path / name / part)) for name in ("run", "fixed"))
-    assert own.equals(same)
-    datus2_ray.predict(str(out), flags["source"], str(tmp_path / "masks"), limit=4)
-    assert storage.read_table(str(tmp_path / "masks" / part)).equals(own.slice(0, 4))
-    # Given a number later, the run keeps nothing of the choice that it did not make.
-    datus2_ray.run(fixed)
-    assert not (out / "sample").exists()
+    assert f"resolution {chosen:g} (chosen on a sample" in (out / "report/index.html").read_text()
+    datus2_ray.predict(str(out), source, str(tmp_path / "masks"), limit=4)
+    assert masks(tmp_path / "masks").equals(own.slice(0, 4))
+    # Given as a number in the same folder, it gives the same masks, and nothing of the choice is current any more.
+    given = (*settings, f"discover.resolution={chosen}")
+    datus2_ray.run(load({**flags, "out": str(out)}, preset="best", assignments=given))
+    assert masks(out).equals(own)
+    assert RunFolder(str(out)).find(Sampled) is None
 
 
-@pytest.mark.slow
-def test_k_is_found_where_nothing_tells_it(ray_session: None, scenes: Path, tmp_path: Path) -> None:
-    flags = {"source": str(scenes / "images"), "dataset": "folder", "limit": 12, "no_refine": True}
-    weights = {"backbone": "untrained:vit_tiny_patch16_224", "out": str(tmp_path / "run")}
-    settings = (*SETTINGS[1:], "discover.resolution=6")
-    summary = datus2_ray.run(load({**flags, **weights}, preset="best", assignments=settings))
-    facts = storage.read_json(str(tmp_path / "run/sample/_COMMIT.json"))["facts"]
-    totals = {score["clusters"]: score["agreement"] + score["silhouette"] for score in facts["scores"]}
+def test_k_is_found_where_nothing_tells_it(scenes: Path, open_here: Open) -> None:
+    settings = (*SETTINGS, "discover.resolution=6")
+    sampled = choose(open_here(scenes / "images", *settings, limit=12)).facts
+    totals = {score["clusters"]: score["agreement"] + (score["silhouette"] or 0) for score in sampled.scores}
     assert set(totals) <= set(COUNTS)
     assert len(totals) > 3
-    assert totals[summary["clusters"]] == max(totals.values())
-    assert summary["resolution"] == 6
+    assert totals[sampled.k] == max(totals.values())
+    assert sampled.resolution == 6
     with pytest.raises(UsageError, match="no classes to count: give --clusters K"):
-        datus2_ray.run(load({**flags, **weights, "out": str(tmp_path / "paper")}))
+        open_here(scenes / "images", name="paper")
+
+
+def test_the_stages_after_the_sample_take_what_it_found(scenes: Path, open_here: Open) -> None:
+    run = open_here(scenes / "images", *SETTINGS, AUTO, limit=4)
+    facts = Sampled(2.0, 5, ())
+    run = execute(run, (INGEST,))[0].with_commit(Commit("", "found", 4, 4, 0, {}, facts))
+    assert (run.resolution, run.k) == (2.0, 5)
+    found = Clustered(4, 4, 9, 0.0, 1, True, 0, (), "euclidean")
+    assert run.with_commit(Commit("", "clustered", 4, 4, 0, {}, found)).k == 4
 
 
 def test_crops_have_no_automatic_resolution() -> None:

@@ -1,15 +1,16 @@
-"""The graph of nearest neighbours: against scikit-learn, and on patches whose neighbours are known."""
-
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from datus2_ray.core.graph.louvain import louvain
-from datus2_ray.core.graph.neighbour_graph import nearest_neighbours, pair_penalties
-from datus2_ray.core.graph.neighbour_links import LINK, symmetric_graph
+from datus2_ray.core.graph.build import binary_affinity, nearest_neighbours, pack, pack_on_device, pair_penalties
+from datus2_ray.core.graph.links import LINK, unpack
 
 
 def features(seed: int, nodes: int = 60, dim: int = 12) -> torch.Tensor:
@@ -20,6 +21,36 @@ def links_of(vectors: torch.Tensor, count: int) -> np.ndarray:
     return nearest_neighbours(vectors, count).numpy().view(LINK)[..., 0]
 
 
+@given(n=st.integers(1, 70), d=st.integers(1, 9), seed=st.integers(0, 99))
+def test_affinity_is_the_sign_of_every_dot_product(n: int, d: int, seed: int) -> None:
+    # Small integers: every product is exact, so the naive loop must agree to the last edge.
+    features = np.random.default_rng(seed).integers(-3, 4, (n, d)).astype(np.float32)
+    naive = np.array([[float(np.dot(a, b)) > 0 for b in features] for a in features])
+    np.testing.assert_array_equal(binary_affinity(torch.from_numpy(features)).numpy(), naive)
+
+
+@pytest.mark.parametrize("n", [195, 196, 197, 500])
+def test_affinity_made_in_strips_is_that_of_one_product(n: int) -> None:
+    features = torch.from_numpy(np.random.default_rng(n).integers(-3, 4, (n, 7)).astype(np.float32))
+    assert torch.equal(binary_affinity(features), features @ features.T > 0)
+
+
+@pytest.mark.parametrize("packer", [pack, pack_on_device])
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 196, 784])
+def test_packed_bits_are_those_of_numpy_and_come_back(n: int, packer: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    adjacency = np.random.default_rng(n).random((n, n)) < 0.4
+    packed = packer(torch.from_numpy(adjacency)).numpy()
+    np.testing.assert_array_equal(packed, np.packbits(adjacency, axis=1))
+    np.testing.assert_array_equal(unpack(packed, n), adjacency)
+
+
+def test_graph_is_symmetric_where_the_product_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Stands for a device that rounds A_ij and A_ji differently: two entries near zero fall on different sides.
+    product = torch.tensor([[1.0, 1e-9, -1.0], [-1e-9, 1.0, 2.0], [-1.0, 2.0, 1.0]])
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda self, other: product)
+    assert binary_affinity(torch.zeros(3, 2)).tolist() == [[True, True, False], [True, True, True], [False, True, True]]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_neighbours_and_weights_are_scikit_learns(seed: int) -> None:
     vectors = features(seed)
@@ -28,35 +59,6 @@ def test_neighbours_and_weights_are_scikit_learns(seed: int) -> None:
     distances, patches = NearestNeighbors(n_neighbors=8, metric="cosine").fit(centred).kneighbors(centred)
     assert (links["patch"] == patches[:, 1:]).all()
     np.testing.assert_allclose(links["weight"], np.maximum(1 - distances[:, 1:], 0), atol=1e-6)
-
-
-def test_the_graph_is_symmetric_and_holds_what_either_patch_lists() -> None:
-    links = links_of(features(0), 5)
-    graph = symmetric_graph(links)
-    assert (graph != graph.T).nnz == 0
-    assert not graph.diagonal().any()
-    joined = {(i, j) for i, row in enumerate(links) for j, weight in row.tolist() if weight > 0}
-    assert set(zip(*graph.nonzero(), strict=True)) == joined | {(j, i) for i, j in joined}
-
-
-def test_patches_that_point_away_from_each_other_are_not_joined() -> None:
-    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
-    graph = symmetric_graph(links_of(vectors, 3)).toarray()
-    assert graph.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
-
-
-def test_groups_of_like_patches_become_communities() -> None:
-    rng = np.random.default_rng(3)
-    centres = np.eye(4, 16) * 5
-    groups = np.repeat(np.arange(4), 25)
-    vectors = torch.from_numpy((centres[groups] + rng.normal(0, 0.5, (100, 16))).astype(np.float32))
-    partition = louvain(symmetric_graph(links_of(vectors, 10)))
-    assert (partition.labels == groups).all()
-
-
-def test_equal_patches_have_no_direction_and_no_links() -> None:
-    links = links_of(torch.ones(6, 3), 4)
-    assert symmetric_graph(links).nnz == 0
 
 
 def test_an_image_of_few_patches_lists_them_all() -> None:

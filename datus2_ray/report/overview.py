@@ -1,0 +1,184 @@
+"""What was run, on what, and with what outcome, as lines of the report: a name, a value, and an explanation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datus2_ray.config import RunConfig
+from datus2_ray.report.facts import FinishedRun
+from datus2_ray.report.survey import Survey
+from datus2_ray.sources import layouts
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.facts import Refined
+from datus2_ray.store.run_folder import QUARANTINE, RunFolder
+
+DESCRIPTORS = {
+    "cls": "class token of the segment's crop, everything else in it black",
+    "tokens": "mean of the segment's patch tokens",
+    "tokens+cls": "mean of the segment's patch tokens, and class token of its crop, everything else in it black",
+    "cnn": "CNN features of the segment's crop",
+}
+
+#: Refused images per fault that the report lists one by one.
+MAX_REFUSED = 50
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the report; `note` explains it."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def title_of(config: RunConfig) -> str:
+    """Return the data set and split of a run, or the name of its folder."""
+    layout = layouts.find(config.dataset)
+    if layout.name == "folder":
+        return config.source.rstrip("/").rpartition("/")[2] or config.source
+    return f"{layout.title}, {config.split}" if config.split else layout.title
+
+
+def run_lines(run: FinishedRun) -> list[Line]:
+    """Return what was run, from the source to the machine."""
+    config, discover = run.config, run.config.discover
+    noise = "goes to the most similar segment" if discover.noise == "given" else "is noise"
+    resolution = f"{run.resolution:g}" + (" (chosen on a sample, without labels)" * (discover.resolution == "auto"))
+    lines = [
+        Line("Source", config.source, f"the first {config.limit:,} image ids" if config.limit else ""),
+        Line(
+            "Data set",
+            layouts.find(config.dataset).title,
+            f"split {config.split}" if config.split else "all images of the source",
+        ),
+        Line("Preset", config.preset, "the settings that the run started from; all of them are listed below"),
+        Line(
+            "Backbone",
+            run.backbone.name + ("" if run.backbone.trained else " (untrained)"),
+            f"sees {_input(config)}; {_graph(config)} of its {discover.feature} vectors of {_blocks(config)}",
+        ),
+        Line(
+            "Segments",
+            f"Louvain ({discover.louvain}), τ = {discover.tau}",
+            f"communities at resolution {resolution}, split into connected parts; a part of at most {discover.tau} "
+            f"patches {noise}",
+        ),
+        Line("Descriptor", discover.descriptor, DESCRIPTORS[discover.descriptor]),
+        Line("Clusters", f"K = {run.k}", _clustering(config)),
+        Line("Seed", str(config.seed), "decides every random choice"),
+        Line("Refinement", *describe_refinement(run.refined.facts if run.refined else None, run.skipped)),
+        Line("Versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
+        # The system's name explains itself; a number needs its noun.
+        Line("Machine", ", ".join(str(v) if name == "system" else f"{v} {name}" for name, v in run.machine.items())),
+    ]
+    return lines + ([Line("Finished", f"{run.finished:%Y-%m-%d %H:%M} UTC")] if run.finished else [])
+
+
+def _input(config: RunConfig) -> str:
+    discover, side = config.discover, config.discover.input_size
+    size = f"a short side of {side} pixels" if discover.keep_aspect else f"{side} × {side} pixels"
+    tiles = f", through windows of {discover.tile} pixels" if discover.tile else ""
+    return f"{size}{tiles}, and the mirror image" if discover.mirror else f"{size}{tiles}"
+
+
+def _graph(config: RunConfig) -> str:
+    discover = config.discover
+    if discover.graph != "neighbours":
+        return "the binary graph"
+    losses = {"places": discover.place, "colours": discover.colour}
+    also = " and ".join(name for name, loss in losses.items() if loss)
+    parts = [f"a graph of each patch's {discover.neighbours} nearest neighbours"]
+    parts += [f"also by their {also}"] if also else []
+    parts += [f"with weights above {discover.threshold:g}"] if discover.threshold else []
+    return ", ".join(parts) + "," * (len(parts) > 1)
+
+
+def _blocks(config: RunConfig) -> str:
+    discover = config.discover
+    last = "the last block" if discover.block == -1 else f"block {discover.block}"
+    return last if discover.blocks == 1 else f"{discover.blocks} blocks up to {last} (their mean)"
+
+
+def _clustering(config: RunConfig) -> str:
+    cluster = config.cluster
+    restarts = f"{cluster.restarts} restart{'s' if cluster.restarts > 1 else ''}"
+    text = f"{cluster.metric} k-means ({cluster.algorithm}), {cluster.start} start, {restarts}"
+    text += f", descriptors {cluster.scaling} first" if cluster.scaling != "none" else ""
+    text += f", after PCA to {cluster.pca} dimensions" if cluster.pca else ""
+    finer = cluster.overclustering
+    return text + (f", {finer} centroids per cluster, merged by average linkage" if finer > 1 else "")
+
+
+def describe_refinement(refined: Refined | None, skipped: str) -> tuple[str, str]:
+    """Return how the masks were refined, or why they were not, and an explanation."""
+    if refined is None:
+        return f"skipped: {skipped}", "the initial masks are the result of the run"
+    return (
+        f"{_network(refined)}, {refined.steps:,} steps; step {refined.best_step:,} is kept",
+        f"trained on the initial masks only: {refined.batch_size} images of {refined.size} × {refined.size} pixels per "
+        "step; the checkpoint with the lowest loss on held-out images is kept, labels are not used",
+    )
+
+
+def _network(refined: Refined) -> str:
+    if refined.network == "linear":
+        return "a linear layer on the tokens of the frozen backbone"
+    weights = f"weights from {refined.encoder_start}" if refined.encoder_start != "random" else "random weights"
+    weights += " (supervised)" if refined.supervised else ""
+    return f"DeepLabV3, {refined.encoder} from {weights}, output stride {refined.output_stride}"
+
+
+def warnings_of(run: FinishedRun) -> list[Line]:
+    """Return what a reader must know before the scores."""
+    warnings = []
+    if not run.backbone.trained:
+        text = "Its weights are random: the masks and scores below show that every step works, not the quality."
+        warnings.append(Line("Untrained backbone", text))
+    for used, name in ((run.backbone, "The backbone"), (run.cnn, "The network that describes the segments")):
+        if used and used.supervised:
+            text = f"{name}, {used.name}, was trained with labels: nothing below is unsupervised."
+            warnings.append(Line("Supervised weights", text))
+    if run.refined and run.refined.facts.supervised:
+        text = (
+            f"The encoder of the refinement started from {run.refined.facts.encoder_start} weights, which were trained "
+            "with labels: the refined masks are not unsupervised."
+        )
+        warnings.append(Line("Supervised weights", text))
+    return warnings
+
+
+def count_lines(run: FinishedRun, survey: Survey) -> list[Line]:
+    """Return the numbers at the top of the report."""
+    mean = survey.segments / survey.images if survey.images else 0.0
+    without = f"; {survey.empty_images:,} images have none" if survey.empty_images else ""
+    share = "–" if survey.noise_share is None else f"{100 * survey.noise_share:.1f} %"
+    return [
+        Line("images", f"{run.images:,}", "read and used"),
+        Line("in quarantine", f"{run.quarantined:,}", "refused, each with its reason"),
+        Line("segments", f"{survey.segments:,}", "connected parts of images, found without labels"),
+        Line("segments / image", f"{mean:.1f}", f"from {survey.min_segments} to {survey.max_segments}{without}"),
+        Line("noise", share, "patches in segments too small to count"),
+        Line("clusters", f"{run.k:,}", "groups of similar segments: the classes that were found"),
+    ]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Images that one step refused for one kind of fault."""
+
+    stage: str
+    kind: str
+    count: int
+    examples: list[tuple[str, str]]
+
+
+def read_quarantine(folder: RunFolder) -> list[Refusal]:
+    """Read the refused images by step and kind of fault, most frequent first, with the first few of each."""
+    uri = folder.path(QUARANTINE)
+    rows = storage.read_table(uri) if storage.exists(uri) else schemas.QUARANTINE.empty_table()
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for row in rows.sort_by("image_id").to_pylist():
+        groups.setdefault((row["stage"], row["kind"]), []).append((row["image_id"], row["message"]))
+    refusals = [Refusal(*key, len(images), images[:MAX_REFUSED]) for key, images in groups.items()]
+    return sorted(refusals, key=lambda refusal: (-refusal.count, refusal.stage, refusal.kind))

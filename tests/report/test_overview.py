@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from datus2_ray.config import RunConfig
+from datus2_ray.report.facts import read_run
+from datus2_ray.report.overview import count_lines, describe_refinement, read_quarantine, run_lines, title_of
+from datus2_ray.report.survey import survey_segments
+from tests.report.conftest import REFINED
+
+
+@pytest.mark.parametrize(
+    ("flags", "title"),
+    [
+        ({"source": "/data/holiday/"}, "holiday"),
+        ({"source": "s3://bucket/photos"}, "photos"),
+        ({"source": "x", "dataset": "camvid"}, "CamVid"),
+        ({"source": "x", "dataset": "camvid", "split": "val"}, "CamVid, val"),
+    ],
+)
+def test_a_run_is_called_by_its_data(flags, title):
+    assert title_of(RunConfig(out="run", **flags)) == title
+
+
+def changed(run, **sections):
+    """Return the run with other settings."""
+    config = {name: getattr(run.config, name).model_copy(update=settings) for name, settings in sections.items()}
+    return replace(run, config=run.config.model_copy(update=config))
+
+
+def notes(run):
+    return {line.name: line.note for line in run_lines(run)}
+
+
+def test_what_was_run_is_told_in_full(make_run):
+    run = read_run(make_run())
+    lines = {line.name: line for line in run_lines(run)}
+    assert lines["Source"].value.endswith("photos/holiday")
+    assert lines["Backbone"].value == "vit_small_patch8_224.dino"
+    assert "key vectors of the last block" in lines["Backbone"].note
+    assert lines["Clusters"].value == "K = 4"
+    assert "centroids per cluster" not in lines["Clusters"].note
+    assert "first" not in lines["Clusters"].note
+    scaled = changed(run, cluster={"scaling": "centred", "pca": 8})
+    assert notes(scaled)["Clusters"].endswith(", descriptors centred first, after PCA to 8 dimensions")
+    assert lines["Versions"].value == "ray 2.60.0"
+    assert lines["Machine"].value == "Linux, 2 processors"
+    assert lines["Finished"].value.endswith("UTC")
+
+
+def test_the_graph_and_the_noise_are_told_as_they_were_chosen(make_run):
+    run = read_run(make_run())
+    assert "; the binary graph of its key vectors" in notes(run)["Backbone"]
+    assert notes(run)["Segments"].endswith("patches is noise")
+    graph = {"graph": "neighbours", "neighbours": 12, "noise": "given"}
+    assert (
+        "; a graph of each patch's 12 nearest neighbours of its key" in notes(changed(run, discover=graph))["Backbone"]
+    )
+    assert notes(changed(run, discover=graph))["Segments"].endswith("goes to the most similar segment")
+    seen = {**graph, "blocks": 3, "keep_aspect": True, "mirror": True}
+    note = notes(changed(run, discover=seen))["Backbone"]
+    assert "sees a short side of 224 pixels, and the mirror image;" in note
+    assert note.endswith("its key vectors of 3 blocks up to the last block (their mean)")
+    weighted = {**seen, "tile": 112, "place": 0.2, "colour": 0.1, "threshold": 0.3}
+    note = notes(changed(run, discover=weighted))["Backbone"]
+    assert "a short side of 224 pixels, through windows of 112 pixels, and the mirror image" in note
+    assert "12 nearest neighbours, also by their places and colours, with weights above 0.3, of its key" in note
+
+
+def test_counts(make_run):
+    run = read_run(make_run(images=4))
+    counts = {line.name: line.value for line in count_lines(run, survey_segments(run))}
+    assert counts["segments"] == "12"
+    assert counts["segments / image"] == "3.0"
+    assert counts["noise"] == "25.0 %"
+
+
+def test_a_refinement_says_where_its_encoder_started():
+    trained = replace(REFINED, encoder="resnet50", encoder_start="moco_v2.pth", output_stride=8, best_step=3600)
+    assert describe_refinement(trained, "")[0] == (
+        "DeepLabV3, resnet50 from weights from moco_v2.pth, output stride 8, 4,000 steps; step 3,600 is kept"
+    )
+    assert "(supervised)" in describe_refinement(replace(trained, supervised=True), "")[0]
+    assert "random weights" in describe_refinement(REFINED, "")[0]
+    linear = replace(REFINED, network="linear", encoder=None, steps=400)
+    assert describe_refinement(linear, "")[0].startswith(
+        "a linear layer on the tokens of the frozen backbone, 400 steps"
+    )
+    assert describe_refinement(None, "too few images")[0] == "skipped: too few images"
+
+
+def test_quarantine_is_grouped_by_step_and_fault(make_run):
+    rows = [("b", "ingest", "empty"), ("a", "ingest", "empty"), ("c", "discover", "unreadable")]
+    names = ("image_id", "stage", "kind")
+    run = make_run(quarantine=[{**dict(zip(names, row, strict=True)), "message": f"of {row[0]}"} for row in rows])
+    groups = read_quarantine(run)
+    assert [(group.stage, group.kind, group.count) for group in groups] == [
+        ("ingest", "empty", 2),
+        ("discover", "unreadable", 1),
+    ]
+    assert groups[0].examples == [("a", "of a"), ("b", "of b")]
