@@ -4,9 +4,9 @@
 
 `discover` decodes, embeds, builds graphs, runs Louvain, finds segments, describes them and writes tables, on Ray over
 all CPUs. The bare loop computes only the forward passes that this takes (one per image, with `paper` also one per
-segment) on tensors in memory, in one process of one thread per CPU, and in one process of as many threads as CPUs; the faster of
-the two is the reference. A first `discover` over two images per CPU shows how much of the time is start-up of the actors.
-`best` runs at a fixed resolution, because choosing it is the work of another stage.
+segment) on tensors in memory: in one process of one thread per CPU, and in one process of as many threads as CPUs; the
+faster of the two is the reference. A first `discover` over two images per CPU shows how much of the time is start-up of
+the actors. `best` runs at a fixed resolution, because choosing it is the work of another stage.
 """
 
 from __future__ import annotations

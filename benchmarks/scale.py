@@ -5,8 +5,9 @@
 FOLDER holds at least as many images as the largest count, in any subfolders. The first ones in sorted order are packed
 into shards once. Every count is a run over the first rows of these shards in its own process: all steps but the
 refinement, with a ViT of 16-pixel patches at 128 x 128 pixels, so that reading, moving and writing take as large a
-share as possible. Ray's object store is too small for the images of the larger runs. The table has the seconds of each step,
-the maximum resident set of the driver, the maximum bytes in the object store, and the bytes of the run folder.
+share as possible. Ray's object store is too small for the images of the larger runs. The table has the seconds of
+each step, the maximum resident set of the driver, the maximum bytes in the object store, and the bytes of the run
+folder.
 """
 
 from __future__ import annotations
