@@ -17,7 +17,7 @@ import torch
 from datus2_ray.commands import doctor
 from datus2_ray.commands.doctor import Subject
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
-from datus2_ray.engine.machines import Cluster, Node
+from datus2_ray.engine.machines import Machines, Node
 from datus2_ray.store import storage
 
 NOTHING = Subject()
@@ -113,7 +113,7 @@ def test_gpus_are_seen_by_ray_and_by_torch(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: by_torch > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: by_torch)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "a card")
-    monkeypatch.setattr(Cluster, "now", lambda: Cluster((Node(2, by_ray, 1),), joined))
+    monkeypatch.setattr(Machines, "now", lambda: Machines((Node(2, by_ray, 1),), joined))
     found = doctor.check_gpus(NOTHING)
     assert found.state == state
     assert text in found.text
