@@ -99,7 +99,7 @@ assert [heartbeat.beats() for heartbeat in heartbeats] == [1] * 6
 """,
     "gpu actors lie on gpu nodes only, several on a card": """
 with joined(num_cpus=1, num_gpus=2, memory=3 * GIB) as gpu:
-    pool, rows = stream("auto", 2, 0.1, 12, actors=2, gpus_per_actor=0.25)
+    pool, rows = stream("auto", 2, 0.1, 8, actors=2, gpus_per_actor=0.25)
 assert (pool.min_actors, pool.device, pool.num_gpus) == (2, "cuda", 0.25), pool
 assert {row["node"] for row in rows} == {gpu}
 assert {row["gpus"] for row in rows} <= {"0", "1"}
