@@ -47,8 +47,11 @@ SMALL_TRAINING = (
     "pretrain.checkpoint_steps=2", "pretrain.held_out=2", "pretrain.workers=2",
 )  # fmt: skip
 
-#: Two pools of as many actors each, and as many holders and workers: more than there are CPUs.
-MORE_THAN_CPUS = ("discover.actors=2", "cluster.workers=2", "refine.workers=2")
+#: More actors, holders and workers than there are CPUs; on one of them in two pools side by side.
+MORE_THAN_CPUS = {
+    1: ("discover.actors=2", "cluster.workers=2", "refine.workers=2"),
+    2: ("discover.actors=3", "cluster.workers=3", "refine.workers=2", "discover.descriptor=tokens"),
+}
 
 
 @pytest.mark.slow
@@ -58,7 +61,10 @@ def test_every_command_ends_whatever_the_pools_and_workers(scenes: Path, tmp_pat
         flags = {"source": str(scenes), "out": str(tmp_path / out), "dataset": "demo", "limit": 8}
         return name, flags | ({"backbone": "untrained:vit_tiny_patch16_224"} if name == "run" else {}), assignments
 
-    commands = [command("run", "run", *SMALL_RUN, *MORE_THAN_CPUS), command("pretrain", "pretrain", *SMALL_TRAINING)]
+    commands = [
+        command("run", "run", *SMALL_RUN, *MORE_THAN_CPUS[cpus]),
+        command("pretrain", "pretrain", *SMALL_TRAINING),
+    ]
     expected = [[8, 2], [8, 2]]
     if cpus == 1:
         # All else is left alone: one worker, as there is one CPU.

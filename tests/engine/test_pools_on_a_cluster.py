@@ -21,6 +21,7 @@ from datus2_ray.engine.pools import plan_pool
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Machines, choose_device
+from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.parts import stream_parts
 from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.engine.stage import Operator
