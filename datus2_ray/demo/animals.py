@@ -45,24 +45,21 @@ SPECIES = {
         1.45, 1.15, 0.270, 0.255, 0.062, (0.34, 0.15, 22), (0.34, 0.105), (-0.38, 0.02), 0.15,
         (-0.08, -0.5, 0.026, 0.020), False, 0.25, "patches",
         (palette("e6e0d6 cfcac1 e6e0d6 1a1717"), palette("e6e0d6 cfcac1 e6e0d6 753b1c"),
-         palette("753b1c 633218 874420 1a1412"), palette("b38554 987147 cd9961 1a1412")),
+         palette("753b1c 633218 874420 1a1412")),
     ),
     "horse": Species(
         1.60, 0.98, 0.215, 0.225, 0.052, (0.52, 0.125, 52), (0.36, 0.085), (-0.06, 0.34), 0.0,
         (-0.12, -0.55, 0.050, 0.062), True, 0.15, "plain",
-        (palette("753b1c 633218 874420 1a1412"), palette("3d261a 342016 462c1e 1a1412"),
-         palette("bab3ab 9e9891 d0c8c0 666161"), palette("946638 3d261a aa7540 1a1412")),
+        (palette("753b1c 633218 874420 1a1412"), palette("bab3ab 9e9891 d0c8c0 666161")),
     ),
     "sheep": Species(
         0.80, 0.98, 0.300, 0.290, 0.045, (0.24, 0.15, 34), (0.26, 0.085), (-0.38, 0.02), 0.0,
         (-0.05, -0.08, 0.050, 0.036), False, 1.6, "wool",
-        (palette("dbd5cc 241f1f fcf5ea 1a1412"), palette("d4cfc5 ccbda8 f4eee3 1a1412"),
-         palette("5c4738 1a1717 6a5240 1a1412")),
+        (palette("dbd5cc 241f1f fcf5ea 1a1412"), palette("d4cfc5 ccbda8 f4eee3 1a1412")),
     ),
     "deer": Species(
-        1.10, 0.92, 0.185, 0.195, 0.036, (0.42, 0.085, 56), (0.27, 0.068), (-0.38, 0.12), 0.30,
-        (-0.05, -0.08, 0.050, 0.036), False, 0.35, "plain",
-        (palette("9e5e30 865029 e0c7a8 1a1412"), palette("7a5738 684a30 c2ad94 1a1412")),
+        1.10, 0.92, 0.185, 0.195, 0.036, (0.42, 0.085, 56), (0.27, 0.068), (-0.38, 0.12), 0.0,
+        (-0.05, -0.08, 0.050, 0.036), False, 0.35, "plain", (palette("9e5e30 865029 e0c7a8 1a1412"),),
     ),
     "zebra": Species(
         1.40, 0.98, 0.230, 0.235, 0.052, (0.46, 0.130, 48), (0.34, 0.090), (-0.06, 0.34), 0.0,
@@ -136,17 +133,13 @@ def _add_head_and_neck(relief: Relief, rng: np.random.Generator, kind: Species, 
         relief.add(crest, (nape[0] - cheek * 0.5, nape[1] + cheek * 0.7), (thick * 0.42, thick * 0.30), _DARK, 0.06)
     if kind.horn and rng.random() < 0.7:
         relief.add(back, (back[0] - 0.3 * kind.horn, back[1] + kind.horn), (0.022, 0.010), _BELLY, 0.14)
-        # A second, forward point makes an antler of a long horn.
-        fork = (back[0] - 0.1 * kind.horn, back[1] + 0.4 * kind.horn)
-        relief.add(fork, (fork[0] + 0.3 * kind.horn, fork[1] + 0.3 * kind.horn), (0.016, 0.008), _BELLY, 0.14)
 
 
 def _pelt(rng: np.random.Generator, relief: Relief, kind: Species, coat: Floats) -> Floats:
     """Return the colours [H, W, 3] of a coat with its markings and hair."""
     (h, w), unit = relief.front.shape, relief.unit
     hair = noise(rng, h, w, max(unit * 0.030, 1.2), stretch=0.4) + 0.5 * noise(rng, h, w, 1.0)
-    dirt = noise(rng, h, w, max(unit * 0.3, 2.0), octaves=3)
-    brightness = 1.0 + (0.035 + 0.055 * kind.fur) * hair + 0.05 * dirt
+    brightness = 1.0 + (0.035 + 0.055 * kind.fur) * hair
     marked, marking = np.zeros((h, w), np.float32), coat[_DARK]
     if kind.pattern == "patches":
         marked = (noise(rng, h, w, max(unit * 0.34, 2.0), octaves=3, gain=0.4) - rng.uniform(-0.2, 0.5)) * unit * 0.25
@@ -160,8 +153,7 @@ def _pelt(rng: np.random.Generator, relief: Relief, kind: Species, coat: Floats)
         marked, marking = (0.62 - relief.y) * 3.5 + np.zeros_like(marked), coat[_BELLY]
     share = (np.clip(marked, 0.0, 1.0) * (relief.role == _BODY))[..., None]
     colours = coat[relief.role] * (1.0 - share) + marking * share
-    pelt: Floats = colours * brightness[..., None]
-    return pelt
+    return np.asarray(colours * brightness[..., None], np.float32)
 
 
 def draw_swimmer(rng: np.random.Generator, light: Light, metre: float) -> Sprite:

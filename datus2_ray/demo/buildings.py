@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datus2_ray.demo.canvas import Canvas, Sprite, palette
+from datus2_ray.demo.canvas import Canvas, Sprite, mix, palette
 from datus2_ray.demo.noise import Floats, axes, noise
 
 # Along the front (metres), up (metres), and along the side from its near end (0) to its far end (1).
@@ -15,22 +15,16 @@ _FINE = 3  # polygons are drawn this much finer, then averaged
 _MARGIN = 1.0  # metres around, for eaves
 _WALLS = palette("ebe3d1 e0cca3 b36b52 9e5745 c7bdb3 d6a885 a8b3b8 8f291f 75614a")
 _ROOFS = palette("8f422e 6b382b 525259 755c4d 424752")
-_TOWERS = palette("bdb8b3 9e8f80 8f99a8 ad806b 758a9e d1c7b8")
 _DOORS = palette("3d664d 475c85 803329 4d3829")
 _FRAME, _BRICK, _ROOM = palette("edebe6 804738 1a1f26")
 
 
 class _Facade:
-    """A building of a size in metres (``height`` with everything on its roof), at ``metre`` pixels per metre.
-
-    The lower left corner of the front is (0, 0, 0).
-    """
+    """A building of a size in metres; the lower left corner of its front is the origin."""
 
     def __init__(self, canvas: Canvas, metre: float, width: float, depth: float, height: float) -> None:
         self.rng, self.eye, self.haze = canvas.rng, canvas.eye, canvas.light.haze
         self.metre, self.width = metre, width
-        # Turned around at the end: half of all buildings show their other side.
-        self.mirrored = bool(self.rng.random() < 0.5)
         # The larger a metre looks, the nearer the building, and the more its far end shrinks.
         self.shrink = 1.0 / (1.0 + 1.2 * depth * metre / canvas.width)
         self.run = depth * 0.55
@@ -38,8 +32,7 @@ class _Facade:
         self.picture, self.cover = Image.new("RGB", (w, h)), Image.new("L", (w, h))
         self.colours, self.shape = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.cover)
         # Colour factors of the front, the visible side and a slope that faces the viewer.
-        turned = -0.95 if self.mirrored else 0.95
-        normals = np.array([(0.0, turned, 0.0), (0.0, 0.0, 0.75), (1.0, 0.3, 0.65)], np.float32)
+        normals = np.array([(0.0, 0.95, 0.0), (0.0, 0.0, 0.75), (1.0, 0.3, 0.65)], np.float32)
         self.front_light, self.side_light, self.roof_light = canvas.light.on(*normals)
 
     def fill(self, colour: Floats, *points: Point) -> None:
@@ -58,14 +51,11 @@ class _Facade:
 
     def side(self, colour: Floats, t0: float, y0: float, t1: float, y1: float) -> None:
         """Fill a rectangle of the side."""
-        w = self.width
-        self.fill(colour, (w, y0, t0), (w, y0, t1), (w, y1, t1), (w, y1, t0))
+        self.fill(colour, *((self.width, y, t) for y, t in ((y0, t0), (y0, t1), (y1, t1), (y1, t0))))
 
     def glass(self) -> Floats:
         """Return the colour of a pane: a dark room, or the sky in the glass."""
-        bright = (0.08, 0.08, 0.08, 0.18, 0.18, 0.35, 0.6)[self.rng.integers(7)]
-        pane: Floats = _ROOM + self.haze * np.float32(bright)
-        return pane
+        return mix(_ROOM, self.haze, np.array((0.08, 0.08, 0.08, 0.18, 0.18, 0.35, 0.6)[self.rng.integers(7)]))
 
     def sprite(self) -> Sprite:
         """Return the building, averaged to pixels, with weathered walls and darker feet."""
@@ -77,10 +67,7 @@ class _Facade:
         courses = noise(self.rng, h, w, max(self.metre * 0.16, 1.0), stretch=3.0)
         foot = 1.0 - 0.25 * np.exp((axes(h, 1)[0] - h) / (0.7 * self.metre))
         colours = (colours * ((1.0 + 0.045 * stains + 0.035 * courses) * foot)[..., None]).astype(np.float32)
-        centre = (_MARGIN + (self.width + self.run) / 2) * self.metre
-        if self.mirrored:
-            return Sprite(colours[:, ::-1], alpha[:, ::-1], w - centre)
-        return Sprite(colours, alpha, centre)
+        return Sprite(colours, alpha, (_MARGIN + (self.width + self.run) / 2) * self.metre)
 
 
 def house(canvas: Canvas, metre: float) -> Sprite:
@@ -104,21 +91,21 @@ def house(canvas: Canvas, metre: float) -> Sprite:
         f.fill(tiles * (0.86 if row % 2 else 1.0), *corners)
     # The eaves throw a shadow on the wall.
     f.front(front * 0.78, 0, wall - 0.80, width, wall - 0.3)
-    frame, door, columns = _FRAME if rng.random() < 0.7 else _DOORS[3], rng.choice(_DOORS), int(width // 2.4)
-    entrance = int(rng.integers(columns))
+    columns = int(width // 2.4)
+    frame, door, entrance = _FRAME * f.front_light, rng.choice(_DOORS) * f.front_light, int(rng.integers(columns))
     for floor in range(floors):
         y = 1.2 + 2.8 * floor
         for column in range(columns):
             x = (column + 0.5) * width / columns
             if floor == 0 and column == entrance:
-                f.front(frame * f.front_light, x - 0.60, 0.2, x + 0.60, 2.4)
-                f.front(door * f.front_light, x - 0.48, 0.2, x + 0.48, 2.3)
+                f.front(frame, x - 0.60, 0.2, x + 0.60, 2.4)
+                f.front(door, x - 0.48, 0.2, x + 0.48, 2.3)
                 continue
-            f.front(frame * f.front_light, x - 0.60, y - 0.10, x + 0.60, y + 1.40)
+            f.front(frame, x - 0.60, y - 0.10, x + 0.60, y + 1.40)
             f.front(f.glass(), x - 0.48, y, x - 0.04, y + 1.3)
             f.front(f.glass(), x + 0.04, y, x + 0.48, y + 1.3)
         for t in (0.22, 0.62):
-            f.side(frame * f.side_light, t, y - 0.1, t + 0.18, y + 1.4)
+            f.side(_FRAME * f.side_light, t, y - 0.1, t + 0.18, y + 1.4)
             f.side(f.glass() * 0.9, t + 0.02, y, t + 0.16, y + 1.3)
     return f.sprite()
 
@@ -128,7 +115,7 @@ def block(canvas: Canvas, metre: float, storeys: int) -> Sprite:
     rng, height = canvas.rng, storeys * 3.2 + 1.4
     width, depth = rng.uniform(11, 22), rng.uniform(9, 16)
     f = _Facade(canvas, metre, width, depth, height + 3.2)
-    paint = rng.choice(_TOWERS) * rng.uniform(0.9, 1.06)
+    paint = rng.choice(_WALLS[2:7]) * rng.uniform(0.9, 1.06)
     front, side = paint * f.front_light, paint * f.side_light
     f.side(side, 0, 0, 1, height)
     f.front(front, 0, 0, width, height)

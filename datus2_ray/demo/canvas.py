@@ -21,8 +21,7 @@ def palette(colours: str) -> Floats:
 
 def mix(first: Floats, second: Floats, share: Floats) -> Floats:
     """Return colours [..., 3]: the second's ``share`` [...], the rest of the first."""
-    mixed: Floats = first + (second - first) * share[..., None].astype(np.float32)
-    return mixed
+    return np.asarray(first + (second - first) * share[..., None], np.float32)
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,7 @@ class Light:
         x, y, z = self.direction
         diffuse = np.maximum(normal_x * x + normal_y * y + normal_z * z, 0.0)[..., None]
         # The sky lights from above, whatever the sun does.
-        factors: Floats = self.shade * (0.75 + 0.25 * normal_y)[..., None] + self.sun * diffuse
-        return factors
+        return np.asarray(self.shade * (0.75 + 0.25 * normal_y)[..., None] + self.sun * diffuse, np.float32)
 
     def through(self, colours: Floats, distance: Floats | float) -> Floats:
         """Return colours [..., 3] with haze, seen over a distance in metres [...]."""
@@ -136,5 +134,4 @@ def develop(rng: np.random.Generator, pixels: Floats) -> NDArray[np.uint8]:
     colour = np.stack([noise(rng, height, width, 2.0) for _ in range(3)], axis=-1) * 0.6
     grain = rng.standard_normal((height, width, 1), dtype=np.float32) + colour
     noisy = toned + grain * np.sqrt(toned + 0.02) * rng.uniform(0.004, 0.011)
-    developed: NDArray[np.uint8] = np.rint(np.clip(noisy, 0.0, 1.0) * 255).astype(np.uint8)
-    return developed
+    return np.asarray(np.rint(np.clip(noisy, 0.0, 1.0) * 255), np.uint8)

@@ -16,8 +16,7 @@ _DEEP = palette("143857 1a4752 0f2e4d 244242 124d6b")
 def ridge_line(canvas: Canvas, level: float, amplitude: float, cell: float) -> Floats:
     """Return the outline of a hill, rows [W] around ``level``; ``cell`` is a share of the width."""
     line = noise(canvas.rng, 1, canvas.width, cell * canvas.width, octaves=4, gain=0.45)[0]
-    rows: Floats = np.float32(level) - np.float32(amplitude) * line
-    return rows
+    return np.asarray(np.float32(level) - np.float32(amplitude) * line)
 
 
 def paint_ridge(canvas: Canvas, line: Floats, distance: float, wooded: bool) -> None:
@@ -27,9 +26,8 @@ def paint_ridge(canvas: Canvas, line: Floats, distance: float, wooded: bool) -> 
         line = line - np.abs(noise(rng, 1, width, 5.0, octaves=3)[0]) * np.float32(canvas.height * 0.008)
     shaded, lit = _WOODS if wooded else rng.choice(_MEADOWS)
     top, covered = _under(canvas, line)
-    height = len(covered)
-    texture = noise(rng, height, width, 3.5 if wooded else 14.0, octaves=3, gain=0.8, stretch=1.8)
-    fields = noise(rng, height, width, canvas.height * 0.12, octaves=2, stretch=3.0)
+    texture = noise(rng, len(covered), width, 3.5 if wooded else 14.0, octaves=3, gain=0.8, stretch=1.8)
+    fields = noise(rng, len(covered), width, canvas.height * 0.12, octaves=2, stretch=3.0)
     colours = mix(shaded, lit, np.clip(0.55 + 0.16 * texture + 0.14 * fields, 0.0, 1.0))
     colours = canvas.light.through(colours * (canvas.light.shade + canvas.light.sun * 0.6), distance)
     canvas.paint(colours, covered, TREE if wooded else GRASS, top)

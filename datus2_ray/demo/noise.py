@@ -49,8 +49,7 @@ def noise(
         return grid[:height, :width] / np.float32(deviation)
     y, x = rng.random(2)
     # Interpolation averages: 1.3 brings the deviation back to about 1.
-    enlarged: Floats = resize(grid, height, width, (x, y, x + columns, y + rows)) * np.float32(1.3 / deviation)
-    return enlarged
+    return resize(grid, height, width, (x, y, x + columns, y + rows)) * np.float32(1.3 / deviation)
 
 
 @lru_cache
@@ -60,18 +59,15 @@ def noise_tile(exponent: float) -> Floats:
     frequency = np.hypot(np.fft.fftfreq(_TILE)[:, None], np.fft.rfftfreq(_TILE)[None, :])
     frequency[0, 0] = np.inf
     tile = np.fft.irfft2(np.fft.rfft2(white) * frequency**-exponent, s=(_TILE, _TILE))
-    unit: Floats = (tile / tile.std()).astype(np.float32)
-    return unit
+    return np.asarray(tile / tile.std(), np.float32)
 
 
 def sample_tile(tile: Floats, v: Floats, u: Floats) -> Floats:
     """Read the tile at rows v and columns u (in its pixels, any number), bilinear and endless."""
-    values: Floats = ndimage.map_coordinates(tile, np.broadcast_arrays(v, u), order=1, mode="grid-wrap")
-    return values
+    return np.asarray(ndimage.map_coordinates(tile, np.broadcast_arrays(v, u), order=1, mode="grid-wrap"))
 
 
 def smoothstep(low: float, high: float, values: Floats) -> Floats:
     """Return a cubic that rises from 0 at ``low`` to 1 at ``high``."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
-    step: Floats = t * t * (3.0 - 2.0 * t)
-    return step
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)

@@ -24,21 +24,16 @@ def broadleaf(rng: np.random.Generator, light: Light, height: float) -> Sprite:
     leaves = noise(rng, h, w, float(np.clip(h * 0.035, 1.6, 4.0)), octaves=2, gain=1.0)
     relief = Relief(height, 0.16 * ragged + 0.10 * leaves)
     trunk, lean = rng.uniform(0.018, 0.034), rng.uniform(-0.04, 0.04)
-    relief.add((0.0, 0.0), (lean, stem + 0.3), (trunk, trunk * 0.6), 0, -0.3)
-    relief.add((0.0, -0.01), (0.0, 0.05), (trunk * 1.6, trunk), 0, -0.3)
-    for side in (-0.5, 0.4):
-        relief.add((lean, stem), (side * half, stem + 0.25), (trunk * 0.6, trunk * 0.3), 0, -0.3)
+    relief.add((0.0, -0.01), (lean, stem + 0.3), (trunk * 1.3, trunk * 0.6), 0, -0.3)
     # Smaller trees get fewer lumps: they could not be told apart.
-    count = int(np.clip(h * 0.22, 7, 26))
-    tall = (1.0 - stem) / 2
+    count, tall = int(np.clip(h * 0.22, 7, 26)), (1.0 - stem) / 2
     angle, distance = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.uniform(0, 1, count)) * 0.68
     lump_x, lump_y = np.cos(angle) * distance * half, 1.0 - tall + np.sin(angle) * distance * tall
     radius = rng.uniform(0.26, 0.42, count) * np.sqrt(half * tall)
     # The middle of a crown is nearer than its rim.
     depth = half * (0.8 * np.sqrt(1.0 - distance**2) + rng.uniform(-0.15, 0.15, count))
-    for i in range(count):
-        place = (float(lump_x[i]), float(lump_y[i]))
-        relief.add(place, place, (float(radius[i]), float(radius[i])), i + 1, float(depth[i]))
+    for i, (x, y, r, z) in enumerate(np.stack([lump_x, lump_y, radius, depth], axis=1).tolist()):
+        relief.add((x, y), (x, y), (r, r), i + 1, z)
     tone = np.append(0.0, rng.uniform(-0.12, 0.12, count))[relief.role]
     shaded, lit = rng.choice(_LEAVES, p=[0.28, 0.24, 0.20, 0.16, 0.12])
     share = 0.50 + 0.20 * leaves + tone + 0.22 * (relief.y - 1.0 + tall) / tall + 0.10 * ragged

@@ -50,8 +50,7 @@ class Relief:
     def sprite(self, light: Light, colours: Floats, flipped: bool = False) -> Sprite:
         """Return the relief in colours [H, W, 3], lit, flipped or not."""
         alpha = np.clip(self.inside * np.float32(self.unit) + 0.5, 0.0, 1.0)
-        lowest = np.float32(-0.35)
-        relief = np.where(self.inside > 0, np.maximum(self.front, lowest), lowest)
+        relief = np.maximum(self.front, np.float32(-0.35))
         # Rounds the seams between capsules, not the outline.
         relief = ndimage.gaussian_filter(relief, max(self.unit * 0.024, 0.6), truncate=3.0) * np.float32(self.unit)
         slope_y, slope_x = np.clip(np.gradient(relief), -2.2, 2.2)

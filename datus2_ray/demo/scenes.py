@@ -12,29 +12,28 @@ from numpy.typing import NDArray
 
 from datus2_ray.demo.animals import SPECIES, draw_quadruped, draw_swimmer
 from datus2_ray.demo.buildings import block, house
-from datus2_ray.demo.canvas import ANIMAL, BUILDING, TREE, Canvas, develop
+from datus2_ray.demo.canvas import ANIMAL, BUILDING, TREE, Canvas, Light, Sprite, develop
 from datus2_ray.demo.ground import paint_grass, paint_ridge, paint_water, ridge_line
 from datus2_ray.demo.plants import broadleaf, conifer
 from datus2_ray.demo.sky import draw_mood, paint_sky
 
 Range = tuple[float, float]
 
-_PLANTS = {"conifer": conifer, "broadleaf": broadleaf}
+Draw = Callable[[np.random.Generator, Light, float], Sprite]
 
 
-def _plant(canvas: Canvas, base: float, metres: Range, x: float | None = None, kind: str | None = None) -> None:
+def _plant(canvas: Canvas, base: float, metres: Range, x: float | None = None, draw: Draw | None = None) -> None:
     """Paint a tree, its height in metres from a range, at a random ``x`` unless given."""
-    rng = canvas.rng
+    rng, height = canvas.rng, canvas.rng.uniform(*metres) * canvas.metre(base)
     column = (rng.uniform() if x is None else x) * canvas.width
-    height = rng.uniform(*metres) * canvas.metre(base)
+    draw = draw or (conifer, broadleaf, broadleaf)[int(rng.integers(3))]
     # Under five pixels a tree is a smudge.
     if height >= 5:
-        draw = _PLANTS[kind or str(rng.choice(["conifer", "broadleaf", "broadleaf"]))]
         canvas.stand(draw(rng, canvas.light, min(height, canvas.height * 1.6)), column, base, TREE)
 
 
 def _woods(canvas: Canvas, fewest: int, most: int, depths: Range, metres: Range) -> None:
-    """Paint ``fewest`` to ``most`` trees, the near before the far."""
+    """Paint ``fewest`` to ``most`` trees, the far before the near."""
     for depth in np.sort(canvas.rng.uniform(*depths, int(canvas.rng.integers(fewest, most + 1)))).tolist():
         _plant(canvas, canvas.below(depth), metres)
 
@@ -56,8 +55,8 @@ def _herd(canvas: Canvas, names: str, fewest: int, most: int, rows: Range) -> No
 
 def _lake(canvas: Canvas, shore: float, roughness: float, last: float) -> None:
     """Paint water from row ``shore`` on, with one to four birds above row ``last``, each with its mirror image."""
-    rng = canvas.rng
     paint_water(canvas, shore, roughness)
+    rng = canvas.rng
     for base in np.sort(rng.uniform(shore + 0.13 * canvas.height, last, int(rng.integers(1, 5)))).tolist():
         column = rng.uniform(0.08, 0.92) * canvas.width
         sprite = draw_swimmer(rng, canvas.light, canvas.metre(base) * 1.3)
@@ -85,9 +84,8 @@ def _paint_lakeside(canvas: Canvas) -> None:
 
 
 def _paint_village(canvas: Canvas) -> None:
-    rng = canvas.rng
+    rng, x = canvas.rng, canvas.rng.uniform(-0.05, 0.12)
     _woods(canvas, 5, 9, (0.04, 0.08), (6, 10))
-    x = rng.uniform(-0.05, 0.12)
     while x < 1.0:
         base = canvas.below(rng.uniform(0.12, 0.24))
         sprite = house(canvas, canvas.metre(base))
@@ -108,13 +106,13 @@ def _paint_portrait(canvas: Canvas) -> None:
 
 
 def _paint_forest_edge(canvas: Canvas) -> None:
-    rng, kind = canvas.rng, (None, "conifer", "broadleaf")[int(canvas.rng.integers(3))]
+    rng, draw = canvas.rng, (None, conifer, broadleaf)[int(canvas.rng.integers(3))]
     for depth, share in ((0.05, 0.95), (0.10, 0.95), (0.16, 0.6)):
         step = canvas.metre(canvas.below(depth)) * 3.4 / canvas.width
         for x in np.arange(0, 1 + step, step).tolist():
             if rng.random() < share:
                 place = x + rng.uniform(-0.5, 0.5) * step
-                _plant(canvas, canvas.below(depth + rng.uniform(-0.012, 0.012)), (6, 10), place, kind)
+                _plant(canvas, canvas.below(depth + rng.uniform(-0.012, 0.012)), (6, 10), place, draw)
     _herd(canvas, "deer deer sheep horse", 1, 3, (0.76, 0.96))
 
 
@@ -128,8 +126,7 @@ def _paint_waterfront(canvas: Canvas) -> None:
             if rng.random() < 0.8:
                 canvas.stand(sprite, x * canvas.width + sprite.foot, base, BUILDING)
             x += sprite.alpha.shape[1] / canvas.width * rng.uniform(0.75, 1.2)
-    for _ in range(int(rng.integers(3, 9))):
-        _plant(canvas, quay, (4, 7), kind="broadleaf")
+    _woods(canvas, 3, 8, (0.06, 0.08), (5, 8))
     _lake(canvas, quay, rng.uniform(0.15, 0.7), 0.95 * canvas.height)
 
 

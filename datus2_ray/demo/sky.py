@@ -12,11 +12,7 @@ from datus2_ray.demo.noise import Floats, axes, noise_tile, resize, sample_tile,
 
 @dataclass(frozen=True)
 class Mood:
-    """An hour and a weather.
-
-    ``colours`` are those of the zenith, the low sky, the sun, the shade, clouds and their shade; ``cover`` is the share
-    of clouds (min, max), ``visibility`` is in metres, ``elevation`` is the height of the sun.
-    """
+    """An hour and a weather: colours of zenith, horizon, sun, shade, clouds and their shade; the share of clouds."""
 
     chance: float
     colours: Floats
@@ -51,10 +47,8 @@ def paint_sky(canvas: Canvas, mood: Mood) -> None:
     y, x = axes(rows, width)
     up = np.clip((canvas.horizon - y) / np.float32(0.62 * height), 0.0, 1.0)
     sky = mix(low, zenith * rng.uniform(0.95, 1.05, 3).astype(np.float32), up**0.65)
-    # The sun itself is mostly outside the picture; its glow is not.
-    sun_x = (0.5 + 0.75 * canvas.light.direction[0]) * width
-    sun_y = canvas.horizon - mood.elevation * 0.8 * height
-    glow = np.exp(-(((x - sun_x) / width) ** 2 + ((y - sun_y) / height) ** 2) * 6.0)
+    # The sun itself is outside the picture; its glow is not.
+    glow = np.exp(-(((x / width - 0.5 - 0.75 * canvas.light.direction[0]) ** 2 + (up - 0.8) ** 2) * 6.0))
     sky = sky + (glow * np.float32(0.35))[..., None] * (sun - 0.25)
     density, lit = _clouds(canvas, mood, rows)
     # Far clouds take the colour of the air.
@@ -77,7 +71,6 @@ def _clouds(canvas: Canvas, mood: Mood, rows: int) -> tuple[Floats, Floats]:
         fine: Floats = np.float32(0.22) * sample_tile(noise_tile(1.2), v * 6.0 + dv * 5, u * 6.0 + du * 5)
         return coarse + fine
 
-    # The share of sky as a threshold of a normal distribution, roughly.
     threshold = 1.5 - 2.6 * rng.uniform(*mood.cover)
     overhead = thickness(0.0, 0.0)
     relief = overhead - thickness(1.6 * float(canvas.light.direction[0]), 1.2)
