@@ -229,7 +229,11 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
         (("discover.descriptor=cnn", f"discover.cnn=s3://{bucket}/cnn.pth"), {}, "cnn.pth"),
         (("discover.tile=100",), {}, "give discover.tile=96"),
         (("refine.network=linear", "refine.size=100"), {}, "give refine.size=96"),
-        (("refine.network=linear", "refine.encoder=resnet50"), {}, "leave them out, or set refine.network=deeplabv3"),
+        (
+            ("refine.network=linear", "refine.encoder=resnet50"),
+            {},
+            "set refine.network=deeplabv3, or leave the encoder out",
+        ),
     ):
         with pytest.raises(DatusError, match=message):
             check_weights(settings(scenes, tmp_path, *assignments, **flags))
