@@ -67,7 +67,7 @@ def settings(source: Path, out: Path, max_error_rate: float) -> RunConfig:
         "backbone": "untrained:vit_tiny_patch16_224",
     }  # fmt: skip
     small = ("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens", "cluster.restarts=3")
-    return load(flags, assignments=small)
+    return load(flags, preset="paper", assignments=small)
 
 
 def test_a_tenth_in_quarantine_and_the_rest_done(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,8 @@ SMALL = (
 def settings(here: None, scenes: Path, tmp_path: Path) -> Callable[..., RunConfig]:
     def settings(*more: str) -> RunConfig:
         flags = {"source": str(scenes), "out": str(tmp_path / "run"), "dataset": "demo", "limit": 8, "no_refine": True}
-        return load({**flags, "backbone": "untrained:vit_tiny_patch16_224"}, assignments=(*SMALL, *more))
+        flags |= {"backbone": "untrained:vit_tiny_patch16_224"}
+        return load(flags, preset="paper", assignments=(*SMALL, *more))
 
     return settings
 

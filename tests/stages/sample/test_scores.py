@@ -39,7 +39,7 @@ def test_what_all_descriptors_share_says_nothing_where_it_is_taken_off(counts: t
     assert [one.clusters for one in alone] == list(counts)
     for one, other in zip(alone, beside, strict=True):
         assert other.agreement == pytest.approx(one.agreement, abs=1e-3)
-    as_they_are = ClusterConfig(metric="spherical")
+    as_they_are = ClusterConfig(metric="spherical", scaling="none")
     of_five = counts.index(5)
     shifted = score(make_sample(64.0), (1.0,), 1.0, counts, as_they_are)[of_five]
     assert shifted.total != pytest.approx(beside[of_five].total, abs=1e-2)
