@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import yaml
 from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from datus2_ray.config import load
+from datus2_ray.cli.app import app
+from datus2_ray.commands.submit import read_command
+from datus2_ray.config.load import load_from_command
+from datus2_ray.version import VERSION
 
 ROOT = Path(__file__).parents[1]
 
@@ -153,7 +157,7 @@ def test_the_pods_have_image_rights_memory_and_token() -> None:
         pod = group["template"]["spec"]
         (container,) = pod["containers"]
         assert pod["serviceAccountName"] == account["metadata"]["name"]
-        assert container["image"].endswith("/datus2-ray:0.1.0")
+        assert container["image"].endswith(f"/datus2-ray:{VERSION}")
         assert {"name": "shm", "mountPath": "/dev/shm"} in container["volumeMounts"]
         assert pod["volumes"][0]["emptyDir"]["medium"] == "Memory"
     gpus = [group["template"]["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu") for group in groups]
@@ -164,10 +168,14 @@ def test_the_pods_have_image_rights_memory_and_token() -> None:
 
 def test_the_manifest_runs_a_command_whose_settings_are_valid() -> None:
     entrypoint = manifest()[1]["spec"]["entrypoint"].split()
-    program, script, source, *flags = entrypoint
-    assert (program, script) == ("python", "/home/ray/datus2_ray/jobs/run.py")
-    pairs = list(zip(flags[::2], flags[1::2], strict=True))
-    given = {name.removeprefix("--"): value for name, value in pairs if name != "--set"}
-    settings = load({"source": source, **given}, assignments=tuple(value for name, value in pairs if name == "--set"))
+    assert entrypoint[:3] == ["python", "-m", "datus2_ray"]
+    parsed = read_command(app, entrypoint[3:]).parsed
+    parsed.pop("debug")
+    settings = load_from_command(parsed)
     assert settings.no_progress_seconds == 1800
     assert settings.out == "s3://REPLACE/runs/one"
+
+
+def test_the_version_is_the_same_in_image_manifest_and_docs() -> None:
+    for file in ("jobs/Dockerfile", "jobs/kuberay-rayjob.yaml", "docs/cluster.md"):
+        assert set(re.findall(r"datus2-ray:([0-9.]+)", (ROOT / file).read_text())) == {VERSION}

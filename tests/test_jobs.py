@@ -1,9 +1,8 @@
-"""Jobs on a real cluster that wants a token: sent, followed, refused, and not done twice."""
+"""Jobs on a real cluster that requires a token: sent, followed, refused, and not done twice."""
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -18,27 +17,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from datus2_ray.commands.submit import COMMANDS
 from datus2_ray.store import storage
 
 ROOT = Path(__file__).parents[1]
 RAY = Path(sys.executable).parent / "ray"
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_job_has_the_flags_of_the_command_line(command: str) -> None:
-    lines = (ROOT / "jobs" / f"{command}.py").read_text().splitlines()
-    assert len(lines) < 40
-    environment = {"COLUMNS": "200", "PATH": "", "TERM": "dumb", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    helps = []
-    for call in ([f"jobs/{command}.py"], ["-m", "datus2_ray", command]):
-        done = subprocess.run(
-            [sys.executable, *call, "--help"], capture_output=True, text=True, cwd=ROOT, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        helps.append(set(re.findall(r"(?<![\w-])--[a-z-]+", done.stdout)))
-    assert helps[0] == helps[1]
-    assert "--help" in helps[0]
 
 
 def free_ports(count: int) -> list[int]:
@@ -97,10 +79,10 @@ def submit(cluster: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def ray_submit(cluster: dict[str, str], job: list[str]) -> subprocess.CompletedProcess[str]:
+def ray_submit(cluster: dict[str, str], *line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [RAY, "job", "submit", "--working-dir", ".", "--", *job],
-        cwd=ROOT, env=cluster, capture_output=True, text=True, timeout=120,
+        [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "datus2_ray", *line],
+        cwd=ROOT, env=cluster, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
@@ -118,6 +100,7 @@ def test_a_job_given_twice_runs_once_and_leaves_its_report_in_the_bucket(
     storage.write_table(f"{source}/train-00000.parquet", pa.table(columns), row_group_rows=8)
     line = ["run", source, "--out", out, "--dataset", "demo", "--preset", "paper", "--no-refine", "--limit", "8"]
     line += ["--backbone", "untrained:vit_tiny_patch16_224", "--set", "evaluate.token_kmeans=false"]
+    line += ["--set", "discover.descriptor=tokens", "--set", "discover.actors=1"]
     first = submit(cluster, *line)
     assert first.stdout is not None
     said = first.stdout.readline()
@@ -135,24 +118,15 @@ def test_a_job_given_twice_runs_once_and_leaves_its_report_in_the_bucket(
     assert storage.read_json(storage.join(out, "summary.json"))["images"] == 8
     assert b"<html" in storage.read_bytes(storage.join(out, "report", "index.html"))
     # By Ray's own command, and with nothing left to do.
-    again = ray_submit(cluster, ["python", "jobs/run.py", *line[1:]])
+    again = ray_submit(cluster, *line)
     assert again.returncode == 0, again.stdout
     assert "done before" in again.stdout
-
-
-@pytest.mark.slow
-def test_a_job_without_a_source_fails_with_one_line_in_its_log(cluster: dict[str, str], bucket: str) -> None:
-    source = f"s3://{bucket}/nowhere"
-    job = ["python", "jobs/run.py", source, "--out", f"s3://{bucket}/out", "--clusters", "2"]
-    done = subprocess.run(
-        [RAY, "job", "submit", "--working-dir", ".", "--", *job],
-        cwd=ROOT, env=cluster, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 1
-    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
-    assert errors
-    assert f"{source} does not exist" in errors[0]
-    assert "Traceback" not in done.stdout
+    # An error is one line in the log.
+    failed = ray_submit(cluster, "run", f"s3://{bucket}/nowhere", "--out", f"s3://{bucket}/out", "--clusters", "2")
+    assert failed.returncode == 1
+    errors = [line for line in failed.stdout.splitlines() if line.startswith("error: ")]
+    assert f"s3://{bucket}/nowhere does not exist" in errors[0]
+    assert "Traceback" not in failed.stdout
 
 
 @pytest.mark.slow

@@ -256,9 +256,9 @@ def doctor(
 ) -> None:
     """Check Ray, memory, GPUs, storage and weights, and say what to do; exit code 1 where a run cannot work."""
     from datus2_ray.cli.terminal import print_findings
-    from datus2_ray.commands.doctor import Subject, diagnose
+    from datus2_ray.commands.doctor import diagnose
 
-    findings = diagnose(Subject(source, backbone))
+    findings = diagnose(source, backbone)
     print_findings(findings)
     if any(finding.state == "failure" for _, finding in findings):
         raise typer.Exit(1)

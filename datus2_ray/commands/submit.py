@@ -1,4 +1,4 @@
-"""Commands as Ray jobs: the same command is submitted once while it runs, and again, to go on, when it has ended."""
+"""Commands as Ray jobs: a command is submitted once while it runs, and again, to go on, after it ended."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from datus2_ray.config.load import load_from_command
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.store.commit import fingerprint
 
-#: Commands that have an entry point in ``jobs/``.
+#: Commands that run as jobs.
 COMMANDS = ("run", "ingest", "pretrain", "predict", "evaluate")
 
-#: Parameters of these commands that are places, and that the job must find under the same name.
-PLACES = ("source", "out", "run_folder", "runs")
+#: Parameters of these commands that are paths, which must be the same on the cluster.
+PATHS = ("source", "out", "run_folder", "runs")
 
-#: Metadata of a job: where it writes. Two jobs must not write to the same place.
+#: Key of a job's metadata that says where it writes. No two jobs may write to the same place.
 OUT = "datus2_out"
 
 #: Seconds between two questions whether a job has ended, once its log has.
@@ -33,17 +33,7 @@ PAUSE = 1.0
 
 @dataclass(frozen=True)
 class Job:
-    """A command of the command line as it will run on a cluster.
-
-    Parameters
-    ----------
-    command : str
-        Its name.
-    arguments : tuple of str
-        What was typed behind it.
-    parsed : dict
-        The same, by the names of the command's parameters.
-    """
+    """A command that runs on a cluster; `parsed` holds its arguments by the names of its parameters."""
 
     command: str
     arguments: tuple[str, ...]
@@ -51,27 +41,27 @@ class Job:
 
     @property
     def entrypoint(self) -> str:
-        """Give the shell command of the job."""
-        return shlex.join(["python", f"jobs/{self.command}.py", *self.arguments])
+        """Shell command of the job."""
+        return shlex.join(["python", "-m", "datus2_ray", self.command, *self.arguments])
 
     @property
     def out(self) -> str:
-        """Give the place that the job writes to; empty where it writes nowhere."""
+        """Where the job writes; empty if it writes nothing."""
         return str(self.parsed.get("out") or "").rstrip("/")
 
     def fingerprint(self) -> str:
-        """Hash everything that the job was asked for: the submission id of its first attempt.
+        """Return the submission id of the first attempt: a hash of the command, its arguments and settings.
 
         Raises
         ------
         UsageError
-            A setting that the job would refuse, or a place that it would not find.
+            If the job would refuse a setting, or a path is relative to this machine.
         """
-        for name in PLACES:
+        for name in PATHS:
             value = self.parsed.get(name)
-            for place in [value] if isinstance(value, str) else value or []:
-                if "://" not in place and not place.startswith("/"):
-                    raise UsageError(f"{place} is relative to this machine; give s3://… or a path that every node has")
+            for path in [value] if isinstance(value, str) else value or []:
+                if "://" not in path and not path.startswith("/"):
+                    raise UsageError(f"{path} is relative to this machine; give s3://… or a path that every node has")
         asked = {name: value for name, value in self.parsed.items() if name != "debug"}
         if "assignments" in asked:
             asked = load_from_command(asked).model_dump(mode="json")
@@ -79,20 +69,7 @@ class Job:
 
 
 def read_command(app: typer.Typer, line: list[str]) -> Job:
-    """Parse a command as the job will: what it would not understand is answered before anything is sent.
-
-    Parameters
-    ----------
-    app : typer.Typer
-        The command line.
-    line : list of str
-        A command's name and what was typed behind it.
-
-    Raises
-    ------
-    UsageError
-        It is not a command that runs as a job.
-    """
+    """Parse a command and its arguments as the job will, so that mistakes show before anything is sent."""
     name, *arguments = line
     if name not in COMMANDS:
         raise UsageError(f"{name!r} does not run as a job; there are {', '.join(COMMANDS)}")
@@ -102,22 +79,22 @@ def read_command(app: typer.Typer, line: list[str]) -> Job:
 
 
 def read_runtime_env(working_dir: str, file: str | None) -> dict[str, Any]:
-    """Put the job's runtime environment together.
+    """Return the job's runtime environment.
 
     Parameters
     ----------
     working_dir : str
         Folder of the project, which is sent along, or the URI of a zip file of it.
     file : str, optional
-        YAML file with more of it: ``env_vars``, ``pip``, ``uv``.
+        YAML file with more fields: ``env_vars``, ``pip``, ``uv``.
 
     Raises
     ------
     UsageError
-        The folder is not the project's, or the file holds no mapping.
+        If the folder is not the project's, or the file holds no mapping.
     """
-    if "://" not in working_dir and not (Path(working_dir) / "jobs" / "run.py").is_file():
-        raise UsageError(f"--working-dir {working_dir} has no jobs/run.py; give the folder of a clone of the project")
+    if "://" not in working_dir and not (Path(working_dir) / "datus2_ray" / "__main__.py").is_file():
+        raise UsageError(f"--working-dir {working_dir} has no datus2_ray/; give the folder of a clone of the project")
     more: Any = {}
     if file is not None:
         try:
@@ -130,35 +107,25 @@ def read_runtime_env(working_dir: str, file: str | None) -> dict[str, Any]:
 
 
 def connect(address: str) -> Any:
-    """Connect to a cluster's job server.
-
-    Parameters
-    ----------
-    address : str
-        URL of the cluster's dashboard.
-
-    Returns
-    -------
-    ray.job_submission.JobSubmissionClient
-        The connection.
+    """Return the ``JobSubmissionClient`` of a cluster, given the URL of its dashboard.
 
     Raises
     ------
     DatusError
-        Nothing answers there, or it wants another token.
+        If nothing answers there, or the cluster wants another token.
     """
-    # Said rather than left to Ray, whose default changes from version to version: a token is used where there is one.
-    sources = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    has_token = bool(sources) or (Path.home() / ".ray" / "auth_token").is_file()
+    # Set rather than left to Ray, whose default changes from version to version: a token is used if there is one.
+    variables = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    has_token = bool(variables) or (Path.home() / ".ray" / "auth_token").is_file()
     os.environ.setdefault("RAY_AUTH_MODE", "token" if has_token else "disabled")
-    # Ray lets the environment overrule the argument; here what was typed counts.
+    # Ray lets the environment overrule the argument; here the flag counts.
     os.environ["RAY_API_SERVER_ADDRESS"] = address
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     for name in ("ray.dashboard.modules", "ray._private.runtime_env"):
         for child in [name, *(known for known in logging.root.manager.loggerDict if known.startswith(f"{name}."))]:
-            # Each of them has a level of its own, and says what is packed and which connections are closed.
+            # Each of them has a level of its own, and logs what is packed and which connections are closed.
             logging.getLogger(child).setLevel(logging.ERROR)
     try:
         return JobSubmissionClient(address)
@@ -169,22 +136,13 @@ def connect(address: str) -> Any:
         ) from error
     except (ConnectionError, RuntimeError) as error:
         raise DatusError(
-            f"no Ray cluster answers at {address}; give its dashboard's URL with --address, "
-            "and forward the port where it is not open (`ray dashboard cluster.yaml`, `kubectl port-forward`)"
+            f"no Ray cluster answers at {address}; give the URL of its dashboard with --address, "
+            "and forward the port if it is not open (`ray dashboard cluster.yaml`, `kubectl port-forward`)"
         ) from error
 
 
 def start(client: Any, job: Job, runtime_env: dict[str, Any]) -> tuple[str, bool]:
-    """Submit a job, unless it runs already.
-
-    Parameters
-    ----------
-    client : ray.job_submission.JobSubmissionClient
-        The cluster.
-    job : Job
-        What to submit.
-    runtime_env : dict
-        What it needs there.
+    """Submit a job, unless it is running.
 
     Returns
     -------
@@ -196,12 +154,12 @@ def start(client: Any, job: Job, runtime_env: dict[str, Any]) -> tuple[str, bool
     Raises
     ------
     DatusError
-        Another job writes to the same place.
+        If another job writes to the same place.
     """
-    fingerprint = job.fingerprint()
+    first_id = job.fingerprint()
     attempts = 0
     for info in client.list_jobs():
-        attempt = re.fullmatch(rf"{fingerprint}(?:-(\d+))?", info.submission_id or "")
+        attempt = re.fullmatch(rf"{first_id}(?:-(\d+))?", info.submission_id or "")
         if attempt and not info.status.is_terminal():
             return str(info.submission_id), False
         if attempt:
@@ -211,14 +169,11 @@ def start(client: Any, job: Job, runtime_env: dict[str, Any]) -> tuple[str, bool
                 f"job {info.submission_id} with other settings writes to {job.out}; wait for it "
                 f"(`ray job logs --follow {info.submission_id}`) or end it (`ray job stop {info.submission_id}`)"
             )
-    # Not the old id again: Ray keeps an ended job's record and log under it.
-    submission_id = f"{fingerprint}-{attempts + 1}" if attempts else fingerprint
+    # Not the old id again: Ray keeps the record and log of an ended job under it.
+    submission_id = f"{first_id}-{attempts + 1}" if attempts else first_id
     try:
         client.submit_job(
-            entrypoint=job.entrypoint,
-            submission_id=submission_id,
-            runtime_env=runtime_env,
-            metadata={OUT: job.out},
+            entrypoint=job.entrypoint, submission_id=submission_id, runtime_env=runtime_env, metadata={OUT: job.out}
         )
     except RuntimeError as error:
         # The same command, given twice at once: the other one was first, and its job is this one's too.
@@ -229,13 +184,7 @@ def start(client: Any, job: Job, runtime_env: dict[str, Any]) -> tuple[str, bool
 
 
 def follow(client: Any, submission_id: str) -> None:
-    """Print a job's log until it ends.
-
-    Raises
-    ------
-    DatusError
-        The job failed or was stopped, or the cluster is gone.
-    """
+    """Print a job's log until it ends; raise a DatusError if it fails or is stopped, or the cluster is lost."""
     try:
         details = asyncio.run(_follow(client, submission_id))
     except (ConnectionError, RuntimeError) as error:
@@ -245,9 +194,9 @@ def follow(client: Any, submission_id: str) -> None:
         ) from error
     if details.status != "SUCCEEDED":
         code = f" with exit code {details.driver_exit_code}" if details.driver_exit_code else ""
-        # Ray's message repeats the log, which is printed above, from its second line on.
-        said = (details.message or "").partition(", last available logs")[0].splitlines()
-        raise DatusError(f"job {submission_id} ended as {details.status}{code}{': ' + said[0] if said else ''}")
+        # From its second line on, Ray's message repeats the log, which is printed above.
+        lines = (details.message or "").partition(", last available logs")[0].splitlines()
+        raise DatusError(f"job {submission_id} ended as {details.status}{code}{': ' + lines[0] if lines else ''}")
 
 
 async def _follow(client: Any, submission_id: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from datus2_ray.config.base import Decides, Group, StageConfig, extra_of
@@ -49,6 +50,7 @@ class Setting:
         return f"{self.text}{changes[self.decides]}"
 
 
+@cache
 def all_settings() -> dict[str, list[Setting]]:
     """Return the settings of every stage, after the run's own under an empty name."""
     models: dict[str, type[StageConfig]] = {"": RunConfig}

@@ -121,12 +121,12 @@ class DiscoverConfig(StageConfig):
             ),
             (  # patches from all over an image would stretch the box that is cut out
                 self.noise == "given" and self.descriptor != "tokens",
-                f"noise = given fits tokens, not {self.descriptor}, as crops show whole boxes",
+                f"noise = given needs descriptor = tokens, not {self.descriptor}, as crops show whole boxes",
                 "discover.noise=kept or discover.descriptor=tokens",
             ),
             (  # at each of many resolutions every crop would have to be seen
                 self.resolution == "auto" and self.descriptor != "tokens",
-                f"resolution = auto is found by tokens, not {self.descriptor}",
+                f"resolution = auto needs descriptor = tokens, not {self.descriptor}",
                 f"discover.resolution={3 if self.graph == 'neighbours' else 1} or discover.descriptor=tokens",
             ),
             (
@@ -151,7 +151,7 @@ class DiscoverConfig(StageConfig):
             ),
             (
                 bool(self.actors and self.max_actors and self.max_actors < self.actors),
-                f"max_actors = {self.max_actors} is less than actors = {self.actors}",
+                f"max_actors = {self.max_actors} must not be below actors = {self.actors}",
                 f"discover.max_actors={self.actors} or fewer discover.actors",
             ),
         )

@@ -21,6 +21,14 @@ def started_here() -> bool:
     return bool(started and started.head)
 
 
+def has_token() -> bool:
+    """Return whether Ray finds a token for a cluster, by its own search in variables and files; it reads them once."""
+    from ray import _raylet
+
+    loader: Any = _raylet
+    return bool(loader.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+
+
 def resources_of_this_machine() -> tuple[int, int, int]:
     """Return the CPUs, GPUs and bytes of memory that a Ray started here would have.
 

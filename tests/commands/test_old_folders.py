@@ -70,6 +70,6 @@ def test_a_setting_that_this_version_does_not_know_is_named(
     storage.write_json(str(run / "summary.json"), SUMMARY)
     storage.write_json(str(run / "config.json"), settings)
     message = refusal(monkeypatch, capsys, "predict", run=run, scenes=scenes, out=tmp_path / "out")
-    assert "was written by another version" in message
-    assert "discover.sharpness" in message
+    assert "config.json was written by another version" in message
+    assert "unknown setting discover.sharpness" in message
     assert not (tmp_path / "out").exists()

@@ -60,12 +60,12 @@ def fingerprint(*more: str) -> str:
 def test_everything_that_was_asked_for_is_in_the_fingerprint(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text("discover: {tau: 3}")
-    assert fingerprint() == fingerprint("--debug") == fingerprint("--seed", "0")
+    assert fingerprint() == fingerprint("--debug") == fingerprint("--seed", "0") == fingerprint("--preset", "best")
     # However a setting is said, it is the same job; any other value is another one.
     assert fingerprint("--set", "discover.tau=3") == fingerprint("--config", str(settings))
     others = [
         fingerprint(*more)
-        for more in ([], ["--seed", "1"], ["--set", "discover.tau=3"], ["--no-refine"], ["--preset", "demo"],
+        for more in ([], ["--seed", "1"], ["--set", "discover.tau=3"], ["--no-refine"], ["--preset", "paper"],
                      ["--limit", "9"], ["--save-png"], ["--set", "discover.actors=2"])
     ]  # fmt: skip
     assert len(set(others)) == len(others)
@@ -102,7 +102,7 @@ def test_what_would_fail_there_is_refused_here(line: tuple[str, ...], message: s
 def test_the_entrypoint_survives_a_shell() -> None:
     spaced = job("run", "s3://b/my images", "--out", "s3://b/run", "--set", "discover.cnn='x y'")
     assert spaced.entrypoint == (
-        "python jobs/run.py 's3://b/my images' --out s3://b/run --set 'discover.cnn='\"'\"'x y'\"'\"''"
+        "python -m datus2_ray run 's3://b/my images' --out s3://b/run --set 'discover.cnn='\"'\"'x y'\"'\"''"
     )
 
 
@@ -188,7 +188,7 @@ def test_the_environment_is_the_folder_and_what_a_file_adds(tmp_path: Path) -> N
     expected = {"env_vars": {"AWS_REGION": "eu-west-1"}, "working_dir": str(ROOT)}
     assert submit.read_runtime_env(str(ROOT), str(file)) == expected
     assert submit.read_runtime_env("s3://b/project.zip", None) == {"working_dir": "s3://b/project.zip"}
-    with pytest.raises(UsageError, match=r"has no jobs/run\.py"):
+    with pytest.raises(UsageError, match="has no datus2_ray/"):
         submit.read_runtime_env(str(tmp_path), None)
     for text in ("[1]", "a: ["):
         file.write_text(text)

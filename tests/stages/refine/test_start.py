@@ -20,7 +20,7 @@ from datus2_ray.store import storage
 
 
 def config(tmp_path: Path, *assignments: str, **flags: str) -> RunConfig:
-    return load({"source": str(tmp_path), "out": f"{tmp_path}/out", **flags}, assignments=assignments)
+    return load({"source": str(tmp_path), "out": f"{tmp_path}/out", **flags}, preset="paper", assignments=assignments)
 
 
 def identity(chosen: RunConfig, device: Device) -> dict[str, str | None]:
