@@ -45,8 +45,8 @@ backbone: $(VENV)/.installed
 	@test -n "$(DATA)" || { echo "give the folder of the training images: make backbone DATA=FOLDER"; exit 2; }
 	$(BIN)/python backbone/collect.py $(DATA) backbone/images
 	$(BIN)/datus2 pretrain backbone/images --out backbone/run --config backbone/$(RECIPE).yaml
-	cp backbone/run/pretrain/backbone.safetensors $(WEIGHTS).safetensors
-	cp backbone/run/pretrain/backbone.json $(WEIGHTS).json
+	cp backbone/run/pretrain/*/backbone.safetensors $(WEIGHTS).safetensors
+	cp backbone/run/pretrain/*/backbone.json $(WEIGHTS).json
 	$(BIN)/python benchmarks/backbone.py $(DATA)
 	$(BIN)/python backbone/picture.py docs/backbone.png
 

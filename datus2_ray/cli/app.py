@@ -185,7 +185,9 @@ def status(
     from datus2_ray.store import storage
     from datus2_ray.store.run_folder import RunFolder
 
-    Console(highlight=False).print(status_table(read_status(RunFolder(storage.absolute(run_folder)))))
+    folder = storage.absolute(run_folder)
+    Console(highlight=False).print(status_table(read_status(RunFolder(folder))))
+    typer.echo(f"a result lies in {folder}/STAGE/RESULT/")
 
 
 @app.command()

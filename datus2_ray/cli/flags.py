@@ -82,7 +82,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
 
 
 def takes_settings(*without: str, **instead: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the flags of :data:`FLAGS` and ``--debug``; its first parameter gets the settings made of them.
+    """Add to a command the flags of :data:`FLAGS` and ``--debug``; its first parameter gets the settings made of them.
 
     Typer reads flags from the signature of a command: here they are added to its own.
 

@@ -24,6 +24,7 @@ def stages_table(stages: Sequence[Stage[Any]]) -> str:
     for stage in stages:
         reads = ", ".join([facts.stage for facts in stage.reads] + [f"({facts.stage})" for facts in stage.may_read])
         writes = "; ".join(f"`{file}`: {what}" for file, what in stage.writes.items())
+        reads = reads or "the source"
         rows.append(f"| `{stage.name}/` | {stage.title} | {reads} | {writes} |")
     return "\n".join(rows)
 

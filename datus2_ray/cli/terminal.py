@@ -63,14 +63,14 @@ def seeds_table(scores: dict[str, Any]) -> Table:
 
 
 def status_table(stages: Sequence[StageStatus]) -> Table:
-    """Return the table of the state of each stage, and the folder of its result in the run folder."""
-    table = _table(("stage", "state", "rows", "quarantined", "parts", "seconds", "folder"), "stage state folder")
+    """Return the table of the state of each stage; its result lies in the folder STAGE/RESULT."""
+    table = _table(("stage", "state", "rows", "refused", "parts", "seconds", "result"), "stage state result")
     for stage in stages:
         parts = f"{stage.parts} of {stage.of_parts}" if stage.of_parts else ""
         seconds = "" if stage.seconds is None else f"{stage.seconds:.1f}"
         counts = ("", "") if stage.uri is None else (f"{stage.rows:,}", f"{stage.quarantined:,}")
-        folder = "" if stage.uri is None else "/".join(stage.uri.split("/")[-2:])
-        table.add_row(stage.stage, stage.state, *counts, parts, seconds, folder)
+        result = "" if stage.uri is None else stage.uri.rpartition("/")[2]
+        table.add_row(stage.stage, stage.state, *counts, parts, seconds, result)
     return table
 
 

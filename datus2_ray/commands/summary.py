@@ -14,7 +14,7 @@ import pyarrow as pa
 from datus2_ray.engine.run import Run
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Clustered, Evaluated, Ingested, Refined
-from datus2_ray.store.run_folder import QUARANTINE
+from datus2_ray.store.run_folder import ALL_QUARANTINED, QUARANTINE
 from datus2_ray.version import VERSION
 
 
@@ -44,9 +44,9 @@ def write_quarantine(run: Run) -> None:
     tables = [storage.read_table(commit.path(QUARANTINE)) for commit in run.commits.values() if commit.rows_quarantined]
     if tables:
         merged = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
-        storage.write_table(run.folder.path(QUARANTINE), merged)
+        storage.write_table(run.folder.path(ALL_QUARANTINED), merged)
     else:
-        storage.remove(run.folder.path(QUARANTINE))
+        storage.remove(run.folder.path(ALL_QUARANTINED))
 
 
 def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:

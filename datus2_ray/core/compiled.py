@@ -9,6 +9,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,6 +77,7 @@ def _is_private(folder: Path) -> bool:
 
 def _delete_unused(parent: Path) -> None:
     for folder in parent.glob("datus2-" + 16 * "[0-9a-f]" + "-*"):
-        found = folder.lstat()
-        if found.st_uid == os.getuid() and found.st_mtime < time.time() - MAX_AGE:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process that starts at the same time may delete it first
+            found = folder.lstat()
+            if found.st_uid == os.getuid() and found.st_mtime < time.time() - MAX_AGE:
+                shutil.rmtree(folder, ignore_errors=True)

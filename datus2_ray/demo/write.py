@@ -15,14 +15,7 @@ from datus2_ray.sources.layouts.demo import PALETTE
 def write_demo(folder: Path, count: int = 120, seed: int = 0) -> None:
     """Write scenes as ``images/scene_0000.jpg`` (JPEG quality 92, 4:4:4) and ``masks/scene_0000.png`` (palette PNG).
 
-    Parameters
-    ----------
-    folder : Path
-        The root, created if it is missing. Existing scenes are kept: another seed belongs into another folder.
-    count : int
-        Number of scenes.
-    seed : int
-        Another seed gives other scenes.
+    Another seed gives other scenes. Existing scenes are kept: another seed belongs into another folder.
     """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)

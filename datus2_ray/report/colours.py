@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.labels import palette
+from datus2_ray.core.images.palette import palette
 from datus2_ray.sources import layouts
 
 RGB = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from datus2_ray.report.survey import Survey
 from datus2_ray.sources import layouts
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Refined
-from datus2_ray.store.run_folder import QUARANTINE, RunFolder
+from datus2_ray.store.run_folder import ALL_QUARANTINED, RunFolder
 
 DESCRIPTORS = {
     "cls": "class token of the segment's crop, everything else in it black",
@@ -175,7 +175,7 @@ class Refusal:
 
 def read_quarantine(folder: RunFolder) -> list[Refusal]:
     """Read the refused images by step and kind of fault, most frequent first, with the first few of each."""
-    uri = folder.path(QUARANTINE)
+    uri = folder.path(ALL_QUARANTINED)
     rows = storage.read_table(uri) if storage.exists(uri) else schemas.QUARANTINE.empty_table()
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row in rows.sort_by("image_id").to_pylist():

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datus2_ray.core.images.decode import resize
-from datus2_ray.core.images.labels import encode_palette_png, palette, upsample_nearest
+from datus2_ray.core.images.labels import encode_palette_png, upsample_nearest
+from datus2_ray.core.images.palette import palette
 
 RGB = NDArray[np.uint8]
 

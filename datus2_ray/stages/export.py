@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datus2_ray.core.images.labels import NOISE_8, decode_labels, encode_palette_png, palette
+from datus2_ray.core.images.labels import NOISE_8, decode_labels, encode_palette_png
+from datus2_ray.core.images.palette import palette
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.run import Run

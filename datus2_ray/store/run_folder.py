@@ -28,8 +28,11 @@ RUN_FILE = "run.json"
 #: The same of the first format, which had one result a stage and removed it when a setting changed.
 OLD_RUN_FILE = "_DATUS2_RUN.json"
 
-#: Table of the images that could not be used: beside the parts of a stage, and in the run folder of all stages.
-QUARANTINE = "quarantine.parquet"
+#: Images that a stage could not use, beside its parts: readers of a folder of tables pass over such names.
+QUARANTINE = "_quarantine.parquet"
+
+#: Images that any current stage could not use, in the run folder.
+ALL_QUARANTINED = "quarantine.parquet"
 
 #: Of this file's layout; raised when a folder of the old one would be misread.
 FORMAT = 2

@@ -74,7 +74,10 @@ def open_bucket(bucket: str) -> pafs.S3FileSystem:
     return pafs.S3FileSystem(
         region=region,
         endpoint_override=endpoint(),
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        # Not the library's standard strategy: it has a quota of retries per process, after which it makes none, and a
+        # large file, sent in pieces, then never gets through to a store that goes on refusing some requests.
+        retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=ATTEMPTS),
+        allow_delayed_open=True,  # a small file is one request, not three
         connect_timeout=CONNECT_SECONDS,
         request_timeout=REQUEST_SECONDS,
     )

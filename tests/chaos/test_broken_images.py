@@ -79,7 +79,7 @@ def test_a_tenth_in_quarantine_and_the_rest_done(source: Path, tmp_path: Path, m
         broken_in_ten_ways(Image.new("RGB", (9, 9)))
     )
     assert all(row["message"] and row["kind"] and row["stage"] == "ingest" for row in rows)
-    (own,) = (tmp_path / "run").glob("ingest/*/quarantine.parquet")
+    (own,) = (tmp_path / "run").glob("ingest/*/_quarantine.parquet")
     assert storage.read_table(str(own)).to_pylist() == rows
     masks = [storage.read_table(str(file)) for file in (tmp_path / "run").glob("label/*/part-*")]
     assert sum(len(table) for table in masks) == 180

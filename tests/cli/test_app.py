@@ -13,6 +13,7 @@ from PIL import Image
 from datus2_ray.cli import app
 from datus2_ray.cli.flags import FLAGS
 from datus2_ray.config import load
+from datus2_ray.errors import UsageError
 
 
 @pytest.fixture
@@ -146,3 +147,8 @@ def test_one_small_image_ends_in_one_line_that_says_why(
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert message in errors[0]
+
+
+def test_the_points_of_a_sweep_are_numbers(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--values 6;9: give numbers with commas between them"):
+        app.app(["experiment", "clusters", str(tmp_path), "--out", "x", "--values", "6;9"], standalone_mode=False)

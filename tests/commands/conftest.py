@@ -1,13 +1,66 @@
-"""Fixtures of the tests of commands."""
+"""Fixtures of the tests of commands: commands without Ray, and one whole run on Ray that several tests look at."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+import datus2_ray
+from datus2_ray.config.load import RunConfig, load
+from datus2_ray.store import storage
 from tests.in_process import commands_without_ray
+
+#: Of a small, quick run of all stages.
+SETTINGS = (
+    "ingest.images_per_part=10",
+    "ingest.row_group_rows=10",
+    "discover.actors=1",  # each imports torch, which takes longer than the models' work on a few images
+    "discover.input_size=64",
+    "discover.tau=0",
+    "cluster.workers=2",
+    "cluster.restarts=3",
+    "refine.steps=4",
+    "refine.size=64",
+    "refine.batch_size=4",
+    "refine.workers=1",
+    "evaluate.token_restarts=1",
+)
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whole commands run in this process, without Ray; the trainings cannot."""
     commands_without_ray(monkeypatch)
+
+
+def small_settings(source: Path | str, out: Path | str, *more: str, preset: str = "paper", **flags: Any) -> RunConfig:
+    """Return the settings of a small, quick run, and any more."""
+    flags = {"source": str(source), "out": str(out), "backbone": "untrained:vit_tiny_patch16_224", **flags}
+    return load(flags, preset=preset, assignments=SETTINGS + more)
+
+
+def tables(out: str) -> dict[str, Any]:
+    """Read all tables of a run's results, by stage and name."""
+    names = [entry.path for entry in storage.list_files(out) if entry.path.endswith(".parquet") and "/" in entry.path]
+    places = {f"{name.split('/')[0]}/{name.split('/')[-1]}": name for name in names}
+    return {place: storage.read_table(storage.join(out, name)) for place, name in places.items()}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of all stages: its settings, what it returned, and its tables by stage and name."""
+
+    config: RunConfig
+    summary: dict[str, Any]
+    tables: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def finished_run(ray_session: None, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """Run all stages once, on Ray, by the public face; tests may run it again, but leave it as it is."""
+    config = small_settings(scenes, tmp_path_factory.mktemp("finished") / "run", dataset="demo", save_png=True)
+    summary = datus2_ray.run(config)
+    return FinishedRun(config, summary, tables(config.out))

@@ -31,8 +31,7 @@ SMALL = (
 def settings(here: None, scenes: Path, tmp_path: Path) -> Callable[..., RunConfig]:
     def settings(*more: str) -> RunConfig:
         flags = {"source": str(scenes), "out": str(tmp_path / "run"), "dataset": "demo", "limit": 8, "no_refine": True}
-        flags |= {"backbone": "untrained:vit_tiny_patch16_224"}
-        return load(flags, preset="paper", assignments=(*SMALL, *more))
+        return load({**flags, "backbone": "untrained:vit_tiny_patch16_224"}, preset="paper", assignments=SMALL + more)
 
     return settings
 
@@ -74,10 +73,11 @@ def test_clean_removes_what_is_not_current_and_with_a_dry_run_nothing(
     out = tmp_path / "run"
     run(settings("discover.tau=1"))
     run(settings())
-    rest = out / "label" / "_0123abcd.tmp"
-    rest.write_bytes(bytes(1000))
     stages = ("discover", "cluster", "label", "baseline", "evaluate")
     stale = {str(next(folder for folder in (out / stage).iterdir() if not is_current(out, folder))) for stage in stages}
+    (current,) = (folder for folder in (out / "label").iterdir() if is_current(out, folder))
+    rest = current / "_0123abcd.tmp"
+    rest.write_bytes(bytes(1000))
     before = results(out)
 
     dry = CliRunner().invoke(app, ["clean", str(out), "--dry-run"], catch_exceptions=False)

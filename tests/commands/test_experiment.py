@@ -17,7 +17,6 @@ import pytest
 from typer.testing import CliRunner
 
 from datus2_ray.cli.app import app
-from datus2_ray.cli.flags import numbers
 from datus2_ray.commands.experiment import Result, run_experiment
 from datus2_ray.commands.experiment_answer import rows, table, write_answer
 from datus2_ray.commands.experiment_variants import EXPERIMENTS
@@ -108,9 +107,6 @@ def test_what_cannot_be_compared_is_refused(scenes: Path, tmp_path: Path) -> Non
     refused("ablations", "unknown experiment 'ablations'; there are ablation, clusters,")
     refused("resolution", "resolution: these settings or values do not fit: .*greater than 0", 0.0)
     refused("clusters", "has no ground truth", source=str(scenes / "images"), dataset="folder", clusters=4)
-    with pytest.raises(UsageError, match="--values 6;9: give numbers with commas"):
-        numbers("--values", "6;9")
-    assert numbers("--values", "6, 9.5") == [6.0, 9.5]
 
 
 class Parts:

@@ -131,7 +131,7 @@ def test_what_is_left_out_is_said(scenes: Path, tmp_path: Path, on: Callable[[Ma
     plain = settings(scenes, tmp_path, source=images, dataset="folder", clusters=3, limit=15)
     planned = plan_run(plain)
     reasons = dict(note.removeprefix("no ").split(": ", 1) for note in planned.notes)
-    assert "15 images, under refine.min_images = 20" in reasons["refine"]
+    assert "15 images with masks, under refine.min_images = 20" in reasons["refine"]
     assert reasons["predict"] == reasons["refine"]  # it reads what is left out
     assert "no ground truth" in reasons["evaluate"]
     planned_stages = {stage for stage, _ in planned.uses}
@@ -229,7 +229,11 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
         (("discover.descriptor=cnn", f"discover.cnn=s3://{bucket}/cnn.pth"), {}, "cnn.pth"),
         (("discover.tile=100",), {}, "give discover.tile=96"),
         (("refine.network=linear", "refine.size=100"), {}, "give refine.size=96"),
-        (("refine.network=linear", "refine.encoder=resnet50"), {}, "leave them out, or set refine.network=deeplabv3"),
+        (
+            ("refine.network=linear", "refine.encoder=resnet50"),
+            {},
+            "set refine.network=deeplabv3, or leave the encoder out",
+        ),
     ):
         with pytest.raises(DatusError, match=message):
             check_weights(settings(scenes, tmp_path, *assignments, **flags))

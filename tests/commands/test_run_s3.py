@@ -1,68 +1,87 @@
-"""The whole chain with shards, tables, checkpoints and report in a bucket: the same bits as from a folder on a disk."""
+"""The whole chain in a bucket of a store that refuses every fifth request: the same bits as from a folder on a disk."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
+from datus2_ray.engine.training.worker import STATE
+from datus2_ray.stages.refine.training import MODEL
+from datus2_ray.store import s3, storage
+from tests.commands.conftest import FinishedRun, small_settings, tables
+
+#: Packs shards, runs on them twice and predicts, in a process whose workers have the store's address from it.
+COMMANDS = """
+import json, sys
 import datus2_ray
-from datus2_ray.config.load import RunConfig, load
 from datus2_ray.store import storage
 
-SETTINGS = (
-    "ingest.images_per_part=10",
-    "ingest.row_group_rows=10",
-    "discover.actors=1",  # each imports torch, which takes longer than the models' work on a few images
-    "cluster.workers=2",
-    "cluster.restarts=3",
-    "refine.steps=3",
-    "refine.size=64",
-    "refine.batch_size=4",
-    "refine.workers=1",
-    "evaluate.token_restarts=1",
-)
-TABLES = ("segments", "clusters", "masks/initial")
-
-
-def settings(source: str, out: str, dataset: str | None) -> RunConfig:
-    flags = {"source": source, "out": out, "dataset": dataset, "backbone": "untrained:vit_tiny_patch16_224"}
-    return load(flags, preset="paper", assignments=SETTINGS)
+pack, run, masks = (json.loads(text) for text in sys.argv[1:])
+commit = datus2_ray.ingest(datus2_ray.RunConfig.model_validate(pack))
+config = datus2_ray.RunConfig.model_validate(run)
+summary = datus2_ray.run(config)
+before = {entry.path: entry.modified_ns for entry in storage.list_files(config.out)}
+again = datus2_ray.run(config)
+after = {entry.path: entry.modified_ns for entry in storage.list_files(config.out)}
+folder = datus2_ray.predict(config.out, config.source, masks, limit=3)
+outcome = {"shards": commit.uri, "rows": commit.rows_out, "metrics": summary["metrics"], "folder": folder}
+print("OUTCOME", json.dumps({**outcome, "same": again == summary and before == after}))
+"""
 
 
 @pytest.mark.slow
-def test_a_run_on_shards_in_a_bucket_gives_what_a_run_on_a_folder_gives(
-    ray_session: None, bucket: str, scenes: Path, tmp_path: Path
+def test_a_run_in_a_bucket_that_refuses_requests_gives_what_a_run_on_a_folder_gives(
+    finished_run: FinishedRun, faulty: Callable[..., AbstractContextManager[str]], bucket: str, scenes: Path
 ) -> None:
-    source, out = f"s3://{bucket}/scenes", f"s3://{bucket}/runs/one"
+    s3.open_bucket.cache_clear()
+    source, packed, out = f"s3://{bucket}/scenes", f"s3://{bucket}/packed", f"s3://{bucket}/runs/one"
     for file in scenes.rglob("*"):
         if file.is_file():
             storage.write_bytes(storage.join(source, file.relative_to(scenes).as_posix()), file.read_bytes())
-    packed = f"s3://{bucket}/packed"
-    shards, commit = datus2_ray.ingest(settings(source, packed, "demo"))
-    assert (shards, commit.rows_out) == (f"{packed}/shards", 24)
-    there = datus2_ray.run(settings(packed, out, None))
-    here = datus2_ray.run(settings(str(scenes), str(tmp_path / "run"), "demo"))
-    assert there["metrics"] == here["metrics"]
-    for stage in TABLES:
-        names = [entry.path for entry in storage.list_files(storage.join(out, stage)) if entry.path.endswith("parquet")]
-        assert names == sorted(f.name for f in (tmp_path / "run" / stage).glob("*.parquet"))
-        for name in names:
-            assert storage.read_table(storage.join(out, stage, name)).equals(
-                pq.read_table(tmp_path / "run" / stage / name)
-            )
+    refused = []
+
+    def fault(number: int, method: str) -> tuple[int, str] | None:
+        if number % 5 == 0:
+            refused.append(method)
+            return 503, "SlowDown"
+        return None
+
+    pack, run = small_settings(source, packed, dataset="demo"), small_settings(packed, out)
+    settings = [json.dumps(value) for value in (pack.model_dump(mode="json"), run.model_dump(mode="json"))]
+    with faulty(fault) as address:
+        done = subprocess.run(
+            [sys.executable, "-c", COMMANDS, *settings, json.dumps(f"s3://{bucket}/masks")],
+            env={**os.environ, "AWS_ENDPOINT_URL": address}, capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
+    lines = [line.removeprefix("OUTCOME ") for line in done.stdout.splitlines() if line.startswith("OUTCOME ")]
+    assert lines, done.stderr
+    outcome = json.loads(lines[0])
+    assert len(refused) > 50
+    assert {"GET", "PUT"} <= set(refused)
+
+    assert outcome["rows"] == 24
+    assert outcome["shards"].startswith(f"{packed}/shards/")
+    # The same command once more had nothing left to do.
+    assert outcome["same"]
+    assert outcome["metrics"] == finished_run.summary["metrics"]
+    written = tables(out)
+    of_stages = ("discover/", "cluster/", "label/", "predict/", "baseline/", "evaluate/")
+    expected = {name: table for name, table in finished_run.tables.items() if name.startswith(of_stages)}
+    assert {name for name in written if name.startswith(of_stages)} == set(expected)
+    for name, table in expected.items():
+        assert written[name].equals(table), name
     page = storage.read_bytes(storage.join(out, "report", "index.html"))
     assert b"<html" in page
     assert b"sky" in page
-    # Optimiser states are gone, the model is there, and the same command has nothing left to do.
-    assert {entry.path.split("/")[0] for entry in storage.list_files(storage.join(out, "refine"))} >= {
-        "model.safetensors"
-    }
-    before = {entry.path: entry.modified_ns for entry in storage.list_files(out)}
-    again = datus2_ray.run(settings(packed, out, None))
-    assert again == there
-    assert {entry.path: entry.modified_ns for entry in storage.list_files(out)} == before
-
-    folder = datus2_ray.predict(out, packed, f"s3://{bucket}/masks", limit=3)
-    assert [entry.path for entry in storage.list_files(folder)] == [f"scene_{i:04d}.png" for i in range(3)]
+    # Optimiser states are gone, the model is there.
+    files = {entry.path.rsplit("/", 1)[-1] for entry in storage.list_files(storage.join(out, "refine"))}
+    assert MODEL in files
+    assert STATE not in files
+    assert [entry.path for entry in storage.list_files(outcome["folder"])] == [f"scene_{i:04d}.png" for i in range(3)]

@@ -57,11 +57,11 @@ def test_every_stage_of_the_command_says_how_far_it_is(folder: RunFolder) -> Non
 
 
 def test_the_table_shows_it(folder: RunFolder) -> None:
-    console = Console(width=120, record=True, file=StringIO())
+    console = Console(width=80, record=True, file=StringIO())
     console.print(status_table(read_status(folder)))
     lines = [" ".join(line.split()) for line in console.export_text().splitlines()]
-    assert "ingest done 24 1 3 of 3 7.2 ingest/ffffffffffff" in lines
-    assert "discover begun 16 0 2 of 3 discover/bbbbbbbbbbbb" in lines
+    assert "ingest done 24 1 3 of 3 7.2 ffffffffffff" in lines
+    assert "discover begun 16 0 2 of 3 bbbbbbbbbbbb" in lines
     assert "cluster not begun" in lines
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -99,6 +100,23 @@ def test_folders_that_were_not_used_for_long_are_deleted(home: Path) -> None:
     assert not old.exists()
     assert recent.exists()
     assert other.exists()
+
+
+def test_the_folder_is_used_though_another_process_deletes_old_ones_first(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    old = [home / f"datus2-{key}-cpu" for key in ("0" * 16, "1" * 16)]
+    for made in old:
+        made.mkdir(parents=True)
+        os.utime(made, (0, 0))
+    delete = shutil.rmtree
+
+    def delete_all(*_: object, **__: object) -> None:
+        for made in old:
+            delete(made, ignore_errors=True)
+
+    monkeypatch.setattr(shutil, "rmtree", delete_all)
+    assert folder().parent == home
 
 
 def test_where_nothing_can_be_kept_at_home_a_temporary_folder_does(tmp_path: Path) -> None:

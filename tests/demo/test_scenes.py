@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
+from datus2_ray.demo.noise import noise, noise_tile, sample_tile
 from datus2_ray.demo.scenes import render
-from datus2_ray.demo.scenes.noise import fractal_noise, noise_tile, sample_tile, value_noise
 from datus2_ray.sources.layouts.demo import CLASSES
 
 
@@ -78,13 +78,13 @@ def test_other_sizes(size: tuple[int, int]) -> None:
 
 
 def test_noise_has_mean_zero_and_deviation_one() -> None:
-    for noise in (
-        value_noise(np.random.default_rng(0), 400, 400, 5.0),
-        fractal_noise(np.random.default_rng(1), 400, 400, 16.0, octaves=4),
+    for values in (
+        noise(np.random.default_rng(0), 400, 400, 5.0),
+        noise(np.random.default_rng(1), 400, 400, 16.0, octaves=4),
         noise_tile(1.0),
     ):
-        assert abs(float(noise.mean())) < 0.15
-        assert 0.8 < float(noise.std()) < 1.2
+        assert abs(float(values.mean())) < 0.15
+        assert 0.8 < float(values.std()) < 1.2
 
 
 def test_the_noise_tile_is_endless_and_bilinear() -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from datus2_ray.config.pretrain import PretrainConfig
 from datus2_ray.config.refine import RefineConfig
-from datus2_ray.engine.machines import Cluster, Node, choose_device
+from datus2_ray.engine.machines import Machines, Node, choose_device
 from datus2_ray.engine.training_workers import pretrain_split, pretrain_workers, refine_workers
 from datus2_ray.errors import DatusError, UsageError
 
 
-def machine(cpus: int, gpus: int = 0, joined: bool = False) -> Cluster:
-    return Cluster((Node(cpus, gpus, 64 * 2**30),), joined)
+def machine(cpus: int, gpus: int = 0, joined: bool = False) -> Machines:
+    return Machines((Node(cpus, gpus, 64 * 2**30),), joined)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def machine(cpus: int, gpus: int = 0, joined: bool = False) -> Cluster:
 def test_every_worker_trains_on_two_images_or_more(
     settings: dict[str, Any], images: int, cpus: int, gpus: int, expected: int
 ) -> None:
-    cluster = machine(cpus, gpus)
-    assert refine_workers(RefineConfig(**settings), images, cluster, choose_device(cluster, "auto")) == expected
+    machines = machine(cpus, gpus)
+    assert refine_workers(RefineConfig(**settings), images, machines, choose_device(machines, "auto")) == expected
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_every_worker_trains_on_two_images_or_more(
     ],
 )
 def test_more_workers_than_can_be_are_refused(workers: int, batch_size: int, gpus: int, reason: str) -> None:
-    cluster = machine(8, gpus)
+    machines = machine(8, gpus)
     with pytest.raises(DatusError, match=reason):
         refine_workers(
-            RefineConfig(workers=workers, batch_size=batch_size), 1000, cluster, choose_device(cluster, "auto")
+            RefineConfig(workers=workers, batch_size=batch_size), 1000, machines, choose_device(machines, "auto")
         )
 
 

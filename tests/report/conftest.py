@@ -22,7 +22,7 @@ from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Clustered, Discovered, Facts, Ingested, Labelled, Predicted, Refined
-from datus2_ray.store.run_folder import QUARANTINE, RunFolder, part_name
+from datus2_ray.store.run_folder import ALL_QUARANTINED, RunFolder, part_name
 
 GRID = 8
 
@@ -101,7 +101,7 @@ class RunMaker:
         self._write_clusters(run)
         if self.quarantine:
             quarantine = pa.Table.from_pylist(list(self.quarantine), schema=schemas.QUARANTINE)
-            storage.write_table(run.path(QUARANTINE), quarantine)
+            storage.write_table(run.path(ALL_QUARANTINED), quarantine)
         refinement = self._write_refinement(run)
         metrics = None
         if names:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datus2_ray.core.images.labels import palette
+from datus2_ray.core.images.palette import palette
 from datus2_ray.report.colours import HATCHES, class_colours, cluster_colours, paint_labels, to_hex
 from datus2_ray.sources import layouts
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datus2_ray.core.images.labels import decode_labels, palette, upsample_nearest
+from datus2_ray.core.images.labels import decode_labels, upsample_nearest
+from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import UsageError
 from datus2_ray.report.html import write_report
 from datus2_ray.sources import layouts

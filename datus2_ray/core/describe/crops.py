@@ -1,4 +1,4 @@
-"""The blacked-out crop of a segment that a ViT or CNN looks at, cut on the device from the uint8 image."""
+"""Crops of segments for a second forward pass, cut on the device from the uint8 image."""
 
 from __future__ import annotations
 
@@ -13,26 +13,20 @@ CROP_RESIZE, CROP_SIZE = 256, 224
 
 
 def crop(pixels: Tensor, patch_map: Tensor, segment: int, box: np.ndarray) -> Tensor:
-    """Cut a segment out for the second forward pass, on the device and never through a JPEG.
+    """Cut out one segment: uint8, shape (224, 224, 3).
 
-    Patches outside the segment become black, the tight patch-aligned box is cut out, its short side is resized to 256
-    (bicubic, with Pillow's kernel, uint8) and the central 224 x 224 is kept (DatUS², step 6).
+    Patches outside the segment become black, the tight box is cut out, its short side is resized to 256 (bicubic, with
+    Pillow's kernel, uint8) and the central 224 x 224 is kept (DatUS², step 6).
 
     Parameters
     ----------
     pixels : Tensor
-        The image as the backbone saw it, uint8, shape (H, W, 3).
+        The image at the backbone's input size, uint8, shape (H, W, 3).
     patch_map : Tensor
         Segment of every patch, integer, shape (h, w), on the same device.
     segment : int
-        Which segment.
     box : ndarray
-        Its top, left, bottom, right in patches, the last two exclusive.
-
-    Returns
-    -------
-    Tensor
-        uint8, shape (224, 224, 3).
+        Top, left, bottom, right of the segment in patches, the last two exclusive.
     """
     side_y, side_x = pixels.shape[0] // patch_map.shape[0], pixels.shape[1] // patch_map.shape[1]
     top, left, bottom, right = (int(edge) for edge in box)

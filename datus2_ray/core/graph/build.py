@@ -24,15 +24,7 @@ def binary_affinity(features: Tensor) -> Tensor:
     The graph of the paper (DatUS², step 3): ``A = K Kᵀ`` of the unnormalised features, an edge where ``A > 0``; dense,
     unweighted, with self-loops, without a spatial term.
 
-    Parameters
-    ----------
-    features : Tensor
-        Float, shape (N, D).
-
-    Returns
-    -------
-    Tensor
-        Symmetric adjacency, bool, shape (N, N).
+    `features` are float, shape (N, D); the adjacency is symmetric, bool, shape (N, N).
 
     Notes
     -----

@@ -26,15 +26,7 @@ def unpack(packed: np.ndarray, n: int) -> np.ndarray:
 def symmetric_graph(links: np.ndarray) -> sp.csr_matrix:
     """Join two patches if either is among the other's neighbours.
 
-    Parameters
-    ----------
-    links : ndarray
-        Of :data:`LINK`, shape (N, k).
-
-    Returns
-    -------
-    csr_matrix
-        float64, bitwise symmetric, shape (N, N), without self-loops.
+    `links` is of :data:`LINK`, shape (N, k); the graph float64, bitwise symmetric, shape (N, N), without self-loops.
     """
     nodes, count = links.shape
     rows = np.repeat(np.arange(nodes), count)

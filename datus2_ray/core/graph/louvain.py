@@ -96,7 +96,7 @@ def louvain(
 def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: int, orders: int) -> Partition:
     # Imported here because numba takes half a second to load.
     from datus2_ray.core.graph.louvain_dense import louvain_binary
-    from datus2_ray.core.graph.louvain_sparse import louvain_weighted
+    from datus2_ray.core.graph.louvain_sparse import Csr, louvain_weighted
 
     nodes = adjacency.shape[0]
     tolerances = np.array([PAPER_TOLERANCE] + [FINE_TOLERANCE] * (orders - 1))
@@ -111,9 +111,9 @@ def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: in
         dense = unpack(adjacency, nodes) if is_packed(adjacency) else adjacency
         graph = sp.csr_matrix(dense, dtype=np.float64, copy=True)
         graph.sum_duplicates()
-        indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int64)
+        csr = Csr(graph.indptr.astype(np.int64), graph.indices.astype(np.int64), graph.data)
         visits = visiting_orders(np.asarray(graph.sum(axis=1)).ravel(), orders, seed)
-        labels, reached = louvain_weighted(indptr, indices, graph.data, visits, resolution, tolerances)
+        labels, reached = louvain_weighted(csr, visits, resolution, tolerances)
     return Partition(number_by_first(labels), reached)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from datus2_ray.core.compiled import compiled
-from datus2_ray.core.graph.louvain_sparse import gain_without, is_better, louvain_levels, renumber
+from datus2_ray.core.graph.louvain_sparse import Csr, gain_without, is_better, louvain_levels, renumber
 
 
 @compiled
@@ -63,25 +63,12 @@ def optimize_binary(
 ) -> tuple[np.ndarray, np.float32, np.ndarray, np.ndarray]:
     """Compute :func:`~datus2_ray.core.graph.louvain_sparse.optimize` where all links weigh the same.
 
-    Parameters
-    ----------
-    rows : ndarray
-        Symmetric adjacency of 0 and 1, uint8, shape (N, N).
-    order : ndarray
-        Order in which nodes are visited, int64, shape (N,).
-    weights : ndarray
-        Sum of each row, float32, shape (N,).
-    link_sums : ndarray
-        Sum of 0, 1, 2, … links, float32, shape (N + 1,).
-    resolution, tolerance : float32
-        As in ``optimize``.
+    `rows` is the symmetric adjacency of 0 and 1, uint8 (N, N); `link_sums` from :func:`sums_of_links`, float32.
 
     Returns
     -------
-    labels : ndarray
-        Community of every node, int64, shape (N,), named by one of the nodes.
-    increase : float32
-        Gain in modularity.
+    labels, increase
+        As there.
     slots : ndarray
         Row of `counts` that holds the links to a community, int64, shape (N,); -1 for a community of its node alone.
     counts : ndarray
@@ -184,13 +171,11 @@ def links_between(
 
 
 @compiled
-def in_order_of_products(
-    rows: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def in_order_of_products(rows: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Csr:
     """Convert the graph of the communities (C, C) to CSR, its columns in the order of scipy's two matrix products.
 
     Each product reverses the order in which a row's columns are discovered. The float32 sums of the next level follow
-    this order. Returns indptr, indices and data: int64, int64, float64.
+    this order.
     """
     n, communities = len(labels), len(weights)
     indptr = np.zeros(communities + 1, dtype=np.int64)
@@ -230,7 +215,7 @@ def in_order_of_products(
             indices[end], data[end] = stack[a, m], weights[a, stack[a, m]]
             end += 1
         indptr[a + 1] = end
-    return indptr, indices[:end], data[:end]
+    return Csr(indptr, indices[:end], data[:end])
 
 
 @compiled
@@ -257,11 +242,11 @@ def partition_binary(
     communities = renumber(labels)
     links, merged = links_between(rows, labels, names, slots, counts, sums)
     if communities > 1 and np.float64(increase) > tolerance:
-        indptr, indices, data = in_order_of_products(rows, labels, merged)
+        graph = in_order_of_products(rows, labels, merged)
         merged_weights = np.zeros(communities)
         for i in range(n):
             merged_weights[labels[i]] += weights[i]
-        partition = louvain_levels(indptr, indices, data, np.arange(communities), merged_weights, resolution, tolerance)
+        partition = louvain_levels(graph, np.arange(communities), merged_weights, resolution, tolerance)
     else:
         partition = np.arange(communities)
     inner, volumes = 0, np.zeros(communities, dtype=np.int64)
@@ -280,21 +265,9 @@ def partition_binary(
 def louvain_binary(
     packed: np.ndarray, orders: np.ndarray, resolution: float, tolerances: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Partition a graph in bits in several orders of its nodes and keep the highest modularity.
+    """Compute :func:`~datus2_ray.core.graph.louvain_sparse.louvain_weighted` of a bool graph in bits.
 
-    Parameters
-    ----------
-    packed : ndarray
-        Symmetric adjacency in bits, uint8, shape (N, ceil(N / 8)), from :func:`~datus2_ray.core.graph.build.pack`.
-    orders, resolution, tolerances
-        As in :func:`~datus2_ray.core.graph.louvain_sparse.louvain_weighted`; N at most 65,535.
-
-    Returns
-    -------
-    labels : ndarray
-        Community of every node, int64, shape (N,).
-    modularity : float
-        A graph without links has one community per node and modularity 0.
+    `packed` is uint8, shape (N, ceil(N / 8)), from :func:`~datus2_ray.core.graph.build.pack`; N at most 65,535.
     """
     n = orders.shape[1]
     rows = unpack_rows(packed, n)

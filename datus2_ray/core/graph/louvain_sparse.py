@@ -6,23 +6,27 @@ the given order, ties to the lowest label, both products of the aggregation in t
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from datus2_ray.core.compiled import compiled
+
+
+class Csr(NamedTuple):
+    """A sparse matrix in CSR: int64 (N + 1,), int64, and float64 or float32 values."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
 
 
 @compiled
 def gain_without(links: np.float32, pull: np.float32, community_weight: np.float32) -> np.float32:
     """Compute the gain in modularity from joining a community, without the loss from leaving the old one.
 
-    Parameters
-    ----------
-    links : float32
-        Sum of the links between the node and the community.
-    pull : float32
-        Resolution times the node's weight.
-    community_weight : float32
-        Sum of the weights of the community's other nodes.
+    `links` is the sum of the links between node and community, `pull` resolution times the node's weight, and
+    `community_weight` the sum of the weights of the community's other nodes.
     """
     gain = np.float32(2) * links
     # Twice, each rounded: in scikit-network these are the terms of in-weights and of out-weights.
@@ -55,20 +59,14 @@ def renumber(labels: np.ndarray) -> int:
 
 @compiled
 def optimize(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
-    order: np.ndarray,
-    weights: np.ndarray,
-    resolution: np.float32,
-    tolerance: np.float32,
+    graph: Csr, order: np.ndarray, weights: np.ndarray, resolution: np.float32, tolerance: np.float32
 ) -> tuple[np.ndarray, np.float32]:
     """Move each node to the neighbouring community that raises modularity most, in passes over all nodes.
 
     Parameters
     ----------
-    indptr, indices, data : ndarray
-        Symmetric adjacency in CSR that sums to 1; `data` float32.
+    graph : Csr
+        Symmetric, float32, sums to 1.
     order : ndarray
         Order in which nodes are visited, int64, shape (N,).
     weights : ndarray
@@ -85,6 +83,7 @@ def optimize(
         Gain in modularity.
     """
     n = len(weights)
+    indptr, indices, data = graph.indptr, graph.indices, graph.data
     labels = np.arange(n)
     community_weights = weights.copy()
     links = np.zeros(n, dtype=np.float32)  # of the current node to each community
@@ -127,22 +126,14 @@ def optimize(
 
 
 @compiled
-def _product(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
-    other_indptr: np.ndarray,
-    other_indices: np.ndarray,
-    other_data: np.ndarray,
-    columns: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Multiply two CSR matrices as scipy does (Gustavson): the columns of a row come out in reverse order of discovery.
+def _product(left: Csr, right: Csr, columns: int) -> Csr:
+    """Multiply two matrices as scipy does (Gustavson): the columns of a row come out in reverse order of discovery.
 
     One of the two must have a single entry per row or per column.
     """
-    rows = len(indptr) - 1
+    rows = len(left.indptr) - 1
     out_indptr = np.zeros(rows + 1, dtype=np.int64)
-    size = max(len(data), len(other_data))  # no more entries can come out, since one factor only sums or copies
+    size = max(len(left.data), len(right.data))  # no more entries can come out, since one factor only sums or copies
     out_indices = np.empty(size, dtype=np.int64)
     out_data = np.empty(size, dtype=np.float64)
     sums = np.zeros(columns)
@@ -150,11 +141,11 @@ def _product(
     end = 0
     for i in range(rows):
         head, length = -2, 0
-        for p in range(indptr[i], indptr[i + 1]):
-            j = indices[p]
-            for q in range(other_indptr[j], other_indptr[j + 1]):
-                k = other_indices[q]
-                sums[k] += data[p] * other_data[q]
+        for p in range(left.indptr[i], left.indptr[i + 1]):
+            j = left.indices[p]
+            for q in range(right.indptr[j], right.indptr[j + 1]):
+                k = right.indices[q]
+                sums[k] += left.data[p] * right.data[q]
                 if following[k] == -1:
                     following[k] = head
                     head = k
@@ -167,25 +158,14 @@ def _product(
             head = following[done]
             following[done], sums[done] = -1, 0.0
         out_indptr[i + 1] = end
-    return out_indptr, out_indices[:end], out_data[:end]
+    return Csr(out_indptr, out_indices[:end], out_data[:end])
 
 
 @compiled
-def aggregate(
-    indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, weights: np.ndarray, labels: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Make one node of every community: return the adjacency in CSR and the node weights, all float64.
+def aggregate(graph: Csr, weights: np.ndarray, labels: np.ndarray, count: int) -> tuple[Csr, np.ndarray]:
+    """Merge the nodes of each of `count` communities: return the graph of the communities and their weights, float64.
 
-    Parameters
-    ----------
-    indptr, indices, data : ndarray
-        Adjacency in CSR; `data` float64.
-    weights : ndarray
-        float64, shape (N,).
-    labels : ndarray
-        Community of every node, int64, in [0, count).
-    count : int
-        Number of communities.
+    `labels` are the nodes' communities, int64, in [0, count).
     """
     n = len(labels)
     members_indptr = np.zeros(count + 1, dtype=np.int64)
@@ -200,20 +180,13 @@ def aggregate(
         members[place[labels[i]]] = i
         place[labels[i]] += 1
     ones = np.ones(n)
-    a_indptr, a_indices, a_data = _product(indptr, indices, data, np.arange(n + 1), labels, ones, count)
-    merged = _product(members_indptr, members, ones, a_indptr, a_indices, a_data, count)
-    return merged[0], merged[1], merged[2], merged_weights
+    by_column = _product(graph, Csr(np.arange(n + 1), labels, ones), count)
+    return _product(Csr(members_indptr, members, ones), by_column, count), merged_weights
 
 
 @compiled
 def louvain_levels(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
-    order: np.ndarray,
-    weights: np.ndarray,
-    resolution: float,
-    tolerance: float,
+    graph: Csr, order: np.ndarray, weights: np.ndarray, resolution: float, tolerance: float
 ) -> np.ndarray:
     """Optimise and aggregate until a level gains no more than the tolerance.
 
@@ -222,41 +195,30 @@ def louvain_levels(
     """
     partition = np.arange(len(weights))
     while True:
-        labels, increase = optimize(
-            indptr,
-            indices,
-            data.astype(np.float32),
-            order,
-            weights.astype(np.float32),
-            np.float32(resolution),
-            np.float32(tolerance),
-        )
+        shares, weights32 = graph.data.astype(np.float32), weights.astype(np.float32)
+        rounded = Csr(graph.indptr, graph.indices, shares)
+        labels, increase = optimize(rounded, order, weights32, np.float32(resolution), np.float32(tolerance))
         count = renumber(labels)
         for i in range(len(partition)):
             partition[i] = labels[partition[i]]
         if count == 1 or np.float64(increase) <= tolerance:
             return partition
-        indptr, indices, data, weights = aggregate(indptr, indices, data, weights, labels, count)
+        graph, weights = aggregate(graph, weights, labels, count)
         order = np.arange(count)
 
 
 @compiled
 def louvain_weighted(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
-    orders: np.ndarray,
-    resolution: float,
-    tolerances: np.ndarray,
+    graph: Csr, orders: np.ndarray, resolution: float, tolerances: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Partition an undirected weighted graph in several orders of its nodes and keep the highest modularity.
+    """Partition a weighted graph in several orders of its nodes and keep the highest modularity, of equals the first.
 
     Parameters
     ----------
-    indptr, indices, data : ndarray
-        Symmetric adjacency in CSR, columns sorted; int64, int64, float64.
+    graph : Csr
+        Symmetric, float64, columns sorted.
     orders : ndarray
-        Orders in which nodes are visited, int64, shape (O, N). The first of equal results is kept.
+        Orders in which nodes are visited, int64, shape (O, N).
     resolution : float
     tolerances : ndarray
         One per order, float64, shape (O,).
@@ -268,6 +230,7 @@ def louvain_weighted(
     modularity : float
         A graph without links has one community per node and modularity 0.
     """
+    indptr, indices, data = graph.indptr, graph.indices, graph.data
     n = len(indptr) - 1
     weights = np.zeros(n)
     for i in range(n):
@@ -279,7 +242,7 @@ def louvain_weighted(
         return best, highest
     weights, shares = weights / total, data / data.sum()
     for number in range(len(orders)):
-        labels = louvain_levels(indptr, indices, shares, orders[number], weights, resolution, tolerances[number])
+        labels = louvain_levels(Csr(indptr, indices, shares), orders[number], weights, resolution, tolerances[number])
         volumes = np.zeros(n)
         modularity = 0.0
         for i in range(n):

@@ -36,17 +36,9 @@ class Segments:
 
 
 def label_components(communities: np.ndarray) -> np.ndarray:
-    """Split communities into 8-connected components.
+    """Split a map of communities, integer (h, w), into 8-connected components.
 
-    Parameters
-    ----------
-    communities : ndarray
-        Community of every patch, integer, shape (h, w).
-
-    Returns
-    -------
-    ndarray
-        Component of every patch, int32, shape (h, w), numbered from 0 in the raster order of their first patch.
+    Returns the component of every patch, int32 (h, w), numbered from 0 in the raster order of their first patch.
     """
     components = np.empty(communities.shape, dtype=np.int32)
     count = 0
@@ -61,17 +53,7 @@ def label_components(communities: np.ndarray) -> np.ndarray:
 def find_segments(communities: np.ndarray, tau: int) -> Segments:
     """Find the valid segments of an image: the components of more than `tau` patches; all others are noise.
 
-    Parameters
-    ----------
-    communities : ndarray
-        Community of every patch, integer, shape (h, w).
-    tau : int
-        DatUS², step 5: 5 for all models.
-
-    Returns
-    -------
-    Segments
-        Possibly none.
+    `communities` holds the community of every patch, integer, shape (h, w). DatUS², step 5, uses a `tau` of 5.
     """
     return _collect(label_components(communities), tau)
 

@@ -1,8 +1,7 @@
-"""Encoded image bytes to RGB arrays, and every way in which that can fail as one named error.
+"""Decode image files to RGB arrays; every failure is an :class:`~datus2_ray.errors.ImageError`.
 
-The bytes come from strangers: Pillow may only try the formats listed here (its EPS reader, for one, starts
-Ghostscript), the size is checked in the header before a pixel is decoded, and whatever Pillow raises becomes an
-:class:`~datus2_ray.errors.ImageError`.
+The bytes are not trusted: Pillow may only try the formats listed here (its EPS reader, for one, starts Ghostscript),
+and the size is checked in the header before a pixel is decoded.
 """
 
 from __future__ import annotations
@@ -19,168 +18,103 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from datus2_ray.errors import ImageError
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "LEAST_SIDE",
-    "MOST_ASPECT",
-    "MOST_PIXELS",
-    "decode",
-    "fit",
-    "open_image",
-    "probe",
-    "reading",
-    "resize",
-]
-
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
-LEAST_SIDE = 8
-MOST_PIXELS = 100_000_000
+MIN_SIDE = 8
+MAX_PIXELS = 100_000_000
 
-#: How many times as long as the short side the long one may be where the aspect is kept; a longer one is squeezed.
-MOST_ASPECT = 3
+#: Maximum ratio of the sides where the aspect is kept; a longer image is squeezed.
+MAX_ASPECT = 3
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-# Orientation tags 5 to 8 exchange height and width.
-_TRANSPOSING = range(5, 9)
-# Where a PNG keeps an orientation. Pillow decodes the whole picture to look for a trailing eXIf chunk; most have none.
-_PNG_METADATA = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
 
-def decode(data: bytes, least_side: int | None = None) -> NDArray[np.uint8]:
+def decode(data: bytes, min_side: int | None = None) -> NDArray[np.uint8]:
     """Decode an image to 8-bit RGB, upright.
 
-    Grey, palette, CMYK (also Adobe's inverted JPEG), YCbCr and LAB become RGB. Transparent pixels are laid over white,
-    as viewers and browsers show them. 16-bit grey is scaled over its whole range (65535 becomes 255). 32-bit integers
-    and floats have no fixed range: values within [0, 1] are multiplied by 255, all others are stretched from their
-    least to their greatest finite value. Of an animation the first frame is taken. The EXIF (or XMP) orientation is
-    applied.
+    Grey, palette, CMYK (also Adobe's inverted JPEG), YCbCr and LAB are converted to RGB. Transparent pixels are laid
+    over white, as viewers and browsers show them. 16-bit grey is scaled from its whole range. 32-bit integers and
+    floats have no fixed range: values within [0, 1] are multiplied by 255, all others are scaled from their finite min
+    and max. The first frame of an animation is taken. The EXIF (or XMP) orientation is applied.
 
     Parameters
     ----------
     data : bytes
         A JPEG, PNG, BMP, GIF, TIFF or WebP file.
-    least_side : int, optional
-        Let libjpeg leave out what only a larger picture needs: a JPEG whose sides are 2, 4 or 8 times as long, or more,
-        is decoded at a half, a quarter or an eighth of its size, from the low frequencies of its blocks. That is not
-        quite what resizing the whole picture gives, nor bitwise the same with another libjpeg.
+    min_side : int, optional
+        Decode a JPEG at 1/2, 1/4 or 1/8 of its size where both sides stay at least this long: faster, from the low
+        frequencies of its blocks. The pixels differ from those of resizing, and between versions of libjpeg.
 
     Returns
     -------
     ndarray of uint8, shape [H, W, 3]
-        RGB, writable, contiguous.
+        Writable, contiguous.
 
     Raises
     ------
     ImageError
         Of kind ``empty`` (no bytes), ``unreadable`` (no image, cut off or damaged), ``too_small`` (a side under 8
-        pixels) or ``too_large`` (over 100 megapixels); no other exception, whatever the bytes.
+        pixels) or ``too_large`` (over 100 megapixels).
     """
     with reading():
         image = open_image(data)
         check_sides(image.height, image.width)
-        if least_side is not None:
-            image.draft(None, (least_side, least_side))  # does nothing for other formats
+        if min_side is not None:
+            image.draft(None, (min_side, min_side))  # does nothing for other formats
         image.load()
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
         return _rgb(image)
 
 
-def probe(data: bytes) -> tuple[int, int]:
-    """Read height and width of the upright image from the header, without decoding it.
-
-    Parameters
-    ----------
-    data : bytes
-        As for :func:`decode`.
-
-    Returns
-    -------
-    tuple of int
-        Height and width of what :func:`decode` would return.
-
-    Raises
-    ------
-    ImageError
-        As :func:`decode`; damage behind the header goes unseen.
-    """
-    with reading():
-        image = open_image(data)
-        check_sides(image.height, image.width)
-        width, height = image.size
-        has_tag = image.format != "PNG" or any(marker in data for marker in _PNG_METADATA)
-        # Pillow has already exchanged the two sides of a TIFF when it opens it.
-        if image.format != "TIFF" and has_tag and _orientation(image) in _TRANSPOSING:
-            return width, height
-        return height, width
-
-
 def resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize by Pillow's bicubic filter on uint8 (antialiased when it shrinks); the aspect is not kept.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape [H, W, 3] or [H, W]
-        The image.
-    height, width : int
-        The new size in pixels.
-
-    Returns
-    -------
-    ndarray of uint8, shape [height, width, 3] or [height, width]
-    """
+    """Resize [H, W, 3] or [H, W] by Pillow's bicubic filter on uint8, antialiased; the aspect is not kept."""
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def fit(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
-    """Give the size nearest to an image's aspect whose sides are multiples of some number.
+    """Compute the height and width nearest to an image's aspect whose sides are multiples of a number.
 
     Parameters
     ----------
     height, width : int
         Of the image, in pixels.
     short_side : int
-        What its shorter side becomes, in pixels; a multiple of `multiple`.
+        New length of the shorter side; the longer one is at most :data:`MAX_ASPECT` times this.
     multiple : int
-        Side of a patch, in pixels.
-
-    Returns
-    -------
-    tuple of int
-        Height and width; the longer one is at most :data:`MOST_ASPECT` times the shorter.
+        Side of a patch in pixels; divides `short_side`.
     """
     scale = short_side / min(height, width)
-    long_side = min(scale * max(height, width), MOST_ASPECT * short_side)
+    long_side = min(scale * max(height, width), MAX_ASPECT * short_side)
     long_side = max(short_side, round(long_side / multiple) * multiple)
     return (short_side, long_side) if height <= width else (long_side, short_side)
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Open an image lazily, within :func:`reading`: its header is read and its size checked, no pixel is decoded."""
+    """Read the header of an image and check its size, within :func:`reading`; no pixel is decoded."""
     if not data:
         raise ImageError("empty", "the file has no bytes")
     image = Image.open(BytesIO(data), formats=_FORMATS)
     width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise ImageError("too_large", f"{width}x{height} pixels, more than {MOST_PIXELS // 1_000_000} megapixels")
+    if width * height > MAX_PIXELS:
+        raise ImageError("too_large", f"{width}x{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels")
     return image
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Turn whatever Pillow raises in this block into an ``ImageError`` of one line, and silence its warnings.
+    """Convert all errors of Pillow in this block to an ``ImageError`` of one line, and silence Pillow's warnings.
 
-    The lines hold no object addresses: they end up in tables, and two runs must give the same tables.
+    Object addresses are removed: the messages are stored in tables, which must be the same in every run.
     """
     with warnings.catch_warnings():
-        # Only Pillow's: should two threads restore the filters in the wrong order, nobody else's warnings are lost.
+        # Only Pillow's: if two threads restore the filters in the wrong order, no other warnings are lost.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
             yield
         except ImageError:
             raise
         except Image.DecompressionBombError as error:
-            raise ImageError("too_large", f"more than {MOST_PIXELS // 1_000_000} megapixels") from error
+            raise ImageError("too_large", f"more than {MAX_PIXELS // 1_000_000} megapixels") from error
         except UnidentifiedImageError as error:
             raise ImageError("unreadable", f"not a {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]} image") from error
         except Exception as error:  # broken bytes surface from Pillow as some fifteen types, struct.error among them
@@ -189,21 +123,15 @@ def reading() -> Iterator[None]:
 
 
 def check_sides(height: int, width: int) -> None:
-    """See that an image of this size in pixels can be used.
-
-    Raises
-    ------
-    ImageError
-        Of kind ``too_small`` or ``too_large``.
-    """
-    if min(width, height) < LEAST_SIDE:
-        raise ImageError("too_small", f"{width}x{height} pixels, a side has at least {LEAST_SIDE}")
-    if width * height > MOST_PIXELS:
-        raise ImageError("too_large", f"more than {MOST_PIXELS // 1_000_000} megapixels")
+    """Raise an ``ImageError`` of kind ``too_small`` or ``too_large`` for an unusable size in pixels."""
+    if min(width, height) < MIN_SIDE:
+        raise ImageError("too_small", f"{width}x{height} pixels, a side has at least {MIN_SIDE}")
+    if width * height > MAX_PIXELS:
+        raise ImageError("too_large", f"more than {MAX_PIXELS // 1_000_000} megapixels")
 
 
 def _orientation(image: Image.Image) -> int:
-    """Give the EXIF orientation, 1 where there is none: damaged metadata do not make an image unusable."""
+    """Return the EXIF orientation, 1 if there is none or the metadata are damaged."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:
@@ -226,15 +154,15 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _stretch(numbers: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Bring numbers without a fixed range to 0..255; what is not finite becomes 0."""
+    """Scale numbers without a fixed range to 0..255; what is not finite becomes 0."""
     values = numbers.astype(np.float32)
     finite = np.isfinite(values)
-    least = values.min(where=finite, initial=np.inf)
-    greatest = values.max(where=finite, initial=-np.inf)
-    if least >= 0.0 and greatest <= 1.0:
-        least, greatest = np.float32(0.0), np.float32(1.0)
-    values[~finite] = least
+    low = values.min(where=finite, initial=np.inf)
+    high = values.max(where=finite, initial=-np.inf)
+    if low >= 0.0 and high <= 1.0:
+        low, high = np.float32(0.0), np.float32(1.0)
+    values[~finite] = low
     # Halves first: the whole span may be more than float32 can hold.
-    values = (values / 2 - least / 2) * (np.float32(255.0) / max(greatest / 2 - least / 2, np.float32(1e-30)))
+    values = (values / 2 - low / 2) * (np.float32(255.0) / max(high / 2 - low / 2, np.float32(1e-30)))
     stretched: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 255.0)).astype(np.uint8)
     return stretched

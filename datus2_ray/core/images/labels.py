@@ -1,11 +1,10 @@
-"""Label maps: from patches to pixels, to and from PNG bytes, and the colours in which people see them.
+"""Label maps: from patches to pixels, and to and from PNG bytes.
 
-Labels are ``uint8`` with noise 255, or ``uint16`` with noise 65535 where more than 254 clusters need more numbers.
+Labels are uint8 with noise 255, or uint16 with noise 65535 for more than 254 clusters.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
@@ -15,47 +14,39 @@ from PIL import Image
 from datus2_ray.core.images.decode import open_image, reading
 from datus2_ray.errors import ImageError
 
-__all__ = [
-    "NOISE_8",
-    "NOISE_16",
-    "Labels",
-    "decode_labels",
-    "encode_labels",
-    "encode_palette_png",
-    "palette",
-    "patch_labels",
-    "upsample_nearest",
-]
-
 NOISE_8 = 255
 NOISE_16 = 65535
-
-# Colours one after the other are at least so far apart in CIELAB, however many there are: such labels often touch.
-_NEXT_APART = 40.0
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
+def paint(patch_map: np.ndarray, labels: np.ndarray, k: int) -> Labels:
+    """Return the label of every patch's segment, of the type that k clusters need.
+
+    Parameters
+    ----------
+    patch_map : ndarray
+        Segment of every patch, -1 = noise, shape (h, w).
+    labels : ndarray
+        Cluster of every segment, in [0, k), shape (S,).
+    """
+    noise, dtype = (NOISE_8, np.uint8) if k < NOISE_8 else (NOISE_16, np.uint16)
+    # Index -1, the noise patches, picks the value appended last.
+    painted: Labels = np.append(labels, noise).astype(dtype)[patch_map]
+    return painted
+
+
 def patch_labels(labels: bytes, height: int, width: int) -> Labels:
-    """Give the labels of patches, kept as raw bytes, their shape [height, width] and type back."""
+    """Restore the label map [height, width] of patches from its raw bytes; their number tells the type."""
     if len(labels) == height * width:
         return np.frombuffer(labels, np.uint8).reshape(height, width)
     return np.frombuffer(labels, np.uint16).reshape(height, width)
 
 
 def upsample_nearest(labels: Labels, height: int, width: int) -> Labels:
-    """Give every pixel the label of the patch that covers its centre: pixel y of H takes patch floor((y + 0.5) h / H).
+    """Resize a label map [h, w] to [height, width]: a pixel takes the label of the patch that covers its centre.
 
-    Parameters
-    ----------
-    labels : ndarray of uint8 or uint16, shape [h, w]
-        One label a patch.
-    height, width : int
-        The size in pixels; smaller than the patch grid is allowed.
-
-    Returns
-    -------
-    ndarray of the same dtype, shape [height, width]
+    Pixel y of H takes patch floor((y + 0.5) h / H). The new size may be smaller.
     """
     # Integer arithmetic: (2y + 1) h / 2H has no rounding to go wrong at patch borders.
     rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
@@ -65,41 +56,28 @@ def upsample_nearest(labels: Labels, height: int, width: int) -> Labels:
 
 
 def encode_labels(labels: Labels) -> bytes:
-    """Encode a label map as a grey PNG, 8 bits deep for uint8 and 16 bits for uint16, without loss.
-
-    Parameters
-    ----------
-    labels : ndarray of uint8 or uint16, shape [H, W]
-
-    Returns
-    -------
-    bytes
-        A PNG file; :func:`decode_labels` gives the same array back.
-    """
+    """Encode a label map as a grey PNG without loss, 8 bits deep for uint8 and 16 bits for uint16."""
     return _png(Image.fromarray(labels))
 
 
 def decode_labels(data: bytes) -> Labels:
     """Decode class or cluster ids from an image file: its grey values or palette indices, never its colours.
 
-    Grey PNG of 1, 2, 4, 8 or 16 bits, palette PNG, grey or palette BMP and TIFF. RGB whose three channels are equal
-    counts as grey.
-
     Parameters
     ----------
     data : bytes
-        The file.
+        Grey PNG of 1, 2, 4, 8 or 16 bits, palette PNG, grey or palette BMP or TIFF; or RGB with equal channels.
 
     Returns
     -------
     ndarray of uint8 or uint16, shape [H, W]
-        uint16 for files with 16 bits a pixel.
+        uint16 for 16 bits per pixel.
 
     Raises
     ------
     ImageError
-        Of kind ``empty``, ``unreadable`` or ``too_large`` as :func:`~decode.decode`, or ``mask_format``
-        for JPEG, colours, alpha or numbers that cannot be ids.
+        Of kind ``empty``, ``unreadable`` or ``too_large`` as in :func:`~decode.decode`, or ``mask_format`` for JPEG,
+        colours, alpha, or numbers outside [0, 65535].
     """
     with reading():
         image = open_image(data)
@@ -123,18 +101,9 @@ def decode_labels(data: bytes) -> Labels:
 
 
 def encode_palette_png(labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> bytes:
-    """Encode a label map as a palette PNG that any viewer shows in colour; its indices are the labels.
+    """Encode a label map [H, W] as a palette PNG: viewers show it in colour, its indices are the labels.
 
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape [H, W]
-    colours : ndarray of uint8, shape [K, 3]
-        RGB of label 0, 1, ...; at most 255. Labels without a colour, noise (255) among them, are shown black.
-
-    Returns
-    -------
-    bytes
-        A PNG file; :func:`decode_labels` gives the labels back.
+    `colours` are RGB of labels 0, 1, …, up to 254, shape [K, 3]. Labels without a colour, and noise (255), are black.
     """
     table = np.zeros((256, 3), np.uint8)
     table[: min(len(colours), NOISE_8)] = colours[:NOISE_8]
@@ -143,76 +112,7 @@ def encode_palette_png(labels: NDArray[np.uint8], colours: NDArray[np.uint8]) ->
     return _png(image)
 
 
-def palette(n: int) -> NDArray[np.uint8]:
-    """Give n colours that are easy to tell apart: each is the one farthest from all before it.
-
-    Greedy farthest-point choice by Euclidean distance in CIELAB (CIE 1976) among a grid of sRGB colours without the
-    very dark, the very light and neon. The choice starts away from black, which shows noise, and from white, which
-    shows paper. ``palette(k)`` is the start of ``palette(n)`` for every k < n.
-
-    Parameters
-    ----------
-    n : int
-        Number of colours; after 2,048 they repeat.
-
-    Returns
-    -------
-    ndarray of uint8, shape [n, 3]
-        RGB.
-    """
-    colours = _farthest_colours(256 if n <= 256 else 2048)
-    return colours[np.arange(n) % len(colours)]
-
-
-@lru_cache
-def _farthest_colours(n: int) -> NDArray[np.uint8]:
-    levels = np.linspace(0, 255, 17).round()
-    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    lab = _cielab(candidates)
-    kept = (lab[:, 0] >= 30) & (lab[:, 0] <= 92) & (np.hypot(lab[:, 1], lab[:, 2]) <= 85)
-    candidates, lab = candidates[kept], lab[kept]
-    taken = _cielab(np.array([[0.0, 0.0, 0.0], [255.0, 255.0, 255.0]]))
-    distance = np.min(((lab[:, None] - taken) ** 2).sum(-1), axis=1)
-    chosen = np.empty(n, np.int64)
-    to_last = np.full(len(lab), np.inf)
-    for i in range(n):
-        chosen[i] = np.where(to_last > _NEXT_APART**2, distance, 0.0).argmax()
-        to_last = ((lab - lab[chosen[i]]) ** 2).sum(-1)
-        distance = np.minimum(distance, to_last)
-    return candidates[chosen].astype(np.uint8)
-
-
-def _cielab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convert sRGB in 0..255 to CIELAB under D65 (IEC 61966-2-1, CIE 15)."""
-    c = rgb / 255.0
-    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ np.array(
-        [[0.4124564, 0.2126729, 0.0193339], [0.3575761, 0.7151522, 0.1191920], [0.1804375, 0.0721750, 0.9503041]]
-    )
-    t = xyz / np.array([0.95047, 1.0, 1.08883])
-    f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
-    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=-1)
-
-
 def _png(image: Image.Image) -> bytes:
     file = BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
-
-
-def paint(patch_map: np.ndarray, labels: np.ndarray, k: int) -> Labels:
-    """Return the label of every patch's segment.
-
-    Parameters
-    ----------
-    patch_map : ndarray
-        Segment of every patch, -1 = noise, shape (h, w).
-    labels : ndarray
-        Cluster of every segment, shape (S,).
-    k : int
-        Number of clusters: above 254 the labels are uint16 with noise 65535, else uint8 with noise 255.
-    """
-    noise, dtype = (NOISE_8, np.uint8) if k < NOISE_8 else (NOISE_16, np.uint16)
-    # Index -1, the noise patches, picks the value appended last.
-    painted: Labels = np.append(labels, noise).astype(dtype)[patch_map]
-    return painted

@@ -1,4 +1,4 @@
-"""From uint8 pixels to what a network was trained on."""
+"""Normalise uint8 pixels to the statistics that a network was trained on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Normalisation:
     Parameters
     ----------
     mean, std : tuple of float
-        RGB statistics for pixels in 0..1.
+        RGB statistics of pixels in 0..1.
     device : torch.device
-        Where the arithmetic is done, so that images travel as uint8.
+        Device of the arithmetic, so that images are copied there as uint8.
     """
 
     def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device) -> None:
@@ -23,20 +23,9 @@ class Normalisation:
         self._std = torch.tensor(std, device=device).view(3, 1, 1)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Normalise a batch.
-
-        Parameters
-        ----------
-        pixels : Tensor
-            uint8 RGB, shape (B, H, W, 3), on any device.
-
-        Returns
-        -------
-        Tensor
-            float32, shape (B, 3, H, W), on the device.
-        """
+        """Convert uint8 RGB (B, H, W, 3) on any device to normalised float32 (B, 3, H, W) on the device."""
         if self.device.type == "cuda" and pixels.device.type == "cpu":
-            # From memory that the GPU may read by itself, so that nobody waits for the copy.
+            # The GPU copies from pinned memory while the CPU goes on.
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         scaled = pixels.to(self.device).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         return scaled.div_(255).sub_(self._mean).div_(self._std)

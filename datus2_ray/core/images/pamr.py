@@ -1,4 +1,4 @@
-"""Pixel-adaptive mask refinement: the borders of a mask move to where the picture has its own."""
+"""Pixel-adaptive mask refinement (PAMR): move the borders of a mask to edges of the image."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-#: Pixels between a pixel and its eight neighbours, one ring each.
+#: Distance in pixels between a pixel and its eight neighbours, one ring each.
 DILATIONS = (1, 2, 4, 8, 12, 24)
 
-#: How often the mask is averaged over those neighbours.
 ITERATIONS = 10
 
-#: Share of the local standard deviation by which a difference is measured: the smaller, the less passes an edge.
+#: Differences are measured in this share of the local standard deviation; smaller values stop at weaker edges.
 SHARPNESS = 0.1
 
 _RING = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
@@ -21,23 +20,22 @@ _RING = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, c
 def sharpen(
     image: Tensor, probabilities: Tensor, dilations: tuple[int, ...] = DILATIONS, iterations: int = ITERATIONS
 ) -> Tensor:
-    """Average the probabilities of every pixel over its neighbours, again and again, the more the more alike they look.
+    """Average the probabilities of every pixel over its neighbours repeatedly, weighted by similar colour.
 
     Parameters
     ----------
     image : Tensor
         uint8 RGB, shape (3, H, W).
     probabilities : Tensor
-        float32, shape (K, H, W); of each pixel's classes, with sum 1.
+        float32, shape (K, H, W), with sum 1 over the K classes.
     dilations : tuple of int
-        Pixels between a pixel and its neighbours, a ring of eight each; beyond the border the border is repeated.
+        Distances of the neighbours; beyond the image its border pixels are repeated.
     iterations : int
-        Number of averages.
 
     Returns
     -------
     Tensor
-        float32, shape (K, H, W), with sum 1 again.
+        float32, shape (K, H, W), with sum 1.
 
     References
     ----------
@@ -55,30 +53,17 @@ def sharpen(
 
 
 def affinities(image: Tensor, dilations: tuple[int, ...]) -> Tensor:
-    """Weigh the neighbours of every pixel by how alike they look.
-
-    Parameters
-    ----------
-    image : Tensor
-        uint8 RGB, shape (3, H, W).
-    dilations : tuple of int
-        As in :func:`sharpen`.
-
-    Returns
-    -------
-    Tensor
-        float32, shape (8 times the dilations, H, W), with sum 1 over the neighbours of a pixel.
-    """
+    """Compute the weights of every pixel's neighbours: float32, (8 · dilations, H, W), with sum 1 per pixel."""
     pixels = image.float() / 255
     neighbours = torch.stack(_neighbours(pixels, dilations))
     deviation = neighbours.std(dim=0)
-    # Where all neighbours are of one colour none differs: the small number only keeps the division defined.
+    # The small number keeps the division defined where all neighbours have one colour.
     differences = (neighbours - pixels).abs() / (SHARPNESS * deviation + 1e-8)
     return (-differences.mean(dim=1)).softmax(dim=0)
 
 
 def _neighbours(values: Tensor, dilations: tuple[int, ...]) -> list[Tensor]:
-    """Give views of a padded copy of (C, H, W) values, shifted to each neighbour."""
+    """Return views of a padded copy of (C, H, W) values, one per neighbour."""
     height, width = values.shape[1:]
     margin = max(dilations)
     padded = functional.pad(values[None], (margin, margin, margin, margin), mode="replicate")[0]

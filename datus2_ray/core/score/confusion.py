@@ -16,28 +16,21 @@ Matching = list[int | None]
 def confusion_matrix(
     truth: NDArray[np.unsignedinteger[Any]], predicted: NDArray[np.unsignedinteger[Any]], classes: int, clusters: int
 ) -> NDArray[np.int64]:
-    """Count the pixels of every class that carry every cluster; matrices of different images can be added.
+    """Count the pixels per class and cluster, int64 [C, K + 1]; the last column counts noise.
 
     Parameters
     ----------
     truth : uint8 or uint16 [H, W]
-        Class ids; every value outside [0, C) is ignored.
+        Class ids; values outside [0, C) are ignored.
     predicted : uint8 or uint16 [H, W]
-        Cluster ids in [0, K); noise is the data type's largest value, 255 or 65535.
-    classes : int
-        C.
-    clusters : int
-        K.
-
-    Returns
-    -------
-    int64 [C, K + 1]
-        The last column counts noise.
+        Cluster ids in [0, K); noise is the largest value of the data type.
+    classes, clusters : int
+        C and K.
 
     Raises
     ------
     ValueError
-        The maps differ in size, or a pixel that counts carries a value that is neither a cluster nor noise.
+        If the maps differ in size, or a scored pixel is neither a cluster nor noise.
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"the ground truth is {truth.shape} and the prediction is {predicted.shape}")
@@ -53,16 +46,7 @@ def confusion_matrix(
 def one_to_one_matching(confusion: NDArray[np.int64]) -> Matching:
     """Match clusters and classes in pairs so that the most pixels are labelled correctly.
 
-    A pair without a common pixel would be arbitrary and labels nothing correctly: it is not a match.
-
-    Parameters
-    ----------
-    confusion : int64 [C, K + 1]
-
-    Returns
-    -------
-    list of int or None [K]
-        The class of every cluster; no class occurs twice.
+    Returns the class of every cluster [K]; None for one without a partner or without a pixel in common with it.
 
     References
     ----------
@@ -76,16 +60,7 @@ def one_to_one_matching(confusion: NDArray[np.int64]) -> Matching:
 
 
 def many_to_one_matching(confusion: NDArray[np.int64]) -> Matching:
-    """Give every cluster its most frequent class, the lowest id of equals; none to a cluster without pixels.
-
-    Parameters
-    ----------
-    confusion : int64 [C, K + 1]
-
-    Returns
-    -------
-    list of int or None [K]
-    """
+    """Match every cluster with its most frequent class, of equals the lowest id; None for a cluster without pixels."""
     counts = confusion[:, :-1]
     return [
         int(label) if total else None for label, total in zip(counts.argmax(axis=0), counts.sum(axis=0), strict=True)
@@ -95,7 +70,7 @@ def many_to_one_matching(confusion: NDArray[np.int64]) -> Matching:
 def class_scores(
     confusion: NDArray[np.int64], matching: Matching, dropped: NDArray[np.bool_] | None = None
 ) -> dict[str, Any]:
-    """Score a matching. Pixels of noise and of clusters without a class are missed: wrong for their true class.
+    """Score a matching; pixels of noise and of clusters without a class are wrong.
 
     Parameters
     ----------
@@ -103,14 +78,14 @@ def class_scores(
     matching : list of int or None [K]
         The class of every cluster.
     dropped : bool [K + 1], optional
-        Columns whose pixels are not scored at all.
+        Columns whose pixels are not scored.
 
     Returns
     -------
     dict
-        ``miou``, ``pixel_accuracy``, ``mean_accuracy``, ``mean_f1`` and ``per_class_iou`` [C], fractions in [0, 1].
-        Means are over the classes present in the ground truth (a class none of whose pixels are scored counts 0); the
-        IoU of the others is None. Without any pixel to score all are None.
+        ``miou``, ``pixel_accuracy``, ``mean_accuracy``, ``mean_f1`` and ``per_class_iou`` [C], in [0, 1]. Means are
+        over the classes of the ground truth (one without scored pixels counts 0); the IoU of other classes is None.
+        All are None if no pixel is scored.
     """
     present = confusion.sum(axis=1) > 0
     scored = confusion if dropped is None else np.where(dropped, 0, confusion)
@@ -142,24 +117,19 @@ def class_scores(
 
 
 def score(confusion: NDArray[np.int64]) -> dict[str, Any]:
-    """Compute all scores of one set of masks from its global confusion matrix.
-
-    Parameters
-    ----------
-    confusion : int64 [C, K + 1]
-        As :func:`confusion_matrix` gives it, summed over all images.
+    """Compute all scores of one set of masks from the sum of its images' :func:`confusion_matrix`.
 
     Returns
     -------
     dict
+        Of plain floats, lists and None; the scores of a matching are those of :func:`class_scores`.
+
         - ``one_to_one``: Hungarian matching; pixels of unmatched clusters and of noise are wrong.
         - ``many_to_one``: every cluster to its most frequent class; noise is wrong. Rises with K.
-        - ``datus2``: the rule of the DatUS² code, with the matching of ``one_to_one``: noise is not scored, nor, with
-          K > C, are the pixels of unmatched clusters; ``coverage`` is the share of ground-truth pixels that are.
+        - ``datus2``: as the DatUS² code scores, with the matching of ``one_to_one``: noise is not scored, nor, with
+          K > C, are pixels of unmatched clusters; ``coverage`` is the share of ground-truth pixels that are.
         - ``nmi`` (arithmetic mean), ``ari``: noise is one more cluster.
         - ``matching``: the class of every cluster in ``one_to_one``, or None.
-
-        Plain floats, lists and None, ready for JSON; the scores of a matching are those of :func:`class_scores`.
     """
     classes, clusters = confusion.shape[0], confusion.shape[1] - 1
     matching = one_to_one_matching(confusion)

@@ -11,15 +11,8 @@ from numpy.typing import NDArray
 def normalized_mutual_information(table: NDArray[np.int64]) -> float:
     """Compute the mutual information of rows and columns over the arithmetic mean of their entropies.
 
-    Parameters
-    ----------
-    table : int64 [C, K]
-        Counts, not all zero.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 where both partitions have a single part (scikit-learn's convention).
+    `table` holds counts, int64 [C, K], not all zero. The result is in [0, 1]; it is 1 if both partitions have a single
+    part (scikit-learn's convention).
 
     References
     ----------
@@ -32,7 +25,7 @@ def normalized_mutual_information(table: NDArray[np.int64]) -> float:
         return 1.0
     i, j = np.nonzero(table)
     shares = table[i, j] / total
-    # Logarithms apart, because the product of two marginals leaves int64.
+    # Separate logarithms: the product of two marginals overflows int64.
     logs = np.log(shares) - np.log(rows[i] / total) - np.log(columns[j] / total)
     return min(max(2 * math.fsum(shares * logs) / entropies, 0.0), 1.0)
 
@@ -45,17 +38,8 @@ def _entropy(counts: NDArray[np.int64], total: int) -> float:
 def adjusted_rand_index(table: NDArray[np.int64]) -> float:
     """Compute the share of pairs on which rows and columns agree, corrected for chance.
 
-    Pairs of 10^10 pixels leave int64, so they are counted in Python's integers.
-
-    Parameters
-    ----------
-    table : int64 [C, K]
-        Counts, not all zero.
-
-    Returns
-    -------
-    float
-        At most 1; 1 where the partitions are equal, even if both have a single part (scikit-learn's convention).
+    `table` holds counts, int64 [C, K], not all zero. The result is at most 1; it is 1 if the partitions are equal, even
+    with a single part (scikit-learn's convention). Pairs of 10^10 pixels overflow int64, so they are Python integers.
 
     References
     ----------

@@ -10,19 +10,13 @@ SCORED = ("initial", "refined", "token_kmeans")
 
 
 def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Put the metrics of several seeds side by side with their mean and standard deviation.
-
-    Parameters
-    ----------
-    runs : sequence of dict
-        One ``metrics.json`` object a seed, of the same classes.
+    """Combine the ``metrics.json`` objects of several seeds, of the same classes.
 
     Returns
     -------
     dict
-        ``seeds``: the objects themselves; ``mean`` and ``std``: objects with the same scores (``initial``, ``refined``,
-        ``token_kmeans``, those that all seeds have) without what has no mean (``matching``). ``std`` is the sample
-        standard deviation (n - 1), None for one seed. A score that is None for a seed is left out of its mean.
+        ``seeds``: the objects; ``mean`` and ``std``: objects with the scores that all seeds have, without ``matching``.
+        ``std`` is the sample standard deviation (n - 1), None for one seed. Scores that are None are left out.
     """
     common = [key for key in SCORED if all(run.get(key) is not None for run in runs)]
     scores = [{key: run[key] for key in common} for run in runs]
@@ -33,13 +27,15 @@ def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _combine(values: Sequence[Any], statistic: Callable[[list[float]], float], least: int) -> Any:
-    """Apply a statistic to the numbers at the same place of nested dicts and lists; None where there are too few."""
+def _combine(values: Sequence[Any], statistic: Callable[[list[float]], float], min_count: int) -> Any:
+    """Apply a statistic to corresponding numbers of nested dicts and lists; None for fewer than `min_count` of them."""
     if isinstance(values[0], dict):
         return {
-            key: _combine([value[key] for value in values], statistic, least) for key in values[0] if key != "matching"
+            key: _combine([value[key] for value in values], statistic, min_count)
+            for key in values[0]
+            if key != "matching"
         }
     if isinstance(values[0], list):
-        return [_combine(place, statistic, least) for place in zip(*values, strict=True)]
+        return [_combine(place, statistic, min_count) for place in zip(*values, strict=True)]
     numbers = [value for value in values if value is not None]
-    return statistic(numbers) if len(numbers) >= least else None
+    return statistic(numbers) if len(numbers) >= min_count else None

@@ -1,4 +1,4 @@
-"""Embed: one forward pass an image; out come the affinity graph as bytes and, where wanted, patch vectors."""
+"""Embed: one forward pass per image; out come the affinity graph as bytes and, where wanted, patch vectors."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def check_size(shape: tuple[int, ...], height: int, width: int) -> None:
 
 @contextmanager
 def reading_mask() -> Iterator[None]:
-    """Give faults of a file that is decoded as a mask the kinds of masks."""
+    """Rename the kinds of faults of a file that is decoded as a mask to those of masks."""
     try:
         yield
     except ImageError as error:

@@ -57,7 +57,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
 
 
 def conform(block: pa.Table) -> pa.Table:
-    """Give a finished block the columns and types of the table, and keep part and faults beside them."""
+    """Return a finished block with the columns and types of the table, and part and faults beside them."""
     tokens = block.schema.field("tokens").type.value_type.list_size
     schema = schemas.segments(block.schema.field("descriptors").type.value_type.list_size, tokens)
     kept = block.select(schema.names).cast(schema)

@@ -44,10 +44,10 @@ class ReadShard:
     def _own(self, cut: Slice) -> list[tuple[dict[str, Any], ImageError | None]]:
         names = ["image_id", "height", "width", *(["mask"] if self.columns.mask else [])]
         columns = read_slice(self.source, cut, names)
-        return [self._see(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        return [self._checked_own(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
-    def _see(self, row: dict[str, Any]) -> tuple[dict[str, Any], ImageError | None]:
-        """See that a row is what `datus2 ingest` would have written: that a file says so of itself proves nothing."""
+    def _checked_own(self, row: dict[str, Any]) -> tuple[dict[str, Any], ImageError | None]:
+        """Check that a row is what `datus2 ingest` would have written: that a file says so of itself proves nothing."""
         try:
             check_id(row["image_id"])
             decode.check_sides(row["height"] or 0, row["width"] or 0)

@@ -3,6 +3,8 @@
 The segments of either view are clustered on their own, as the whole set will be. Where the two clusterings agree most
 on what belongs together, the segments follow what is in the images rather than the accidents of a view. Agreement alone
 does not choose K, as few clusters agree easily; there the silhouette is added, which measures how far they lie apart.
+
+Ben-Hur, Elisseeff and Guyon, "A stability based method for discovering structure in clustered data", PSB 2002.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from sklearn.metrics import pairwise_distances, silhouette_score
+from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
 from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.core.cluster.merging import merge_centroids
@@ -20,7 +22,6 @@ from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.core.images.labels import paint
-from datus2_ray.core.score.stability import agreement
 from datus2_ray.engine.clustering.kmeans import run_kmeans
 from datus2_ray.stages.sample.mirrored import View, read_views
 
@@ -83,8 +84,8 @@ def score(
         for column, k in enumerate(counts):
             members = [merge_centroids(points, k, config.metric) for points in centroids]
             labels = [merged[segments] for merged, segments in zip(members, nearest, strict=True)]
-            first, second = (_paint(view, of_view, k) for view, of_view in zip(views, labels, strict=True))
-            agreements[seed, column] = agreement(first, second, k)
+            painted = (_paint(view, of_view, k) for view, of_view in zip(views, labels, strict=True))
+            agreements[seed, column] = adjusted_rand_score(*(np.concatenate(maps, axis=None) for maps in painted))
             if compares_k:
                 of_views = zip(distances, labels, strict=True)
                 silhouettes[seed, column] = np.mean([between.silhouette(own) for between, own in of_views])

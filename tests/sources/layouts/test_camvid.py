@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datus2_ray.core.images.decode import probe
+from datus2_ray.core.images.decode import decode
 from datus2_ray.core.images.labels import encode_labels
 from datus2_ray.sources.layouts.camvid import CAMVID
 
@@ -27,7 +27,7 @@ def test_real_frames(real_data: Path) -> None:
     counts = np.zeros(256, np.int64)
     for sample in samples[::10]:
         assert sample.mask is not None
-        size = probe((root / sample.image).read_bytes())
+        size = decode((root / sample.image).read_bytes()).shape[:2]
         assert size == (360, 480)
         counts += np.bincount(CAMVID.decode_mask((root / sample.mask).read_bytes(), *size).ravel(), minlength=256)
     assert counts[11:255].sum() == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datus2_ray.core.images.decode import probe
+from datus2_ray.core.images.decode import decode
 from datus2_ray.errors import ImageError
 from datus2_ray.sources.layouts.suim import SUIM, SUIM6
 
@@ -81,7 +81,7 @@ def test_real_faults(real_data: Path) -> None:
     assert len(samples) == 6
     for sample in samples:
         assert sample.mask is not None
-        size = probe((root / sample.image).read_bytes())
+        size = decode((root / sample.image).read_bytes()).shape[:2]
         with Image.open(root / sample.mask) as image:
             raw = np.asarray(image)
         classes = SUIM.decode_mask((root / sample.mask).read_bytes(), *size)
@@ -105,7 +105,9 @@ def test_real_sample_with_bmp_masks(real_data: Path) -> None:
     for sample in samples:
         assert sample.mask is not None
         assert sample.mask.endswith(".bmp")
-        ids = SUIM6.decode_mask((root / sample.mask).read_bytes(), *probe((root / sample.image).read_bytes()))
+        ids = SUIM6.decode_mask(
+            (root / sample.mask).read_bytes(), *decode((root / sample.image).read_bytes()).shape[:2]
+        )
         assert ids.max() < 6
 
 
@@ -117,7 +119,7 @@ def test_real_class_shares(real_data: Path) -> None:
     counts = np.zeros(8, np.int64)
     for sample in samples[::15]:
         assert sample.mask is not None
-        size = probe((root / sample.image).read_bytes())
+        size = decode((root / sample.image).read_bytes()).shape[:2]
         counts += np.bincount(SUIM.decode_mask((root / sample.mask).read_bytes(), *size).ravel(), minlength=8)
     # Water, divers, plants, wrecks, robots, reefs, fish, sea-floor over the whole set.
     published = np.array([33.5, 2.4, 2.0, 7.1, 0.6, 32.2, 7.6, 14.6])

@@ -198,9 +198,9 @@ def test_any_parts_and_batches_give_the_same_bits(scenes: Path, open_here: Open,
 def test_any_number_of_actors_gives_the_bits_of_one_process(scenes: Path, open_run: Open) -> None:
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch)
-        here, _ = execute(open_run(scenes, name="here", dataset="demo"), CHAIN)
+        here, _ = execute(open_run(scenes, name="here", dataset="demo", limit=14), CHAIN)
     settings = (*OTHER_CUTS, "discover.actors=2", "discover.max_actors=3", "cluster.workers=3")
-    assert_same_bits(here, execute(open_run(scenes, *settings, name="ray", dataset="demo"), CHAIN)[0])
+    assert_same_bits(here, execute(open_run(scenes, *settings, name="ray", dataset="demo", limit=14), CHAIN)[0])
 
 
 def test_the_graph_of_neighbours_equals_a_naive_reading(scenes: Path, open_here: Open) -> None:

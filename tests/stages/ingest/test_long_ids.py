@@ -24,7 +24,7 @@ def test_of_a_column_of_captions(open_here: Open, scenes: Path, tmp_path: Path) 
     pq.write_table(table, tmp_path / "in" / "x.parquet")
     commit = execute_stage(open_here(tmp_path / "in", clusters=2, max_error_rate=0.5), INGEST).commit(Ingested)
     assert (commit.rows_out, commit.rows_quarantined) == (1, 1)
-    (refused,) = storage.read_table(commit.path("quarantine.parquet")).to_pylist()
+    (refused,) = storage.read_table(commit.path("_quarantine.parquet")).to_pylist()
     assert (refused["image_id"], refused["kind"]) == ("海" * 90, "long_id")
     assert "--id-column" in refused["message"]
 

@@ -429,13 +429,13 @@ def wait_for(happened: Callable[[], bool], seconds: float = 300) -> None:
 @pytest.mark.slow
 def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(made_run, monkeypatch):
     """Everything at once, as each start of two workers costs half a minute on a small machine."""
-    steps = ("refine.steps=8", "refine.workers=2", *AVERAGED)
+    steps = ("refine.steps=30", "refine.workers=2", *AVERAGED)
     quiet = made_run(48, *steps, name="quiet")
     commit = refine(quiet)
     assert commit.facts.workers == 2
-    assert commit.facts.epochs == 4
+    assert commit.facts.epochs == 5
     table = storage.read_table(commit.path("history.parquet"))
-    assert table["step"].to_pylist() == list(range(1, 9))
+    assert table["step"].to_pylist() == list(range(1, 31))
     losses = table["held_out_loss"].drop_null().to_pylist()
     assert commit.facts.best_loss == min(losses)
     assert commit.facts.best_epoch == losses.index(min(losses))
@@ -447,12 +447,12 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
         MODEL,
     }
 
-    # First the user interrupts the command after three steps: everything ends, and the last checkpoint stays.
+    # First the user interrupts the command in the second epoch: everything ends, and the last checkpoint stays.
     disturbed = made_run(48, *steps, name="disturbed")
 
     def interrupt(progress: Progress, done: int, *arguments: Any) -> None:
         progress.done += done
-        if progress.done >= 3:
+        if progress.done >= 8:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -469,6 +469,7 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
     second = threading.Thread(target=lambda: result.append(refine(disturbed)))
     second.start()
     wait_for(lambda: {checkpoint.name for checkpoint in folder.glob("epoch-*")} - done_before != set())
+    assert second.is_alive()
     training_processes()[-1].kill()
     second.join()
     assert result[0].facts == commit.facts

@@ -6,18 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from datus2_ray.demo.scenes.noise import Floats, value_noise
+from datus2_ray.demo.noise import Floats, axes, noise
 
 # In the order of the classes of sources/layouts/demo.
 SKY, GRASS, WATER, BUILDING, TREE, ANIMAL = range(6)
 
-Colour = Floats
+
+def palette(colours: str) -> Floats:
+    """Return sRGB colours in [0, 1], shape [n, 3], from hexadecimal numbers ``"rrggbb rrggbb ..."``."""
+    return np.frombuffer(bytes.fromhex(colours), np.uint8).reshape(-1, 3).astype(np.float32) / np.float32(255)
 
 
-def rgb(red: float, green: float, blue: float) -> Colour:
-    """Return a colour of sRGB values in [0, 1]."""
-    return np.array([red, green, blue], np.float32)
+def mix(first: Floats, second: Floats, share: Floats) -> Floats:
+    """Return colours [..., 3]: the second's ``share`` [...], the rest of the first."""
+    return np.asarray(first + (second - first) * share[..., None], np.float32)
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,9 @@ class Light:
     """
 
     direction: Floats
-    sun: Colour
-    shade: Colour
-    haze: Colour
+    sun: Floats
+    shade: Floats
+    haze: Floats
     visibility: float
 
     def on(self, normal_x: Floats, normal_y: Floats, normal_z: Floats) -> Floats:
@@ -39,15 +43,11 @@ class Light:
         x, y, z = self.direction
         diffuse = np.maximum(normal_x * x + normal_y * y + normal_z * z, 0.0)[..., None]
         # The sky lights from above, whatever the sun does.
-        ambient = (0.75 + 0.25 * normal_y)[..., None]
-        factors: Floats = self.shade * ambient + self.sun * diffuse
-        return factors
+        return np.asarray(self.shade * (0.75 + 0.25 * normal_y)[..., None] + self.sun * diffuse, np.float32)
 
     def through(self, colours: Floats, distance: Floats | float) -> Floats:
-        """Return colours [..., 3] with haze, seen over a distance in metres [..., 1]."""
-        clear = np.exp(-np.asarray(distance, np.float32) / np.float32(self.visibility))
-        seen: Floats = self.haze + clear * (colours - self.haze)
-        return seen
+        """Return colours [..., 3] with haze, seen over a distance in metres [...]."""
+        return mix(self.haze, colours, np.exp(-np.asarray(distance, np.float32) / np.float32(self.visibility)))
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,6 @@ class Sprite:
     colours: Floats
     alpha: Floats
     foot: float
-
-    @property
-    def width(self) -> int:
-        """Width in pixels."""
-        return int(self.alpha.shape[1])
 
 
 class Canvas:
@@ -89,11 +84,10 @@ class Canvas:
         return self.horizon + share * self.height
 
     def ground(self, top: int) -> tuple[Floats, Floats, Floats]:
-        """Return for the ground from row ``top`` down: pixels per metre [h, 1], metres across and away [h, W]."""
-        y = np.arange(top, self.height, dtype=np.float32)[:, None]
-        x = np.arange(self.width, dtype=np.float32)[None, :] - np.float32(self.width / 2)
-        metre = np.maximum(y - np.float32(self.horizon), np.float32(0.6)) / np.float32(self.eye)
-        return metre, x / metre, self.width / metre + np.zeros_like(x)
+        """Return for the ground from row ``top`` down: pixels per metre, metres away [h, 1], metres across [h, W]."""
+        y, x = axes(self.height - top, self.width)
+        metre = np.maximum(y + np.float32(top - self.horizon), np.float32(0.6)) / np.float32(self.eye)
+        return metre, self.width / metre, (x - np.float32(self.width / 2)) / metre
 
     def paint(self, colours: Floats, alpha: Floats, label: int | None, top: int = 0, left: int = 0) -> None:
         """Paint colours [h, w, 3]; pixels that they cover by half or more get the label."""
@@ -103,52 +97,41 @@ class Canvas:
         if y0 >= y1 or x0 >= x1:
             return
         part = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-        a = alpha[part][..., None]
         below = self.pixels[y0:y1, x0:x1]
-        below += a * (np.broadcast_to(colours, (height, width, 3))[part] - below)
+        below[:] = mix(below, np.broadcast_to(colours, (height, width, 3))[part], alpha[part])
         if label is not None:
-            self.labels[y0:y1, x0:x1][a[..., 0] >= 0.5] = label
+            self.labels[y0:y1, x0:x1][alpha[part] >= 0.5] = label
 
-    def stand(self, sprite: Sprite, column: float, base: float, label: int) -> None:
+    def stand(self, sprite: Sprite, column: float, base: float, label: int, shadow: bool = True) -> None:
         """Paint a sprite that stands on the ground, in the haze of its distance."""
+        if shadow:
+            self._cast_shadow(column, base, sprite.alpha.shape[1] * 0.8)
         colours = self.light.through(sprite.colours, self.width / self.metre(base))
         top = round(base) - sprite.alpha.shape[0]
         self.paint(colours, sprite.alpha, label, top, round(column - sprite.foot))
 
-    def cast_shadow(self, column: float, base: float, width: float, strength: float = 0.45) -> None:
+    def _cast_shadow(self, column: float, base: float, width: float) -> None:
         """Darken the ground around a foot, away from the sun; labels do not change."""
         length, thickness = width * 0.75, max(width * 0.13, 1.0)
         centre = column - float(self.light.direction[0]) * width * 0.45
         top, left = int(base - 2 * thickness), int(centre - 2 * length)
-        y = np.arange(top, int(base + 2 * thickness) + 1, dtype=np.float32)[:, None]
-        x = np.arange(left, int(centre + 2 * length) + 1, dtype=np.float32)[None, :]
-        blob = np.exp(-(((x - centre) / length) ** 2) * 2 - ((y - base) / thickness) ** 2 * 1.5)
-        self.paint(self.light.shade * np.float32(0.12), blob * np.float32(strength), None, top, left)
+        y, x = axes(int(4 * thickness) + 2, int(4 * length) + 2)
+        blob = np.exp(-(((x + left - centre) / length) ** 2) * 2 - ((y + top - base) / thickness) ** 2 * 1.5)
+        self.paint(self.light.shade * np.float32(0.12), blob * np.float32(0.42), None, top, left)
 
 
 def develop(rng: np.random.Generator, pixels: Floats) -> NDArray[np.uint8]:
     """Return painted colours [H, W, 3] as a camera sees them: blur, dark corners, a tone curve, grain of the sensor."""
     height, width, _ = pixels.shape
-    soft = _soften(pixels, np.float32(rng.uniform(0.06, 0.16)))
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    corners = 1.0 - np.float32(rng.uniform(0.04, 0.16)) * (x * x + y * y) * 0.5
-    balance = rng.uniform(0.96, 1.04, 3).astype(np.float32)
-    exposed = np.clip(soft * corners[..., None] * balance * np.float32(rng.uniform(1.05, 1.20)), 0.0, 1.2)
+    sigma = rng.uniform(0.35, 0.6)
+    soft = ndimage.gaussian_filter(pixels, (sigma, sigma, 0.0))
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij", sparse=True)
+    corners = 1.0 - rng.uniform(0.02, 0.08) * (x * x + y * y)[..., None]
+    exposed = np.clip(soft * corners * rng.uniform(0.96, 1.04, 3) * rng.uniform(1.05, 1.20), 0.0, 1.2)
     # A soft shoulder keeps highlights from burning out, a slight toe keeps the dark dark.
     toned = exposed * (1.0 + 0.12 * exposed) / (1.0 + 0.20 * exposed**2)
     # Shot noise grows with the root of the light; demosaicing makes it a little blotchy and coloured.
-    grain = rng.standard_normal((height, width, 1), dtype=np.float32)
-    colour = np.stack([value_noise(rng, height, width, 2.0) for _ in range(3)], axis=-1) * np.float32(0.6)
-    noisy = toned + (grain + colour) * np.sqrt(toned + 0.02) * np.float32(rng.uniform(0.004, 0.011))
-    developed: NDArray[np.uint8] = np.rint(np.clip(noisy, 0.0, 1.0) * 255).astype(np.uint8)
-    return developed
-
-
-def _soften(pixels: Floats, share: np.float32) -> Floats:
-    """Add ``share`` of the neighbours of every pixel, vertically, then horizontally."""
-    for axis in (0, 1):
-        padded = np.pad(pixels, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
-        before, after = (padded[:-2], padded[2:]) if axis == 0 else (padded[:, :-2], padded[:, 2:])
-        pixels = pixels + share * (before + after - 2 * pixels)
-    return pixels
+    colour = np.stack([noise(rng, height, width, 2.0) for _ in range(3)], axis=-1) * 0.6
+    grain = rng.standard_normal((height, width, 1), dtype=np.float32) + colour
+    noisy = toned + grain * np.sqrt(toned + 0.02) * rng.uniform(0.004, 0.011)
+    return np.asarray(np.rint(np.clip(noisy, 0.0, 1.0) * 255), np.uint8)
