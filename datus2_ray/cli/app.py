@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, option, takes_settings
+from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, takes_settings
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError, UsageError
 
@@ -85,10 +85,7 @@ def experiment(
     refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run: minutes each.")] = False,
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
-    try:
-        points = [float(value) for value in values.split(",")] if values else []
-    except ValueError as error:
-        raise UsageError(f"--values {values}: give numbers with commas between them, such as 6,9,12") from error
+    points = numbers("--values", values)
     if not refine:
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
 

@@ -23,6 +23,14 @@ def option(flag: str, key: str, **options: Any) -> Any:
     return typer.Option(flag, help=setting.text, rich_help_panel=panel, **options)
 
 
+def numbers(flag: str, text: str | None) -> list[float]:
+    """Parse the numbers of a flag such as ``--values 6,9,12``."""
+    try:
+        return [float(number) for number in text.split(",")] if text else []
+    except ValueError as error:
+        raise UsageError(f"{flag} {text}: give numbers with commas between them, such as 6,9,12") from error
+
+
 def _check_device(name: str | None) -> str | None:
     known = get_args(RunConfig.model_fields["device"].annotation)
     if name is not None and name not in known:

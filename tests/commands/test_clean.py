@@ -74,7 +74,8 @@ def test_clean_removes_what_is_not_current_and_with_a_dry_run_nothing(
     run(settings("discover.tau=1"))
     run(settings())
     stages = ("discover", "cluster", "label", "baseline", "evaluate")
-    stale = {str(next(folder for folder in (out / stage).iterdir() if not is_current(out, folder))) for stage in stages}
+    folders = [folder for stage in stages for folder in (out / stage).iterdir() if folder.is_dir()]
+    stale = {str(folder) for folder in folders if not is_current(out, folder)}
     (current,) = (folder for folder in (out / "label").iterdir() if is_current(out, folder))
     rest = current / "_0123abcd.tmp"
     rest.write_bytes(bytes(1000))
