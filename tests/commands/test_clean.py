@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from datus2_ray.cli.app import app
 from datus2_ray.commands.clean import clean
+from datus2_ray.commands.predict import predict
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
-from datus2_ray.errors import UsageError
+from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.store import storage
 from datus2_ray.store.lease import hold
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.run_folder import FINISHED, REPORT, RunFolder
 
 SMALL = (
     "ingest.images_per_part=4",
@@ -119,3 +122,26 @@ def test_clean_keeps_what_the_next_run_goes_on_with(settings: Callable[..., RunC
     assert {path.parent.name for path in removed} == {
         "survey", "discover", "cluster", "label", "baseline", "evaluate",
     }  # fmt: skip
+
+
+def test_an_interrupted_change_leaves_no_finished_run(
+    settings: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    summary = run(settings())
+    write_table = storage.write_table
+
+    def interrupted(uri: str, *arguments: Any) -> None:
+        if "/discover/" in uri:
+            raise KeyboardInterrupt
+        write_table(uri, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write_table", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings("discover.tau=1"))
+    assert not any((out / name).exists() for name in (*FINISHED, REPORT))
+    with pytest.raises(StorageError, match="is no finished run"):
+        predict(str(out), str(tmp_path), str(tmp_path / "masks"))
+    assert run(settings()) == summary
+    assert all((out / name).exists() for name in (*FINISHED, REPORT))

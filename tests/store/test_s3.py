@@ -145,3 +145,14 @@ def test_a_table_is_read_where_every_other_request_is_refused(bucket, faulty, mo
         assert storage.read_table(uri, ["z", "x"]).equals(table.select(["z", "x"]))
         assert storage.read_row_group(uri, 3, ["x"])["x"].to_pylist() == list(range(300, 400))
         assert storage.count_rows(uri) == 1000
+
+
+def test_a_small_file_is_written_by_one_request(bucket, faulty, monkeypatch):
+    seen = []
+    with faulty(lambda number, method: seen.append(method)) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        storage.write_bytes(f"s3://{bucket}/small", b"x" * 1000)
+        storage.write_bytes(f"s3://{bucket}/empty", b"")
+        assert seen == ["PUT", "PUT"]
+        assert storage.read_bytes(f"s3://{bucket}/small") == b"x" * 1000
+        assert storage.read_bytes(f"s3://{bucket}/empty") == b""
