@@ -145,5 +145,5 @@ def test_what_the_refusals_propose_is_accepted() -> None:
 
 
 def test_a_pool_does_not_grow_below_its_start() -> None:
-    with pytest.raises(ValidationError, match="max_actors = 2 is less than actors = 3"):
+    with pytest.raises(ValidationError, match="max_actors = 2 must not be below actors = 3"):
         DiscoverConfig(actors=3, max_actors=2)

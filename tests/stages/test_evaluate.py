@@ -40,7 +40,9 @@ def test_metrics_are_those_of_all_pixels_at_once(open_here: Callable[..., Run], 
     tokens = [x for part in initial.parts for x in list_arrays(storage.read_table(segments.path(part))["tokens"])]
     mean = np.concatenate([np.asarray(x, dtype=np.float64) for x in tokens]).mean(axis=0)
     rows = [row for part in initial.parts for row in storage.read_table(initial.path(part)).to_pylist()]
-    counts = [row for part in initial.parts for row in storage.read_table(counted.path(part)).to_pylist()]
+    tables = [storage.read_table(counted.path(part)) for part in initial.parts]
+    assert all(table.schema.equals(schemas.confusion(["initial", "token_kmeans"])) for table in tables)
+    counts = [row for table in tables for row in table.to_pylist()]
     truth, predicted, by_tokens = [], [], []
     for row, count, x in zip(rows, counts, tokens, strict=True):
         mask = np.asarray(Image.open(scenes / "masks" / f"{row['image_id']}.png"))
