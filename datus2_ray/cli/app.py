@@ -1,4 +1,4 @@
-"""The command line: commands and nothing else."""
+"""The commands of the command line."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def evaluate(
     out: Annotated[str | None, typer.Option("--out", help="JSON file for the scores of several runs.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Print the scores of a finished run; of several (seeds, say) their mean and standard deviation."""
+    """Print the scores of a finished run, or mean and standard deviation over several, such as seeds."""
     from rich.console import Console
 
     from datus2_ray.cli.terminal import print_summary, seeds_table
@@ -177,7 +177,7 @@ def status(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
     debug: Debug = False,
 ) -> None:
-    """Say what of a run is done, begun, or not begun."""
+    """Show which stages of a run are done, begun, or not begun."""
     from rich.console import Console
 
     from datus2_ray.cli.terminal import status_table
@@ -219,7 +219,7 @@ def submit(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the job's log to its end.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Run COMMAND as a job of a Ray cluster and follow it; given again, follow the job that runs, or go on."""
+    """Run COMMAND as a job of a Ray cluster and follow its log; given again, follow the same job, or go on."""
     from datus2_ray.commands import submit
 
     job = submit.read_command(app, line)
@@ -235,10 +235,10 @@ def submit(
 @app.command()
 def report(
     out: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
-    beside: Annotated[str | None, typer.Option(help="Run over the same images, to be shown beside it.")] = None,
+    beside: Annotated[str | None, typer.Option(help="Another run over the same images, to show beside it.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Write the report of a finished run again, beside another one if wanted."""
+    """Write the report of a finished run again, optionally beside another run."""
     from datus2_ray.report.html import write_report
     from datus2_ray.store.run_folder import RunFolder
 
@@ -247,11 +247,11 @@ def report(
 
 @app.command()
 def doctor(
-    source: Annotated[str | None, typer.Option("--source", help="Folder or s3:// URI to be listed.")] = None,
-    backbone: Annotated[str | None, typer.Option("--backbone", help="Weights to be loaded, as for run.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Folder or s3:// URI to list.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Weights to load, as for run.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Check Ray, memory, GPUs, storage and weights, and say what to do; exit code 1 where a run cannot work."""
+    """Check Ray, memory, GPUs, storage and weights, and print what to do; exit code 1 if a run cannot work."""
     from datus2_ray.cli.terminal import print_findings
     from datus2_ray.commands.doctor import diagnose
 

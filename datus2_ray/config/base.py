@@ -34,6 +34,16 @@ def setting(
     return Field(default, description=text, json_schema_extra=extra, **constraints)
 
 
+def expert(default: Any, text: str, **options: Any) -> Any:
+    """Declare a setting that few users change; options as :func:`setting` takes them."""
+    return setting(default, text, group="expert", **options)
+
+
+def experimental(default: Any, text: str, **options: Any) -> Any:
+    """Declare a setting that brought no gain where it was measured; options as :func:`setting` takes them."""
+    return setting(default, text, group="experimental", **options)
+
+
 def extra_of(field: FieldInfo) -> dict[str, Any]:
     """Return what a setting decides and its group."""
     declared = field.json_schema_extra

@@ -4,39 +4,29 @@ from __future__ import annotations
 
 from typing import Literal
 
-from datus2_ray.config.base import StageConfig, setting
+from datus2_ray.config.base import StageConfig, experimental, expert, setting
 
 
 class ClusterConfig(StageConfig):
     """Cluster: segment descriptors → centroids."""
 
-    algorithm: Literal["lloyd", "minibatch"] = setting(
-        "lloyd", "Exact Lloyd iterations, or mini-batch k-means.", group="expert"
-    )
+    algorithm: Literal["lloyd", "minibatch"] = expert("lloyd", "Exact Lloyd iterations, or mini-batch k-means.")
     metric: Literal["euclidean", "spherical"] = setting("spherical", "Distance between descriptors.")
     overclustering: int = setting(
         12, "k-means finds this many times K centroids, which average linkage merges to K.", ge=1
     )
-    start: Literal["k-means++", "k-means||", "random"] = setting(
-        "k-means++", "Choice of the first centroids.", group="expert"
-    )
+    start: Literal["k-means++", "k-means||", "random"] = expert("k-means++", "Choice of the first centroids.")
     restarts: int = setting(3, "Starts, of which the one with the lowest inertia is kept.", ge=1)
-    max_iterations: int = setting(300, "Max Lloyd iterations per start.", ge=1, group="expert")
-    tolerance: float = setting(
-        1e-4, "Stop when the centroids move less than this times the variance.", ge=0, group="expert"
-    )
-    epochs: int = setting(50, "Passes over the data (algorithm = minibatch).", ge=1, group="expert")
-    batch_size: int = setting(1024, "Descriptors per step (algorithm = minibatch).", ge=1, group="expert")
-    start_sample: int = setting(100_000, "Max descriptors that k-means++ chooses from.", ge=2, group="expert")
+    max_iterations: int = expert(300, "Max Lloyd iterations per start.", ge=1)
+    tolerance: float = expert(1e-4, "Stop when the centroids move less than this times the variance.", ge=0)
+    epochs: int = expert(50, "Passes over the data (algorithm = minibatch).", ge=1)
+    batch_size: int = expert(1024, "Descriptors per step (algorithm = minibatch).", ge=1)
+    start_sample: int = expert(100_000, "Max descriptors that k-means++ chooses from.", ge=2)
     scaling: Literal["none", "centred", "standardised"] = setting(
         "centred",
         "centred subtracts the mean of all descriptors; standardised also divides by their deviation. "
         "The tokens of the baseline are scaled likewise.",
     )
-    pca: int | None = setting(None, "Dimensions that PCA keeps; default no PCA.", ge=1, group="experimental")
-    weights: Literal["none", "area"] = setting(
-        "none", "Weight of a segment: all equal, or its number of patches.", group="experimental"
-    )
-    workers: int | None = setting(
-        None, "Actors that hold the descriptors; default one per CPU.", ge=1, decides="speed", group="expert"
-    )
+    pca: int | None = experimental(None, "Dimensions that PCA keeps; default no PCA.", ge=1)
+    weights: Literal["none", "area"] = experimental("none", "Weight of a segment: all equal, or its number of patches.")
+    workers: int | None = expert(None, "Actors that hold the descriptors; default one per CPU.", ge=1, decides="speed")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from datus2_ray.config.base import Dtype, StageConfig, check_fit, choose_arithmetic, setting
+from datus2_ray.config.base import Dtype, StageConfig, check_fit, choose_arithmetic, experimental, expert, setting
 
 
 class DiscoverConfig(StageConfig):
@@ -16,46 +16,35 @@ class DiscoverConfig(StageConfig):
         224, "Side in pixels of the square that the backbone sees; with keep_aspect, of the shorter side.", ge=32
     )
     keep_aspect: bool = setting(False, "Keep the aspect ratio of images, up to 1:3, instead of squashing to a square.")
-    mirror: bool = setting(
-        False, "Average the patch vectors of an image and its mirror image; takes twice the time.", group="expert"
-    )
+    mirror: bool = expert(False, "Average the patch vectors of an image and its mirror image; takes twice the time.")
     tile: int | None = setting(
         None, "Side in pixels of overlapping windows, in which larger images are seen; default whole.", ge=32
     )
-    reduced_decoding: bool = setting(
-        False,
-        "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where input_size allows it; pixels differ slightly.",
-        group="expert",
+    reduced_decoding: bool = expert(
+        False, "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where input_size allows it; pixels differ slightly."
     )
     feature: Literal["key", "query", "value", "token"] = setting(
         "token", "Vectors of the patches from which the graph is built."
     )
-    block: int = setting(-1, "Transformer block that they are taken from; -1 is the last.", group="expert")
-    blocks: int = setting(
-        1, "Number of blocks, ending with that one, whose vectors are averaged.", ge=1, group="experimental"
-    )
+    block: int = expert(-1, "Transformer block that they are taken from; -1 is the last.")
+    blocks: int = experimental(1, "Number of blocks, ending with that one, whose vectors are averaged.", ge=1)
     graph: Literal["binary", "neighbours"] = setting(
         "neighbours",
         "Links of the graph: all pairs of patches with a positive product, or cosines with the nearest neighbours.",
     )
     neighbours: int = setting(16, "Nearest neighbours that a patch is linked with (graph = neighbours).", ge=1)
-    threshold: float = setting(
-        0.0, "Links of this weight or less are dropped (graph = neighbours).", ge=0, lt=1, group="experimental"
-    )
+    threshold: float = experimental(0.0, "Links of this weight or less are dropped (graph = neighbours).", ge=0, lt=1)
     place: float = setting(
         0.2, "Mean reduction of a cosine for the distance of the patches (graph = neighbours).", ge=0, le=10
     )
     colour: float = setting(
         0.2, "Mean reduction for the difference of the patches' mean colours (graph = neighbours).", ge=0, le=10
     )
-    louvain: Literal["compiled", "networkx", "python-louvain"] = setting(
-        "compiled", "Implementation of Louvain; compiled finds the partition of scikit-network.", group="expert"
+    louvain: Literal["compiled", "networkx", "python-louvain"] = expert(
+        "compiled", "Implementation of Louvain; compiled finds the partition of scikit-network."
     )
-    louvain_orders: int = setting(
-        1,
-        "Orders of the patches that compiled tries; the partition of highest modularity is kept.",
-        ge=1,
-        group="expert",
+    louvain_orders: int = expert(
+        1, "Orders of the patches that compiled tries; the partition of highest modularity is kept.", ge=1
     )
     resolution: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = setting(
         "auto",
@@ -68,29 +57,23 @@ class DiscoverConfig(StageConfig):
     descriptor: Literal["cls", "tokens", "tokens+cls", "cnn"] = setting(
         "tokens", "Descriptor of a segment: CLS token of its crop, mean of its tokens, both, or a CNN on its crop."
     )
-    cnn: str | None = setting(
-        None, "CNN for descriptor = cnn: a timm name, file or s3:// URI, or untrained:resnet50.", group="expert"
+    cnn: str | None = expert(None, "CNN for descriptor = cnn: a timm name, file or s3:// URI, or untrained:resnet50.")
+    dtype: Dtype = expert(
+        "float32", "Arithmetic of the forward passes; auto is bfloat16 on a GPU and float32 on a CPU."
     )
-    dtype: Dtype = setting(
-        "float32", "Arithmetic of the forward passes; auto is bfloat16 on a GPU and float32 on a CPU.", group="expert"
-    )
-    compile: bool = setting(
-        False, "Compile the blocks of the transformer with torch.compile in every actor.", group="experimental"
-    )
+    compile: bool = experimental(False, "Compile the blocks of the transformer with torch.compile in every actor.")
     # On a GPU they count all the same, for an image's result depends on its batch: engine/operators/decides.py.
-    batch_size: int | None = setting(
+    batch_size: int | None = expert(
         None,
         "Images per forward pass; default 4 on a CPU, 8 on a GPU. On a GPU another number does the stage again.",
         ge=1,
         decides="speed",
-        group="expert",
     )
-    crop_batch_size: int | None = setting(
+    crop_batch_size: int | None = expert(
         None,
         "Crops per forward pass; default 4 on a CPU, 32 on a GPU. On a GPU another number does the stage again.",
         ge=1,
         decides="speed",
-        group="expert",
     )
     actors: int | None = setting(
         None,
@@ -101,13 +84,12 @@ class DiscoverConfig(StageConfig):
     max_actors: int | None = setting(
         None, "Actors that each pool may grow to; default no growth.", ge=1, decides="speed"
     )
-    gpus_per_actor: float | None = setting(
+    gpus_per_actor: float | None = expert(
         None,
-        "Share of a GPU that an actor reserves; default so much that all pools fit.",
+        "Share of a GPU that an actor reserves; default such that all actors fit.",
         ge=0.01,
         le=1,
         decides="speed",
-        group="expert",
     )
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from datus2_ray.config.base import Dtype, StageConfig, check_fit, setting
+from datus2_ray.config.base import Dtype, StageConfig, check_fit, expert, setting
 
 
 class RefineConfig(StageConfig):
@@ -16,35 +16,28 @@ class RefineConfig(StageConfig):
     network: Literal["deeplabv3", "linear"] = setting(
         "linear", "Network: DeepLabV3 on pixels, or a linear layer on the tokens of the frozen backbone."
     )
-    encoder: str | None = setting(
-        None, "Encoder of DeepLabV3; default resnet50 on a GPU, resnet18 on a CPU.", group="expert"
-    )
-    encoder_start: str = setting(
+    encoder: str | None = expert(None, "Encoder of DeepLabV3; default resnet50 on a GPU, resnet18 on a CPU.")
+    encoder_start: str = expert(
         "random",
         "Weights of the encoder: random, a file or s3:// URI, a timm name, or supervised (the report says so).",
-        group="expert",
     )
-    output_stride: Literal[8, 16] = setting(16, "Pixels per cell of the last feature map of DeepLabV3.", group="expert")
+    output_stride: Literal[8, 16] = expert(16, "Pixels per cell of the last feature map of DeepLabV3.")
     size: int = setting(224, "Side in pixels of the square that the network sees.", ge=64)
-    batch_size: int = setting(8, "Images per optimiser step, over all workers.", ge=2, group="expert")
+    batch_size: int = expert(8, "Images per optimiser step, over all workers.", ge=2)
     steps: int = setting(400, "Optimiser steps.", ge=1)
-    learning_rate: float = setting(1e-3, "Max learning rate of AdamW.", gt=0, group="expert")
-    weight_decay: float = setting(1e-4, "Weight decay of AdamW.", ge=0, group="expert")
-    held_out: float = setting(
-        0.1, "Share of the images whose loss chooses the checkpoint.", gt=0, le=0.5, group="expert"
-    )
+    learning_rate: float = expert(1e-3, "Max learning rate of AdamW.", gt=0)
+    weight_decay: float = expert(1e-4, "Weight decay of AdamW.", ge=0)
+    held_out: float = expert(0.1, "Share of the images whose loss chooses the checkpoint.", gt=0, le=0.5)
     loss: Literal["cross-entropy", "generalised"] = setting(
         "generalised", "Loss; the generalised cross entropy tolerates wrong labels better and learns more slowly."
     )
     teacher: float = setting(
         0.97, "Momentum of an averaged segmenter, which is the one that is kept; 0 for none.", ge=0, lt=1
     )
-    dtype: Dtype = setting(
-        "auto", "Arithmetic of the training; auto is bfloat16 on a GPU and float32 on a CPU.", group="expert"
-    )
+    dtype: Dtype = expert("auto", "Arithmetic of the training; auto is bfloat16 on a GPU and float32 on a CPU.")
     mirror: bool = setting(True, "Predict the mean of the logits of an image and its mirror image.", decides="predict")
-    min_images: int = setting(20, "With fewer images than this, masks are not refined.", ge=2, group="expert")
-    workers: int | None = setting(None, "Training workers; default one per GPU, else up to two.", ge=1, group="expert")
+    min_images: int = expert(20, "With fewer images than this, masks are not refined.", ge=2)
+    workers: int | None = expert(None, "Training workers; default one per GPU, else up to two.", ge=1)
 
     @model_validator(mode="after")
     def _check_fit(self) -> RefineConfig:

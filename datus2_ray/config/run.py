@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from datus2_ray.config.base import StageConfig, setting
+from datus2_ray.config.base import StageConfig, expert, setting
 from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.config.evaluate import EvaluateConfig
@@ -31,19 +31,15 @@ class RunConfig(StageConfig):
         "auto", "Device of the models; auto uses the GPUs that are there, cuda also asks a cluster to start some."
     )
     clusters: int | None = setting(
-        None,
-        "Number of clusters K; default the number of classes of the data set, else found on a sample.",
-        ge=2,
+        None, "Number of clusters K; default the number of classes of the data set, else found on a sample.", ge=2
     )
     seed: int = setting(0, "Seed of every random choice.", ge=0)
     limit: int | None = setting(None, "Use only the first N image ids in sorted order.", ge=1)
-    max_error_rate: float = setting(
-        0.05, "The run ends when more than this share of the images is unusable.", ge=0, le=1, group="expert"
+    max_error_rate: float = expert(
+        0.05, "The run ends when more than this share of the images is unusable.", ge=0, le=1
     )
     save_png: bool = setting(False, "Also write the masks as palette PNG files.")
-    no_progress_seconds: int = setting(
-        180, "A stage fails after this many seconds without progress.", ge=1, group="expert"
-    )
+    no_progress_seconds: int = expert(180, "A stage fails after this many seconds without progress.", ge=1)
     ingest: IngestConfig = Field(default_factory=IngestConfig)
     discover: DiscoverConfig = Field(default_factory=DiscoverConfig)
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
