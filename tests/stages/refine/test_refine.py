@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from datus2_ray.config import load
 from datus2_ray.config.refine import RefineConfig
 from datus2_ray.core.images.labels import encode_labels
 from datus2_ray.engine.execute import execute, execute_stage
@@ -385,9 +386,9 @@ def test_too_few_images_are_not_refined_with_a_reason(made_run):
     assert left_out == {"refine": "12 images with masks, under refine.min_images = 20"}
 
 
-def test_a_size_that_the_stride_does_not_divide_is_refused(made_run):
-    with pytest.raises(UsageError, match="settings of refine: size = 72 must be a multiple of output_stride = 16"):
-        refine(made_run(24, "refine.size=72"))
+def test_a_size_that_the_stride_does_not_divide_is_refused():
+    with pytest.raises(UsageError, match=r"size = 72 is no multiple of output_stride = 16: set refine\.size=80"):
+        load({"source": "in", "out": "out"}, preset="paper", assignments=("refine.size=72",))
 
 
 def test_a_training_that_cannot_start_ends_with_the_reason(made_run):
