@@ -8,13 +8,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/datus2 demo --out demo
 
-# Two processes side by side: tests of rooms without Ray, and all others, which wait for Ray's processes much of the time.
-WITHOUT_RAY := tests/config tests/core tests/demo tests/report tests/sources
 test: lint type-check
-	@$(BIN)/pytest $(WITHOUT_RAY) > .pytest-without-ray.log 2>&1 & without=$$!; \
-	$(BIN)/pytest $(WITHOUT_RAY:%=--ignore=%); rest=$$?; \
-	wait $$without; without=$$?; cat .pytest-without-ray.log; rm .pytest-without-ray.log; \
-	exit $$((rest ? rest : without))
+	$(BIN)/pytest
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
