@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from datus2_ray.errors import UsageError
 from datus2_ray.stages import COMMANDS
 from datus2_ray.store import storage
 from datus2_ray.store.lease import hold
@@ -26,10 +27,12 @@ def clean(uri: str, dry_run: bool = False) -> list[Removable]:
     StorageError
         If the folder is no run's.
     UsageError
-        If another driver works in it.
+        If another driver works in it, or it is an experiment's.
     """
     folder = RunFolder(uri)
-    folder.read()
+    if folder.read()["command"] == "experiment":
+        # All variants of an experiment are wanted, and only the last is current.
+        raise UsageError(f"{uri} holds the variants of an experiment, which share results; remove it as a whole")
     with hold(folder.uri, "clean"):
         found = find_removable(folder)
         if not dry_run:

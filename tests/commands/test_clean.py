@@ -145,3 +145,9 @@ def test_an_interrupted_change_leaves_no_finished_run(
         predict(str(out), str(tmp_path), str(tmp_path / "masks"))
     assert run(settings()) == summary
     assert all((out / name).exists() for name in (*FINISHED, REPORT))
+
+
+def test_an_experiment_is_not_cleaned_of_its_variants(tmp_path: Path) -> None:
+    RunFolder(str(tmp_path / "runs")).claim(str(tmp_path / "in"), "experiment")
+    with pytest.raises(UsageError, match="holds the variants of an experiment"):
+        clean(str(tmp_path / "runs"), dry_run=True)
