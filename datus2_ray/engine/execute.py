@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray.engine import prometheus
-from datus2_ray.engine.device import stage_device
+from datus2_ray.engine.device import choose_identity
 from datus2_ray.engine.parts import FAULTS, PartWriter, stream_parts
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
-from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Whole
+from datus2_ray.engine.stage import Identity, Operator, PerPart, Placement, Stage, Whole
 from datus2_ray.errors import DatusError
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit, F
@@ -55,11 +55,11 @@ def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]
 
 def execute_stage(run: Run, stage: Stage[F]) -> Run:
     """Run one stage, or take its result where it is finished, and make it current."""
-    device = stage_device(run, stage)
-    stamp = stage.fingerprint(run, device)
+    identity = choose_identity(run, stage)
+    stamp = identity.fingerprint
     commit = run.folder.find(stage.facts, stamp)
     if commit is None:
-        commit = _make(run, stage, stamp, Placement(run.folder.result(stage.name, stamp), device, {}))
+        commit = _make(run, stage, identity)
     else:
         unit = stage.work.unit if isinstance(stage.work, Whole) else "images"
         Progress(stage.name, commit.rows_in, unit).skip(f"{commit.rows_out:,} {unit}, done before")
@@ -72,10 +72,12 @@ def execute_stage(run: Run, stage: Stage[F]) -> Run:
     return run
 
 
-def _make(run: Run, stage: Stage[F], stamp: str, placement: Placement) -> Commit[F]:
-    uses = stage.uses(replace(run.prospect, device=placement.device))
-    placement = replace(placement, pools={use.runs: use.pool for use in uses if use.pool})
-    before = run.folder.begin(stage.name, stamp, dict(stage.decides(run, placement.device)))
+def _make(run: Run, stage: Stage[F], identity: Identity) -> Commit[F]:
+    stamp = identity.fingerprint
+    uses = stage.uses(replace(run.prospect, device=identity.device))
+    pools = {use.runs: use.pool for use in uses if use.pool}
+    placement = Placement(run.folder.result(stage.name, stamp), identity.device, pools)
+    before = run.folder.begin(stage.name, stamp, dict(identity.decides))
     run.folder.set_current(run.folder.current(), begun=(stage.name, stamp))
     make: Callable[..., Commit[F]] = _whole if isinstance(stage.work, Whole) else _parts
     commit = make(run, stage, stage.work, stamp, placement, before)

@@ -116,6 +116,15 @@ class Whole(Generic[F]):
     unit: str
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a result is on a device: its fingerprint, and what decides it beside its inputs."""
+
+    device: Device
+    decides: Mapping[str, Any]
+    fingerprint: str
+
+
 def _always(prospect: Prospect) -> str | None:
     return None
 
@@ -164,15 +173,15 @@ class Stage(Generic[F]):
         """Name of the stage, of its folder and of its section of the settings."""
         return self.facts.stage
 
-    def fingerprint(self, run: Run, device: Device) -> str:
-        """Return the hash of everything that decides the result on a device."""
+    def identify(self, run: Run, device: Device) -> Identity:
+        """Return the identity of the result on a device; may read whole weights files, which count by content."""
         decides = {**self.decides(run, device), **({"device": device} if self.computes else {})}
         inputs = {
             facts.stage: run.commits[facts.stage].fingerprint
             for facts in (*self.reads, *self.may_read)
             if facts.stage in run.commits
         }
-        return fingerprint(self.name, self.version, decides, inputs)
+        return Identity(device, decides, fingerprint(self.name, self.version, decides, inputs))
 
     def reason_left_out(self, prospect: Prospect, left_out: Mapping[str, str]) -> str | None:
         """Return why a run does without the stage, given the stages before it that it does without."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pytest
 
-from datus2_ray.engine.device import stage_device
+from datus2_ray.engine.device import choose_identity
 from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.machines import Device, Machines, Node
 from datus2_ray.engine.run import Run
@@ -59,7 +59,7 @@ def run(open_here: Callable[..., Run], tmp_path: Path) -> Run:
 
 def begin(run: Run, device: Device, stage: Stage[Computed] = STAGE) -> str:
     """Leave what an attempt killed on a device leaves, its first part, and return the URI of its folder."""
-    stamp = stage.fingerprint(run, device)
+    stamp = stage.identify(run, device).fingerprint
     run.folder.begin(stage.name, stamp, {})
     uri = run.folder.result(stage.name, stamp)
     storage.write_table(storage.join(uri, "part-000000.parquet"), pa.table({"image_id": [device]}))
@@ -67,39 +67,39 @@ def begin(run: Run, device: Device, stage: Stage[Computed] = STAGE) -> str:
 
 
 def finish(run: Run, device: Device) -> None:
-    stamp = STAGE.fingerprint(run, device)
+    stamp = STAGE.identify(run, device).fingerprint
     run.folder.commit(Commit(run.folder.result(STAGE.name, stamp), stamp, 2, 2, 0, PARTS, Computed()))
 
 
 def test_a_new_stage_takes_what_is_there(run: Run) -> None:
     begin(run, "cpu", replace(STAGE, version=2))  # of other settings
-    assert [stage_device(run.on(machines), STAGE) for machines in (CPUS, GPUS)] == ["cpu", "cuda"]
+    assert [choose_identity(run.on(machines), STAGE).device for machines in (CPUS, GPUS)] == ["cpu", "cuda"]
 
 
 def test_a_stage_goes_on_where_it_was_begun(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run.folder.begin(STAGE.name, STAGE.fingerprint(run, "cpu"), {})
-    assert stage_device(run.on(GPUS), STAGE) == "cuda"  # nothing would be lost
+    run.folder.begin(STAGE.name, STAGE.identify(run, "cpu").fingerprint, {})
+    assert choose_identity(run.on(GPUS), STAGE).device == "cuda"  # nothing would be lost
     begin(run, "cpu")
-    assert stage_device(run.on(GPUS), STAGE) == "cpu"
+    assert choose_identity(run.on(GPUS), STAGE).device == "cpu"
     assert "compute goes on where it was begun, device cpu; --device cuda does it anew" in capsys.readouterr().err
     finish(run, "cpu")
-    assert stage_device(run.on(GPUS), STAGE) == "cpu"
+    assert choose_identity(run.on(GPUS), STAGE).device == "cpu"
 
 
 def test_what_gpus_finished_is_not_done_again_when_they_have_gone(run: Run) -> None:
-    assert stage_device(run.on(CPUS), STAGE) == "cpu"
+    assert choose_identity(run.on(CPUS), STAGE).device == "cpu"
     begin(run, "cuda")
-    assert stage_device(run.on(CPUS), STAGE) == "cuda"  # the cluster may start some again
+    assert choose_identity(run.on(CPUS), STAGE).device == "cuda"  # the cluster may start some again
     with pytest.raises(DatusError, match=r"begun on GPUs.*--device cpu"):
-        stage_device(run.on(NO_GPU), STAGE)
+        choose_identity(run.on(NO_GPU), STAGE)
     finish(run, "cuda")
-    assert stage_device(run.on(NO_GPU), STAGE) == "cuda"
+    assert choose_identity(run.on(NO_GPU), STAGE).device == "cuda"
 
 
 def test_a_named_device_counts_whatever_was_begun(open_here: Callable[..., Run], tmp_path: Path) -> None:
     run = open_here(tmp_path / "in", device="cpu")
     begin(run, "cuda")
-    assert stage_device(run.on(GPUS), STAGE) == "cpu"
+    assert choose_identity(run.on(GPUS), STAGE).device == "cpu"
 
 
 def test_parts_of_two_devices_never_lie_in_one_result(open_here: Callable[..., Run], tmp_path: Path) -> None:
@@ -119,5 +119,5 @@ def test_a_stage_that_goes_on_keeps_the_device_of_its_parts(run: Run) -> None:
 def test_where_nothing_computes_the_device_is_what_there_is(run: Run) -> None:
     plain = replace(STAGE, computes=False)
     begin(run, "cpu", plain)
-    assert stage_device(run.on(GPUS), plain) == "cuda"
-    assert plain.fingerprint(run, "cpu") == plain.fingerprint(run, "cuda")
+    assert choose_identity(run.on(GPUS), plain).device == "cuda"
+    assert plain.identify(run, "cpu").fingerprint == plain.identify(run, "cuda").fingerprint

@@ -162,15 +162,15 @@ def test_the_fingerprint_chains_versions_settings_inputs_and_device(run: Run, jo
     other = run.with_commit(Commit("", "x", 0, 0, 0, {}, Counted(0)))
     reader, computing = replace(stage, reads=(Counted,)), replace(stage, computes=True)
     stamps = [
-        stage.fingerprint(run, "cpu"),
-        replace(stage, version=2).fingerprint(run, "cpu"),
-        count_stage(Numbers(journal), setting=1).fingerprint(run, "cpu"),
-        reader.fingerprint(other, "cpu"),
-        computing.fingerprint(run, "cpu"),
-        computing.fingerprint(run, "cuda"),
+        stage.identify(run, "cpu").fingerprint,
+        replace(stage, version=2).identify(run, "cpu").fingerprint,
+        count_stage(Numbers(journal), setting=1).identify(run, "cpu").fingerprint,
+        reader.identify(other, "cpu").fingerprint,
+        computing.identify(run, "cpu").fingerprint,
+        computing.identify(run, "cuda").fingerprint,
     ]
     assert len(set(stamps)) == len(stamps)
-    assert stage.fingerprint(run, "cuda") == stamps[0]
+    assert stage.identify(run, "cuda").fingerprint == stamps[0]
 
 
 class Echo:
@@ -216,3 +216,18 @@ class Slow(Numbers):
 
         time.sleep(0.2)
         return super().__call__(block)
+
+
+def test_what_decides_a_result_is_computed_once_per_device(run: Run, journal: Path) -> None:
+    asked: list[str] = []
+
+    def decides(run: Run, device: str) -> dict[str, object]:
+        asked.append(device)  # for models this reads a file of weights whole
+        return {}
+
+    stage = replace(count_stage(Numbers(journal)), computes=True, decides=decides)
+    execute_stage(run, stage)
+    assert sorted(asked) == ["cpu", "cuda"]
+    asked.clear()
+    execute_stage(run, stage)
+    assert asked == ["cpu"]

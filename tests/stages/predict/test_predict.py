@@ -126,7 +126,7 @@ def test_only_images_with_an_initial_mask_get_a_refined_one(run: Run) -> None:
 
 
 def test_masks_of_two_devices_are_two_results(run: Run) -> None:
-    assert PREDICT.fingerprint(run, "cpu") != PREDICT.fingerprint(run, "cuda")
+    assert PREDICT.identify(run, "cpu").fingerprint != PREDICT.identify(run, "cuda").fingerprint
 
 
 def segment_here(run: Run, mirror: bool = False) -> list[dict[str, Any]]:
