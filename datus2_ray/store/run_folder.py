@@ -81,9 +81,8 @@ class RunFolder:
             If it is, holds, or lies within the source, or holds files of others or results of another command.
         """
         self.check_apart(source)
-        if self.is_run():
-            owner = self.read()["command"]
-            if owner != command:
+        if (kept := self._kept()) is not None:
+            if (owner := kept["command"]) != command:
                 raise UsageError(f"--out {self.uri} is what `datus2 {owner}` made; give another folder")
         elif not storage.is_empty(self.uri):
             raise UsageError(f"--out {self.uri} has files in it that are no run's; give a new or empty folder")
@@ -96,26 +95,28 @@ class RunFolder:
 
     def is_run(self) -> bool:
         """Return whether the folder is a run's; raise a UsageError if another version wrote it in another format."""
+        return self._kept() is not None
+
+    def _kept(self) -> dict[str, Any] | None:
         if storage.exists(self.path(OLD_RUN_FILE)):
             raise UsageError(
                 f"{self.uri} was written by datus2-ray 0.1 (format 1), which this version ({VERSION}, format "
                 f"{FORMAT}) does not read; give a new folder, or use version 0.1 for this one"
             )
         if not storage.exists(self.path(RUN_FILE)):
-            return False
-        kept = storage.read_json(self.path(RUN_FILE))
+            return None
+        kept: dict[str, Any] = storage.read_json(self.path(RUN_FILE))
         if kept.get("format") != FORMAT:
             raise UsageError(
                 f"{self.uri} was written by datus2-ray {kept.get('version')} (format {kept.get('format')}); this is "
                 f"version {VERSION}, which reads format {FORMAT}; use that version for this folder"
             )
-        return True
+        return kept
 
     def read(self) -> dict[str, Any]:
         """Return what ``run.json`` holds; raise a StorageError if the folder is no run's."""
-        if not self.is_run():
+        if (kept := self._kept()) is None:
             raise StorageError(f"{self.uri} is no run folder; give what a command was given as --out")
-        kept: dict[str, Any] = storage.read_json(self.path(RUN_FILE))
         return kept
 
     def current(self) -> dict[str, str]:
