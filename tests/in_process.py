@@ -83,5 +83,4 @@ def commands_without_ray(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Machines, "now", staticmethod(lambda: SMALL_MACHINE))
     for command in ("run", "predict", "experiment", "ingest"):
         patch.setattr(f"datus2_ray.commands.{command}.start_ray", lambda seconds: None)
-    for command in ("plan", "predict", "experiment"):
-        patch.setattr(f"datus2_ray.commands.{command}.look_at_machines", lambda seconds: SMALL_MACHINE)
+    patch.setattr("datus2_ray.commands.plan.look_at_machines", lambda seconds: SMALL_MACHINE)

@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from datus2_ray.commands.experiment_variants import EXPERIMENTS, Variant
-from datus2_ray.commands.plan import plan_stages
+from datus2_ray.commands.plan import check_place, plan_stages
 from datus2_ray.commands.weights import check_weights
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import Run, open_run
-from datus2_ray.engine.session import look_at_machines, start_ray
+from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing, list_source
 from datus2_ray.store import storage
@@ -71,11 +71,12 @@ def run_experiment(
     if name not in EXPERIMENTS:
         raise UsageError(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     base = base.model_copy(update={"out": storage.join(base.out, "runs")})
+    machines = check_place(base, "experiment")
     source = list_source(base, labelled=True)
     if not source.labelled:
         raise UsageError(f"{base.source} has no ground truth, and an experiment compares scores; name its --dataset")
     check_weights(base)
-    with open_run(base, "experiment", source, look_at_machines(base.no_progress_seconds)) as opened:
+    with open_run(base, "experiment", source, machines) as opened:
         start_ray(base.no_progress_seconds)
         opened = opened.on(Machines.now())
         if base.discover.resolution == "auto" and name != "resolution":

@@ -38,19 +38,19 @@ def plan_run(config: RunConfig) -> Plan:
     DatusError
         If it cannot run with these settings, on this source, or on these machines. The message says what to change.
     """
-    machines = _check_place(config, "run")
+    machines = check_place(config, "run")
     return plan_stages(config, RUN, list_source(config, labelled=True), machines)
 
 
 def plan_ingest(config: RunConfig) -> Plan:
     """Plan the writing of shards; raises as :func:`plan_run` does."""
-    machines = _check_place(config, "ingest")
+    machines = check_place(config, "ingest")
     return plan_stages(config, INGEST_COMMAND, list_for_shards(config), machines)
 
 
 def plan_pretraining(config: RunConfig) -> Plan:
     """Plan a pre-training; raises as :func:`plan_run` does."""
-    machines = _check_place(config, "pretrain")
+    machines = check_place(config, "pretrain")
     return plan_stages(config, PRETRAIN_COMMAND, list_source(config, labelled=False), machines)
 
 
@@ -84,8 +84,8 @@ def plan_stages(
     return Plan(listing, machines, prospect.device, tuple(uses), tuple(notes))
 
 
-def _check_place(config: RunConfig, command: str) -> Machines:
-    """Check what needs no look at the source: that comes first, a listing of millions of objects takes minutes."""
+def check_place(config: RunConfig, command: str) -> Machines:
+    """Check what needs no look at the source, and return the machines: to list millions of objects takes minutes."""
     layouts.find(config.dataset)
     RunFolder(config.out).check_free(config.source, command)
     machines = look_at_machines(config.no_progress_seconds)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from datus2_ray.commands.plan import plan_stages
+from datus2_ray.commands.plan import check_place, plan_stages
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import read_config
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
-from datus2_ray.engine.session import look_at_machines, start_ray
+from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import StorageError
 from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
@@ -84,10 +84,9 @@ def predict(
     from datus2_ray.stages import LABEL_COMMAND, PREDICT_COMMAND
 
     stages = LABEL_COMMAND if refined is None else PREDICT_COMMAND
+    machines = check_place(config, "predict")
     listing = list_source(config, labelled=False)
     models = {commit.facts.stage: commit for commit in (clustered, refined) if commit is not None}
-    machines = look_at_machines(config.no_progress_seconds)
-    RunFolder(config.out).check_free(config.source, "predict")
     plan_stages(config, stages, listing, machines, models)
     with open_run(config, "predict", listing, machines) as opened:
         start_ray(config.no_progress_seconds)
