@@ -57,7 +57,7 @@ class Holder:
 def hold(run: str, command: str, renew_every: float = RENEW_EVERY, stale_after: float = STALE_AFTER) -> Iterator[None]:
     """Hold the lease of a run folder while the context lasts, renewing it every `renew_every` seconds.
 
-    A lease of a dead process of this host is taken over at once; one of another host when it has not been renewed for
+    A lease of a dead process of this host is taken over at once; any other when it has not been renewed for
     `stale_after` seconds, which is waited for.
 
     Raises
@@ -94,14 +94,15 @@ def _read(uri: str) -> Holder | None:
 
 
 def _wait_until_free(uri: str, run: str, stale_after: float) -> None:
-    """Return when nobody holds the lease; the holder's clock is never compared with this one's."""
+    """Return when nobody holds the lease; the clock of another host is never compared with this one's."""
     held = _read(uri)
     if held is None or held.is_dead_process():
         return
     started, told = time.monotonic(), False
     while (now := _read(uri)) is not None and now.owner == held.owner:
-        here = now.host == socket.gethostname()
-        if here or now.renewed != held.renewed:
+        # Its process exists, but may be another one with the number of one that was killed.
+        alive = now.host == socket.gethostname() and time.time() - now.renewed < stale_after
+        if alive or now.renewed != held.renewed:
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now.since))
             raise UsageError(
                 f"{run} is in use: `datus2 {now.command}` on {now.host}, process {now.pid}, since {since}; wait for "

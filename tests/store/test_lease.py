@@ -71,6 +71,15 @@ def test_a_dead_process_of_this_host_is_taken_over_at_once(run: str, left: Calla
     assert time.monotonic() - start < 100
 
 
+def test_a_process_number_that_is_in_use_again_holds_nothing_for_ever(
+    run: str, left: Callable[..., dict[str, Any]]
+) -> None:
+    # After a restart of a container the new driver often has the number of the one that was killed.
+    left(host=socket.gethostname(), pid=os.getpid(), renewed=time.time() - 1000)
+    with hold(run, "run", stale_after=0.3):
+        assert lease(run)["owner"] != "other"
+
+
 def test_a_holder_elsewhere_that_gives_no_sign_of_life_is_waited_for_and_taken_over(
     run: str, left: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
