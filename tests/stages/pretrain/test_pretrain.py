@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Pretrained
 from tests.conftest import make_run
+from tests.stages.conftest import train_here
 
 SMALL = tuple(
     f"pretrain.{setting}"
@@ -132,36 +132,13 @@ def test_streamed_batches_are_whole_repeatable_and_of_the_worker_s_own_images(op
 # What is learned, in this process, by Ray Train's local mode
 
 
-def train_here(plan: Pretrain) -> dict[str, Any]:
-    trainer = ray.train.torch.TorchTrainer(
-        lambda config: worker.train(config),
-        train_loop_config={"plan": plan, "watcher": None},
-        scaling_config=ray.train.ScalingConfig(num_workers=0),
-    )
-    return trainer.fit().return_value
-
-
-@pytest.fixture
-def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that makes local mode keep its checkpoints in a folder of some name."""
-
-    def keep(name: str) -> Path:
-        def report(metrics: dict[str, Any], checkpoint: Any, checkpoint_dir_name: str) -> None:
-            shutil.copytree(checkpoint.path, tmp_path / name / checkpoint_dir_name)
-
-        monkeypatch.setattr(ray.train, "report", report)
-        return tmp_path / name
-
-    return keep
-
-
 def test_a_training_goes_on_from_a_checkpoint_along_the_same_curve(opened, kept_checkpoints, monkeypatch):
     plan = plan_of(opened("pretrain.steps=8"))
     folders = [kept_checkpoints("first")]
-    history = train_here(plan)
+    history = train_here(worker.train, plan)
     folders.append(kept_checkpoints("resumed"))
     monkeypatch.setattr(ray.train, "get_checkpoint", lambda: ray.train.Checkpoint(str(folders[0] / "step-00000004")))
-    resumed = train_here(plan)
+    resumed = train_here(worker.train, plan)
     assert history["step"] == list(range(1, 9))
     assert history["fault"] is None
     assert resumed == history
@@ -175,14 +152,14 @@ def test_images_that_do_not_fit_are_streamed(opened, kept_checkpoints):
     plan = plan_of(opened("pretrain.memory=0.000001", "pretrain.steps=6"))
     assert not plan.held
     kept_checkpoints("kept")
-    assert np.isfinite(train_here(plan)["loss"]).all()
+    assert np.isfinite(train_here(worker.train, plan)["loss"]).all()
 
 
 def test_a_collapse_ends_the_training_at_once_with_the_reason(opened, kept_checkpoints, monkeypatch):
     monkeypatch.setattr(health, "MIN_DEVIATION", 2.0)  # more than vectors can deviate
     monkeypatch.setattr(health, "PATIENCE", 7)
     folder = kept_checkpoints("kept")
-    history = train_here(plan_of(opened()))
+    history = train_here(worker.train, plan_of(opened()))
     assert history["fault"].startswith("pretrain: collapsed at step 7: patch vectors deviate by ")
     assert history["step"][-1] < 24
     assert [path.name for path in folder.iterdir()] == ["step-00000004"]

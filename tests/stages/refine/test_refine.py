@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import threading
 import time
 from collections import Counter
@@ -46,6 +45,7 @@ from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Labelled, Refined
 from datus2_ray.store.run_folder import part_name
+from tests.stages.conftest import train_here
 
 SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
 
@@ -278,41 +278,17 @@ def test_batches_go_round_the_share_in_an_order_of_the_key_alone(made_run):
 # What they learn
 
 
-def train_here(training: Training) -> dict[str, Any]:
-    """Train in this process, by Ray Train's local mode."""
-    trainer = ray.train.torch.TorchTrainer(
-        lambda config: worker.train(config),
-        train_loop_config={"plan": training, "watcher": None},
-        scaling_config=ray.train.ScalingConfig(num_workers=0),
-    )
-    return trainer.fit().return_value
-
-
-@pytest.fixture
-def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that makes local mode keep its checkpoints in a folder of some name."""
-
-    def keep(name: str) -> Path:
-        def report(metrics: dict[str, Any], checkpoint: Any, checkpoint_dir_name: str) -> None:
-            shutil.copytree(checkpoint.path, tmp_path / name / checkpoint_dir_name)
-
-        monkeypatch.setattr(ray.train, "report", report)
-        return tmp_path / name
-
-    return keep
-
-
 @pytest.mark.parametrize(("settings", "last_done"), [((), 0), (AVERAGED, 1), (LINEAR, 0)])
 def test_training_goes_on_from_a_checkpoint_as_if_never_stopped(
     made_run, kept_checkpoints, monkeypatch, settings, last_done
 ):
     training = plan(made_run(24, *settings), 1)
     folders = [kept_checkpoints("first")]
-    history = train_here(training)
+    history = train_here(worker.train, training)
     folders.append(kept_checkpoints("resumed"))
     last = folders[0] / f"epoch-{last_done:04d}"
     monkeypatch.setattr(ray.train, "get_checkpoint", lambda: ray.train.Checkpoint(str(last)))
-    resumed = train_here(training)
+    resumed = train_here(worker.train, training)
 
     assert history["step"] == [1, 2, 3, 4, 5, 6]
     assert history["fault"] is None
@@ -325,7 +301,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_never_stopped(
 
 def test_a_training_that_diverged_has_a_fault_and_no_checkpoint(made_run, kept_checkpoints):
     folder = kept_checkpoints("kept")
-    history = train_here(plan(made_run(24, *LINEAR, "refine.learning_rate=1e37"), 1))
+    history = train_here(worker.train, plan(made_run(24, *LINEAR, "refine.learning_rate=1e37"), 1))
     assert history["fault"] == "refine: the loss is not a number any more; lower refine.learning_rate 1e+37"
     assert history["step"] == []
     assert not folder.exists()
@@ -335,7 +311,7 @@ def test_a_training_that_diverges_later_ends_with_the_checkpoints_before(made_ru
     # From the third of six steps on.
     monkeypatch.setattr(worker, "learning_rate", lambda config, step: 1e37 if step >= 2 else 1e-3)
     folder = kept_checkpoints("kept")
-    history = train_here(plan(made_run(24, *LINEAR), 1))
+    history = train_here(worker.train, plan(made_run(24, *LINEAR), 1))
     assert history["fault"] is None
     assert history["step"] == [1, 2]
     assert np.isfinite(history["held_out_loss"][-1])
@@ -348,7 +324,7 @@ def test_the_held_out_loss_is_that_of_the_checkpoint(made_run, kept_checkpoints)
 
     training = plan(made_run(24, "refine.steps=2"), 1)
     folder = kept_checkpoints("kept")
-    history = train_here(training)
+    history = train_here(worker.train, training)
     segmenter = read_segmenter(str(folder / "epoch-0001" / MODEL), training.backbone, "cpu").eval()
     losses = []
     with torch.inference_mode():
@@ -364,7 +340,7 @@ def test_bfloat16_learns_nearly_the_same(made_run, kept_checkpoints):
     histories = []
     for dtype in ("float32", "bfloat16"):
         kept_checkpoints(dtype)
-        histories.append(train_here(plan(made_run(24, f"refine.dtype={dtype}", name=dtype), 1)))
+        histories.append(train_here(worker.train, plan(made_run(24, f"refine.dtype={dtype}", name=dtype), 1)))
     whole, half = (history["train_loss"] for history in histories)
     assert whole != half
     assert half == pytest.approx(whole, rel=0.05)
@@ -373,7 +349,7 @@ def test_bfloat16_learns_nearly_the_same(made_run, kept_checkpoints):
 def test_a_layer_on_tokens_learns(made_run, kept_checkpoints):
     kept_checkpoints("kept")
     settings = (*LINEAR, "refine.steps=30", "refine.dtype=bfloat16")
-    history = train_here(plan(made_run(24, *settings), 1))
+    history = train_here(worker.train, plan(made_run(24, *settings), 1))
     losses = [loss for loss in history["held_out_loss"] if not math.isnan(loss)]
     assert losses[-1] < 0.8 * losses[0]
 

@@ -1,0 +1,36 @@
+"""Local mode of Ray Train, which trains in this process, for the tests of both trainings."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray.train
+import ray.train.torch
+
+
+def train_here(train: Callable[[dict[str, Any]], dict[str, Any]], plan: Any) -> dict[str, Any]:
+    """Return the history of a training by a plan, run in this process by the local mode of Ray Train."""
+    trainer = ray.train.torch.TorchTrainer(
+        lambda config: train(config),
+        train_loop_config={"plan": plan, "watcher": None},
+        scaling_config=ray.train.ScalingConfig(num_workers=0),
+    )
+    return trainer.fit().return_value
+
+
+@pytest.fixture
+def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that makes local mode keep its checkpoints in a folder of some name."""
+
+    def keep(name: str) -> Path:
+        def report(metrics: dict[str, Any], checkpoint: Any, checkpoint_dir_name: str) -> None:
+            shutil.copytree(checkpoint.path, tmp_path / name / checkpoint_dir_name)
+
+        monkeypatch.setattr(ray.train, "report", report)
+        return tmp_path / name
+
+    return keep
