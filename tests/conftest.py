@@ -59,7 +59,7 @@ FEW_ACTORS = ("discover.actors=1", "cluster.workers=2")
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Give the folder of real images (``../shared/data``, or ``DATUS2_REAL_DATA``) or skip."""
+    """Return the folder of real images, ``DATUS2_REAL_DATA`` where it is set; skip the test if there is none."""
     folder = Path(os.environ.get("DATUS2_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not (folder / "camvid" / "val" / "images").is_dir():
         pytest.skip("the real images are not part of the project; set DATUS2_REAL_DATA to their folder")
