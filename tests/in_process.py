@@ -49,7 +49,7 @@ class RowsHere(LocalRows):
         on_pass: Callable[[int], None] = lambda passes: None,
     ) -> None:
         blocks = [table.read(plan) for plan in plan_blocks(table, counts, block_rows)]
-        super().__init__([block.x for block in blocks], [block.weights for block in blocks])
+        super().__init__(*([getattr(block, name) for block in blocks] for name in ("x", "weights", "areas")))
 
     def close(self) -> None:
         pass

@@ -74,7 +74,8 @@ def predict(
             raise StorageError(f"{run} is no finished run, it has no {name}; run the same `datus2 run` again")
     kept = read_config(model.path("config.json"))
     clustered, refined = model.require(Clustered), model.find(Refined)
-    config = _config(kept, model, clustered.facts.clusters, source, out, limit, max_error_rate, device, columns)
+    k = storage.read_json(model.path("summary.json"))["clusters"]
+    config = _config(kept, model, k, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
     if refined is not None and refined.facts.backbone is not None:
         from datus2_ray.stages.refine.start import check_same_backbone

@@ -19,6 +19,7 @@ REMOVED = {
     "refine.confidence": "it brought no gain; leave it out",
     "refine.balance": "it brought no gain; leave it out",
     "cluster.apart": "it brought no gain; leave it out",
+    "cluster.overclustering": "use cluster.fine, the number of fine clusters itself, which does not depend on K",
     "cluster.shard_rows": "it is fixed now; leave it out",
     "discover.louvain=scikit-network": "use compiled, which finds the same partition",
     "discover.dtype=None": "use auto",

@@ -12,8 +12,17 @@ class ClusterConfig(StageConfig):
 
     algorithm: Literal["lloyd", "minibatch"] = expert("lloyd", "Exact Lloyd iterations, or mini-batch k-means.")
     metric: Literal["euclidean", "spherical"] = setting("spherical", "Distance between descriptors.")
-    overclustering: int = setting(
-        12, "k-means finds this many times K centroids, which average linkage merges to K.", ge=1
+    fine: int | None = setting(
+        300,
+        "Fine clusters that k-means finds, or K if that is more; a tree merges them to any smaller number. "
+        "null: k-means finds K clusters, and nothing is merged.",
+        ge=2,
+    )
+    linkage: Literal["average", "ward"] = setting(
+        "average", "Which clusters the tree merges first: the nearest on average, or Ward's."
+    )
+    merge_weights: Literal["none", "segments", "area"] = setting(
+        "none", "Weight of a fine cluster in the tree: all equal, its number of segments, or its number of patches."
     )
     start: Literal["k-means++", "k-means||", "random"] = expert("k-means++", "Choice of the first centroids.")
     restarts: int = setting(3, "Starts, of which the one with the lowest inertia is kept.", ge=1)

@@ -14,7 +14,7 @@ from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Clustered, Ingested, Labelled, Sampled, Surveyed
+from datus2_ray.store.facts import Ingested, Labelled, Sampled, Surveyed
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import RunFolder
 
@@ -80,8 +80,6 @@ class Run:
     @property
     def k(self) -> int | None:
         """Number of clusters: given, or the number of classes, or chosen on the sample; None while it is open."""
-        if (clustered := self.find(Clustered)) is not None:
-            return clustered.facts.clusters
         if self.config.clusters or self.classes:
             return self.config.clusters or len(self.classes)
         sampled = self.find(Sampled)

@@ -19,6 +19,8 @@ DESCRIPTORS = {
     "cnn": "CNN features of the segment's crop",
 }
 
+LINKAGES = {"average": "average linkage", "ward": "Ward's linkage"}
+
 #: Refused images per fault that the report lists one by one.
 MAX_REFUSED = 50
 
@@ -65,7 +67,7 @@ def run_lines(run: FinishedRun) -> list[Line]:
             f"patches {noise}",
         ),
         Line("Descriptor", discover.descriptor, DESCRIPTORS[discover.descriptor]),
-        Line("Clusters", f"K = {run.k}", _clustering(config)),
+        Line("Clusters", f"K = {run.k}", _clustering(config, run.clustered.facts.centroids)),
         Line("Seed", str(config.seed), "decides every random choice"),
         Line("Refinement", *describe_refinement(run.refined.facts if run.refined else None, run.skipped)),
         Line("Versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
@@ -100,14 +102,16 @@ def _blocks(config: RunConfig) -> str:
     return last if discover.blocks == 1 else f"{discover.blocks} blocks up to {last} (their mean)"
 
 
-def _clustering(config: RunConfig) -> str:
+def _clustering(config: RunConfig, fine: int) -> str:
     cluster = config.cluster
     restarts = f"{cluster.restarts} restart{'s' if cluster.restarts > 1 else ''}"
     text = f"{cluster.metric} k-means ({cluster.algorithm}), {cluster.start} start, {restarts}"
     text += f", descriptors {cluster.scaling} first" if cluster.scaling != "none" else ""
     text += f", after PCA to {cluster.pca} dimensions" if cluster.pca else ""
-    finer = cluster.overclustering
-    return text + (f", {finer} centroids per cluster, merged by average linkage" if finer > 1 else "")
+    if cluster.fine is None:
+        return text
+    weighted = {"none": "", "segments": ", weighted by segments", "area": ", weighted by area"}[cluster.merge_weights]
+    return f"{text}, {fine:,} fine clusters merged by {LINKAGES[cluster.linkage]}{weighted}"
 
 
 def describe_refinement(refined: Refined | None, skipped: str) -> tuple[str, str]:

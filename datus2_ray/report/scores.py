@@ -1,4 +1,4 @@
-"""The scores of a run as tables: every set of masks and the baseline, every class and its cluster."""
+"""The scores of a run as tables: every set of masks and the baselines, every class and its cluster."""
 
 from __future__ import annotations
 
@@ -7,10 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 #: Sets of masks in the order of every table, and their short titles.
-SETS = {"initial": "initial", "refined": "refined", "token_kmeans": "token k-means"}
+SETS = {
+    "initial": "initial",
+    "refined": "refined",
+    "token_kmeans": "token k-means",
+    "token_kmeans_merged": "token k-means merged",
+}
 
 #: Their titles in the report.
-TITLES = {"initial": "initial masks", "refined": "refined masks", "token_kmeans": "token k-means (baseline)"}
+TITLES = {
+    "initial": "initial masks",
+    "refined": "refined masks",
+    "token_kmeans": "token k-means (baseline)",
+    "token_kmeans_merged": "token k-means, merged (baseline)",
+}
+
+#: Those that are not masks of the run.
+BASELINES = ("token_kmeans", "token_kmeans_merged")
 
 #: Columns of the score table: group, name, and path in the scores of a set.
 COLUMNS = (
@@ -68,8 +81,8 @@ def score_rows(metrics: Mapping[str, Any]) -> list[ScoreRow]:
 
 
 def other_rows(metrics: Mapping[str, Any], name: str) -> list[ScoreRow]:
-    """Return the rows of another run's masks, without best cells and without its baseline."""
-    rows = (row for row in score_rows(metrics) if row.key != "token_kmeans")
+    """Return the rows of another run's masks, without best cells and without its baselines."""
+    rows = (row for row in score_rows(metrics) if row.key not in BASELINES)
     return [ScoreRow(row.key, f"{name}: {row.title}", [(value, False) for value, _ in row.cells]) for row in rows]
 
 
@@ -94,18 +107,23 @@ def class_rows(metrics: Mapping[str, Any]) -> list[ClassRow]:
 
 
 def verdict(metrics: Mapping[str, Any]) -> str:
-    """Return a sentence on the final masks, compared with the initial ones and with the baseline."""
+    """Return a sentence on the final masks, compared with the initial ones and with the baselines."""
     final = "refined" if "refined" in metrics else "initial"
     reached = metrics[final]["one_to_one"]["miou"]
     if reached is None:
         return "No pixel of the ground truth belongs to a class, so there is nothing to score."
-    others = {"initial": "the initial masks", "token_kmeans": "plain k-means on patch tokens"}
+    others = {
+        "initial": "the initial masks",
+        "token_kmeans": "plain k-means on patch tokens",
+        "token_kmeans_merged": "k-means on tokens merged alike",
+    }
     compared = [
         f"{_difference(reached - metrics[key]['one_to_one']['miou'])} {name}"
         for key, name in others.items()
         if key in metrics and key != final
     ]
-    ending = f", {' and '.join(compared)}" if compared else ""
+    joined = " and ".join([", ".join(compared[:-1]), compared[-1]] if len(compared) > 1 else compared)
+    ending = f", {joined}" if joined else ""
     return f"The {TITLES[final]} reach an mIoU of {100 * reached:.1f} % one-to-one{ending}."
 
 

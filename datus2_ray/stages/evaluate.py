@@ -13,7 +13,7 @@ import pyarrow as pa
 from datus2_ray.core.cluster.clusters import Clusters
 from datus2_ray.core.images.labels import decode_labels, paint, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix, score
-from datus2_ray.engine.clustering.table import read_token_clusters
+from datus2_ray.engine.clustering.table import MERGED, PLAIN, read_token_clusters
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.run import Run
@@ -57,13 +57,13 @@ class ScorePart:
     """CPU task: count the confusion matrices of the images of one part, one for each set of masks.
 
     `images` and `segments` are the URIs of the tables with the ground truth and with the tokens, `masks` those of the
-    sets of masks by name, `tokens` what the baseline assigns tokens by.
+    sets of masks by name, `tokens` what the baselines assign tokens by.
     """
 
     images: str
     segments: str
     masks: dict[str, str]
-    tokens: Clusters | None
+    tokens: dict[str, Clusters]
     classes: int
     k: int
     heartbeat: Heartbeat
@@ -73,8 +73,7 @@ class ScorePart:
         part = block["part"][0].as_py()
         truth = self._truth(part)
         sets = {name: self._masks(storage.join(uri, part)) for name, uri in self.masks.items()}
-        if self.tokens is not None:
-            sets["token_kmeans"] = self._token_masks(part, self.tokens)
+        sets |= self._token_masks(part) if self.tokens else {}
         image_ids = list(sets["initial"])
         columns: dict[str, Any] = {"image_id": image_ids}
         for name, predicted in sets.items():
@@ -103,15 +102,16 @@ class ScorePart:
         table = storage.read_table(uri, ["image_id", "mask"])
         return dict(zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True))
 
-    def _token_masks(self, part: str, clusters: Clusters) -> dict[str, np.ndarray]:
+    def _token_masks(self, part: str) -> dict[str, dict[str, np.ndarray]]:
         columns = ["image_id", "height", "width", "grid_height", "grid_width", "tokens"]
         table = storage.read_table(storage.join(self.segments, part), columns)
         tokens = list_arrays(table["tokens"])
-        masks = {}
+        masks: dict[str, dict[str, np.ndarray]] = {name: {} for name in self.tokens}
         for i, row in enumerate(table.drop_columns(["tokens"]).to_pylist()):
-            labels, _ = clusters.assign(np.asarray(tokens[i]))
-            patches = np.arange(len(labels)).reshape(row["grid_height"], row["grid_width"])
-            masks[row["image_id"]] = upsample_nearest(paint(patches, labels, self.k), row["height"], row["width"])
+            patches = np.arange(row["grid_height"] * row["grid_width"]).reshape(row["grid_height"], row["grid_width"])
+            for name, clusters in self.tokens.items():
+                painted = paint(patches, clusters.assign(np.asarray(tokens[i]))[0], self.k)
+                masks[name][row["image_id"]] = upsample_nearest(painted, row["height"], row["width"])
         return masks
 
 
@@ -133,13 +133,13 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     baseline = run.find(TokensClustered)
-    tokens = read_token_clusters(baseline) if baseline else None
+    tokens = read_token_clusters(baseline) if baseline else {}
     images, segments = run.commit(Ingested).uri, run.commit(Discovered).uri
     return [Operator(ScorePart(images, segments, _sets(run), tokens, len(run.classes), run.required_k, heartbeat))]
 
 
 def _facts(run: Run, placement: Placement) -> Evaluated:
-    sets = [*_sets(run), *(["token_kmeans"] if run.find(TokensClustered) else [])]
+    sets = [*_sets(run), *((PLAIN, MERGED) if run.find(TokensClustered) else ())]
     parts = sorted(run.commit(Labelled).parts)
     totals, scored = sum_counts(placement.uri, parts, sets, len(run.classes), run.required_k)
     metrics = {"classes": list(run.classes), "clusters": run.required_k, "seed": run.config.seed, "images": scored}
@@ -150,7 +150,7 @@ EVALUATE = Stage(
     facts=Evaluated,
     title="Score all sets of masks against the ground truth",
     writes={"part-*.parquet": "per image: confusion counts of every set of masks"},
-    version=3,
+    version=4,
     reads=(Ingested, Discovered, Labelled),
     may_read=(Predicted, TokensClustered),
     decides=_decides,

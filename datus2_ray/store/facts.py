@@ -62,10 +62,9 @@ class Discovered(Facts):
 
 @dataclass(frozen=True)
 class Clustered(Facts):
-    """Outcome of k-means: ``clusters`` is K, ``centroids`` the number before merging."""
+    """Outcome of k-means; ``centroids`` is the number of fine clusters."""
 
     stage: ClassVar[str] = "cluster"
-    clusters: int
     centroids: int
     segments: int
     inertia: float
@@ -78,12 +77,13 @@ class Clustered(Facts):
 
 @dataclass(frozen=True)
 class TokensClustered(Facts):
-    """Outcome of k-means on patch tokens; ``share`` of the tokens was used."""
+    """Outcome of k-means on patch tokens; ``share`` of the tokens was used, ``fine`` is the number of fine clusters."""
 
     stage: ClassVar[str] = "baseline"
     share: float
     inertia: float
     iterations: int
+    fine: int
 
 
 @dataclass(frozen=True)

@@ -83,14 +83,20 @@ def sample(descriptor_dim: int) -> pa.Schema:
 
 
 CENTROIDS = _schema(
-    ("cluster", pa.int32(), "Cluster that the centroid belongs to, 0 … K-1; several may share one."),
-    ("centroid", pa.list_(pa.float64()), "A centroid, in the space of the (projected) descriptors."),
+    ("centroid", pa.list_(pa.float64()), "Centroid of a fine cluster, in the space of the (projected) descriptors."),
     ("segments", pa.int64(), "Segments nearest to it."),
 )
 
+TREE = _schema(
+    ("node", pa.int32(), "Node that the merge makes: M, M + 1, …; fine clusters are the nodes 0 … M-1, by row number."),
+    ("left", pa.int32(), "Node that it joins, the one with the smaller number."),
+    ("right", pa.int32(), "Node that it is joined with. The first M - K merges give K clusters."),
+    ("height", pa.float64(), "Distance of the two under `cluster.linkage`; it never falls."),
+    ("weight", pa.float64(), "Weight of the node: sum over its fine clusters, as `cluster.merge_weights` weighs them."),
+)
+
 TOKEN_CENTROIDS = _schema(
-    ("cluster", pa.int32(), "Number of the cluster of the token-k-means baseline."),
-    ("centroid", pa.list_(pa.float64()), "Its centroid, of length 1, in the space of the (scaled) tokens."),
+    ("centroid", pa.list_(pa.float64()), "Centroid of a cluster, of length 1, in the space of the (scaled) tokens."),
     ("tokens", pa.int64(), "Patch tokens assigned to it in the fit."),
 )
 

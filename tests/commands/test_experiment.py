@@ -34,7 +34,7 @@ QUICK = (
     "discover.tau=1",
     "discover.descriptor=tokens",
     "cluster.restarts=1",
-    "cluster.overclustering=2",
+    "cluster.fine=16",
     "evaluate.token_restarts=1",
 )
 

@@ -16,7 +16,7 @@ def test_paper_is_the_published_method() -> None:
     assert (discover.resolution, discover.tau, discover.noise) == (1.0, 5, "kept")
     assert (discover.threshold, discover.place, discover.colour) == (0, 0, 0)
     assert (discover.descriptor, discover.mirror, discover.dtype) == ("cls", False, "float32")
-    assert (cluster.metric, cluster.start, cluster.overclustering) == ("euclidean", "k-means++", 1)
+    assert (cluster.metric, cluster.start, cluster.fine) == ("euclidean", "k-means++", None)
     assert (cluster.scaling, cluster.pca, cluster.weights) == ("none", None, "none")
     assert config.label.edges == "patches"
     assert (config.refine.network, config.refine.loss, config.refine.teacher) == ("deeplabv3", "cross-entropy", 0)
@@ -29,10 +29,10 @@ def test_best_is_what_was_measured_best() -> None:
     assert (discover.feature, discover.graph, discover.neighbours) == ("token", "neighbours", 16)
     assert (discover.place, discover.colour, discover.resolution) == (0.2, 0.2, "auto")
     assert (discover.noise, discover.descriptor, discover.tau) == ("given", "tokens", 5)
-    assert (cluster.metric, cluster.scaling, cluster.overclustering, cluster.restarts) == (
+    assert (cluster.metric, cluster.scaling, cluster.fine, cluster.restarts) == (
         "spherical",
         "centred",
-        12,
+        300,
         3,
     )
     assert (refine.network, refine.loss, refine.teacher, refine.mirror) == ("linear", "generalised", 0.97, True)

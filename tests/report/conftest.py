@@ -16,6 +16,7 @@ from PIL import Image
 from datus2_ray.config import load
 from datus2_ray.core.images.labels import encode_labels, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix, score
+from datus2_ray.report.scores import BASELINES
 from datus2_ray.stages.label.label import paint
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_column
@@ -107,7 +108,7 @@ class RunMaker:
         if names:
             metrics = {"classes": list(names), "clusters": self.clusters, "seed": 0, "images": len(ids)}
             metrics |= {name: score(confusions[name]) for name in ("initial", "refined")[: 1 + self.refined]}
-            metrics |= {"token_kmeans": score(confusions["initial"])}
+            metrics |= {name: score(confusions["initial"]) for name in BASELINES}
         self._write_summary(run, len(ids), refinement, metrics)
         return run
 
@@ -183,7 +184,7 @@ class RunMaker:
     def _write_clusters(self, run: RunFolder) -> None:
         history = {"iteration": [1, 2, 3], "inertia": [9.0, 5.0, 4.5], "shift": [1.0, 0.1, 0.0], "relocated": [0] * 3}
         storage.write_table(self._part(run, Clustered, "history.parquet"), pa.table(history, schema=schemas.HISTORY))
-        facts = Clustered(self.clusters, self.clusters, 15, 4.5, 3, True, 0, (4.5, 6.0), "euclidean")
+        facts = Clustered(self.clusters, 15, 4.5, 3, True, 0, (4.5, 6.0), "euclidean")
         add_result(run, facts, {})
 
     def _write_refinement(self, run: RunFolder) -> dict[str, Any]:

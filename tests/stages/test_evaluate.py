@@ -36,14 +36,15 @@ def test_metrics_are_those_of_all_pixels_at_once(open_here: Callable[..., Run], 
     assert "refined" not in metrics
 
     segments, initial, counted = run.commit(Discovered), run.commit(Labelled), run.commit(Evaluated)
-    centroids = read_token_clusters(run.commit(TokensClustered)).centroids
+    baselines = read_token_clusters(run.commit(TokensClustered))
     tokens = [x for part in initial.parts for x in list_arrays(storage.read_table(segments.path(part))["tokens"])]
     mean = np.concatenate([np.asarray(x, dtype=np.float64) for x in tokens]).mean(axis=0)
     rows = [row for part in initial.parts for row in storage.read_table(initial.path(part)).to_pylist()]
     tables = [storage.read_table(counted.path(part)) for part in initial.parts]
-    assert all(table.schema.equals(schemas.confusion(["initial", "token_kmeans"])) for table in tables)
+    assert all(table.schema.equals(schemas.confusion(["initial", *baselines])) for table in tables)
     counts = [row for table in tables for row in table.to_pylist()]
-    truth, predicted, by_tokens = [], [], []
+    truth, predicted = [], []
+    by_tokens: dict[str, list[np.ndarray]] = {name: [] for name in baselines}
     for row, count, x in zip(rows, counts, tokens, strict=True):
         mask = np.asarray(Image.open(scenes / "masks" / f"{row['image_id']}.png"))
         labels = decode_labels(row["mask"]).astype(int)
@@ -51,14 +52,15 @@ def test_metrics_are_those_of_all_pixels_at_once(open_here: Callable[..., Run], 
         truth.append(mask.ravel())
         predicted.append(labels.ravel())
         centred = (np.asarray(x) - mean).astype(np.float16).astype(np.float64)
-        patches = (centred @ centroids.T).argmax(axis=1).reshape(14, 14)
         y, x = (np.floor((np.arange(side) + 0.5) * 14 / side).astype(int) for side in mask.shape)
-        by_tokens.append(patches[y[:, None], x].ravel())
+        for name, clusters in baselines.items():
+            patches = clusters.members[(centred @ clusters.centroids.T).argmax(axis=1)].reshape(14, 14)
+            by_tokens[name].append(patches[y[:, None], x].ravel())
         # The counts of an image are the cells of its own matrix.
         assert count["image_id"] == row["image_id"]
         expected = Counter(zip(mask.ravel().tolist(), labels.ravel().tolist(), strict=True))
         assert {(a, b): n for a, b, n in count["initial"]} == {k: n for k, n in expected.items() if k[0] < len(CLASSES)}
-    for name, guesses in (("initial", predicted), ("token_kmeans", by_tokens)):
+    for name, guesses in {"initial": predicted, **by_tokens}.items():
         matrix = confusion_matrix(np.concatenate(truth), np.concatenate(guesses), labels=range(K + 1))[: len(CLASSES)]
         assert metrics[name] == score(matrix.astype(np.int64))
 
@@ -104,7 +106,7 @@ def test_images_without_ground_truth_are_not_scored(tmp_path: Path) -> None:
     for name, rows in (("images", images), ("initial", initial), ("refined", refined)):
         storage.write_table(f"{tables[name]}/p", pa.Table.from_pylist(rows, schema=schemas.MASKS))
     masks = {name: tables[name] for name in ("initial", "refined")}
-    score_part = ScorePart(tables["images"], "", masks, None, classes=2, k=3, heartbeat=SilentHeartbeat())  # type: ignore[arg-type]
+    score_part = ScorePart(tables["images"], "", masks, {}, classes=2, k=3, heartbeat=SilentHeartbeat())  # type: ignore[arg-type]
     counts = score_part(pa.table({"part": ["p"]}))
     cells = [[0, 0, 1], [1, 2, 1], [1, 3, 1]]
     assert counts["initial"].to_pylist() == [cells, None, cells]

@@ -55,7 +55,7 @@ def test_a_stage_counts_only_when_committed_and_current(folder: RunFolder) -> No
 
 
 def test_facts_come_back_with_their_types(folder: RunFolder) -> None:
-    facts = Clustered(6, 72, 100, 1.5, 3, True, 1, (1.5, 2.0), "spherical")
+    facts = Clustered(72, 100, 1.5, 3, True, 1, (1.5, 2.0), "spherical")
     commit = Commit(folder.result("cluster", "f" * 32), "f" * 32, 100, 100, 0, {}, facts)
     folder.commit(commit)
     assert folder.find(Clustered, "f" * 32) == commit

@@ -181,6 +181,12 @@ def rows_at(block: RowBlock, rows: NDArray[np.int64]) -> tuple[FloatArray, NDArr
     return block.x[own], block.weights[own]
 
 
+def cluster_areas(block: RowBlock, centroids: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Sum the areas of a block's rows per nearest centroid, float64 [K]."""
+    labels = block_labels(block, centroids, metric)
+    return np.bincount(labels, block.areas, len(centroids)).astype(np.float64)
+
+
 def block_labels(block: RowBlock, centroids: NDArray[np.float64], metric: Metric) -> NDArray[np.int32]:
     """Return the nearest centroid of every row of a block, int32 [n]."""
     return assign(block.x, centroids, metric)[0]

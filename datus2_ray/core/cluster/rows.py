@@ -26,11 +26,13 @@ T = TypeVar("T")
 class RowBlock:
     """Consecutive rows, float16, float32 or float64 [n, d], and the global number of the first.
 
-    The weights, float64 [n], are positive; a row of weight 3 counts as three equal rows.
+    The weights, float64 [n], are positive; a row of weight 3 counts as three equal rows. The areas, float64 [n], are
+    the patches that a row stands for; k-means does not look at them.
     """
 
     x: FloatArray
     weights: NDArray[np.float64]
+    areas: NDArray[np.float64]
     first_row: int
 
 
@@ -58,15 +60,19 @@ class RowBlocks(Protocol):
 
 
 class LocalRows:
-    """Row blocks in this process: one per array, float [n_i, d]; all rows weigh 1 by default."""
+    """Row blocks in this process: one per array, float [n_i, d]; weights and areas of all rows are 1 by default."""
 
-    def __init__(self, arrays: Sequence[FloatArray], weights: Sequence[FloatArray] | None = None) -> None:
-        first_rows = np.cumsum([0, *map(len, arrays)])
-        if weights is None:
-            weights = [np.ones(len(x)) for x in arrays]
+    def __init__(
+        self,
+        arrays: Sequence[FloatArray],
+        weights: Sequence[FloatArray] | None = None,
+        areas: Sequence[FloatArray] | None = None,
+    ) -> None:
+        first_rows = np.cumsum([0, *map(len, arrays)]).tolist()[:-1]
+        ones = [np.ones(len(x)) for x in arrays]
         self.blocks = [
-            RowBlock(x, np.asarray(w, dtype=np.float64), int(first))
-            for x, w, first in zip(arrays, weights, first_rows, strict=False)
+            RowBlock(x, np.asarray(w, dtype=np.float64), np.asarray(a, dtype=np.float64), first)
+            for x, w, a, first in zip(arrays, weights or ones, areas or ones, first_rows, strict=True)
         ]
 
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-SCORED = ("initial", "refined", "token_kmeans")
+SCORED = ("initial", "refined", "token_kmeans", "token_kmeans_merged")
 
 
 def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,10 +1,15 @@
-"""k-means with the settings of a run."""
+"""k-means and the tree of its clusters, with the settings of a run."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from datus2_ray.config.cluster import ClusterConfig
+from datus2_ray.core.cluster.assignment import Metric
 from datus2_ray.core.cluster.kmeans import KMeansResult, kmeans
-from datus2_ray.core.cluster.rows import RowBlocks
+from datus2_ray.core.cluster.questions import cluster_areas, moments
+from datus2_ray.core.cluster.rows import RowBlocks, combined
+from datus2_ray.core.cluster.tree import Tree, merge
 
 
 def run_kmeans(blocks: RowBlocks, k: int, config: ClusterConfig, seed: int) -> KMeansResult:
@@ -24,3 +29,22 @@ def run_kmeans(blocks: RowBlocks, k: int, config: ClusterConfig, seed: int) -> K
         batch_size=config.batch_size,
         noun="segments",
     )
+
+
+def count_fine(blocks: RowBlocks, fine: int, k: int, metric: Metric) -> int:
+    """Return how many fine clusters there can be: as many as asked for, one per row where there are fewer rows.
+
+    At least K in any case: more clusters than rows are a fault, which k-means names.
+    """
+    return max(k, min(fine, combined(blocks.ask(moments, metric)).usable))
+
+
+def build_tree(blocks: RowBlocks, result: KMeansResult, config: ClusterConfig, metric: Metric) -> Tree:
+    """Merge the clusters of k-means over these rows."""
+    weights = np.ones(len(result.centroids))
+    if config.merge_weights == "segments":
+        weights = result.sizes.astype(np.float64)
+    elif config.merge_weights == "area":
+        weights = combined(blocks.ask(cluster_areas, result.centroids, metric))
+    # Where there are fewer different rows than clusters, some clusters have none.
+    return merge(result.centroids, np.maximum(weights, 1), config.linkage)

@@ -48,8 +48,8 @@ class VectorTable:
 
     Parameters
     ----------
-    weights : str, optional
-        Column of the same lengths that weights them; default all weigh 1.
+    weights, areas : str, optional
+        Columns of the same lengths with their weights and areas; default all are 1.
     share : float
         Share of the vectors to use, chosen by a hash of their number and the seed.
     """
@@ -57,6 +57,7 @@ class VectorTable:
     folder: str
     column: str
     weights: str | None = None
+    areas: str | None = None
     share: float = 1.0
     seed: int = 0
 
@@ -84,17 +85,17 @@ class VectorTable:
 
     def read(self, plan: BlockPlan) -> RowBlock:
         """Read a block."""
-        vectors, weights = [], []
-        columns = [self.column] + ([self.weights] if self.weights else [])
+        columns = {self.column, *filter(None, (self.weights, self.areas))}
+        pieces: dict[str, list[np.ndarray]] = {column: [] for column in columns}
         for part, start, stop in plan.pieces:
-            table = storage.read_table(storage.join(self.folder, part), columns)
-            vectors.append(_concatenated(table[self.column])[start:stop])
-            if self.weights:
-                weights.append(_concatenated(table[self.weights])[start:stop])
+            table = storage.read_table(storage.join(self.folder, part), sorted(columns))
+            for column, found in pieces.items():
+                found.append(_concatenated(table[column])[start:stop])
         chosen = self.chosen(plan.start, plan.stop)
-        x = np.concatenate(vectors)[chosen]
-        w = np.concatenate(weights)[chosen].astype(np.float64) if self.weights else np.ones(len(x))
-        return RowBlock(x, w, plan.first_row)
+        rows = {column: np.concatenate(found)[chosen] for column, found in pieces.items()}
+        ones = np.ones(len(rows[self.column]))
+        weights, areas = (rows[name].astype(np.float64) if name else ones for name in (self.weights, self.areas))
+        return RowBlock(rows[self.column], weights, areas, plan.first_row)
 
 
 def _concatenated(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Tables of centroids, with the projection that belongs to them: of the segments' clusters and of the baseline's."""
+"""Tables of centroids, with the tree and the projection that belong to them: of segments, and of the baselines."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +13,25 @@ from datus2_ray.core.cluster.kmeans import KMeansResult
 from datus2_ray.core.cluster.pca import PCA
 from datus2_ray.core.cluster.projection import Projection
 from datus2_ray.core.cluster.scaling import Scaling
+from datus2_ray.core.cluster.tree import Tree
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, TokensClustered
 
+CENTROIDS, TREE = "centroids.parquet", "tree.parquet"
 
-def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, projection: Projection) -> None:
-    """Write centroids with the cluster of each, the k-means curve and the projection to ``clusters/``."""
-    columns = {"cluster": members, "centroid": list(result.centroids), "segments": result.sizes}
-    _write(folder, "centroids.parquet", pa.table(columns, schema=schemas.CENTROIDS))
+#: Sets of masks that the baselines make.
+PLAIN, MERGED = "token_kmeans", "token_kmeans_merged"
+
+#: Of the baseline: centroids of its fine clusters, which the tree merges.
+FINE = "fine.parquet"
+
+
+def write_clusters(folder: str, result: KMeansResult, tree: Tree, projection: Projection) -> None:
+    """Write fine clusters, the tree that merges them, the k-means curve and the projection to ``clusters/``."""
+    columns = {"centroid": list(result.centroids), "segments": result.sizes}
+    _write(folder, CENTROIDS, pa.table(columns, schema=schemas.CENTROIDS))
+    _write_tree(folder, tree)
     curve = [
         {"iteration": i + 1, "inertia": item.inertia, "shift": item.shift, "relocated": item.relocated}
         for i, item in enumerate(result.history)
@@ -30,22 +40,37 @@ def write_clusters(folder: str, result: KMeansResult, members: np.ndarray, proje
     _write_projection(folder, projection)
 
 
-def read_clusters(clustered: Commit[Clustered]) -> Clusters:
-    """Read the clusters of a run's segments."""
-    return _read(clustered.uri, cast("Metric", clustered.facts.metric))
+def read_clusters(clustered: Commit[Clustered], k: int) -> Clusters:
+    """Read the clusters of a run's segments at the level of the tree that has K of them.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer fine clusters.
+    """
+    centroids, members = _read_centroids(clustered, CENTROIDS), _read_tree(clustered.uri).members(k)
+    return Clusters(centroids, members, cast("Metric", clustered.facts.metric), _read_projection(clustered.uri))
 
 
-def write_token_clusters(folder: str, result: KMeansResult, projection: Projection) -> None:
-    """Write centroids and projection to the baseline's folder."""
-    numbers = np.arange(len(result.centroids), dtype=np.int32)
-    columns = {"cluster": numbers, "centroid": list(result.centroids), "tokens": result.sizes}
-    _write(folder, "centroids.parquet", pa.table(columns, schema=schemas.TOKEN_CENTROIDS))
+def write_token_clusters(
+    folder: str, result: KMeansResult, fine: KMeansResult, tree: Tree, projection: Projection
+) -> None:
+    """Write the baselines: K clusters of tokens, fine ones with the tree that merges them, and the projection."""
+    for name, found in ((CENTROIDS, result), (FINE, fine)):
+        columns = {"centroid": list(found.centroids), "tokens": found.sizes}
+        _write(folder, name, pa.table(columns, schema=schemas.TOKEN_CENTROIDS))
+    _write_tree(folder, tree)
     _write_projection(folder, projection)
 
 
-def read_token_clusters(baseline: Commit[TokensClustered]) -> Clusters:
-    """Read the clusters of a run's patch tokens."""
-    return _read(baseline.uri, "spherical")
+def read_token_clusters(baseline: Commit[TokensClustered]) -> dict[str, Clusters]:
+    """Read the clusters of a run's patch tokens, by the name of the set of masks that they make."""
+    plain, fine = (_read_centroids(baseline, name) for name in (CENTROIDS, FINE))
+    projection, k = _read_projection(baseline.uri), len(plain)
+    return {
+        PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", projection),
+        MERGED: Clusters(fine, _read_tree(baseline.uri).members(k), "spherical", projection),
+    }
 
 
 def _write(folder: str, name: str, table: pa.Table) -> None:
@@ -61,8 +86,7 @@ def _write_projection(folder: str, projection: Projection) -> None:
         _write(folder, "pca.parquet", pa.table(rows, schema=schemas.PCA))
 
 
-def _read(folder: str, metric: Metric) -> Clusters:
-    centroids = storage.read_table(storage.join(folder, "centroids.parquet"))
+def _read_projection(folder: str) -> Projection:
     scaling, pca = None, None
     if storage.exists(storage.join(folder, "scaling.parquet")):
         table = storage.read_table(storage.join(folder, "scaling.parquet"))
@@ -71,5 +95,19 @@ def _read(folder: str, metric: Metric) -> Clusters:
         table = storage.read_table(storage.join(folder, "pca.parquet"))
         components = np.array(table["component"].to_pylist())
         pca = PCA(np.array(table["mean"][0].as_py()), components, table["explained"].to_numpy())
-    members = centroids["cluster"].to_numpy()
-    return Clusters(np.array(centroids["centroid"].to_pylist()), members, metric, Projection(scaling, pca))
+    return Projection(scaling, pca)
+
+
+def _read_centroids(commit: Commit[Any], name: str) -> np.ndarray:
+    return np.array(storage.read_table(commit.path(name))["centroid"].to_pylist())
+
+
+def _write_tree(folder: str, tree: Tree) -> None:
+    nodes = np.arange(tree.leaves, tree.leaves + len(tree.left), dtype=np.int32)
+    columns = {"node": nodes, "left": tree.left, "right": tree.right, "height": tree.heights, "weight": tree.weights}
+    _write(folder, TREE, pa.table(columns, schema=schemas.TREE))
+
+
+def _read_tree(folder: str) -> Tree:
+    table = storage.read_table(storage.join(folder, TREE))
+    return Tree(*(table[name].to_numpy() for name in ("left", "right", "height", "weight")))

@@ -1,4 +1,4 @@
-"""Cluster: segment descriptors to centroids by k-means over Ray actors, merged to K clusters."""
+"""Cluster: segment descriptors to fine clusters by k-means over Ray actors, and the tree that merges them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datus2_ray.store.facts import Clustered, Discovered
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
-    """Group the segments of the whole set into K clusters.
+    """Group the segments of the whole set into fine clusters, and these into a tree.
 
     Raises
     ------
@@ -24,32 +24,30 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     DatusError
         If no image has a valid segment, a descriptor is not finite, or the descriptors do not fit into memory.
     """
-    from datus2_ray.core.cluster.merging import merge_centroids
     from datus2_ray.core.cluster.projection import fit_projection
     from datus2_ray.engine import prometheus
-    from datus2_ray.engine.clustering.kmeans import run_kmeans
+    from datus2_ray.engine.clustering.kmeans import build_tree, count_fine, run_kmeans
     from datus2_ray.engine.clustering.rows import RayRows, VectorTable, count_vectors
     from datus2_ray.engine.clustering.table import write_clusters
 
-    config, k = run.config.cluster, run.required_k
+    config = run.config.cluster
     segments = run.commit(Discovered)
     counts = count_vectors(segments.uri, "sizes", sorted(segments.parts))
     progress.total = sum(counts.values())
     if progress.total == 0:
         raise DatusError("no image has a segment of more than tau patches; lower --set discover.tau=N")
-    table = VectorTable(segments.uri, "descriptors", "sizes" if config.weights == "area" else None)
+    weights, areas = ("sizes" if by == "area" else None for by in (config.weights, config.merge_weights))
+    table = VectorTable(segments.uri, "descriptors", weights, areas)
     table.check_memory(counts, run.machines)
-    # Fewer segments than the finer clusters asked for are not a fault, as fewer than K are.
-    finer = max(k, min(config.overclustering * k, progress.total))
     with closing(RayRows(table, counts, config.workers, on_pass=progress.note_pass)) as rows:
         projection = fit_projection(rows, config.scaling, config.pca)
-        result = run_kmeans(rows, finer, config, run.config.seed)
-    members = merge_centroids(result.centroids, k, config.metric)
-    write_clusters(placement.uri, result, members, projection)
+        fine = count_fine(rows, _fine(run), run.required_k, config.metric)
+        result = run_kmeans(rows, fine, config, run.config.seed)
+        tree = build_tree(rows, result, config, config.metric)
+    write_clusters(placement.uri, result, tree, projection)
     prometheus.count_segments(Clustered.stage, progress.total)
     return Clustered(
-        clusters=k,
-        centroids=finer,
+        centroids=fine,
         segments=progress.total,
         inertia=result.inertia,
         iterations=result.iterations,
@@ -60,19 +58,25 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     )
 
 
+def _fine(run: Run) -> int:
+    """Return the number of fine clusters to find: as set, whatever K is, unless K is larger; else K."""
+    return max(run.config.cluster.fine or 0, run.required_k)
+
+
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {**run.config.cluster.identity(), "k": run.required_k, "seed": run.config.seed}
+    return {**run.config.cluster.identity(), "fine": _fine(run), "seed": run.config.seed}
 
 
 CLUSTER = Stage(
     facts=Clustered,
-    title="Group the segments of the whole set into clusters",
+    title="Group the segments of the whole set into fine clusters, and merge these in a tree",
     writes={
-        "centroids.parquet": "centroids and the cluster of each",
+        "centroids.parquet": "centroids of fine clusters",
+        "tree.parquet": "a row per merge of two of them, from which the clusters follow for every K",
         "history.parquet": "inertia per iteration",
         "scaling.parquet, pca.parquet": "what is done to descriptors first, if anything",
     },
-    version=4,
+    version=5,
     reads=(Discovered,),
     decides=_decides,
     uses=lambda prospect: [row_holders(prospect)],

@@ -33,7 +33,8 @@ WORKING_SIZE = 224
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
-    labelled = Operator(LabelSegments(run.commit(Discovered).uri, read_clusters(run.commit(Clustered))))
+    clusters = read_clusters(run.commit(Clustered), run.required_k)
+    labelled = Operator(LabelSegments(run.commit(Discovered).uri, clusters))
     if run.config.label.edges == "patches":
         return [labelled, Operator(draw_patches)]
     # Imported here: the tasks that import this module have no need of torch.
@@ -107,7 +108,7 @@ class AddPixels:
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     edges = run.config.label.edges
     # Without models the device decides nothing.
-    return {"edges": edges, "device": device} if edges != "patches" else {}
+    return {"k": run.required_k, **({"edges": edges, "device": device} if edges != "patches" else {})}
 
 
 def _uses(prospect: Prospect) -> list[Use]:
@@ -120,7 +121,7 @@ LABEL = Stage(
     facts=Labelled,
     title="Write the initial masks: the cluster of every segment",
     writes={"part-*.parquet": "per image: mask as PNG, cluster of every segment and its distance to the centroid"},
-    version=2,
+    version=3,
     reads=(Discovered, Clustered),
     may_read=(Ingested,),
     decides=_decides,

@@ -17,20 +17,19 @@ import pyarrow as pa
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
 from datus2_ray.config.cluster import ClusterConfig
-from datus2_ray.core.cluster.merging import merge_centroids
 from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.core.images.labels import paint
-from datus2_ray.engine.clustering.kmeans import run_kmeans
+from datus2_ray.engine.clustering.kmeans import build_tree, run_kmeans
 from datus2_ray.stages.sample.mirrored import View, read_views
 
 #: Clusterings per view, over which scores are averaged: those of one vary by 0.1, more than resolutions differ by.
 #: Their seeds are fixed: runs of several seeds share segments.
 CLUSTERINGS = 10
 
-#: Centroids that are merged to each of several K, four times the largest K compared.
-FINER = 120
+#: Max fine clusters, four times the largest K compared: a sample has fewer segments than a whole set.
+FINE = 120
 
 #: Max segments on which the silhouette is computed: its time grows with their square.
 SILHOUETTE_SEGMENTS = 1000
@@ -68,22 +67,22 @@ def score(
     if not counts:
         return []
     compares_k = len(counts) > 1
-    finer = FINER if compares_k else config.overclustering * counts[0]
-    finer = max(max(counts), min(finer, fewest))
+    # Several K are read off one tree also where the run will merge nothing.
+    fine = min(config.fine or FINE, FINE) if config.fine or compares_k else counts[0]
+    fine = max(max(counts), min(fine, fewest))
     # Restarts are replaced by the several clusterings.
     once = config.model_copy(update={"restarts": 1})
-    blocks = [LocalRows([np.concatenate(view.descriptors)]) for view in views]
+    blocks = [LocalRows([np.concatenate(view.descriptors)], areas=[_areas(view)]) for view in views]
     for rows in blocks:
         fit_projection(rows, config.scaling, config.pca)
     distances = [_Distances(rows.blocks[0].x, config.metric) for rows in blocks] if compares_k else []
     agreements, silhouettes = np.zeros((2, CLUSTERINGS, len(counts)))
     for seed in range(CLUSTERINGS):
-        centroids = [run_kmeans(rows, finer, once, seed).centroids for rows in blocks]
-        pairs = zip(blocks, centroids, strict=True)
-        nearest = [rows.ask(block_labels, points, config.metric)[0] for rows, points in pairs]
+        results = [(rows, run_kmeans(rows, fine, once, seed)) for rows in blocks]
+        nearest = [rows.ask(block_labels, result.centroids, config.metric)[0] for rows, result in results]
+        trees = [build_tree(rows, result, config, config.metric) for rows, result in results]
         for column, k in enumerate(counts):
-            members = [merge_centroids(points, k, config.metric) for points in centroids]
-            labels = [merged[segments] for merged, segments in zip(members, nearest, strict=True)]
+            labels = [tree.members(k)[segments] for tree, segments in zip(trees, nearest, strict=True)]
             painted = (_paint(view, of_view, k) for view, of_view in zip(views, labels, strict=True))
             agreements[seed, column] = adjusted_rand_score(*(np.concatenate(maps, axis=None) for maps in painted))
             if compares_k:
@@ -92,6 +91,12 @@ def score(
     mean = silhouettes.mean(axis=0).tolist() if compares_k else [None] * len(counts)
     rows_of_scores = zip(counts, agreements.mean(axis=0).tolist(), mean, strict=True)
     return [Score(resolution, *row) for row in rows_of_scores]
+
+
+def _areas(view: View) -> np.ndarray:
+    """Return the patches of every segment, int64 [n]."""
+    pairs = zip(view.maps, view.descriptors, strict=True)
+    return np.concatenate([np.bincount(found[found >= 0], minlength=len(of_image)) for found, of_image in pairs])
 
 
 def _paint(view: View, labels: np.ndarray, k: int) -> list[np.ndarray]:

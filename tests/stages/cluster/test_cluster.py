@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.cluster.rows import RowBlock
+from datus2_ray.core.cluster.tree import Linkage, merge
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.clustering.rows import BlockPlan, VectorTable
 from datus2_ray.engine.clustering.table import read_clusters
@@ -20,7 +21,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.cluster.cluster import CLUSTER
 from datus2_ray.stages.label.label import LABEL
-from datus2_ray.store import storage
+from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Labelled
@@ -78,13 +79,11 @@ def masks_of(run: Run) -> list[dict[str, object]]:
     return rows
 
 
-def test_centroids_beyond_the_clusters_are_merged(
-    digits: Commit[Discovered], open_clustered: OpenRun, tmp_path: Path
-) -> None:
-    run = open_clustered(digits, "cluster.overclustering=4")
+def test_fine_clusters_are_merged_to_k(digits: Commit[Discovered], open_clustered: OpenRun, tmp_path: Path) -> None:
+    run = open_clustered(digits, "cluster.fine=40")
     commit = run.commit(Clustered)
-    assert (commit.facts.clusters, commit.facts.centroids) == (10, 40)
-    clusters = read_clusters(commit)
+    assert commit.facts.centroids == 40
+    clusters = read_clusters(commit, 10)
     assert clusters.centroids.shape == (40, 64)
     assert clusters.k == 10
     nearest = ((DIGITS[:, None].astype(np.float64) - clusters.centroids) ** 2).sum(axis=2).argmin(axis=1)
@@ -93,9 +92,57 @@ def test_centroids_beyond_the_clusters_are_merged(
     for i, row in enumerate(rows):
         assert row["segment_clusters"] == clusters.members[nearest[7 * i : 7 * i + 7]].tolist()
     assert decode_labels(rows[0]["mask"])[0, 0] == clusters.members[nearest[0]]
-    # With fewer vectors than such centroids, each is its own.
-    few = write_segments(tmp_path / "few", DIGITS[:30])
-    assert open_clustered(few, "cluster.overclustering=4").facts(Clustered).centroids == 30
+    # With fewer vectors than fine clusters, each is its own; zero vectors have no direction to be one.
+    few = write_segments(tmp_path / "few", np.concatenate([DIGITS[:30], np.zeros((3, 64), np.float32)]))
+    assert open_clustered(few, "cluster.fine=40", "cluster.metric=spherical").facts(Clustered).centroids == 30
+
+
+def test_another_k_is_read_off_the_same_tree(digits: Commit[Discovered], open_clustered: OpenRun) -> None:
+    runs = {k: open_clustered(digits, "cluster.fine=40", k=k) for k in (3, 4, 40)}
+    commits = {k: run.commit(Clustered) for k, run in runs.items()}
+    assert commits[3] == commits[4] == commits[40]
+    labels = {}
+    for k, run in runs.items():
+        labelled = execute_stage(run, LABEL).commit(Labelled)
+        rows = [row for part in labelled.parts for row in storage.read_table(labelled.path(part)).to_pylist()]
+        labels[k] = np.array([label for row in rows for label in row["segment_clusters"]])
+        assert np.unique(labels[k]).tolist() == list(range(k))
+    for coarse, fine in ((3, 4), (4, 40)):
+        assert all(len(np.unique(labels[coarse][labels[fine] == number])) == 1 for number in range(fine))
+    # More than there are need other fine clusters, and are refused where the segments do not suffice.
+    more = open_clustered(digits, "cluster.fine=40", k=41).commit(Clustered)
+    assert (more.facts.centroids, more.fingerprint != commits[3].fingerprint) == (41, True)
+    with pytest.raises(UsageError, match="K = 41 is not between 1 and the 40 fine clusters"):
+        read_clusters(commits[3], 41)
+
+
+def test_without_fine_clusters_k_means_finds_k(digits: Commit[Discovered], open_clustered: OpenRun) -> None:
+    three, four = (open_clustered(digits, "cluster.fine=null", k=k).commit(Clustered) for k in (3, 4))
+    assert (three.facts.centroids, four.facts.centroids) == (3, 4)
+    assert read_clusters(four, 4).members.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["segments", "area"])
+@pytest.mark.parametrize("linkage", ["average", "ward"])
+def test_the_tree_weighs_fine_clusters(
+    digits: Commit[Discovered], open_clustered: OpenRun, kind: str, linkage: Linkage
+) -> None:
+    settings = ("cluster.fine=40", f"cluster.merge_weights={kind}", f"cluster.linkage={linkage}")
+    commit = open_clustered(digits, *settings).commit(Clustered)
+    centroids = read_clusters(commit, 40).centroids
+    nearest, _ = assign(DIGITS, centroids, "euclidean")
+    # Of seven segments on 16 patches the last has ten; of the five in the last image, it has twelve.
+    areas = np.where(np.arange(len(DIGITS)) % 7 == 6, 10, 1)
+    areas[-1] = 12
+    weights = np.bincount(nearest, areas if kind == "area" else None).astype(np.float64)
+    tree = storage.read_table(commit.path("tree.parquet"))
+    assert tree.schema.equals(schemas.TREE)
+    expected = merge(centroids, weights, linkage)
+    assert tree["node"].to_pylist() == list(range(40, 79))
+    for name, values in (("left", expected.left), ("right", expected.right), ("weight", expected.weights)):
+        np.testing.assert_array_equal(tree[name].to_numpy(), values)
+    np.testing.assert_allclose(tree["height"].to_numpy(), expected.heights)
+    assert tree["weight"][-1].as_py() == weights.sum()
 
 
 def test_scaling_subtracts_what_all_descriptors_share(open_clustered: OpenRun, tmp_path: Path) -> None:
@@ -103,7 +150,7 @@ def test_scaling_subtracts_what_all_descriptors_share(open_clustered: OpenRun, t
     segments = write_segments(tmp_path / "alike", alike)
     spherical = "cluster.metric=spherical"
     centred, plain = (
-        read_clusters(open_clustered(segments, spherical, f"cluster.scaling={scaling}").commit(Clustered))
+        read_clusters(open_clustered(segments, spherical, f"cluster.scaling={scaling}").commit(Clustered), 10)
         for scaling in ("centred", "none")
     )
     assert plain.projection.scaling is None
@@ -149,7 +196,7 @@ def test_cluster_and_label(digits: Commit[Discovered], open_clustered: OpenRun, 
     inertias = storage.read_table(commit.path("history.parquet"))["inertia"].to_pylist()
     if settings != ("cluster.algorithm=minibatch",):
         assert inertias == sorted(inertias, reverse=True)
-    clusters = read_clusters(commit)
+    clusters = read_clusters(commit, 10)
     x = clusters.projection.transform(DIGITS).astype(np.float64)
     if clusters.metric == "spherical":
         x = x / np.linalg.norm(x, axis=1, keepdims=True)

@@ -23,7 +23,7 @@ from datus2_ray.stages.sample.sample import COUNTS, RESOLUTIONS, SAMPLE
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, Discovered, Labelled, Sampled
+from datus2_ray.store.facts import Discovered, Labelled, Sampled
 from datus2_ray.store.run_folder import RunFolder
 from tests.in_process import commands_without_ray, without_ray
 
@@ -132,8 +132,6 @@ def test_the_stages_after_the_sample_take_what_it_found(scenes: Path, open_here:
     facts = Sampled(2.0, 5, ())
     run = execute(run, (INGEST,))[0].with_commit(Commit("", "found", 4, 4, 0, {}, facts))
     assert (run.resolution, run.k) == (2.0, 5)
-    found = Clustered(4, 4, 9, 0.0, 1, True, 0, (), "euclidean")
-    assert run.with_commit(Commit("", "clustered", 4, 4, 0, {}, found)).k == 4
 
 
 def test_crops_have_no_automatic_resolution() -> None:

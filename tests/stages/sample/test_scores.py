@@ -34,12 +34,12 @@ def make_sample(shared: float) -> pa.Table:
 
 @pytest.mark.parametrize("counts", [(5,), (3, 5, 8)])
 def test_what_all_descriptors_share_says_nothing_where_it_is_taken_off(counts: tuple[int, ...]) -> None:
-    centred = ClusterConfig(metric="spherical", scaling="centred", overclustering=1)
+    centred = ClusterConfig(metric="spherical", scaling="centred", fine=None)
     alone, beside = (score(make_sample(shared), (1.0,), 1.0, counts, centred) for shared in (0.0, 64.0))
     assert [one.clusters for one in alone] == list(counts)
     for one, other in zip(alone, beside, strict=True):
         assert other.agreement == pytest.approx(one.agreement, abs=1e-3)
-    as_they_are = ClusterConfig(metric="spherical", scaling="none", overclustering=1)
+    as_they_are = ClusterConfig(metric="spherical", scaling="none", fine=None)
     of_five = counts.index(5)
     shifted = score(make_sample(64.0), (1.0,), 1.0, counts, as_they_are)[of_five]
     assert shifted.total != pytest.approx(beside[of_five].total, abs=1e-2)

@@ -1,0 +1,152 @@
+"""The tree of clusters: fine clusters joined two by two, so that any smaller number of clusters can be read off it.
+
+k-means makes clusters of like extent: it cuts a frequent class in pieces and puts rare ones together. Of many small
+clusters those of one class lie near one another, and joined they may become as large as the class is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist, squareform
+
+from datus2_ray.errors import UsageError
+
+#: Which two clusters are joined next: those with the smallest mean distance between their rows, or those whose union
+#: adds least to the squared distances of rows from their cluster's mean.
+Linkage = Literal["average", "ward"]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The merges of M fine clusters, in their order.
+
+    Fine clusters are the nodes 0 … M-1, and merge number i makes node M + i, as in SciPy's linkage matrices.
+
+    Parameters
+    ----------
+    left, right : int32 [M - 1]
+        Nodes that a merge joins, the smaller number on the left.
+    heights : float64 [M - 1]
+        Distance of the two under the linkage; it never falls from one merge to the next.
+    weights : float64 [M - 1]
+        Weight of the node that a merge makes, the sum of its fine clusters' weights.
+    """
+
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    heights: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @property
+    def leaves(self) -> int:
+        """Number of fine clusters M."""
+        return len(self.left) + 1
+
+    def members(self, k: int) -> NDArray[np.int32]:
+        """Return the cluster of every fine cluster where there are K, int32 [M].
+
+        Clusters are numbered in the order of their first fine cluster. Those of K + 1 lie within those of K.
+
+        Raises
+        ------
+        UsageError
+            If K is below 1 or above the number of fine clusters.
+        """
+        leaves = self.leaves
+        if not 1 <= k <= leaves:
+            raise UsageError(f"K = {k} is not between 1 and the {leaves} fine clusters that there are")
+        top = np.arange(2 * leaves - 1)
+        for merge in reversed(range(leaves - k)):
+            top[[self.left[merge], self.right[merge]]] = top[leaves + merge]
+        _, first, labels = np.unique(top[:leaves], return_index=True, return_inverse=True)
+        numbers = np.empty(k, dtype=np.int32)
+        numbers[np.argsort(first)] = np.arange(k)
+        members: NDArray[np.int32] = numbers[labels]
+        return members
+
+
+def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64], linkage: Linkage) -> Tree:
+    """Join the two nearest clusters until one is left.
+
+    The result is that of rows that are each repeated as often as they weigh, without the merges of equal rows. Of equal
+    distances, the pair that has the first fine cluster is joined, then the one whose other part comes first.
+
+    Parameters
+    ----------
+    centroids : float64 [M, d]
+        As :func:`~datus2_ray.core.cluster.assignment.metric_rows` returns them: distances are Euclidean.
+    weights : float64 [M]
+        Positive weights of the centroids.
+
+    Notes
+    -----
+    The time grows with the square of M, times the number of clusters whose nearest one is merged; the memory is that of
+    one M x M matrix.
+
+    References
+    ----------
+    Lance and Williams, "A general theory of classificatory sorting strategies" (1967), the recurrence. Sokal and
+    Michener, "A statistical method for evaluating systematic relationships" (1958), average linkage (UPGMA). Ward,
+    "Hierarchical grouping to optimize an objective function" (1963).
+    """
+    leaves = len(centroids)
+    between, weight = _distances(centroids, weights, linkage), weights.astype(np.float64)
+    # A cluster stands in the row of its first fine cluster; rows of others are infinite, and so is the diagonal.
+    node = np.arange(leaves)
+    nearest, least = between.argmin(axis=1), between.min(axis=1)
+    left, right = np.empty((2, leaves - 1), dtype=np.int32)
+    heights, joined = np.empty((2, leaves - 1))
+    for step in range(leaves - 1):
+        i = int(least.argmin())
+        j = int(nearest[i])
+        left[step], right[step] = sorted((node[i], node[j]))
+        heights[step], joined[step] = least[i], weight[i] + weight[j]
+        row = _joined(between[i], between[j], weight[i], weight[j], weight, least[i], linkage)
+        row[[i, j]] = np.inf
+        between[i], between[:, i] = row, row
+        between[j], between[:, j] = np.inf, np.inf
+        weight[i], node[i] = joined[step], leaves + step
+        stale = np.flatnonzero(np.isin(nearest, (i, j)))
+        nearest[stale], least[stale] = between[stale].argmin(axis=1), between[stale].min(axis=1)
+        nearest[j], least[j] = -1, np.inf
+        closer = (row < least) | ((row == least) & (i < nearest))
+        nearest[closer], least[closer] = i, row[closer]
+    if linkage == "ward":
+        heights = np.sqrt(heights)
+    # Rounding may put a merge a last digit below the one before it.
+    return Tree(left, right, np.maximum.accumulate(heights), joined)
+
+
+def _distances(centroids: NDArray[np.float64], weights: NDArray[np.float64], linkage: Linkage) -> NDArray[np.float64]:
+    """Return the distances between fine clusters, [M, M]; for Ward squared, with the factor of its definition."""
+    if linkage == "average":
+        between = squareform(pdist(centroids))
+    else:
+        between = squareform(pdist(centroids, "sqeuclidean"))
+        # 1 for weights of 1.
+        between *= 2 * np.multiply.outer(weights, weights) / np.add.outer(weights, weights)
+    np.fill_diagonal(between, np.inf)
+    return np.asarray(between, dtype=np.float64)
+
+
+def _joined(
+    of_i: NDArray[np.float64],
+    of_j: NDArray[np.float64],
+    weight_i: float,
+    weight_j: float,
+    weight: NDArray[np.float64],
+    apart: float,
+    linkage: Linkage,
+) -> NDArray[np.float64]:
+    """Return the distances of the union of clusters i and j, which lie `apart`, to all clusters."""
+    if linkage == "average":
+        row = (weight_i * of_i + weight_j * of_j) / (weight_i + weight_j)
+    else:
+        row = (weight_i + weight) * of_i + (weight_j + weight) * of_j - weight * apart
+        # Of equal rows, rounding may leave less than nothing.
+        row = np.maximum(row / (weight_i + weight_j + weight), 0)
+    return np.asarray(row, dtype=np.float64)
