@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from datus2_ray.commands.ingest import ingest
     from datus2_ray.commands.predict import predict
     from datus2_ray.commands.pretrain import pretrain
+    from datus2_ray.commands.relabel import relabel
     from datus2_ray.commands.run import run
     from datus2_ray.config.run import RunConfig
 
 __version__ = VERSION
-__all__ = ["RunConfig", "ingest", "predict", "pretrain", "run"]
+__all__ = ["RunConfig", "ingest", "predict", "pretrain", "relabel", "run"]
 
 _MODULES = {
     "RunConfig": "config.run",
@@ -25,6 +26,7 @@ _MODULES = {
     "run": "commands.run",
     "predict": "commands.predict",
     "pretrain": "commands.pretrain",
+    "relabel": "commands.relabel",
 }
 
 

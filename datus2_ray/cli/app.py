@@ -150,6 +150,19 @@ def predict(
 
 
 @app.command()
+def relabel(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    clusters: Annotated[int, option("--clusters", "clusters")],
+    debug: Debug = False,
+) -> None:
+    """Write masks, scores and report of a finished run for another number of clusters, read off its tree."""
+    from datus2_ray.cli.terminal import print_summary
+    from datus2_ray.commands.relabel import relabel as relabel_run
+
+    print_summary(relabel_run(run_folder, clusters), run_folder)
+
+
+@app.command()
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
     out: Annotated[str | None, typer.Option("--out", help="JSON file for the scores of several runs.")] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from datus2_ray.commands.plan import check_place, plan_stages
@@ -11,11 +10,10 @@ from datus2_ray.config.load import read_config
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
-from datus2_ray.errors import StorageError
 from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Clustered, Exported, Refined, Sampled
-from datus2_ray.store.run_folder import FINISHED, RunFolder
+from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
 PLACES: dict[str, dict[str, None]] = {
@@ -69,9 +67,7 @@ def predict(
         If the images cannot be used, as for a run.
     """
     model = RunFolder(storage.absolute(run))
-    for name in FINISHED:
-        if not model.is_run() or not storage.exists(model.path(name)):
-            raise StorageError(f"{run} is no finished run, it has no {name}; run the same `datus2 run` again")
+    model.require_finished()
     kept = read_config(model.path("config.json"))
     clustered, refined = model.require(Clustered), model.find(Refined)
     k = storage.read_json(model.path("summary.json"))["clusters"]
@@ -94,7 +90,7 @@ def predict(
 
         from datus2_ray.engine.execute import execute
 
-        labelled, _ = execute(replace(opened, commits=models).on(Machines.now()), stages)
+        labelled, _ = execute(opened.after(models).on(Machines.now()), stages)
     exported = labelled.commit(Exported)
     return exported.path(exported.facts.sets[0])
 

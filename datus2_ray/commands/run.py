@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datus2_ray.commands.plan import plan_run
@@ -12,6 +13,8 @@ from datus2_ray.config.load import resolve_paths
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import Run, open_run
 from datus2_ray.engine.session import start_ray
+from datus2_ray.engine.stage import Stage
+from datus2_ray.stages import RUN
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Evaluated
 
@@ -41,13 +44,15 @@ def run(config: RunConfig) -> dict[str, Any]:
     plan = plan_run(config)
     check_weights(config)
     with open_run(config, "run", plan.source, plan.machines) as opened:
-        return run_opened(opened)
+        return run_stages(opened, RUN, local_weights(config))
 
 
-def run_opened(run: Run) -> dict[str, Any]:
-    """Run all stages in a folder whose lease is held; see :func:`run`."""
+def run_stages(run: Run, stages: Sequence[Stage[Any]], weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Run stages in a folder whose lease is held, after those that the run has, and write what :func:`run` returns.
+
+    `weights` are what the summary says of the weights that the run uses.
+    """
     config = run.config
-    weights = local_weights(config)
     settings = config.model_dump(mode="json")
     if not run.folder.is_finished(settings):
         run.folder.unfinish()
@@ -56,10 +61,9 @@ def run_opened(run: Run) -> dict[str, Any]:
 
     from datus2_ray.engine.execute import execute
     from datus2_ray.report.html import write_report
-    from datus2_ray.stages import RUN
 
     run.events.open("run", source=config.source, preset=config.preset, seed=config.seed)
-    run, left_out = execute(run, RUN)
+    run, left_out = execute(run, stages)
     if run.folder.is_finished(settings) and not run.events.grew:
         kept: dict[str, Any] = storage.read_json(run.folder.path("summary.json"))
         return kept

@@ -27,7 +27,7 @@ READ_THREADS = 32
 
 
 def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]]:
-    """Run stages in order.
+    """Run stages in order, after those whose commits the run has already.
 
     Returns
     -------
@@ -49,7 +49,9 @@ def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]
             continue
         run = execute_stage(run, stage)
     made = {stage.name: run.commits[stage.name].fingerprint for stage in stages if stage.name not in left_out}
-    run.folder.set_current(made)
+    # The commits that a run starts with may be those of another folder.
+    before = {name: kept for name, kept in run.folder.current().items() if name in run.commits}
+    run.folder.set_current({**before, **made})
     return run, left_out
 
 

@@ -50,6 +50,10 @@ class Run:
         """Return the same run after a stage."""
         return replace(self, commits={**self.commits, commit.facts.stage: commit})
 
+    def after(self, commits: Mapping[str, Commit[Any]]) -> Run:
+        """Return the same run after stages that are finished."""
+        return replace(self, commits={**self.commits, **commits})
+
     def on(self, machines: Machines) -> Run:
         """Return the same run on other machines."""
         return replace(self, machines=machines)

@@ -115,7 +115,7 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     others = {
         "initial": "the initial masks",
         "token_kmeans": "plain k-means on patch tokens",
-        "token_kmeans_merged": "k-means on tokens merged alike",
+        "token_kmeans_merged": "merged k-means on patch tokens",
     }
     compared = [
         f"{_difference(reached - metrics[key]['one_to_one']['miou'])} {name}"

@@ -151,6 +151,12 @@ class RunFolder:
             raise StorageError(f"{self.uri}: stage {facts.stage} is not finished; run the same `datus2 run` again")
         return commit
 
+    def require_finished(self) -> None:
+        """Raise a StorageError if the folder is not that of a finished run."""
+        for name in FINISHED:
+            if not self.is_run() or not storage.exists(self.path(name)):
+                raise StorageError(f"{self.uri} is no finished run, it has no {name}; run the same `datus2 run` again")
+
     def is_begun(self, stage: str, fingerprint: str) -> bool:
         """Return whether an attempt at a result left something, finished or not."""
         uri = self.result(stage, fingerprint)

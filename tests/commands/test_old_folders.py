@@ -14,6 +14,7 @@ from datus2_ray.store import storage
 COMMANDS = {
     "run": ("run", "{scenes}", "--out", "{run}", "--dataset", "demo"),
     "predict": ("predict", "{run}", "{scenes}/images", "--out", "{out}"),
+    "relabel": ("relabel", "{run}", "--clusters", "3"),
     "status": ("status", "{run}"),
     "report": ("report", "{run}"),
     "evaluate": ("evaluate", "{run}"),

@@ -33,7 +33,7 @@ def test_the_chain_from_images_to_scores_and_back_again(
     metrics = storage.read_json(str(out / "metrics.json"))
     assert metrics["classes"] == ["sky", "grass", "water", "building", "tree", "animal"]
     assert (metrics["clusters"], metrics["images"], metrics["seed"]) == (6, 24, 0)
-    for name in ("initial", "refined", "token_kmeans"):
+    for name in ("initial", "refined", "token_kmeans", "token_kmeans_merged"):
         assert set(metrics[name]) == {"one_to_one", "many_to_one", "datus2", "nmi", "ari", "matching"}
         assert 0 < metrics[name]["one_to_one"]["pixel_accuracy"] <= metrics[name]["many_to_one"]["pixel_accuracy"] <= 1
     assert metrics["refined"]["datus2"]["coverage"] == 1

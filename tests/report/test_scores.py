@@ -16,8 +16,8 @@ BAD = [[50, 50, 0], [50, 50, 0]]
 
 
 def test_rows_come_in_the_order_of_the_method_and_mark_the_best():
-    rows = score_rows(metrics_of(token_kmeans=BAD, refined=GOOD, initial=BAD))
-    assert [row.key for row in rows] == ["initial", "refined", "token_kmeans"]
+    rows = score_rows(metrics_of(token_kmeans_merged=BAD, token_kmeans=BAD, refined=GOOD, initial=BAD))
+    assert [row.key for row in rows] == ["initial", "refined", "token_kmeans", "token_kmeans_merged"]
     best = {row.key: [is_best for _, is_best in row.cells] for row in rows}
     names = [name for _, name, _ in COLUMNS]
     assert best["refined"] == [name != "coverage" for name in names]
@@ -46,7 +46,9 @@ def test_the_verdict_says_above_and_below():
     text = verdict(metrics_of(initial=BAD, refined=GOOD, token_kmeans=GOOD))
     assert "refined masks reach an mIoU of 95.0 %" in text
     assert "points above the initial masks" in text
-    assert "level with plain k-means" in text
+    assert text.endswith("above the initial masks and level with plain k-means on patch tokens.")
+    text = verdict(metrics_of(initial=BAD, refined=GOOD, token_kmeans=BAD, token_kmeans_merged=GOOD))
+    assert "above plain k-means on patch tokens and level with merged k-means on patch tokens." in text
     assert "points below plain k-means" in verdict(metrics_of(initial=BAD, token_kmeans=GOOD))
 
 

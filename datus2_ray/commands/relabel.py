@@ -1,0 +1,72 @@
+"""Masks of another number of clusters: a finished run from its clusters on, which are there for every K."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datus2_ray.commands.plan import check_place, plan_stages
+from datus2_ray.commands.run import run_stages
+from datus2_ray.config.load import read_config
+from datus2_ray.engine.run import open_run
+from datus2_ray.errors import UsageError
+from datus2_ray.sources.listing import Listing
+from datus2_ray.stages import RUN
+from datus2_ray.store import storage
+from datus2_ray.store.facts import Clustered, Ingested
+from datus2_ray.store.run_folder import RunFolder
+
+#: Stages that do not depend on K, as far as it is read off a tree; those after them are done for each K.
+SHARED = RUN[: 1 + [stage.facts for stage in RUN].index(Clustered)]
+
+
+def relabel(run: str, clusters: int) -> dict[str, Any]:
+    """Compute the masks of a finished run for another number of clusters, in its own folder and with its settings.
+
+    Its images, segments and fine clusters are taken as they are, wherever its source is now: the clusters are read off
+    the tree. What follows lies beside the results of the K before, and is current; going back computes nothing.
+
+    Parameters
+    ----------
+    run : str
+        Folder of the finished run.
+    clusters : int
+        Number of clusters K, from 2 to the number of fine clusters.
+
+    Returns
+    -------
+    dict
+        What ``summary.json`` holds then.
+
+    Raises
+    ------
+    StorageError
+        If `run` is no finished run.
+    UsageError
+        If the run has no tree, or not for so many clusters.
+    DatusError
+        If a stage fails, as in a run.
+    """
+    folder = RunFolder(storage.absolute(run))
+    folder.require_finished()
+    kept, clustered = read_config(folder.path("config.json")), folder.require(Clustered)
+    if kept.cluster.fine is None:
+        raise UsageError(
+            f"{run} has no tree of clusters: with cluster.fine = null, k-means found its clusters themselves; give "
+            f"--clusters {clusters} to `datus2 run`"
+        )
+    if not 2 <= clusters <= clustered.facts.centroids:
+        raise UsageError(
+            f"--clusters {clusters}: {run} has {clustered.facts.centroids} fine clusters; give a number from 2 to that"
+        )
+    config = kept.model_copy(update={"out": folder.uri, "clusters": clusters})
+    machines = check_place(config, "run")
+    commits = {stage.name: commit for stage in SHARED if (commit := folder.find(stage.facts)) is not None}
+    # Nothing of the source is read that ingest has not listed, so it need not be listed again.
+    ingested = folder.require(Ingested)
+    listing = Listing({}, {}, {}, "", ingested.facts.dataset, labelled=False, columns=None)
+    stages = RUN[len(SHARED) :]
+    plan_stages(config, stages, listing, machines, commits)
+    summary = storage.read_json(folder.path("summary.json"))
+    weights = {name: summary[name] for name in ("backbone", "cnn")}
+    with open_run(config, "run", listing, machines) as opened:
+        return run_stages(opened.after(commits), stages, weights)

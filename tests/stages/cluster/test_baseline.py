@@ -1,0 +1,59 @@
+"""The baselines of a run: what one process makes of its patch tokens, in K clusters and in many that are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datus2_ray.core.cluster.kmeans import kmeans
+from datus2_ray.core.cluster.rows import LocalRows
+from datus2_ray.core.cluster.scaling import fit_scaling
+from datus2_ray.core.cluster.tree import merge
+from datus2_ray.engine.clustering.table import MERGED, PLAIN, read_token_clusters
+from datus2_ray.engine.execute import execute
+from datus2_ray.engine.run import Run
+from datus2_ray.stages.cluster.baseline import BASELINE, FINE, FINE_ITERATIONS
+from datus2_ray.stages.discover.discover import DISCOVER
+from datus2_ray.stages.ingest.ingest import INGEST
+from datus2_ray.store import schemas, storage
+from datus2_ray.store.columns import list_arrays
+from datus2_ray.store.facts import Discovered, TokensClustered
+
+SMALL = ("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens", "evaluate.token_restarts=1")
+
+
+@pytest.mark.parametrize(
+    ("fine", "kind", "expected"),
+    [("40", "none", 40), ("40", "area", 40), ("1000", "segments", 384), ("null", "none", FINE)],
+)
+def test_both_baselines_are_those_of_one_process(
+    open_here: Callable[..., Run], scenes: Path, fine: str, kind: str, expected: int
+) -> None:
+    settings = (
+        f"cluster.fine={fine}",
+        f"cluster.merge_weights={kind}",
+        "cluster.linkage=ward",
+        "cluster.scaling=centred",
+    )
+    run = open_here(scenes, *SMALL, *settings, dataset="demo", clusters=5, seed=3)
+    run, _ = execute(run, (INGEST, DISCOVER, BASELINE))
+    segments, baseline = run.commit(Discovered), run.commit(TokensClustered)
+    tables = [storage.read_table(segments.path(part))["tokens"] for part in sorted(segments.parts)]
+    rows = LocalRows([np.concatenate([tokens for table in tables for tokens in list_arrays(table)])])
+    rows.project(fit_scaling(rows, "centred"))
+    plain = kmeans(rows, 5, metric="spherical", seed=3)
+    many = kmeans(rows, expected, metric="spherical", seed=3, max_iterations=FINE_ITERATIONS)
+    # A token is a segment of its own here, and a patch.
+    weights = np.ones(expected) if kind == "none" else np.maximum(many.sizes, 1).astype(np.float64)
+    found = read_token_clusters(baseline)
+    assert list(found) == [PLAIN, MERGED]
+    assert baseline.facts.fine == expected
+    np.testing.assert_array_equal(found[PLAIN].centroids, plain.centroids)
+    np.testing.assert_array_equal(found[MERGED].centroids, many.centroids)
+    assert found[PLAIN].members.tolist() == list(range(5))
+    np.testing.assert_array_equal(found[MERGED].members, merge(many.centroids, weights, "ward").members(5))
+    for name in ("centroids.parquet", "fine.parquet"):
+        assert storage.read_table(baseline.path(name)).schema.equals(schemas.TOKEN_CENTROIDS)
