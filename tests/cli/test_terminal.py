@@ -30,7 +30,7 @@ def test_every_set_of_masks_has_a_row_that_fits_a_narrow_terminal() -> None:
     lines = console.export_text().splitlines()
     rows = {line.split()[0]: line.split() for line in lines if line.strip()}
     assert rows["initial"][1:] == ["100.0"] * 8
-    assert {"token k-means", "token k-means merged"} <= {line[:20].strip() for line in lines}
+    assert {"token k-means", "token k-means merged"} <= {line[:22].strip() for line in lines}
     assert "refined" not in rows
     assert all("…" not in line for line in lines)
 
