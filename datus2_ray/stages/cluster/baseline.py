@@ -21,9 +21,9 @@ from datus2_ray.store.facts import Discovered, TokensClustered
 #: Fine clusters of the merged baseline of a run that merges nothing itself (``cluster.fine`` None).
 FINE = 300
 
-#: Lloyd iterations for the fine clusters. On 100,000 tokens of CamVid the inertia is then 0.5 % above that of 126, at
-#: which they converge, in a third of the time.
-FINE_ITERATIONS = 20
+#: Lloyd iterations for the fine clusters, and tokens per fine cluster that k-means++ chooses from. On 100,000 tokens of
+#: CamVid the inertia is then 0.7 % above where 126 iterations from 20,000 tokens converge, in a quarter of the time.
+FINE_ITERATIONS, FINE_START = 20, 20
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> TokensClustered:
@@ -44,7 +44,15 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensCluste
         projection = fit_projection(rows, config.cluster.scaling, None)
         result = kmeans(rows, k, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
         count = count_fine(rows, config.cluster.fine or FINE, k, "spherical")
-        fine = kmeans(rows, count, metric="spherical", seed=config.seed, max_iterations=FINE_ITERATIONS, noun=noun)
+        fine = kmeans(
+            rows,
+            count,
+            metric="spherical",
+            seed=config.seed,
+            sample_size=FINE_START * count,
+            max_iterations=FINE_ITERATIONS,
+            noun=noun,
+        )
         tree = build_tree(rows, fine, config.cluster, "spherical")
     write_token_clusters(placement.uri, result, fine, tree, projection)
     return TokensClustered(share, result.inertia, result.iterations, count)

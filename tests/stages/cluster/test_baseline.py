@@ -15,7 +15,7 @@ from datus2_ray.core.cluster.tree import merge
 from datus2_ray.engine.clustering.table import MERGED, PLAIN, read_token_clusters
 from datus2_ray.engine.execute import execute
 from datus2_ray.engine.run import Run
-from datus2_ray.stages.cluster.baseline import BASELINE, FINE, FINE_ITERATIONS
+from datus2_ray.stages.cluster.baseline import BASELINE, FINE, FINE_ITERATIONS, FINE_START
 from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.store import schemas, storage
@@ -45,7 +45,8 @@ def test_both_baselines_are_those_of_one_process(
     rows = LocalRows([np.concatenate([tokens for table in tables for tokens in list_arrays(table)])])
     rows.project(fit_scaling(rows, "centred"))
     plain = kmeans(rows, 5, metric="spherical", seed=3)
-    many = kmeans(rows, expected, metric="spherical", seed=3, max_iterations=FINE_ITERATIONS)
+    short = {"sample_size": FINE_START * expected, "max_iterations": FINE_ITERATIONS}
+    many = kmeans(rows, expected, metric="spherical", seed=3, **short)
     # A token is a segment of its own here, and a patch.
     weights = np.ones(expected) if kind == "none" else np.maximum(many.sizes, 1).astype(np.float64)
     found = read_token_clusters(baseline)
