@@ -8,6 +8,7 @@ from datus2_ray.config import RunConfig
 from datus2_ray.report.facts import read_run
 from datus2_ray.report.overview import count_lines, describe_refinement, read_quarantine, run_lines, title_of
 from datus2_ray.report.survey import survey_segments
+from datus2_ray.store.facts import Discovered
 from tests.report.conftest import REFINED
 
 
@@ -75,6 +76,16 @@ def test_counts(make_run):
     assert counts["segments"] == "12"
     assert counts["segments / image"] == "3.0"
     assert counts["noise"] == "25.0 %"
+
+
+def test_images_without_structure_are_told_where_there_are_any(make_run):
+    run = read_run(make_run())
+    some = replace(run, discovered=replace(run.discovered, facts=Discovered(unstructured=3)))
+    notes = [
+        {line.name: line.note for line in count_lines(one, survey_segments(one))}["segments"] for one in (run, some)
+    ]
+    assert "structure" not in notes[0]
+    assert notes[1].endswith("; no structure in 3 images, each one community")
 
 
 def test_a_refinement_says_where_its_encoder_started():

@@ -7,6 +7,7 @@ not, unless the descriptor or the baseline needs the patch tokens.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -18,11 +19,14 @@ from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
-from datus2_ray.store import schemas
+from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Discovered, Ingested
 
 #: Bytes for every pair of patches while a graph is made (measured: 11).
 GRAPH_BYTES = 12
+
+#: Parts read at a time when they are summed up.
+READ_THREADS = 16
 
 #: Smallest side of patches in use, in pixels.
 SMALL_PATCH = 8
@@ -67,6 +71,16 @@ def conform(block: pa.Table) -> pa.Table:
     return kept
 
 
+def _facts(run: Run, placement: Placement) -> Discovered:
+    def count(part: str) -> int:
+        table = storage.read_table(placement.path(part), ["communities"])
+        communities: list[int] = table["communities"].to_pylist()
+        return communities.count(1)
+
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        return Discovered(sum(threads.map(count, sorted(run.commit(Ingested).parts))))
+
+
 def _uses(prospect: Prospect) -> list[Use]:
     config = prospect.config.discover
     # Where the aspect is kept, photographs of 4 to 3 are expected; a panorama takes more.
@@ -91,14 +105,14 @@ DISCOVER = Stage(
     facts=Discovered,
     title="Find and describe the segments of every image",
     writes={"part-*.parquet": "per image: patch map, segments, descriptors, and tokens where the baseline needs them"},
-    version=3,
+    version=4,
     reads=(Ingested,),
     decides=_decides,
     computes=True,
     uses=_uses,
     work=PerPart(
         operators=_operators,
-        facts=lambda run, placement: Discovered(),
+        facts=_facts,
         parts=lambda run: run.commit(Ingested).parts,
     ),
 )

@@ -340,6 +340,19 @@ def test_tokens_and_crops_are_joined(scenes: Path, open_here: Open) -> None:
     np.testing.assert_allclose(both, np.concatenate([tokens, crops], axis=1) / np.sqrt(2), atol=1e-6)
 
 
+def test_images_without_structure_are_one_segment_each_and_counted(scenes: Path, open_here: Open) -> None:
+    # At this resolution no two patches gain by being one community.
+    whole, parted = (
+        discover(open_here(scenes, f"discover.resolution={value}", name=str(value), dataset="demo", limit=3))
+        for value in (1_000_000, 1)
+    )
+    assert (whole.facts.unstructured, parted.facts.unstructured) == (3, 0)
+    assert table(whole)["communities"].to_pylist() == [1, 1, 1]
+    assert [len(sizes) for sizes in table(whole)["sizes"].to_pylist()] == [1, 1, 1]
+    assert all((np.asarray(patch_map) == 0).all() for patch_map in list_arrays(table(whole)["patch_map"]))
+    assert table(whole)["modularity"].to_pylist() == pytest.approx([1 - 1e6] * 3)
+
+
 @pytest.mark.parametrize("descriptor", ["tokens", "cnn"])
 def test_other_descriptors(scenes: Path, open_here: Open, descriptor: str) -> None:
     settings = [f"discover.descriptor={descriptor}", "discover.cnn=untrained:resnet18"]
