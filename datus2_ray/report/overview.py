@@ -76,8 +76,9 @@ def run_lines(run: FinishedRun) -> list[Line]:
 
 
 def _input(config: RunConfig) -> str:
-    discover, side = config.discover, config.discover.input_size
-    size = f"a short side of {side} pixels" if discover.keep_aspect else f"{side} × {side} pixels"
+    discover = config.discover
+    side, unit = (discover.grid, "patches") if discover.grid else (discover.input_size, "pixels")
+    size = f"a short side of {side} {unit}" if discover.keep_aspect else f"{side} × {side} {unit}"
     tiles = f", through windows of {discover.tile} pixels" if discover.tile else ""
     return f"{size}{tiles}, and the mirror image" if discover.mirror else f"{size}{tiles}"
 
@@ -152,7 +153,7 @@ def count_lines(run: FinishedRun, survey: Survey) -> list[Line]:
     """Return the numbers at the top of the report."""
     mean = survey.segments / survey.images if survey.images else 0.0
     whole = run.discovered.facts.unstructured
-    unstructured = f"; no structure in {whole:,} images, each one community" if whole else ""
+    unstructured = f"; no structure was found in {whole:,} of the images, each of which is one segment" if whole else ""
     without = f"; {survey.empty_images:,} images have none" if survey.empty_images else ""
     share = "–" if survey.noise_share is None else f"{100 * survey.noise_share:.1f} %"
     return [
