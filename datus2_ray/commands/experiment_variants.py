@@ -88,9 +88,13 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     return [Variant(base.preset), *differing]
 
 
-def _twice_in_windows(base: RunConfig) -> dict[str, int]:
-    side = base.discover.input_size
-    return {"input_size": 2 * side, "tile": base.discover.tile or side}
+def _twice_in_windows(base: RunConfig) -> dict[str, int | None]:
+    from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side  # imports torch, which takes seconds
+    from datus2_ray.store.weights_cache import local_spec
+
+    # Windows are in pixels.
+    side = base.discover.side(patch_side(local_spec(base.backbone or DEFAULT_BACKBONE)))
+    return {"grid": None, "input_size": 2 * side, "tile": base.discover.tile or side}
 
 
 def clusters(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
@@ -111,14 +115,10 @@ def patch_size(base: RunConfig, values: Sequence[float], source: Listing) -> lis
 
     One backbone has patches of one size; seen smaller, a picture has fewer of them and each shows more.
     """
-    from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side
-    from datus2_ray.store.weights_cache import local_spec
-
-    side = patch_side(local_spec(base.backbone or DEFAULT_BACKBONE))
-    sizes = {value: side * round(224 / value) for value in values or (8.0, 14.0, 16.0)}
+    grids = {value: round(224 / value) for value in values or (8.0, 14.0, 16.0)}
     return [
-        Variant(f"{value:g} of 224 pixels a patch", {"discover": {"input_size": size}}, value)
-        for value, size in sizes.items()
+        Variant(f"{value:g} of 224 pixels a patch", {"discover": {"grid": grid, "input_size": None}}, value)
+        for value, grid in grids.items()
     ]
 
 

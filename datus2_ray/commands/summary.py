@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from datus2_ray.engine.run import Run
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.facts import Clustered, Evaluated, Ingested, Refined
+from datus2_ray.store.facts import Clustered, Discovered, Evaluated, Ingested, Refined
 from datus2_ray.store.run_folder import ALL_QUARANTINED, QUARANTINE
 from datus2_ray.version import VERSION
 
@@ -27,6 +27,7 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
     return {
         "images": run.commit(Ingested).rows_out,
         "quarantined": sum(commit.rows_quarantined for commit in run.commits.values()),
+        "unstructured": run.facts(Discovered).unstructured,
         "segments": run.facts(Clustered).segments,
         "clusters": run.required_k,
         "resolution": run.resolution,

@@ -9,7 +9,7 @@ from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.session import joined_address
-from datus2_ray.errors import BackboneError
+from datus2_ray.errors import BackboneError, UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.weights_cache import local_spec
 
@@ -66,6 +66,8 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
     ------
     BackboneError
         If the file does not load, or a side is no multiple of the patch size.
+    UsageError
+        If windows are not smaller than what is seen.
     """
     if spec is not None:
         from datus2_ray.core.backbone.spec import parse_spec
@@ -81,7 +83,17 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
     from datus2_ray.core.refine.token_layer import check_size
 
     side = patch_side(spec or DEFAULT_BACKBONE)
-    check_tile(side, config.discover.tile)
+    discover, shown = config.discover, config.discover.side(side)
+    if shown % side:
+        nearest = max(side, round(shown / side) * side)
+        raise BackboneError(f"{shown} pixels do not fit the patch of {side}: set discover.input_size={nearest}")
+    check_tile(side, discover.tile)
+    if discover.tile is not None and discover.tile >= shown and not discover.keep_aspect:
+        larger = f"grid={2 * discover.tile // side}" if discover.grid else f"input_size={2 * discover.tile}"
+        raise UsageError(
+            f"discover.tile = {discover.tile} must be less than the {shown} pixels that the backbone sees: set "
+            f"discover.{larger} or a smaller discover.tile"
+        )
     if linear:
         check_size(side, config.refine.size)
 

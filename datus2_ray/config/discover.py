@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,16 +12,18 @@ from datus2_ray.config.base import Dtype, StageConfig, check_fit, choose_arithme
 class DiscoverConfig(StageConfig):
     """Discover: images → segments and their descriptors."""
 
-    input_size: int = setting(
-        224, "Side in pixels of the square that the backbone sees; with keep_aspect, of the shorter side.", ge=32
+    grid: int | None = setting(
+        28, "Patches along a side of the square that the backbone sees; with keep_aspect, of the shorter side.", ge=4
     )
+    input_size: int | None = setting(None, "That side in pixels, in place of the default grid.", ge=32)
     keep_aspect: bool = setting(False, "Keep the aspect ratio of images, up to 1:3, instead of squashing to a square.")
     mirror: bool = expert(False, "Average the patch vectors of an image and its mirror image; takes twice the time.")
     tile: int | None = setting(
         None, "Side in pixels of overlapping windows, in which larger images are seen; default whole.", ge=32
     )
     reduced_decoding: bool = expert(
-        False, "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where input_size allows it; pixels differ slightly."
+        False,
+        "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the backbone sees fewer pixels; they differ slightly.",
     )
     feature: Literal["key", "query", "value", "token"] = setting(
         "token", "Vectors of the patches from which the graph is built."
@@ -92,10 +94,26 @@ class DiscoverConfig(StageConfig):
         decides="speed",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _prefer_pixels_to_the_default_grid(cls, given: Any) -> Any:
+        pixels = isinstance(given, dict) and given.get("input_size") is not None
+        return {"grid": None, **given} if pixels else given
+
     @model_validator(mode="after")
     def _check_fit(self) -> DiscoverConfig:
         weighted = [name for name in ("threshold", "place", "colour") if getattr(self, name)]
         check_fit(
+            (
+                self.grid is not None and self.input_size is not None,
+                f"grid = {self.grid} and input_size = {self.input_size} both say how large an image is seen",
+                "discover.input_size=null or discover.grid=null",
+            ),
+            (
+                self.grid is None and self.input_size is None,
+                "neither grid nor input_size says how large an image is seen",
+                "discover.grid=28 or discover.input_size=224",
+            ),
             (
                 self.descriptor == "cnn" and self.cnn is None,
                 "descriptor = cnn needs a network",
@@ -122,11 +140,6 @@ class DiscoverConfig(StageConfig):
                 "discover.louvain_orders=1 or discover.louvain=compiled",
             ),
             (
-                self.tile is not None and self.tile >= self.input_size and not self.keep_aspect,
-                f"tile = {self.tile} must be less than input_size = {self.input_size}",
-                f"discover.input_size={2 * (self.tile or 0)} or a smaller discover.tile",
-            ),
-            (
                 0 <= self.block < self.blocks - 1,
                 f"blocks = {self.blocks} are more than there are up to block = {self.block}",
                 f"discover.blocks={self.block + 1} or discover.block=-1",
@@ -138,6 +151,13 @@ class DiscoverConfig(StageConfig):
             ),
         )
         return self
+
+    def side(self, patch: int) -> int:
+        """Return the side in pixels of the square that a backbone sees, given the side of its patches in pixels.
+
+        With ``keep_aspect`` it is the shorter side.
+        """
+        return (self.grid or 0) * patch if self.input_size is None else self.input_size
 
     def arithmetic(self, device: str) -> Literal["float32", "bfloat16"]:
         """Return the arithmetic of the forward passes on ``cpu`` or ``cuda``."""

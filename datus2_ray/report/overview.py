@@ -78,8 +78,9 @@ def run_lines(run: FinishedRun) -> list[Line]:
 
 
 def _input(config: RunConfig) -> str:
-    discover, side = config.discover, config.discover.input_size
-    size = f"a short side of {side} pixels" if discover.keep_aspect else f"{side} × {side} pixels"
+    discover = config.discover
+    side, unit = (discover.grid, "patches") if discover.grid else (discover.input_size, "pixels")
+    size = f"a short side of {side} {unit}" if discover.keep_aspect else f"{side} × {side} {unit}"
     tiles = f", through windows of {discover.tile} pixels" if discover.tile else ""
     return f"{size}{tiles}, and the mirror image" if discover.mirror else f"{size}{tiles}"
 
@@ -155,12 +156,14 @@ def warnings_of(run: FinishedRun) -> list[Line]:
 def count_lines(run: FinishedRun, survey: Survey) -> list[Line]:
     """Return the numbers at the top of the report."""
     mean = survey.segments / survey.images if survey.images else 0.0
+    whole = run.discovered.facts.unstructured
+    unstructured = f"; no structure was found in {whole:,} of the images, each of which is one segment" if whole else ""
     without = f"; {survey.empty_images:,} images have none" if survey.empty_images else ""
     share = "–" if survey.noise_share is None else f"{100 * survey.noise_share:.1f} %"
     return [
         Line("images", f"{run.images:,}", "read and used"),
         Line("in quarantine", f"{run.quarantined:,}", "refused, each with its reason"),
-        Line("segments", f"{survey.segments:,}", "connected parts of images, found without labels"),
+        Line("segments", f"{survey.segments:,}", f"connected parts of images, found without labels{unstructured}"),
         Line("segments / image", f"{mean:.1f}", f"from {survey.min_segments} to {survey.max_segments}{without}"),
         Line("noise", share, "patches in segments too small to count"),
         Line("clusters", f"{run.k:,}", "groups of similar segments: the classes that were found"),

@@ -55,9 +55,10 @@ class Sampled(Facts):
 
 @dataclass(frozen=True)
 class Discovered(Facts):
-    """Nothing beside the table."""
+    """``unstructured`` is the number of images whose patches are one community: no structure was found in them."""
 
     stage: ClassVar[str] = "discover"
+    unstructured: int = 0
 
 
 @dataclass(frozen=True)

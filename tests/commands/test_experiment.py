@@ -95,7 +95,8 @@ def test_sweeps_have_their_values_or_their_own(scenes: Path, listing: Listing) -
     assert [one.clusters for one in of("clusters")] == [6, 9, 12, 18, 24]
     assert [one.clusters for one in of("clusters", 5, 7)] == [5, 7]
     assert [one.discover.resolution for one in of("resolution", 2, 0.5)] == [2, 0.5]
-    assert [one.discover.input_size for one in of("patch-size")] == [224, 128, 112]  # patches of 8 pixels
+    assert [one.discover.grid for one in of("patch-size")] == [28, 16, 14]
+    assert {one.discover.input_size for one in of("patch-size")} == {None}
     assert [one.limit for one in of("data-size")] == [3, 6, 12, 24]
 
 

@@ -35,6 +35,7 @@ from tests.in_process import SMALL_MACHINE
 
 GIB = 2**30
 SMALL = Machines((Node(2, 0, 16 * GIB),))
+GRID = ("discover.input_size=null", "discover.grid=8")
 BIG = Machines((Node(8, 2, 64 * GIB),))
 
 
@@ -160,6 +161,13 @@ def test_graphs_of_large_images_are_said_to_take_memory(
     on(SMALL)
     notes = plan_run(settings(scenes, tmp_path, "discover.input_size=896")).notes
     assert len([note for note in notes if "graph takes up to 1.9 GB more in every actor" in note]) == 1
+    # A grid says how many patches there are, whatever their size.
+    named = {"preset": "best", "backbone": "vit_small_patch16_224.dino"}
+    planned = plan_run(settings(scenes, tmp_path, "discover.grid=112", **named))
+    assert [note for note in planned.notes if "graph takes up to 1.9 GB more" in note and "discover.grid" in note]
+    tasks = next(use for stage, use in planned.uses if (stage, use.runs) == ("discover", "tasks"))
+    assert tasks.memory == 2 * 10 * 3 * (112 * 16) ** 2
+    assert not any("graph takes" in note for note in plan_run(settings(scenes, tmp_path, preset="best")).notes)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +236,9 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
         (("refine.encoder_start=/no/such.pth",), {}, "no weights file /no/such.pth"),
         (("discover.descriptor=cnn", f"discover.cnn=s3://{bucket}/cnn.pth"), {}, "cnn.pth"),
         (("discover.tile=100",), {}, "give discover.tile=96"),
+        (("discover.tile=224",), {}, "must be less than the 224 pixels .* set discover.input_size=448 or"),
+        (("discover.tile=64", *GRID), {}, "must be less than the 64 pixels .* set discover.grid=16 or"),
+        (("discover.tile=64", "discover.input_size=100"), {}, "set discover.input_size=96"),
         (("refine.network=linear", "refine.size=100"), {}, "give refine.size=96"),
         (
             ("refine.network=linear", "refine.encoder=resnet50"),

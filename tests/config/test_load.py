@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from datus2_ray.config import RunConfig, load
 from datus2_ray.config.catalogue import all_settings
+from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.config.load import read_config
 from datus2_ray.config.presets import preset_names
 from datus2_ray.errors import StorageError, UsageError
@@ -73,7 +74,11 @@ def test_one_switched_setting_works_or_its_error_names_every_other_one_to_switch
         ({"assignments": ("discover.feature=keys",)}, "setting discover.feature = 'keys'"),
         ({"assignments": ("discover=3",)}, "setting discover = 3"),
         ({"assignments": ("discover.place=.inf",)}, "setting discover.place = inf"),
-        ({"assignments": ("discover.tile=224",)}, "tile = 224 must be less than input_size = 224"),
+        ({"assignments": ("discover.grid=null",)}, "set discover.grid=28 or discover.input_size=224"),
+        (
+            {"assignments": ("discover.grid=40",), "preset": "paper"},
+            "grid = 40 and input_size = 224 both say how large an image is seen: set discover.input_size=null",
+        ),
         ({"assignments": ("discover.descriptor=tokens+cls",)}, "set discover.noise=kept or discover.descriptor=tokens"),
         ({"assignments": ("discover.louvain=networkx", "discover.louvain_orders=2")}, "set discover.louvain_orders=1"),
         ({"assignments": ("preset=paper",)}, "a preset is chosen by --preset"),
@@ -130,6 +135,21 @@ def test_settings_of_a_run_are_read_back_and_those_of_another_version_refused_in
     ) as e:
         read_config(file)
     assert "\n" not in str(e.value)
+
+
+@given(st.integers(4, 64), st.sampled_from([8, 14, 16]))
+def test_the_size_follows_from_the_grid_and_the_patch_or_is_given_in_pixels(grid: int, patch: int) -> None:
+    def sizes(preset: str, *assignments: str) -> DiscoverConfig:
+        found = load(FLAGS, preset=preset, assignments=assignments)
+        assert RunConfig.model_validate(found.model_dump()) == found
+        return found.discover
+
+    assert [sizes("best").side(side) for side in (8, 14, 16)] == [224, 392, 448]
+    assert [sizes("paper").side(side) for side in (8, 14, 16)] == [224, 224, 224]
+    assert sizes("best", f"discover.grid={grid}").side(patch) == grid * patch
+    assert sizes("paper", f"discover.grid={grid}", "discover.input_size=null").side(patch) == grid * patch
+    for preset in ("best", "fast", "paper"):
+        assert sizes(preset, f"discover.input_size={32 * grid}").side(patch) == 32 * grid
 
 
 @given(st.integers(1, 64), st.integers(1, 64))

@@ -9,7 +9,7 @@ FLAGS = {"source": "in", "out": "out"}
 def test_paper_is_the_published_method() -> None:
     config = load(FLAGS, preset="paper")
     discover, cluster = config.discover, config.cluster
-    assert (discover.input_size, discover.keep_aspect, discover.tile) == (224, False, None)
+    assert (discover.grid, discover.input_size, discover.keep_aspect, discover.tile) == (None, 224, False, None)
     assert (discover.feature, discover.block, discover.blocks) == ("key", -1, 1)
     # compiled, in one order, finds scikit-network's partition (tests/core/graph/test_louvain.py)
     assert (discover.graph, discover.louvain, discover.louvain_orders) == ("binary", "compiled", 1)
@@ -26,6 +26,7 @@ def test_best_is_what_was_measured_best() -> None:
     config = load(FLAGS, preset="best")
     discover, cluster, refine = config.discover, config.cluster, config.refine
     assert preset_values("best") == {}
+    assert (discover.grid, discover.input_size) == (28, None)
     assert (discover.feature, discover.graph, discover.neighbours) == ("token", "neighbours", 16)
     assert (discover.place, discover.colour, discover.resolution) == (0.2, 0.2, "auto")
     assert (discover.noise, discover.descriptor, discover.tau) == ("given", "tokens", 5)

@@ -8,6 +8,7 @@ from datus2_ray.config import RunConfig
 from datus2_ray.report.facts import read_run
 from datus2_ray.report.overview import count_lines, describe_refinement, read_quarantine, run_lines, title_of
 from datus2_ray.report.survey import survey_segments
+from datus2_ray.store.facts import Discovered
 from tests.report.conftest import REFINED
 
 
@@ -63,6 +64,8 @@ def test_the_graph_and_the_noise_are_told_as_they_were_chosen(make_run):
     note = notes(changed(run, discover=seen))["Backbone"]
     assert "sees a short side of 224 pixels, and the mirror image;" in note
     assert note.endswith("its key vectors of 3 blocks up to the last block (their mean)")
+    in_patches = {**seen, "grid": 28, "input_size": None}
+    assert "sees a short side of 28 patches, and" in notes(changed(run, discover=in_patches))["Backbone"]
     weighted = {**seen, "tile": 112, "place": 0.2, "colour": 0.1, "threshold": 0.3}
     note = notes(changed(run, discover=weighted))["Backbone"]
     assert "a short side of 224 pixels, through windows of 112 pixels, and the mirror image" in note
@@ -75,6 +78,16 @@ def test_counts(make_run):
     assert counts["segments"] == "12"
     assert counts["segments / image"] == "3.0"
     assert counts["noise"] == "25.0 %"
+
+
+def test_images_without_structure_are_told_where_there_are_any(make_run):
+    run = read_run(make_run())
+    some = replace(run, discovered=replace(run.discovered, facts=Discovered(unstructured=3)))
+    notes = [
+        {line.name: line.note for line in count_lines(one, survey_segments(one))}["segments"] for one in (run, some)
+    ]
+    assert "structure" not in notes[0]
+    assert notes[1].endswith("; no structure was found in 3 of the images, each of which is one segment")
 
 
 def test_a_refinement_says_where_its_encoder_started():

@@ -17,6 +17,10 @@ PAPER_TOLERANCE = 1e-3
 #: The same where the highest modularity is sought.
 FINE_TOLERANCE = 1e-7
 
+#: A partition that gains no more modularity than this over single nodes has none: the search decides in float32, and in
+#: a graph whose nodes are all joined its rounding moves some.
+ROUNDING = 1e-9
+
 #: Maximum nodes of a dense graph: its links are counted in 16 bits.
 MAX_DENSE_NODES = 65_535
 
@@ -59,7 +63,8 @@ def louvain(
         shape (N, ceil(N / 8)), from :func:`~datus2_ray.core.graph.build.pack`.
     library : {"compiled", "networkx", "python-louvain"}
         The compiled implementation gives bitwise the partition of scikit-network, which the paper uses (Dugue's
-        modularity, tolerance 1e-3, no shuffling). The libraries shuffle the nodes by `seed`.
+        modularity, tolerance 1e-3, no shuffling), wherever a move raises the modularity. The libraries shuffle the
+        nodes by `seed`.
     resolution : float
         Higher values give more and smaller communities.
     seed : int
@@ -71,7 +76,8 @@ def louvain(
     Returns
     -------
     Partition
-        A graph without edges has one community per node and modularity 0.
+        One community where no move of a node raises the modularity, as in a complete graph or one without links: what
+        shows no structure is one whole rather than as many parts as nodes. Without links the modularity is 0.
 
     Raises
     ------
@@ -83,11 +89,21 @@ def louvain(
     Blondel et al., "Fast unfolding of communities in large networks", 2008. DatUS², step 4.
     """
     if library == "compiled":
-        return _compiled(adjacency, resolution, seed, orders)
-    if orders != 1:
+        found = _compiled(adjacency, resolution, seed, orders)
+    elif orders != 1:
         raise UsageError(f"louvain_orders = {orders} needs louvain = compiled, not {library}")
+    else:
+        found = _by_library(adjacency, library, resolution, seed)
+    total, single = _of_single_nodes(adjacency, resolution)
+    if found.modularity > single + ROUNDING:
+        return found
+    # All links are within the one community, and all degrees.
+    return Partition(np.zeros(len(found.labels), dtype=np.int32), 1.0 - resolution if total else 0.0)
+
+
+def _by_library(adjacency: np.ndarray | sp.csr_matrix, library: str, resolution: float, seed: int) -> Partition:
     graph = sp.csr_matrix(unpack(adjacency, len(adjacency)) if is_packed(adjacency) else adjacency)
-    if graph.nnz == 0:
+    if graph.nnz == 0:  # its modularity is not defined
         return Partition(np.arange(graph.shape[0], dtype=np.int32), 0.0)
     labels = number_by_first(LIBRARIES[library](graph, resolution, seed))
     return Partition(labels, modularity(graph, labels, resolution))
@@ -138,6 +154,18 @@ def modularity(graph: sp.csr_matrix, labels: np.ndarray, resolution: float = 1.0
     inner = shares[labels[links.row] == labels[links.col]].sum()
     volumes = np.bincount(labels[links.row], weights=shares)
     return float(inner - resolution * (volumes**2).sum())
+
+
+def _of_single_nodes(adjacency: np.ndarray | sp.csr_matrix, resolution: float) -> tuple[float, float]:
+    """Return the sum of all weights, and the modularity of one community per node."""
+    if is_packed(adjacency):
+        i = np.arange(len(adjacency))
+        loops = np.count_nonzero(adjacency[i, i >> 3] & (128 >> (i & 7)))
+        degrees = np.bitwise_count(adjacency).sum(axis=1)
+    else:
+        loops, degrees = adjacency.diagonal().sum(), np.asarray(adjacency.sum(axis=1)).ravel()
+    total = float(degrees.sum())
+    return total, float(loops / total - resolution * ((degrees / total) ** 2).sum()) if total else 0.0
 
 
 def number_by_first(labels: np.ndarray) -> np.ndarray:

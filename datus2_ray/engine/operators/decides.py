@@ -19,7 +19,10 @@ def segmentation_decides(run: Run, device: Device) -> dict[str, Any]:
     from datus2_ray.core.backbone.spec import fingerprint
 
     config = run.config.discover
-    decides = {name: value for name, value in config.identity().items() if name != "resolution"}
+    chosen = config.identity().items()
+    decides = {name: value for name, value in chosen if name not in ("resolution", "grid", "input_size")}
+    # What is seen counts, whether it was given in patches or in pixels.
+    decides["input_size"] = input_side(run)
     # Weights count by content, not by place.
     decides["backbone"] = fingerprint(local_spec(run.backbone))
     decides["cnn"] = fingerprint(local_spec(str(config.cnn))) if config.descriptor == "cnn" else None
@@ -31,11 +34,21 @@ def segmentation_decides(run: Run, device: Device) -> dict[str, Any]:
     return decides
 
 
+def input_side(run: Run) -> int:
+    """Return the side in pixels of the square that the backbone sees; with ``keep_aspect``, the shorter side."""
+    config = run.config.discover
+    return config.input_size or config.side(_patch(run))
+
+
 def image_reader(run: Run, heartbeat: Heartbeat) -> ReadImages:
     """Return the operator that decodes the images of a part at the size that the backbone sees."""
-    from datus2_ray.core.backbone.vit import patch_side
-
     config = run.config.discover
-    patch = patch_side(local_spec(run.backbone)) if config.keep_aspect else None
+    patch = _patch(run) if config.keep_aspect else None
     table = ImagesTable.of(run.commit(Ingested))
-    return ReadImages(table, config.input_size, heartbeat, config.reduced_decoding, patch)
+    return ReadImages(table, input_side(run), heartbeat, config.reduced_decoding, patch)
+
+
+def _patch(run: Run) -> int:
+    from datus2_ray.core.backbone.vit import patch_side  # imports torch and timm, and reads the weights
+
+    return patch_side(local_spec(run.backbone))

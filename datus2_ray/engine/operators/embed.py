@@ -33,11 +33,7 @@ class EmbedImages:
     ) -> None:
         prepare_device(device)
         self._backbone = load_backbone(
-            local_spec(backbone),
-            input_size=config.input_size,
-            device=device,
-            dtype=config.arithmetic(device),
-            compiled=config.compile,
+            local_spec(backbone), device=device, dtype=config.arithmetic(device), compiled=config.compile
         )
         self._config = config
         blocks = range(config.block, config.block - config.blocks, -1)

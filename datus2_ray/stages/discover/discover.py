@@ -7,6 +7,7 @@ not, unless the descriptor or the baseline needs the patch tokens.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -18,14 +19,17 @@ from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
-from datus2_ray.store import schemas
+from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Discovered, Ingested
 
 #: Bytes for every pair of patches while a graph is made (measured: 11).
 GRAPH_BYTES = 12
 
-#: Smallest side of patches in use, in pixels.
-SMALL_PATCH = 8
+#: Parts read at a time when they are summed up.
+READ_THREADS = 16
+
+#: Smallest and largest side of patches in use, in pixels; the packaged backbone has the smallest.
+SMALL_PATCH, LARGE_PATCH = 8, 16
 
 
 def _keeps_tokens(run: Run) -> bool:
@@ -67,22 +71,36 @@ def conform(block: pa.Table) -> pa.Table:
     return kept
 
 
+def _facts(run: Run, placement: Placement) -> Discovered:
+    def count(part: str) -> int:
+        table = storage.read_table(placement.path(part), ["communities"])
+        communities: list[int] = table["communities"].to_pylist()
+        return communities.count(1)
+
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        return Discovered(sum(threads.map(count, sorted(run.commit(Ingested).parts))))
+
+
 def _uses(prospect: Prospect) -> list[Use]:
     config = prospect.config.discover
+    # To know the patch of a backbone that is named would take torch, seconds to load: the most is told that any patch
+    # takes, pixels of large ones and numbers of small ones.
+    side = config.side(LARGE_PATCH if prospect.config.backbone else SMALL_PATCH)
+    patches = config.grid or side // SMALL_PATCH
     # Where the aspect is kept, photographs of 4 to 3 are expected; a panorama takes more.
-    width = config.input_size * 4 // 3 if config.keep_aspect else config.input_size
+    shape = (4, 3) if config.keep_aspect else (1, 1)
     embed = model_actors(prospect, "embed", config.pools)
-    uses = [part_tasks(prospect, 3 * config.input_size * width), embed]
+    uses = [part_tasks(prospect, 3 * side * side * shape[0] // shape[1]), embed]
     if config.pools > 1:
         uses.append(model_actors(prospect, "describe", config.pools))
     notes = []
     if prospect.device == "cpu" and embed.max_count * config.pools * ACTOR_MEMORY > prospect.machines.memory:
         notes.append("with a large backbone memory may run short; lower discover.actors where it does")
-    graph = GRAPH_BYTES * (config.input_size * width // SMALL_PATCH**2) ** 2
+    graph = GRAPH_BYTES * (patches * patches * shape[0] // shape[1]) ** 2
     if graph > ACTOR_MEMORY // 2:
         notes.append(
-            f"an image's graph takes up to {graph / 1e9:.1f} GB more in every actor (patches of {SMALL_PATCH} pixels); "
-            "lower discover.actors, or discover.input_size, where memory runs short"
+            f"an image's graph takes up to {graph / 1e9:.1f} GB more in every actor ({patches} × {patches} patches); "
+            f"lower discover.actors, or discover.{'grid' if config.grid else 'input_size'}, where memory runs short"
         )
     return [*uses[:-1], uses[-1].with_notes(notes)]
 
@@ -91,14 +109,14 @@ DISCOVER = Stage(
     facts=Discovered,
     title="Find and describe the segments of every image",
     writes={"part-*.parquet": "per image: patch map, segments, descriptors, and tokens where the baseline needs them"},
-    version=3,
+    version=4,
     reads=(Ingested,),
     decides=_decides,
     computes=True,
     uses=_uses,
     work=PerPart(
         operators=_operators,
-        facts=lambda run, placement: Discovered(),
+        facts=_facts,
         parts=lambda run: run.commit(Ingested).parts,
     ),
 )

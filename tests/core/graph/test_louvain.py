@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -15,7 +17,15 @@ from sknetwork.clustering import Louvain, get_modularity
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
 from datus2_ray.core.graph.build import binary_affinity, pack
 from datus2_ray.core.graph.links import unpack
-from datus2_ray.core.graph.louvain import LIBRARIES, Partition, louvain, modularity, number_by_first, visiting_orders
+from datus2_ray.core.graph.louvain import (
+    LIBRARIES,
+    ROUNDING,
+    Partition,
+    louvain,
+    modularity,
+    number_by_first,
+    visiting_orders,
+)
 from datus2_ray.core.images import decode
 from datus2_ray.demo.write import write_demo
 from datus2_ray.errors import UsageError
@@ -32,12 +42,14 @@ def planted(
 
 
 def scikit_network(graph: sp.csr_matrix, resolution: float = 1.0) -> Partition:
-    """Partition a graph as the paper does."""
+    """Partition a graph as the paper does; into one community where no move gains."""
     if graph.dtype != bool:
         graph = graph.astype(np.float64)  # scikit-network truncates other numbers to integers
     if graph.nnz == 0:
-        return Partition(np.arange(graph.shape[0]), 0.0)
+        return Partition(np.zeros(graph.shape[0], dtype=np.int32), 0.0)
     labels = number_by_first(Louvain(resolution=resolution).fit_predict(graph))
+    if modularity(graph, labels, resolution) <= modularity(graph, np.arange(len(labels)), resolution) + ROUNDING:
+        labels[:] = 0
     return Partition(labels, get_modularity(graph, labels, resolution=resolution))
 
 
@@ -200,7 +212,33 @@ def test_modularity_is_newmans() -> None:
     assert modularity(sp.csr_matrix(adjacency), truth, 1.3) == pytest.approx(theirs)
 
 
-def test_graph_without_edges() -> None:
-    found = louvain(np.zeros((5, 5), dtype=bool))
-    assert found.labels.tolist() == [0, 1, 2, 3, 4]
-    assert found.modularity == 0
+def in_bits(adjacency: np.ndarray) -> np.ndarray:
+    return np.packbits(adjacency, axis=1)
+
+
+def weighted(adjacency: np.ndarray) -> sp.csr_matrix:
+    return sp.csr_matrix(adjacency * 0.37)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, in_bits, sp.csr_matrix, weighted])
+@pytest.mark.parametrize("library", ["compiled", *LIBRARIES])
+@pytest.mark.parametrize("nodes", [1, 2, 49])  # of 49 scikit-network moves some, by rounding
+def test_a_graph_without_structure_is_one_community(nodes: int, library: str, kind: Callable[..., Any]) -> None:
+    complete, nothing = np.ones((nodes, nodes), dtype=bool), np.zeros((nodes, nodes), dtype=bool)
+    for resolution in (0.5, 1.0, 3.0) if library != "python-louvain" else (1.0,):
+        for graph, expected in ((complete, 1 - resolution), (nothing, 0)):
+            found = louvain(kind(graph), library=library, resolution=resolution)
+            assert found.labels.tolist() == [0] * nodes
+            assert found.labels.dtype == np.int32
+            assert found.modularity == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("library", ["compiled", "networkx"])
+@given(st.booleans().flatmap(graphs), st.sampled_from([0.4, 1.0, 1.9, 50.0]))
+def test_no_graph_falls_apart_into_its_nodes(library: str, adjacency: np.ndarray, resolution: float) -> None:
+    graph = sp.csr_matrix(adjacency) if adjacency.dtype != bool else adjacency
+    found = louvain(graph, library=library, resolution=resolution)
+    assert found.communities < max(2, len(adjacency))
+    if adjacency.any():
+        expected = modularity(sp.csr_matrix(adjacency), found.labels, resolution)
+        assert found.modularity == pytest.approx(expected, abs=1e-6)

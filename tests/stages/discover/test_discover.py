@@ -22,6 +22,7 @@ from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
 from datus2_ray.demo.scenes import render
 from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.operators.decides import segmentation_decides
 from datus2_ray.engine.run import Run
 from datus2_ray.stages.cluster.cluster import CLUSTER
 from datus2_ray.stages.discover.discover import DISCOVER
@@ -338,6 +339,34 @@ def test_tokens_and_crops_are_joined(scenes: Path, open_here: Open) -> None:
         found.append(np.concatenate(list_arrays(table(discover(run))["descriptors"])))
     crops, tokens, both = found
     np.testing.assert_allclose(both, np.concatenate([tokens, crops], axis=1) / np.sqrt(2), atol=1e-6)
+
+
+def test_a_grid_is_the_same_of_patches_of_any_size_and_counts_as_its_pixels(scenes: Path, open_here: Open) -> None:
+    def opened(backbone: str, *settings: str) -> Run:
+        flags = {"backbone": backbone, "dataset": "demo", "limit": 2, "preset": "best"}
+        return open_here(scenes, "discover.resolution=2", *settings, name="-".join((backbone, *settings)), **flags)
+
+    sizes = {DEFAULT_BACKBONE: 64, "untrained:vit_tiny_patch16_224": 128}
+    for backbone, size in sizes.items():
+        patches, pixels = opened(backbone, "discover.grid=8"), opened(backbone, f"discover.input_size={size}")
+        decided = [segmentation_decides(run, "cpu") for run in (patches, pixels, opened(backbone, "discover.grid=9"))]
+        assert decided[0] == decided[1] != decided[2]
+        found = [table(discover(run)) for run in (patches, pixels)]
+        assert found[0].equals(found[1])
+        assert set(found[0]["grid_height"].to_pylist() + found[0]["grid_width"].to_pylist()) == {8}
+
+
+def test_images_without_structure_are_one_segment_each_and_counted(scenes: Path, open_here: Open) -> None:
+    # At this resolution no two patches gain by being one community.
+    whole, parted = (
+        discover(open_here(scenes, f"discover.resolution={value}", name=str(value), dataset="demo", limit=3))
+        for value in (1_000_000, 1)
+    )
+    assert (whole.facts.unstructured, parted.facts.unstructured) == (3, 0)
+    assert table(whole)["communities"].to_pylist() == [1, 1, 1]
+    assert [len(sizes) for sizes in table(whole)["sizes"].to_pylist()] == [1, 1, 1]
+    assert all((np.asarray(patch_map) == 0).all() for patch_map in list_arrays(table(whole)["patch_map"]))
+    assert table(whole)["modularity"].to_pylist() == pytest.approx([1 - 1e6] * 3)
 
 
 @pytest.mark.parametrize("descriptor", ["tokens", "cnn"])
