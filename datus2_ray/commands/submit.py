@@ -19,7 +19,7 @@ from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.store.commit import fingerprint
 
 #: Commands that run as jobs.
-COMMANDS = ("run", "ingest", "pretrain", "predict", "evaluate")
+COMMANDS = ("run", "ingest", "pretrain", "predict", "relabel", "evaluate")
 
 #: Parameters of these commands that are paths, which must be the same on the cluster.
 PATHS = ("source", "out", "run_folder", "runs")
@@ -47,7 +47,8 @@ class Job:
     @property
     def out(self) -> str:
         """Where the job writes; empty if it writes nothing."""
-        return str(self.parsed.get("out") or "").rstrip("/")
+        # relabel writes into the folder that it reads.
+        return str(self.parsed.get("out") or self.parsed.get("run_folder") or "").rstrip("/")
 
     def fingerprint(self) -> str:
         """Return the submission id of the first attempt: a hash of the command, its arguments and settings.

@@ -116,7 +116,7 @@ def test_the_plan_is_what_the_run_then_uses(
 
         return replace(stage, work=replace(stage.work, operators=given))
 
-    monkeypatch.setattr("datus2_ray.stages.RUN", tuple(find_operators(stage) for stage in RUN))
+    monkeypatch.setattr("datus2_ray.commands.run.RUN", tuple(find_operators(stage) for stage in RUN))
     run(config)
     assert stages == list(dict.fromkeys(stage for stage, _ in planned.uses))
     assert pools == {(stage, use.runs): use.pool for stage, use in planned.uses if use.pool}

@@ -123,8 +123,9 @@ def test_two_jobs_do_not_write_to_one_folder() -> None:
     server = Server()
     submit.start(server, job(*LINE), {})
     other = job("run", "s3://b/images", "--out", "s3://b/run/", "--seed", "1")
-    with pytest.raises(DatusError, match="with other settings writes to s3://b/run; wait for it"):
-        submit.start(server, other, {})
+    for second in (other, job("relabel", "s3://b/run", "--clusters", "9")):
+        with pytest.raises(DatusError, match="with other settings writes to s3://b/run; wait for it"):
+            submit.start(server, second, {})
     server.jobs[0].status = JobStatus.STOPPED
     assert submit.start(server, other, {}) == (other.fingerprint(), True)
     # Scores of several runs are printed, and written nowhere.

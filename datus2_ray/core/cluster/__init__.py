@@ -1,1 +1,1 @@
-"""k-means over fixed shards, exact and repeatable, and merging of its centroids."""
+"""k-means over fixed shards, exact and repeatable, and the tree that merges its clusters."""
