@@ -70,8 +70,8 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("descriptors not centred", {"cluster": {"scaling": "none"}}),
         Variant("Euclidean k-means", {"cluster": {"metric": "euclidean"}}),
         Variant("nothing merged", {"cluster": {"fine": None}}),
-        Variant("merged by Ward's linkage", {"cluster": {"linkage": "ward"}}),
-        Variant("merged by weighted averages", {"cluster": {"merge_weights": "segments"}}),
+        Variant("descriptors not whitened", {"cluster": {"whitening": 0.0}}),
+        Variant("no PCA", {"cluster": {"pca": None, "whitening": 0.0}}),
         *(refinement if base.refine.enabled else []),
         Variant("the paper's", as_published),
         Variant("and mirror image", {"discover": {"mirror": True}}),
@@ -82,7 +82,6 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
         Variant("and descriptors standardised", {"cluster": {"scaling": "standardised"}}),
         Variant("and edges of the image", {"label": {"edges": "image"}}),
-        Variant("and PCA to 64", {"cluster": {"pca": 64}}),
     ]
     differing = [variant for variant in candidates if variant.apply(base).identity() != base.identity()]
     return [Variant(base.preset), *differing]

@@ -18,12 +18,6 @@ class ClusterConfig(StageConfig):
         "null: k-means finds K clusters, and nothing is merged.",
         ge=2,
     )
-    linkage: Literal["average", "ward"] = setting(
-        "average", "Which clusters the tree merges first: the nearest on average, or Ward's."
-    )
-    merge_weights: Literal["none", "segments", "area"] = setting(
-        "none", "Weight of a fine cluster in the tree: all equal, its number of segments, or its number of patches."
-    )
     start: Literal["k-means++", "k-means||", "random"] = expert("k-means++", "Choice of the first centroids.")
     restarts: int = setting(3, "Starts, of which the one with the lowest inertia is kept.", ge=1)
     max_iterations: int = expert(300, "Max Lloyd iterations per start.", ge=1)
@@ -36,6 +30,14 @@ class ClusterConfig(StageConfig):
         "centred subtracts the mean of all descriptors; standardised also divides by their deviation. "
         "The tokens of the baseline are scaled likewise.",
     )
-    pca: int | None = experimental(None, "Dimensions that PCA keeps; default no PCA.", ge=1)
+    pca: int | None = setting(
+        128, "Max dimensions of the descriptors after PCA, merged tokens of the baseline included; null: no PCA.", ge=1
+    )
+    whitening: float = setting(
+        0.5,
+        "How far PCA evens out the deviations along its components: 0 keeps distances as they are, 1 makes all equal.",
+        ge=0,
+        le=1,
+    )
     weights: Literal["none", "area"] = experimental("none", "Weight of a segment: all equal, or its number of patches.")
     workers: int | None = expert(None, "Actors that hold the descriptors; default one per CPU.", ge=1, decides="speed")

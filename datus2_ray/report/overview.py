@@ -19,7 +19,6 @@ DESCRIPTORS = {
     "cnn": "CNN features of the segment's crop",
 }
 
-LINKAGES = {"average": "average linkage", "ward": "Ward's linkage"}
 
 #: Refused images per fault that the report lists one by one.
 MAX_REFUSED = 50
@@ -108,11 +107,11 @@ def _clustering(config: RunConfig, fine: int) -> str:
     restarts = f"{cluster.restarts} restart{'s' if cluster.restarts > 1 else ''}"
     text = f"{cluster.metric} k-means ({cluster.algorithm}), {cluster.start} start, {restarts}"
     text += f", descriptors {cluster.scaling} first" if cluster.scaling != "none" else ""
-    text += f", after PCA to {cluster.pca} dimensions" if cluster.pca else ""
+    whitened = f", whitened by the power {cluster.whitening:g}" if cluster.whitening else ""
+    text += f", after PCA to {cluster.pca} dimensions{whitened}" if cluster.pca else ""
     if cluster.fine is None:
         return text
-    weighted = {"none": "", "segments": ", weighted by segments", "area": ", weighted by area"}[cluster.merge_weights]
-    return f"{text}, {fine:,} fine clusters merged by {LINKAGES[cluster.linkage]}{weighted}"
+    return f"{text}, {fine:,} fine clusters merged by average linkage"
 
 
 def describe_refinement(refined: Refined | None, skipped: str) -> tuple[str, str]:

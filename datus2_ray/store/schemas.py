@@ -91,8 +91,8 @@ TREE = _schema(
     ("node", pa.int32(), "Node that the merge makes: M, M + 1, …; fine clusters are the nodes 0 … M-1, by row number."),
     ("left", pa.int32(), "Node that it joins, the one with the smaller number."),
     ("right", pa.int32(), "Node that it is joined with. The first M - K merges give K clusters."),
-    ("height", pa.float64(), "Distance of the two under `cluster.linkage`; it never falls."),
-    ("weight", pa.float64(), "Weight of the node: sum over its fine clusters, as `cluster.merge_weights` weighs them."),
+    ("height", pa.float64(), "Mean distance between the rows of the two; it never falls."),
+    ("weight", pa.float64(), "Weight of the node: the patches of its segments, or its tokens."),
 )
 
 TOKEN_CENTROIDS = _schema(
@@ -120,6 +120,7 @@ PCA = _schema(
     ("mean", pa.list_(pa.float64()), "Mean of the (scaled) descriptors, the same in every row."),
     ("component", pa.list_(pa.float64()), "A direction, largest variance first."),
     ("explained", pa.float64(), "Its share of the total variance."),
+    ("factor", pa.float64(), "What the coordinate along it is multiplied by, to whiten."),
 )
 
 TRAINING_HISTORY = _schema(

@@ -1,4 +1,4 @@
-"""Principal components of row blocks, from sums that are combined in block order."""
+"""Principal components of row blocks, whitened or not, from sums that are combined in block order."""
 
 from __future__ import annotations
 
@@ -11,20 +11,30 @@ from datus2_ray.core.cluster.assignment import BLAS, chunks
 from datus2_ray.core.cluster.distances import FloatArray
 from datus2_ray.core.cluster.questions import moments
 from datus2_ray.core.cluster.rows import RowBlock, RowBlocks, combined
-from datus2_ray.errors import UsageError
+
+#: Deviation along a component, relative to the largest one, up to which it is taken for rounding.
+MIN_DEVIATION = 1e-5
 
 
 @dataclass(frozen=True)
 class PCA:
     """A projection to the directions of largest variance.
 
-    ``components`` [p, d] are orthonormal, largest variance first, and the entry of largest magnitude of each is
-    positive; ``explained`` [p] is the share of the total variance along each, in [0, 1]; ``mean`` is [d].
+    Parameters
+    ----------
+    mean : float64 [d]
+    components : float64 [p, d]
+        Orthonormal, largest variance first; the entry of largest magnitude of each is positive.
+    explained : float64 [p]
+        Share of the total variance along each, in [0, 1].
+    factors : float64 [p]
+        What the coordinate along each is multiplied by; 1 without whitening.
     """
 
     mean: NDArray[np.float64]
     components: NDArray[np.float64]
     explained: NDArray[np.float64]
+    factors: NDArray[np.float64]
 
     def transform(self, x: FloatArray) -> NDArray[np.float64]:
         """Project rows, float [n, d] to [n, p], bitwise the same however they are cut into calls."""
@@ -32,7 +42,7 @@ class PCA:
         for chunk in chunks(len(x)):
             centred = x[chunk].astype(np.float64) - self.mean
             # Row by row: a matrix product rounds differently for other block sizes (see assignment.py).
-            projected[chunk] = np.vecdot(centred[:, None, :], self.components)
+            projected[chunk] = np.vecdot(centred[:, None, :], self.components) * self.factors
         return projected
 
 
@@ -47,22 +57,24 @@ def scatter(block: RowBlock, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
-def fit_pca(blocks: RowBlocks, components: int) -> PCA:
+def fit_pca(blocks: RowBlocks, components: int, whitening: float = 0.0) -> PCA:
     """Compute the principal components of all rows in two passes: mean, then scatter about the mean.
 
-    Raises
-    ------
-    UsageError
-        If the number of components is not between 1 and the number of rows or of coordinates.
+    Parameters
+    ----------
+    components : int
+        Max number of components; there are no more than rows or coordinates.
+    whitening : float
+        Power of the deviation along a component, relative to the largest one, that coordinates are divided by: 0
+        leaves all distances between rows as they are, 1 gives all components the same deviation. Components along
+        which rows differ by less than :data:`MIN_DEVIATION` of the largest deviation are not amplified.
 
     References
     ----------
     Jolliffe, "Principal Component Analysis", 2nd ed., 2002. Signs as scikit-learn 1.5 and later.
     """
     sums = combined(blocks.ask(moments, "euclidean"))
-    limit = min(sums.rows, len(sums.sums))
-    if not 1 <= components <= limit:
-        raise UsageError(f"PCA to {components} components: choose from 1 to {limit} for these {sums.rows} rows")
+    components = min(components, sums.rows, len(sums.sums))
     mean = sums.sums / sums.weight
     total = combined(blocks.ask(scatter, mean))
     with BLAS.limit(limits=1):
@@ -71,4 +83,6 @@ def fit_pca(blocks: RowBlocks, components: int) -> PCA:
     strongest = np.abs(directions).argmax(axis=1)
     directions = directions * np.sign(directions[np.arange(components), strongest])[:, None]
     shares = np.maximum(variances[::-1][:components], 0.0) / max(float(np.trace(total)), np.finfo(np.float64).tiny)
-    return PCA(mean, directions, shares)
+    deviations = np.sqrt(shares / max(float(shares[0]), np.finfo(np.float64).tiny))
+    factors = np.where(deviations > MIN_DEVIATION, deviations, 1.0) ** -whitening
+    return PCA(mean, directions, shares, factors)

@@ -29,21 +29,20 @@ class Projection:
         return x
 
 
-def fit_projection(blocks: RowBlocks, scaling: Literal["none"] | Kind, components: int | None) -> Projection:
-    """Fit scaling, then PCA on the scaled rows, and leave the rows projected.
-
-    Raises
-    ------
-    UsageError
-        If there are more components than rows or coordinates.
-    """
+def fit_projection(
+    blocks: RowBlocks, scaling: Literal["none"] | Kind, components: int | None, whitening: float = 0.0
+) -> Projection:
+    """Fit scaling, then PCA on the scaled rows as :func:`fit_pca` does, and leave the rows projected."""
     projection = Projection()
     if scaling != "none":
         scaled = fit_scaling(blocks, scaling)
         blocks.project(scaled)
         projection = Projection(scaled)
-    if components is not None:
-        pca = fit_pca(blocks, components)
-        blocks.project(pca)
-        projection = replace(projection, pca=pca)
-    return projection
+    return projection if components is None else add_pca(blocks, projection, components, whitening)
+
+
+def add_pca(blocks: RowBlocks, projection: Projection, components: int, whitening: float) -> Projection:
+    """Fit PCA on rows that a projection without PCA left, and leave them projected by both."""
+    pca = fit_pca(blocks, components, whitening)
+    blocks.project(pca)
+    return replace(projection, pca=pca)

@@ -7,17 +7,12 @@ clusters those of one class lie near one another, and joined they may become as 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from datus2_ray.errors import UsageError
-
-#: Which two clusters are joined next: those with the smallest mean distance between their rows, or those whose union
-#: adds least to the squared distances of rows from their cluster's mean.
-Linkage = Literal["average", "ward"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Tree:
     left, right : int32 [M - 1]
         Nodes that a merge joins, the smaller number on the left.
     heights : float64 [M - 1]
-        Distance of the two under the linkage; it never falls from one merge to the next.
+        Mean distance between the rows of the two; it never falls from one merge to the next.
     weights : float64 [M - 1]
         Weight of the node that a merge makes, the sum of its fine clusters' weights.
     """
@@ -69,8 +64,8 @@ class Tree:
         return members
 
 
-def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64], linkage: Linkage) -> Tree:
-    """Join the two nearest clusters until one is left.
+def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64]) -> Tree:
+    """Join the two clusters with the smallest mean distance between their rows, until one is left.
 
     The result is that of rows that are each repeated as often as they weigh, without the merges of equal rows. Of equal
     distances, the pair that has the first fine cluster is joined, then the one whose other part comes first.
@@ -89,12 +84,12 @@ def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64], linkage:
 
     References
     ----------
-    Lance and Williams, "A general theory of classificatory sorting strategies" (1967), the recurrence. Sokal and
-    Michener, "A statistical method for evaluating systematic relationships" (1958), average linkage (UPGMA). Ward,
-    "Hierarchical grouping to optimize an objective function" (1963).
+    Sokal and Michener, "A statistical method for evaluating systematic relationships" (1958), average linkage (UPGMA).
+    Lance and Williams, "A general theory of classificatory sorting strategies" (1967), the recurrence.
     """
     leaves = len(centroids)
-    between, weight = _distances(centroids, weights, linkage), weights.astype(np.float64)
+    between, weight = squareform(pdist(centroids)), weights.astype(np.float64)
+    np.fill_diagonal(between, np.inf)
     # A cluster stands in the row of its first fine cluster; rows of others are infinite, and so is the diagonal.
     node = np.arange(leaves)
     nearest, least = between.argmin(axis=1), between.min(axis=1)
@@ -105,7 +100,7 @@ def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64], linkage:
         j = int(nearest[i])
         left[step], right[step] = sorted((node[i], node[j]))
         heights[step], joined[step] = least[i], weight[i] + weight[j]
-        row = _joined(between[i], between[j], weight[i], weight[j], weight, least[i], linkage)
+        row = (weight[i] * between[i] + weight[j] * between[j]) / joined[step]
         row[[i, j]] = np.inf
         between[i], between[:, i] = row, row
         between[j], between[:, j] = np.inf, np.inf
@@ -115,38 +110,5 @@ def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64], linkage:
         nearest[j], least[j] = -1, np.inf
         closer = (row < least) | ((row == least) & (i < nearest))
         nearest[closer], least[closer] = i, row[closer]
-    if linkage == "ward":
-        heights = np.sqrt(heights)
     # Rounding may put a merge a last digit below the one before it.
     return Tree(left, right, np.maximum.accumulate(heights), joined)
-
-
-def _distances(centroids: NDArray[np.float64], weights: NDArray[np.float64], linkage: Linkage) -> NDArray[np.float64]:
-    """Return the distances between fine clusters, [M, M]; for Ward squared, with the factor of its definition."""
-    if linkage == "average":
-        between = squareform(pdist(centroids))
-    else:
-        between = squareform(pdist(centroids, "sqeuclidean"))
-        # 1 for weights of 1.
-        between *= 2 * np.multiply.outer(weights, weights) / np.add.outer(weights, weights)
-    np.fill_diagonal(between, np.inf)
-    return np.asarray(between, dtype=np.float64)
-
-
-def _joined(
-    of_i: NDArray[np.float64],
-    of_j: NDArray[np.float64],
-    weight_i: float,
-    weight_j: float,
-    weight: NDArray[np.float64],
-    apart: float,
-    linkage: Linkage,
-) -> NDArray[np.float64]:
-    """Return the distances of the union of clusters i and j, which lie `apart`, to all clusters."""
-    if linkage == "average":
-        row = (weight_i * of_i + weight_j * of_j) / (weight_i + weight_j)
-    else:
-        row = (weight_i + weight) * of_i + (weight_j + weight) * of_j - weight * apart
-        # Of equal rows, rounding may leave less than nothing.
-        row = np.maximum(row / (weight_i + weight_j + weight), 0)
-    return np.asarray(row, dtype=np.float64)

@@ -39,12 +39,8 @@ def count_fine(blocks: RowBlocks, fine: int, k: int, metric: Metric) -> int:
     return max(k, min(fine, combined(blocks.ask(moments, metric)).usable))
 
 
-def build_tree(blocks: RowBlocks, result: KMeansResult, config: ClusterConfig, metric: Metric) -> Tree:
-    """Merge the clusters of k-means over these rows."""
-    weights = np.ones(len(result.centroids))
-    if config.merge_weights == "segments":
-        weights = result.sizes.astype(np.float64)
-    elif config.merge_weights == "area":
-        weights = combined(blocks.ask(cluster_areas, result.centroids, metric))
+def build_tree(blocks: RowBlocks, result: KMeansResult, metric: Metric) -> Tree:
+    """Merge the clusters of k-means over these rows, weighted by their areas."""
+    weights = combined(blocks.ask(cluster_areas, result.centroids, metric))
     # Where there are fewer different rows than clusters, some clusters have none.
-    return merge(result.centroids, np.maximum(weights, 1), config.linkage)
+    return merge(result.centroids, np.maximum(weights, 1))

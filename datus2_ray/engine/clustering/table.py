@@ -68,7 +68,7 @@ def read_token_clusters(baseline: Commit[TokensClustered]) -> dict[str, Clusters
     plain, fine = (_read_centroids(baseline, name) for name in (CENTROIDS, FINE))
     projection, k = _read_projection(baseline.uri), len(plain)
     return {
-        PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", projection),
+        PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", Projection(projection.scaling)),
         MERGED: Clusters(fine, _read_tree(baseline.uri).members(k), "spherical", projection),
     }
 
@@ -82,7 +82,12 @@ def _write_projection(folder: str, projection: Projection) -> None:
         columns = {"mean": scaling.mean, "deviation": scaling.deviation}
         _write(folder, "scaling.parquet", pa.table(columns, schema=schemas.SCALING))
     if (pca := projection.pca) is not None:
-        rows = {"mean": [pca.mean] * len(pca.components), "component": list(pca.components), "explained": pca.explained}
+        rows = {
+            "mean": [pca.mean] * len(pca.components),
+            "component": list(pca.components),
+            "explained": pca.explained,
+            "factor": pca.factors,
+        }
         _write(folder, "pca.parquet", pa.table(rows, schema=schemas.PCA))
 
 
@@ -93,8 +98,8 @@ def _read_projection(folder: str) -> Projection:
         scaling = Scaling(table["mean"].to_numpy(), table["deviation"].to_numpy())
     if storage.exists(storage.join(folder, "pca.parquet")):
         table = storage.read_table(storage.join(folder, "pca.parquet"))
-        components = np.array(table["component"].to_pylist())
-        pca = PCA(np.array(table["mean"][0].as_py()), components, table["explained"].to_numpy())
+        mean, components = np.array(table["mean"][0].as_py()), np.array(table["component"].to_pylist())
+        pca = PCA(mean, components, table["explained"].to_numpy(), table["factor"].to_numpy())
     return Projection(scaling, pca)
 
 

@@ -2,7 +2,7 @@
 
 Plain k-means beats the published figure of DatUS² on COCO, and k-means in many fine clusters, merged as those of the
 segments are, beats plain k-means. Every report shows both beside ours: same tokens, same resolution, same scaling
-(``cluster.scaling``), same linkage, same K, same seed.
+(``cluster.scaling``), same K, same seed. What is merged passes the PCA that descriptors pass, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FINE_ITERATIONS, FINE_START = 20, 20
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> TokensClustered:
     from datus2_ray.core.cluster.kmeans import kmeans
-    from datus2_ray.core.cluster.projection import fit_projection
+    from datus2_ray.core.cluster.projection import add_pca, fit_projection
     from datus2_ray.engine.clustering.kmeans import build_tree, count_fine
     from datus2_ray.engine.clustering.rows import RayRows, VectorTable, count_vectors
     from datus2_ray.engine.clustering.table import write_token_clusters
@@ -43,6 +43,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensCluste
     with closing(RayRows(table, counts, config.cluster.workers, on_pass=progress.note_pass)) as rows:
         projection = fit_projection(rows, config.cluster.scaling, None)
         result = kmeans(rows, k, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
+        if config.cluster.pca is not None:
+            projection = add_pca(rows, projection, config.cluster.pca, config.cluster.whitening)
         count = count_fine(rows, config.cluster.fine or FINE, k, "spherical")
         fine = kmeans(
             rows,
@@ -53,14 +55,14 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensCluste
             max_iterations=FINE_ITERATIONS,
             noun=noun,
         )
-        tree = build_tree(rows, fine, config.cluster, "spherical")
+        tree = build_tree(rows, fine, "spherical")
     write_token_clusters(placement.uri, result, fine, tree, projection)
     return TokensClustered(share, result.inertia, result.iterations, count)
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     config = run.config
-    shared = {name: getattr(config.cluster, name) for name in ("scaling", "fine", "linkage", "merge_weights")}
+    shared = {name: getattr(config.cluster, name) for name in ("scaling", "pca", "whitening", "fine")}
     return {**config.evaluate.identity(), "k": run.required_k, "seed": config.seed, **shared}
 
 
@@ -76,7 +78,7 @@ BASELINE = Stage(
     writes={
         "centroids.parquet": "centroids of K clusters of tokens",
         "fine.parquet, tree.parquet": "centroids of fine clusters of tokens, and their merges",
-        "scaling.parquet": "what is done to tokens first, if anything",
+        "scaling.parquet, pca.parquet": "what is done to tokens first, if anything; PCA only before they are merged",
     },
     version=4,
     reads=(Discovered,),

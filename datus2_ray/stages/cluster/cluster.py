@@ -36,14 +36,14 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     progress.total = sum(counts.values())
     if progress.total == 0:
         raise DatusError("no image has a segment of more than tau patches; lower --set discover.tau=N")
-    weights, areas = ("sizes" if by == "area" else None for by in (config.weights, config.merge_weights))
-    table = VectorTable(segments.uri, "descriptors", weights, areas)
+    weights = "sizes" if config.weights == "area" else None
+    table = VectorTable(segments.uri, "descriptors", weights, areas="sizes")
     table.check_memory(counts, run.machines)
     with closing(RayRows(table, counts, config.workers, on_pass=progress.note_pass)) as rows:
-        projection = fit_projection(rows, config.scaling, config.pca)
+        projection = fit_projection(rows, config.scaling, config.pca, config.whitening)
         fine = count_fine(rows, _fine(run), run.required_k, config.metric)
         result = run_kmeans(rows, fine, config, run.config.seed)
-        tree = build_tree(rows, result, config, config.metric)
+        tree = build_tree(rows, result, config.metric)
     write_clusters(placement.uri, result, tree, projection)
     prometheus.count_segments(Clustered.stage, progress.total)
     return Clustered(

@@ -74,13 +74,13 @@ def score(
     once = config.model_copy(update={"restarts": 1})
     blocks = [LocalRows([np.concatenate(view.descriptors)], areas=[_areas(view)]) for view in views]
     for rows in blocks:
-        fit_projection(rows, config.scaling, config.pca)
+        fit_projection(rows, config.scaling, config.pca, config.whitening)
     distances = [_Distances(rows.blocks[0].x, config.metric) for rows in blocks] if compares_k else []
     agreements, silhouettes = np.zeros((2, CLUSTERINGS, len(counts)))
     for seed in range(CLUSTERINGS):
         results = [(rows, run_kmeans(rows, fine, once, seed)) for rows in blocks]
         nearest = [rows.ask(block_labels, result.centroids, config.metric)[0] for rows, result in results]
-        trees = [build_tree(rows, result, config, config.metric) for rows, result in results]
+        trees = [build_tree(rows, result, config.metric) for rows, result in results]
         for column, k in enumerate(counts):
             labels = [tree.members(k)[segments] for tree, segments in zip(trees, nearest, strict=True)]
             painted = (_paint(view, of_view, k) for view, of_view in zip(views, labels, strict=True))

@@ -8,7 +8,6 @@ from threadpoolctl import threadpool_limits
 
 from datus2_ray.core.cluster.pca import fit_pca
 from datus2_ray.core.cluster.rows import LocalRows
-from datus2_ray.errors import UsageError
 
 X = load_digits(return_X_y=True)[0]
 
@@ -60,7 +59,27 @@ def test_all_components_keep_all_distances():
     np.testing.assert_allclose(((projected[:, None] - projected[None]) ** 2).sum(axis=2), before, atol=1e-8)
 
 
-@pytest.mark.parametrize("components", [0, 65])
-def test_components_out_of_range_are_wrong_usage(components):
-    with pytest.raises(UsageError, match=f"PCA to {components} components: choose from 1 to 64"):
-        fit_pca(LocalRows([X]), components)
+def test_there_are_no_more_components_than_rows_or_coordinates():
+    assert len(fit_pca(LocalRows([X]), 65).components) == 64
+    assert len(fit_pca(LocalRows([X[:5]]), 64).components) == 5
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_whitening_divides_by_a_power_of_the_deviation(power):
+    plain = fit_pca(LocalRows([X]), 40).transform(X)
+    whitened = fit_pca(LocalRows([X]), 40, power).transform(X)
+    deviations = plain.std(axis=0)
+    np.testing.assert_allclose(whitened, plain / (deviations / deviations[0]) ** power, rtol=1e-9, atol=1e-9)
+
+
+def test_fully_whitened_it_is_scikit_learns_up_to_one_factor():
+    whitened = fit_pca(LocalRows([X]), 20, 1.0).transform(X)
+    theirs = sklearn.decomposition.PCA(20, svd_solver="full", whiten=True).fit_transform(X)
+    np.testing.assert_allclose(whitened / whitened[:, :1].std(), theirs / theirs[:, :1].std(), atol=1e-8)
+
+
+def test_rounding_along_a_direction_without_variance_is_not_amplified():
+    flat = np.concatenate([X, X[:, :1] + X[:, 1:2]], axis=1).astype(np.float32)
+    projected = fit_pca(LocalRows([flat]), 65, 1.0).transform(flat)
+    assert np.isfinite(projected).all()
+    assert np.abs(projected[:, -1]).max() < 1e-2

@@ -6,40 +6,36 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.cluster.hierarchy import fcluster
-from scipy.cluster.hierarchy import linkage as scipy_linkage
+from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import adjusted_rand_score
 
-from datus2_ray.core.cluster.tree import Linkage, Tree, merge
+from datus2_ray.core.cluster.tree import Tree, merge
 from datus2_ray.errors import UsageError
 
-LINKAGES: tuple[Linkage, ...] = ("average", "ward")
+
+def made_of(centroids: np.ndarray, weights: np.ndarray | None = None) -> Tree:
+    return merge(centroids, np.ones(len(centroids)) if weights is None else weights)
 
 
-def made_of(centroids: np.ndarray, linkage: Linkage, weights: np.ndarray | None = None) -> Tree:
-    return merge(centroids, np.ones(len(centroids)) if weights is None else weights, linkage)
-
-
-@pytest.mark.parametrize("linkage", LINKAGES)
 @pytest.mark.parametrize("count", [1, 2, 3, 60, 300])
-def test_without_weights_it_is_scipys(linkage: Linkage, count: int) -> None:
+def test_without_weights_it_is_scipys(count: int) -> None:
     centroids = np.random.default_rng(0).normal(size=(count, 12)) * np.linspace(0.1, 5, count)[:, None]
-    tree = made_of(centroids, linkage)
+    tree = made_of(centroids)
     assert tree.leaves == count
     assert (tree.left.dtype, tree.members(1).dtype) == (np.int32, np.int32)
     if count > 1:
-        theirs = scipy_linkage(centroids, linkage)
+        theirs = linkage(centroids, "average")
         np.testing.assert_array_equal(np.column_stack([tree.left, tree.right]), theirs[:, :2])
         np.testing.assert_allclose(tree.heights, theirs[:, 2], rtol=1e-9)
         np.testing.assert_array_equal(tree.weights, theirs[:, 3])
 
 
-@given(st.sampled_from(LINKAGES), st.integers(2, 14), st.integers(0, 2**32 - 1))
-def test_with_weights_it_is_scipys_of_repeated_rows(linkage: Linkage, count: int, seed: int) -> None:
+@given(st.integers(2, 14), st.integers(0, 2**32 - 1))
+def test_with_weights_it_is_scipys_of_repeated_rows(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     centroids, times = rng.normal(size=(count, 4)), rng.integers(1, 6, count)
-    tree = made_of(centroids, linkage, times.astype(np.float64))
-    repeated = scipy_linkage(np.repeat(centroids, times, axis=0), linkage)
+    tree = made_of(centroids, times.astype(np.float64))
+    repeated = linkage(np.repeat(centroids, times, axis=0), "average")
     # Equal rows come first, at no distance, or what rounding leaves of one.
     np.testing.assert_allclose(repeated[: 1 - count, 2], 0, atol=1e-6)
     np.testing.assert_allclose(tree.heights, repeated[1 - count :, 2], rtol=1e-6)
@@ -49,14 +45,12 @@ def test_with_weights_it_is_scipys_of_repeated_rows(linkage: Linkage, count: int
         assert adjusted_rand_score(np.repeat(tree.members(k), times), theirs) == 1.0
 
 
-@given(st.sampled_from(LINKAGES), st.integers(1, 12), st.integers(0, 12), st.integers(0, 2**32 - 1), st.booleans())
-def test_levels_lie_within_each_other_and_have_all_clusters(
-    linkage: Linkage, k: int, more: int, seed: int, equal: bool
-) -> None:
+@given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 2**32 - 1), st.booleans())
+def test_levels_lie_within_each_other_and_have_all_clusters(k: int, more: int, seed: int, equal: bool) -> None:
     rng = np.random.default_rng(seed)
     # Equal distances, even equal centroids, are no reason for fewer clusters.
     centroids = np.ones((k + more, 3)) if equal else rng.integers(-1, 2, (k + more, 3)).astype(np.float64)
-    tree = made_of(centroids, linkage, rng.integers(1, 4, k + more).astype(np.float64))
+    tree = made_of(centroids, rng.integers(1, 4, k + more).astype(np.float64))
     members = tree.members(k)
     found, first = np.unique(members, return_index=True)
     assert found.tolist() == list(range(k))
@@ -67,10 +61,9 @@ def test_levels_lie_within_each_other_and_have_all_clusters(
         assert all(len(np.unique(members[finer == number])) == 1 for number in range(k + 1))
 
 
-@pytest.mark.parametrize("linkage", LINKAGES)
-def test_of_equal_pairs_the_first_is_joined(linkage: Linkage) -> None:
+def test_of_equal_pairs_the_first_is_joined() -> None:
     corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [9.0, 0.0], [9.0, 1.0]])
-    tree = made_of(corners, linkage)
+    tree = made_of(corners)
     assert list(zip(tree.left.tolist(), tree.right.tolist(), strict=True))[:3] == [(0, 1), (2, 3), (4, 5)]
     assert tree.members(3).tolist() == [0, 0, 1, 1, 2, 2]
 
@@ -81,11 +74,11 @@ def test_weight_draws_a_union_towards_itself() -> None:
     for heavy, joined in ((0, [0, 0, 0, 1]), (1, [0, 0, 1, 0])):
         weights = np.ones(4)
         weights[heavy] = 50.0
-        assert made_of(places, "average", weights).members(2).tolist() == joined
+        assert made_of(places, weights).members(2).tolist() == joined
 
 
 def test_there_is_no_level_beyond_the_fine_clusters() -> None:
-    tree = made_of(np.random.default_rng(1).normal(size=(5, 2)), "average")
+    tree = made_of(np.random.default_rng(1).normal(size=(5, 2)))
     assert tree.members(5).tolist() == [0, 1, 2, 3, 4]
     for k in (0, 6):
         with pytest.raises(UsageError, match=f"K = {k} is not between 1 and the 5 fine clusters"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from datus2_ray.core.cluster.kmeans import kmeans
+from datus2_ray.core.cluster.pca import fit_pca
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.core.cluster.scaling import fit_scaling
 from datus2_ray.core.cluster.tree import merge
@@ -26,18 +27,12 @@ SMALL = ("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens
 
 
 @pytest.mark.parametrize(
-    ("fine", "kind", "expected"),
-    [("40", "none", 40), ("40", "area", 40), ("1000", "segments", 384), ("null", "none", FINE)],
+    ("fine", "pca", "expected"), [("40", "null", 40), ("40", "16", 40), ("1000", "16", 384), ("null", "null", FINE)]
 )
 def test_both_baselines_are_those_of_one_process(
-    open_here: Callable[..., Run], scenes: Path, fine: str, kind: str, expected: int
+    open_here: Callable[..., Run], scenes: Path, fine: str, pca: str, expected: int
 ) -> None:
-    settings = (
-        f"cluster.fine={fine}",
-        f"cluster.merge_weights={kind}",
-        "cluster.linkage=ward",
-        "cluster.scaling=centred",
-    )
+    settings = (f"cluster.fine={fine}", f"cluster.pca={pca}", "cluster.scaling=centred")
     run = open_here(scenes, *SMALL, *settings, dataset="demo", clusters=5, seed=3)
     run, _ = execute(run, (INGEST, DISCOVER, BASELINE))
     segments, baseline = run.commit(Discovered), run.commit(TokensClustered)
@@ -45,16 +40,18 @@ def test_both_baselines_are_those_of_one_process(
     rows = LocalRows([np.concatenate([tokens for table in tables for tokens in list_arrays(table)])])
     rows.project(fit_scaling(rows, "centred"))
     plain = kmeans(rows, 5, metric="spherical", seed=3)
+    if pca != "null":
+        rows.project(fit_pca(rows, int(pca), 0.5))
     short = {"sample_size": FINE_START * expected, "max_iterations": FINE_ITERATIONS}
     many = kmeans(rows, expected, metric="spherical", seed=3, **short)
     # A token is a segment of its own here, and a patch.
-    weights = np.ones(expected) if kind == "none" else np.maximum(many.sizes, 1).astype(np.float64)
+    weights = np.maximum(many.sizes, 1).astype(np.float64)
     found = read_token_clusters(baseline)
     assert list(found) == [PLAIN, MERGED]
     assert baseline.facts.fine == expected
     np.testing.assert_array_equal(found[PLAIN].centroids, plain.centroids)
     np.testing.assert_array_equal(found[MERGED].centroids, many.centroids)
     assert found[PLAIN].members.tolist() == list(range(5))
-    np.testing.assert_array_equal(found[MERGED].members, merge(many.centroids, weights, "ward").members(5))
+    np.testing.assert_array_equal(found[MERGED].members, merge(many.centroids, weights).members(5))
     for name in ("centroids.parquet", "fine.parquet"):
         assert storage.read_table(baseline.path(name)).schema.equals(schemas.TOKEN_CENTROIDS)

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.cluster.rows import RowBlock
-from datus2_ray.core.cluster.tree import Linkage, merge
+from datus2_ray.core.cluster.tree import merge
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.clustering.rows import BlockPlan, VectorTable
 from datus2_ray.engine.clustering.table import read_clusters
@@ -122,22 +122,17 @@ def test_without_fine_clusters_k_means_finds_k(digits: Commit[Discovered], open_
     assert read_clusters(four, 4).members.tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("kind", ["segments", "area"])
-@pytest.mark.parametrize("linkage", ["average", "ward"])
-def test_the_tree_weighs_fine_clusters(
-    digits: Commit[Discovered], open_clustered: OpenRun, kind: str, linkage: Linkage
-) -> None:
-    settings = ("cluster.fine=40", f"cluster.merge_weights={kind}", f"cluster.linkage={linkage}")
-    commit = open_clustered(digits, *settings).commit(Clustered)
+def test_the_tree_weighs_fine_clusters_by_area(digits: Commit[Discovered], open_clustered: OpenRun) -> None:
+    commit = open_clustered(digits, "cluster.fine=40").commit(Clustered)
     centroids = read_clusters(commit, 40).centroids
     nearest, _ = assign(DIGITS, centroids, "euclidean")
     # Of seven segments on 16 patches the last has ten; of the five in the last image, it has twelve.
     areas = np.where(np.arange(len(DIGITS)) % 7 == 6, 10, 1)
     areas[-1] = 12
-    weights = np.bincount(nearest, areas if kind == "area" else None).astype(np.float64)
+    weights = np.bincount(nearest, areas).astype(np.float64)
     tree = storage.read_table(commit.path("tree.parquet"))
     assert tree.schema.equals(schemas.TREE)
-    expected = merge(centroids, weights, linkage)
+    expected = merge(centroids, weights)
     assert tree["node"].to_pylist() == list(range(40, 79))
     for name, values in (("left", expected.left), ("right", expected.right), ("weight", expected.weights)):
         np.testing.assert_array_equal(tree[name].to_numpy(), values)
