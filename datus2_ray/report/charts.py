@@ -176,7 +176,7 @@ def _ends(values: np.ndarray, errors: np.ndarray | None) -> np.ndarray:
 def _span(values: Sequence[np.ndarray], margin: float) -> tuple[float, float]:
     joined = np.concatenate(values)
     low, high = float(joined.min()), float(joined.max())
-    if high - low <= 1e-12 * max(1.0, abs(low), abs(high)):  # no more than rounding apart
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):  # ticks have twelve digits
         return low - 0.5, high + 0.5
     return low - margin * (high - low), high + margin * (high - low)
 

@@ -32,7 +32,7 @@ SMALL = ("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens
 def test_both_baselines_are_those_of_one_process(
     open_here: Callable[..., Run], scenes: Path, fine: str, pca: str, expected: int
 ) -> None:
-    settings = (f"cluster.fine={fine}", f"cluster.pca={pca}", "cluster.scaling=centred")
+    settings = (f"cluster.fine={fine}", f"cluster.pca={pca}", "cluster.whitening=0.5", "cluster.scaling=centred")
     run = open_here(scenes, *SMALL, *settings, dataset="demo", clusters=5, seed=3)
     run, _ = execute(run, (INGEST, DISCOVER, BASELINE))
     segments, baseline = run.commit(Discovered), run.commit(TokensClustered)
