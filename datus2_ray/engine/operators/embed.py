@@ -37,7 +37,7 @@ class EmbedImages:
         )
         self._config = config
         blocks = range(config.block, config.block - config.blocks, -1)
-        self._spanning = tuple(Tap(config.feature, block) for block in blocks)
+        self._spanning = tuple(Tap(config.feature, block) for block in blocks) if config.unit == "segments" else None
         # What describes a segment are tokens, also where keys span its graph: of the same blocks and views.
         self._describing = tuple(Tap("token", block) for block in blocks) if config.describes_by_tokens else None
         self._baseline = [Tap("token")] if keep_tokens else []
@@ -45,7 +45,7 @@ class EmbedImages:
         self._heartbeat = heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Add ``grid_height``, ``grid_width`` and ``graph``; and ``features`` and ``tokens``, null where not wanted."""
+        """Add ``grid_height`` and ``grid_width``; and ``graph``, ``features`` and ``tokens``, null where not wanted."""
         pixels, rows = pixels_of(block)
         count = len(block)
         columns: dict[str, list[Any]] = {
@@ -58,7 +58,7 @@ class EmbedImages:
             found: list[list[Any]] = [
                 [height] * len(batch),
                 [width] * len(batch),
-                [graph.cpu().numpy().tobytes() for graph in graphs],
+                [None] * len(batch) if graphs is None else [graph.cpu().numpy().tobytes() for graph in graphs],
             ]
             found += [[None] * len(batch) if kept is None else list(kept.cpu().numpy()) for kept in vectors]
             for column, values in zip(columns.values(), found, strict=True):
@@ -71,17 +71,19 @@ class EmbedImages:
             block = block.append_column(name, list_column(columns[name], pa.list_(pa.float16(), self._backbone.dim)))
         return block
 
-    def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+    def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor] | None, Tensor | None, Tensor | None]:
         """Return the graphs of a batch as bytes, its features and its tokens, still on the device."""
-        means = [self._spanning] if self._describing is None else [self._spanning, self._describing]
+        means = [taps for taps in (self._spanning, self._describing) if taps is not None]
         config, shown = self._config, torch.from_numpy(pixels)
         vectors, tokens = extract_patches(
             self._backbone, shown, means, self._baseline, mirrored=config.mirror, tile=config.tile
         )
         self._heartbeat.beat()
-        # One product an image: a batched one may sum in another order for another batch.
-        graphs = [self._graph(*one) for one in zip(vectors[0], shown, strict=True)]
-        features = vectors[1].to(torch.float16) if self._describing is not None else None
+        graphs = None
+        if self._spanning is not None:
+            # One product an image: a batched one may sum in another order for another batch.
+            graphs = [self._graph(*one) for one in zip(vectors[0], shown, strict=True)]
+        features = vectors[-1].to(torch.float16) if self._describing is not None else None
         return graphs, features, tokens[self._baseline[0]].to(torch.float16) if self._baseline else None
 
     def _graph(self, vectors: Tensor, pixels: Tensor) -> Tensor:
