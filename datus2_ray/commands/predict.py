@@ -1,4 +1,4 @@
-"""Masks for images that a run never saw: by its segmenter, or by its centroids where it has none."""
+"""Masks for images that a run never saw: by what labelled its own, or by its centroids where it was not refined."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from datus2_ray.commands.plan import check_place, plan_stages
+from datus2_ray.commands.weights import check_same_backbone
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import read_config
 from datus2_ray.engine.machines import Machines
@@ -14,7 +15,8 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import StorageError
 from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Clustered, Exported, Refined, Sampled
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Clustered, Exported, LayerFitted, Refined, Sampled
 from datus2_ray.store.run_folder import FINISHED, RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
@@ -64,7 +66,7 @@ def predict(
     StorageError
         If `run` is no finished run.
     BackboneError
-        If its segmenter reads tokens, and the backbone is missing or not the one that it was trained with.
+        If a layer on tokens labels the images, and the backbone is missing or not the one that it was fitted with.
     DatusError
         If the images cannot be used, as for a run.
     """
@@ -73,20 +75,22 @@ def predict(
         if not model.is_run() or not storage.exists(model.path(name)):
             raise StorageError(f"{run} is no finished run, it has no {name}; run the same `datus2 run` again")
     kept = read_config(model.path("config.json"))
-    clustered, refined = model.require(Clustered), model.find(Refined)
+    clustered, fitted, refined = model.require(Clustered), model.find(LayerFitted), model.find(Refined)
     config = _config(kept, model, clustered.facts.clusters, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
-    if refined is not None and refined.facts.backbone is not None:
-        from datus2_ray.stages.refine.start import check_same_backbone
-
-        check_same_backbone(config, refined.facts.backbone)
+    segmenter: Commit[Any] | None = refined or fitted
+    if refined is None and fitted is not None:
+        check_same_backbone(config, fitted.facts.backbone)
 
     from datus2_ray.stages import LABEL_COMMAND, PREDICT_COMMAND
 
-    stages = LABEL_COMMAND if refined is None else PREDICT_COMMAND
+    if segmenter is None:
+        # Else discover would keep the tokens of these images, for a layer that nobody fits.
+        config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
+    stages = LABEL_COMMAND if segmenter is None else PREDICT_COMMAND
     machines = check_place(config, "predict")
     listing = list_source(config, labelled=False)
-    models = {commit.facts.stage: commit for commit in (clustered, refined) if commit is not None}
+    models = {commit.facts.stage: commit for commit in (clustered, segmenter) if commit is not None}
     plan_stages(config, stages, listing, machines, models)
     with open_run(config, "predict", listing, machines) as opened:
         start_ray(config.no_progress_seconds)
