@@ -26,6 +26,9 @@ GROUPS = 8
 #: Tokens whose probabilities are held at a time.
 BLOCK = 2**15
 
+#: Multiplications of a group in a step from which on a thread of its own saves time: fewer are done before it starts.
+WORTH_A_THREAD = 2**24
+
 SumOverWorkers = Callable[[Tensor], Tensor]
 
 
@@ -115,7 +118,7 @@ def fit(
     sum_over_workers : callable
         Adds up a tensor of all processes.
     threads : int
-        Groups that are summed at once; torch itself shall use one thread.
+        Groups that are summed at once, where that saves time; torch itself shall use one thread.
     on_step : callable
         Called with the steps done.
 
@@ -159,21 +162,24 @@ def _learn(
 ) -> Iterator[Tensor]:
     """Take the steps of a round, and yield the loss of each."""
     optimiser = torch.optim.AdamW(layer.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    ends = np.cumsum(counts.cpu().numpy())
+    group_sizes = counts.cpu().numpy()
+    ends = np.cumsum(group_sizes)
+    weights = layer.weight.numel()
+    length, threaded = weights + layer.bias.numel() + 1, weights * recipe.batch >= GROUPS * WORTH_A_THREAD
     targets = {number: labels[number].repeat_interleave(group.sizes) for number, group in held.groups.items()}
     for _ in range(recipe.steps):
         drawn = rng.integers(ends[-1], size=recipe.batch)
         of_group = np.searchsorted(ends, drawn, side="right")
 
         def gradient(number: int, drawn: np.ndarray = drawn, of_group: np.ndarray = of_group) -> Tensor:
-            first = int(ends[number] - counts[number])
+            first = ends[number] - group_sizes[number]
             chosen = torch.from_numpy(drawn[of_group == number] - first).to(layer.mean.device)
-            tokens = layer.standardise(held.groups[number].tokens[chosen])
+            tokens = layer.standardise(held.groups[number].tokens.index_select(0, chosen))
             return sum_gradients(layer, tokens, targets[number][chosen], recipe.exponent)
 
-        total = held.sum(gradient, layer.weight.numel() + layer.bias.numel() + 1) / recipe.batch
-        layer.weight.grad = total[: layer.weight.numel()].view_as(layer.weight)
-        layer.bias.grad = total[layer.weight.numel() : -1]
+        total = held.collect(gradient, length, threaded=threaded).sum(dim=0) / recipe.batch
+        layer.weight.grad = total[:weights].view_as(layer.weight)
+        layer.bias.grad = total[weights:-1]
         optimiser.step()
         yield total[-1].clone()
 
@@ -212,15 +218,19 @@ class _Held:
         self._sum_over_workers = sum_over_workers
         self._pool = pool
 
-    def sum(self, of_group: Callable[[int], Tensor], length: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Add up a vector of every group, in the order of the groups."""
-        return self.collect(of_group, length, dtype).sum(dim=0)
-
-    def collect(self, of_group: Callable[[int], Tensor], length: int, dtype: torch.dtype) -> Tensor:
+    def collect(
+        self,
+        of_group: Callable[[int], Tensor],
+        length: int,
+        dtype: torch.dtype = torch.float32,
+        *,
+        threaded: bool = True,
+    ) -> Tensor:
         """Return a vector of every group, also of those that others hold: [GROUPS, length]."""
         device = next(iter(self.groups.values())).tokens.device
         rows = torch.zeros(GROUPS, length, dtype=dtype, device=device)
-        for number, row in zip(self.groups, self._pool.map(of_group, self.groups), strict=True):
+        found = self._pool.map(of_group, self.groups) if threaded else map(of_group, self.groups)
+        for number, row in zip(self.groups, found, strict=True):
             rows[number] = row
         # Every row is of one process, and 0 elsewhere: the sum has its bits.
         return self._sum_over_workers(rows)
@@ -257,7 +267,7 @@ class _Held:
             stay = sizes[before[number] == after[number]]
             return torch.stack([stay.sum(), sizes.sum()]).double()
 
-        stay, all_of_them = self.sum(of_group, 2, torch.float64).tolist()
+        stay, all_of_them = self.collect(of_group, 2, torch.float64).sum(dim=0).tolist()
         return float(stay / all_of_them)
 
 

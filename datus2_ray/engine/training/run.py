@@ -35,7 +35,7 @@ class Job:
     Parameters
     ----------
     stage : str
-        For errors; its settings have ``workers``.
+        For errors.
     loop : callable
         What every worker runs: it takes ``{"plan": ..., "watcher": actor handle}``, reports checkpoints, and returns
         its history, one key per column; ``fault`` is None or says why to give up (what is raised instead is tried
@@ -44,6 +44,8 @@ class Job:
         Passed to the loop.
     steps : int
         Optimiser steps.
+    remedy : str
+        What to do where steps take too long, for errors.
     scaling : ScalingConfig or None
         Resources of the workers; None for :func:`run_alone`.
     lowest : str or None
@@ -54,6 +56,7 @@ class Job:
     loop: Callable[[dict[str, Any]], Any]
     plan: Any
     steps: int
+    remedy: str
     scaling: ScalingConfig | None
     lowest: str | None
 
@@ -206,8 +209,7 @@ def _watch(actor: Any, running: Any, job: Job, patience: int, show: Callable[[in
         if time.monotonic() - since >= patience:
             raise DatusError(
                 f"{job.stage}: no optimiser step for {patience} s (step {step} of {job.steps}); the cluster may lack "
-                f"free CPUs or GPUs, or a step takes longer: give fewer workers (--set {job.stage}.workers=N), a "
-                f"smaller {job.stage}.batch_size, or --set no_progress_seconds=N"
+                f"free CPUs or GPUs, or a step takes longer: {job.remedy}, or --set no_progress_seconds=N"
             )
     result = ray.get(running)
     show(job.steps)

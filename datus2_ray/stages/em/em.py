@@ -84,7 +84,8 @@ def _fit(run: Run, placement: Placement, plan: Any, progress: Progress) -> dict[
         # Nothing to go on from: it takes seconds.
         storage.remove(folder)
     steps = plan.recipe.rounds * plan.recipe.steps
-    job = training.Job("em", fit_together if scaling else fit_alone, plan, steps, scaling, lowest=None)
+    loop = fit_together if scaling else fit_alone
+    job = training.Job("em", loop, plan, steps, "give fewer workers (--set refine.workers=N)", scaling, lowest=None)
 
     def show(step: int) -> None:
         progress.advance(0, note=f"step {step}")

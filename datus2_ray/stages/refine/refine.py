@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 HISTORY = "history.parquet"
 
+#: Where steps take too long.
+REMEDY = "give fewer workers (--set refine.workers=N) or a smaller refine.batch_size"
+
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     from datus2_ray.stages.refine.start import start_identity
@@ -59,7 +62,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
     name = f"{training.workers}-workers"
     scaling = plan_scaling(training.workers, placement.device)
     trained = run_training(
-        Job("refine", train, training, config.steps, scaling, lowest="held_out_loss"),
+        Job("refine", train, training, config.steps, REMEDY, scaling, lowest="held_out_loss"),
         placement.path("training"),
         name,
         run.config.no_progress_seconds,

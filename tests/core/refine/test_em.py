@@ -147,11 +147,13 @@ def test_the_seed_decides_and_threads_do_not() -> None:
 def test_two_processes_fit_the_bits_of_one(tmp_path: Path) -> None:
     groups, _ = planted(wrong=0.3)
     torch.save({number: vars(group) for number, group in groups.items()}, tmp_path / "groups.pt")
+    recipe = replace(QUICK, steps=10, rounds=2)
+    torch.save(vars(recipe), tmp_path / "recipe.pt")
     program = Path(__file__).with_name("two_workers.py")
     line = [sys.executable, str(program)]
     workers = [subprocess.Popen([*line, str(rank), str(tmp_path)]) for rank in range(2)]
     assert [worker.wait() for worker in workers] == [0, 0]
-    alone = fit(groups, SPEC, 0, QUICK)
+    alone = fit(groups, SPEC, 0, recipe)
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt")
         assert all(torch.equal(a, b) for a, b in zip(found["weights"], weights_of(alone), strict=True))

@@ -1,6 +1,6 @@
 """One of two workers that fit a layer without Ray: `two_workers.py RANK FOLDER`, for test_em.py.
 
-FOLDER holds `groups.pt`, all groups by their number; what was fitted goes to `RANK.pt`.
+FOLDER holds `groups.pt`, all groups by their number, and `recipe.pt`; what was fitted goes to `RANK.pt`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder / 'group'}", rank=rank, world_size=2)
     groups = {number: Group(**group) for number, group in torch.load(folder / "groups.pt").items()}
     half = {number: group for number, group in groups.items() if number % 2 == rank}
-    fitted = fit(half, TokenLayerSpec(12, 4, {}), 0, Recipe(steps=60, batch=512), add_up)
+    fitted = fit(half, TokenLayerSpec(12, 4, {}), 0, Recipe(**torch.load(folder / "recipe.pt")), add_up)
     weights = list(fitted.layer.state_dict().values())
     torch.save({"weights": weights, "losses": fitted.losses, "agreements": fitted.agreements}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import Counter
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
 import ray
@@ -49,7 +47,7 @@ from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Refined
 from datus2_ray.store.run_folder import part_name
-from tests.stages.conftest import train_here
+from tests.stages.conftest import train_here, training_processes, wait_for
 
 SMALL = ("refine.size=64", "refine.batch_size=4", "refine.steps=6")
 
@@ -411,7 +409,7 @@ def test_a_training_that_cannot_start_ends_with_the_reason(made_run):
     run = made_run(24)
     impossible = ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1000})
     start = time.monotonic()
-    job = Job("refine", train, plan(run, 1), 6, impossible, lowest=None)
+    job = Job("refine", train, plan(run, 1), 6, "give fewer workers", impossible, lowest=None)
     with pytest.raises(DatusError, match=r"no optimiser step for 5 s \(step 0 of 6\)"):
         run_training(job, run.folder.path("refine"), "name", 5, lambda step: None)
     assert time.monotonic() - start < 60
@@ -424,23 +422,6 @@ def test_a_fault_of_a_worker_is_told_in_one_line():
     assert str(explain("refine", failed("a trace", {0: OSError()}))) == "refine: OSError: "
     controller = ray.train.v2.api.exceptions.ControllerError(ValueError("two\nlines"))
     assert str(explain("refine", controller)) == "refine: ValueError: lines"
-
-
-def training_processes() -> list[psutil.Process]:
-    """Return the training workers of this process's own Ray, and of no other on the machine."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
-
-
-def wait_for(happened: Callable[[], bool], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 @pytest.mark.slow
