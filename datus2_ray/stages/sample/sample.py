@@ -60,7 +60,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     from datus2_ray.stages.sample.mirrored import SegmentAtEach, add_mirror_images
 
     config = run.config.discover
-    embed = (run.backbone, config, placement.device, False, heartbeat)
+    embed = (run.backbone, config, placement.device, heartbeat, True, config.describes_by_tokens)
     return [
         Operator(image_reader(run, heartbeat)),
         Operator(add_mirror_images),
