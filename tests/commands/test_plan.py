@@ -89,7 +89,7 @@ def test_the_plan_is_what_the_run_then_uses(
         "refine.min_images=4",
     )
     flags = {"backbone": "untrained:vit_tiny_patch16_224", "limit": 6, "save_png": True}
-    flags["no_refine"] = preset == "paper"  # DeepLabV3 trains on Ray
+    flags |= {"no_refine": True} if preset == "paper" else {}  # DeepLabV3 trains on Ray
     config = settings(scenes, tmp_path, *small, preset=preset, **flags)
     on(SMALL_MACHINE)
     planned = plan_run(config)

@@ -165,9 +165,9 @@ def test_two_workers_one_of_them_killed_fit_the_bits_of_one_alone(
     open_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Rounds that take long enough to be disturbed, and do not end before.
-    monkeypatch.setattr("datus2_ray.core.refine.em.Recipe", partial(Recipe, steps=1500, rounds=2, agreement=2.0))
+    monkeypatch.setattr("datus2_ray.core.refine.em.Recipe", partial(Recipe, steps=400, rounds=2, agreement=2.0))
     alone = fitted(with_segments(open_run(tmp_path / "in", preset="best", name="alone", clusters=CLASSES)))
-    assert (alone.facts.workers, alone.facts.steps) == (1, 3000)
+    assert (alone.facts.workers, alone.facts.steps) == (1, 800)
     steps: list[str] = []
     advance = Progress.advance
 
