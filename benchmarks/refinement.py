@@ -25,7 +25,8 @@ import torch
 
 from datus2_ray.config.load import load
 from datus2_ray.core.refine.augmentation import augment
-from datus2_ray.core.refine.file import Segmenter
+from datus2_ray.core.refine.deeplab import DeepLabV3Segmenter
+from datus2_ray.core.refine.file import from_bytes
 from datus2_ray.core.refine.loss import pixel_loss
 from datus2_ray.demo.write import write_demo
 from datus2_ray.engine.machines import Machines
@@ -50,7 +51,7 @@ def decoded(training: Training, share: int) -> list[Pair]:
     return [pair for block in blocks for pairs in pairs_of(block, read.size) for pair in pairs]
 
 
-def plain_loop(training: Training, model: Segmenter) -> float:
+def plain_loop(training: Training, model: DeepLabV3Segmenter) -> float:
     """Return the seconds of a loop that a user would write, over all of the training's images and steps."""
     torch.set_num_threads(os.cpu_count() or 1)
     config, batch = training.config, training.batch_size * training.workers
@@ -87,7 +88,6 @@ def main() -> None:
         write_demo(Path(scratch) / "in", arguments.images, seed=0)
         start_ray(600)
         from datus2_ray.engine.execute import execute, execute_stage
-        from datus2_ray.engine.operators.read_segmenter import read_segmenter
         from datus2_ray.stages import RUN
         from datus2_ray.stages.refine.refine import REFINE, plan_training
         from datus2_ray.stages.refine.start import write_start
@@ -117,7 +117,7 @@ def main() -> None:
                 start = f"{scratch}/start.safetensors"
                 training = plan_training(run, "cpu", start)
                 network = write_start(start, config, CLUSTERS, "cpu")
-                plain.append(plain_loop(training, read_segmenter(start, training.backbone, "cpu")))
+                plain.append(plain_loop(training, from_bytes(storage.read_bytes(start))))
                 print(f"plain loop, {2 * steps} steps: {plain[-1]:.1f} s", flush=True)
     short, long = (statistics.median(seconds) for seconds in ours.values())
     loop = statistics.median(plain) / (2 * steps)

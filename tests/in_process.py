@@ -8,11 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.engine.clustering.rows import BLOCK_ROWS, VectorTable, plan_blocks
-from datus2_ray.engine.machines import Machines, Node
+from datus2_ray.engine.machines import Device, Machines, Node
 from datus2_ray.engine.stage import Operator
+from datus2_ray.engine.training.run import Job
 
 
 class SilentHeartbeat:
@@ -55,8 +57,17 @@ class RowsHere(LocalRows):
         pass
 
 
+def loop_here(job: Job, device: Device, patience: int, show: Callable[[int], Any]) -> dict[str, Any]:
+    """Do what `run_alone` does, and leave the number of torch's threads as it was."""
+    before = torch.get_num_threads()
+    result: dict[str, Any] = job.loop({"plan": job.plan, "watcher": None})
+    torch.set_num_threads(before)
+    show(job.steps)
+    return result
+
+
 def without_ray(patch: pytest.MonkeyPatch) -> None:
-    """Put these in the place of what needs Ray, in every stage but the trainings."""
+    """Put these in the place of what needs Ray, everywhere but in the trainings under Ray Train."""
     patch.setattr("datus2_ray.engine.execute.stream_parts", stream_here)
     patch.setattr("datus2_ray.engine.clustering.rows.stream_parts", stream_here)
     patch.setattr("datus2_ray.engine.clustering.rows.RayRows", RowsHere)
@@ -64,6 +75,7 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
         "datus2_ray.engine.waiting.run_tasks",
         lambda function, shared, arguments, who: [function(shared, *each) for each in arguments],
     )
+    patch.setattr("datus2_ray.engine.training.run.run_alone", loop_here)
     for counter in ("count_images", "count_segments", "set_seconds"):
         patch.setattr(f"datus2_ray.engine.prometheus.{counter}", lambda *_: None)
 
@@ -78,7 +90,7 @@ def commands_without_ray(patch: pytest.MonkeyPatch) -> None:
 
     without_ray(patch)
     load = functools.cache(load_backbone)
-    for module in ("engine.operators.embed", "stages.discover.describe", "engine.operators.read_segmenter"):
+    for module in ("engine.operators.embed", "stages.discover.describe"):
         patch.setattr(f"datus2_ray.{module}.load_backbone", load)
     patch.setattr(Machines, "now", staticmethod(lambda: SMALL_MACHINE))
     for command in ("run", "predict", "experiment", "ingest"):

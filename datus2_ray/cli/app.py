@@ -82,7 +82,7 @@ def experiment(
     name: Annotated[str, typer.Argument(help="ablation, clusters, resolution, patch-size or data-size.")],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per variant, from --seed on.")] = 3,
     values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
-    refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run: minutes each.")] = False,
+    refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run.")] = False,
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
     points = numbers("--values", values)
@@ -116,7 +116,7 @@ def demo(
     scenes: dict[str, Any] = {"source": folder, "dataset": "demo", "seed": seed, "limit": images}
     for config in (
         load({**scenes, "out": paper, "no_refine": True}, preset="paper"),
-        load({**scenes, "out": best}, assignments=["refine.steps=100"]),
+        load({**scenes, "out": best}),
     ):
         print_summary(run_pipeline(config), config.out)
     report(best, beside=paper)

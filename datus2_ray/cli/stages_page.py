@@ -22,7 +22,9 @@ def stages_table(stages: Sequence[Stage[Any]]) -> str:
     """Return a Markdown table of stages: what each does, reads and writes."""
     rows = ["| stage and folder | what it does | reads | writes |", "|---|---|---|---|"]
     for stage in stages:
-        reads = ", ".join([facts.stage for facts in stage.reads] + [f"({facts.stage})" for facts in stage.may_read])
+        names = [facts.stage for facts in stage.reads]
+        names += [" or ".join(facts.stage for facts in stage.reads_either)] if stage.reads_either else []
+        reads = ", ".join([*names, *(f"({facts.stage})" for facts in stage.may_read)])
         writes = "; ".join(f"`{file}`: {what}" for file, what in stage.writes.items())
         reads = reads or "the source"
         rows.append(f"| `{stage.name}/` | {stage.title} | {reads} | {writes} |")

@@ -48,12 +48,11 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     as_published = {
         "discover": paper["discover"],
         "cluster": paper["cluster"],
-        "refine": {name: paper["refine"][name] for name in ("network", "loss", "teacher", "mirror")},
+        "refine": {name: paper["refine"][name] for name in ("em", "network", "loss", "teacher", "mirror")},
     }
     refinement = [
-        Variant("DeepLabV3 refines", {"refine": {"network": "deeplabv3"}}),
-        Variant("cross entropy", {"refine": {"loss": "cross-entropy"}}),
-        Variant("no teacher", {"refine": {"teacher": 0.0}}),
+        Variant("DeepLabV3 after EM", {"refine": {"network": "deeplabv3"}}),
+        Variant("DeepLabV3, no EM", {"refine": {"network": "deeplabv3", "em": False}}),
     ]
     binary = {"graph": "binary", "resolution": 1.0, "threshold": 0.0, "place": 0.0, "colour": 0.0}
     candidates = [

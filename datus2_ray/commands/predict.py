@@ -1,10 +1,11 @@
-"""Masks for images that a run never saw: by its segmenter, or by its centroids where it has none."""
+"""Masks for images that a run never saw: by what labelled its own, or by its centroids where it was not refined."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from datus2_ray.commands.plan import check_place, plan_stages
+from datus2_ray.commands.weights import check_same_backbone
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import read_config
 from datus2_ray.engine.machines import Machines
@@ -12,7 +13,8 @@ from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Clustered, Exported, Refined
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Clustered, Exported, LayerFitted, Refined
 from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
@@ -62,28 +64,30 @@ def predict(
     StorageError
         If `run` is no finished run.
     BackboneError
-        If its segmenter reads tokens, and the backbone is missing or not the one that it was trained with.
+        If a layer on tokens labels the images, and the backbone is missing or not the one that it was fitted with.
     DatusError
         If the images cannot be used, as for a run.
     """
     model = RunFolder(storage.absolute(run))
     model.require_finished()
     kept = read_config(model.path("config.json"))
-    clustered, refined = model.require(Clustered), model.find(Refined)
+    clustered, fitted, refined = model.require(Clustered), model.find(LayerFitted), model.find(Refined)
     k = storage.read_json(model.path("summary.json"))["clusters"]
     config = _config(kept, k, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
-    if refined is not None and refined.facts.backbone is not None:
-        from datus2_ray.stages.refine.start import check_same_backbone
-
-        check_same_backbone(config, refined.facts.backbone)
+    segmenter: Commit[Any] | None = refined or fitted
+    if refined is None and fitted is not None:
+        check_same_backbone(config, fitted.facts.backbone)
 
     from datus2_ray.stages import LABEL_COMMAND, PREDICT_COMMAND
 
-    stages = LABEL_COMMAND if refined is None else PREDICT_COMMAND
+    if segmenter is None:
+        # Else discover would keep the tokens of these images, for a layer that nobody fits.
+        config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
+    stages = LABEL_COMMAND if segmenter is None else PREDICT_COMMAND
     machines = check_place(config, "predict")
     listing = list_source(config, labelled=False)
-    models = {commit.facts.stage: commit for commit in (clustered, refined) if commit is not None}
+    models = {commit.facts.stage: commit for commit in (clustered, segmenter) if commit is not None}
     plan_stages(config, stages, listing, machines, models)
     with open_run(config, "predict", listing, machines) as opened:
         start_ray(config.no_progress_seconds)

@@ -13,15 +13,14 @@ import pyarrow as pa
 
 from datus2_ray.engine.run import Run
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.facts import Clustered, Discovered, Evaluated, Ingested, Refined
+from datus2_ray.store.facts import Clustered, Discovered, Evaluated, Ingested, LayerFitted, Predicted, Refined
 from datus2_ray.store.run_folder import ALL_QUARANTINED, QUARANTINE
 from datus2_ray.version import VERSION
 
 
 def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
     """Return what ``summary.json`` holds, given the stages that the run did without."""
-    evaluated, refined = run.find(Evaluated), run.find(Refined)
-    refinement = {"skipped": left_out[Refined.stage]} if refined is None else _without_nulls(asdict(refined.facts))
+    evaluated = run.find(Evaluated)
     seconds = {stage: run.events.stage_seconds(commit.fingerprint) for stage, commit in run.commits.items()}
     per_row = {stage: run.events.seconds_per_row(commit.fingerprint) for stage, commit in run.commits.items()}
     return {
@@ -30,12 +29,23 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "unstructured": run.facts(Discovered).unstructured,
         "segments": run.facts(Clustered).segments,
         "clusters": run.required_k,
-        "refinement": refinement,
+        "refinement": _refinement(run, left_out),
         "seconds": {stage: round(value, 2) for stage, value in _without_nulls(seconds).items()},
         "seconds_per_row": {stage: round(value, 6) for stage, value in _without_nulls(per_row).items()},
         "versions": {"datus2-ray": VERSION, **{name: version(name) for name in ("ray", "torch", "timm", "numpy")}},
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "metrics": evaluated.facts.metrics if evaluated else None,
+    }
+
+
+def _refinement(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
+    if Predicted.stage in left_out:
+        return {"skipped": left_out[Predicted.stage]}
+    fitted, refined = run.find(LayerFitted), run.find(Refined)
+    return {
+        "network": run.config.refine.network,
+        **({"em": asdict(fitted.facts)} if fitted else {}),
+        **(asdict(refined.facts) if refined else {}),
     }
 
 

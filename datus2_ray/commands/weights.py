@@ -20,8 +20,8 @@ def check_weights(config: RunConfig) -> None:
     Raises
     ------
     BackboneError
-        If timm does not know a name; if a file is missing or holds no backbone or ResNet; if windows or images of the
-        refinement are no multiple of the patch size; if a C++ compiler is needed and missing.
+        If timm does not know a name; if a file is missing or holds no backbone or ResNet; if windows are no multiple of
+        the patch size; if a C++ compiler is needed and missing.
     """
     if config.discover.compile and joined_address() is None:
         from datus2_ray.core.backbone.vit import require_compiler
@@ -53,7 +53,7 @@ def check_weights(config: RunConfig) -> None:
 
 
 def check_backbone(config: RunConfig, spec: str | None) -> None:
-    """Check that a backbone's file loads, and that windows and images of the refinement fit its patches.
+    """Check that a backbone's file loads, and that windows fit its patches.
 
     Parameters
     ----------
@@ -75,12 +75,10 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
 
         if parse_spec(spec).file is not None:
             load_backbone(spec)
-    linear = config.refine.enabled and config.refine.network == "linear"
-    if config.discover.tile is None and not linear:
+    if config.discover.tile is None:
         return
     from datus2_ray.core.backbone.patches import check_tile
     from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side
-    from datus2_ray.core.refine.token_layer import check_size
 
     side = patch_side(spec or DEFAULT_BACKBONE)
     discover, shown = config.discover, config.discover.side(side)
@@ -94,8 +92,22 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
             f"discover.tile = {discover.tile} must be less than the {shown} pixels that the backbone sees: set "
             f"discover.{larger} or a smaller discover.tile"
         )
-    if linear:
-        check_size(side, config.refine.size)
+
+
+def check_same_backbone(config: RunConfig, fitted_with: str) -> None:
+    """Check that the backbone is still the one with the fingerprint that a layer on its tokens was fitted with.
+
+    Raises
+    ------
+    BackboneError
+        If it does not exist, or its weights are not the same.
+    """
+    from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, fingerprint
+
+    backbone = config.backbone or DEFAULT_BACKBONE
+    # Of weights that timm names, a newer timm has the same.
+    if fingerprint(local_spec(backbone)).partition(" timm=")[0] != fitted_with.partition(" timm=")[0]:
+        raise BackboneError(f"the weights of {backbone} are not those that the run was refined with; bring them back")
 
 
 def local_weights(config: RunConfig) -> dict[str, Any]:

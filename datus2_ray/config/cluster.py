@@ -31,10 +31,10 @@ class ClusterConfig(StageConfig):
         "The tokens of the baseline are scaled likewise.",
     )
     pca: int | None = setting(
-        128, "Max dimensions of the descriptors after PCA, merged tokens of the baseline included; null: no PCA.", ge=1
+        64, "Max dimensions of the descriptors after PCA, merged tokens of the baseline included; null: no PCA.", ge=1
     )
     whitening: float = setting(
-        0.5,
+        0.6,
         "How far PCA evens out the deviations along its components: 0 keeps distances as they are, 1 makes all equal.",
         ge=0,
         le=1,

@@ -12,7 +12,7 @@ from datus2_ray.errors import UsageError
 #: The preset of the defaults, which has no file.
 DEFAULT = "best"
 
-REMOVED = {"demo": "use --preset best --set refine.steps=100"}
+REMOVED = {"demo": "use --preset best"}
 
 
 def preset_names() -> list[str]:

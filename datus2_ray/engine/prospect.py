@@ -23,6 +23,8 @@ class Prospect:
         Whether the number of clusters is given or counted.
     has_ids : bool
         Whether ids come from a column of shards, so that two may be the same.
+    has_layer : bool
+        Whether a layer of another run labels these images, as in ``datus2 predict``: their tokens are in no table.
     """
 
     config: RunConfig
@@ -33,11 +35,27 @@ class Prospect:
     labelled: bool
     has_k: bool
     has_ids: bool
+    has_layer: bool = False
 
     @property
     def images(self) -> int:
         """Number of images."""
         return sum(self.parts.values())
+
+    @property
+    def unrefined(self) -> str | None:
+        """Why masks are not refined; None where they are."""
+        config = self.config.refine
+        if not config.enabled:
+            return "switched off (--no-refine)"
+        if self.images < config.min_images:
+            return f"{self.images} images with masks, under refine.min_images = {config.min_images}"
+        return None
+
+    @property
+    def fits_layer(self) -> bool:
+        """Whether a layer is fitted to the tokens of this run's images."""
+        return self.unrefined is None and self.config.refine.em
 
     @property
     def tasks(self) -> int:

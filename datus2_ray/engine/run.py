@@ -14,7 +14,7 @@ from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Ingested, Labelled, Sampled, Surveyed
+from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Sampled, Surveyed
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import RunFolder
 
@@ -110,6 +110,7 @@ class Run:
             labelled=self.labelled,
             has_k=self.k is not None or counted,
             has_ids=self.listing.columns is not None,
+            has_layer=self.find(LayerFitted) is not None and self.find(Discovered) is None,
         )
 
 

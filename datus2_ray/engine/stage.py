@@ -146,6 +146,8 @@ class Stage(Generic[F]):
     reads, may_read : tuple of type
         Stages whose tables it reads, by their facts: it is left out where one of `reads` was. Their fingerprints are
         part of its own.
+    reads_either : tuple of type
+        The same, of which one is enough: it is left out where all of them were.
     decides : callable
         Returns what else decides its result: settings, seed, weights by content.
     computes : bool
@@ -165,6 +167,7 @@ class Stage(Generic[F]):
     uses: Callable[[Prospect], Sequence[Use]]
     reads: tuple[type[Facts], ...] = ()
     may_read: tuple[type[Facts], ...] = ()
+    reads_either: tuple[type[Facts], ...] = ()
     computes: bool = False
     left_out: Callable[[Prospect], str | None] = field(default=_always)
 
@@ -178,7 +181,7 @@ class Stage(Generic[F]):
         decides = {**self.decides(run, device), **({"device": device} if self.computes else {})}
         inputs = {
             facts.stage: run.commits[facts.stage].fingerprint
-            for facts in (*self.reads, *self.may_read)
+            for facts in (*self.reads, *self.may_read, *self.reads_either)
             if facts.stage in run.commits
         }
         return Identity(device, decides, fingerprint(self.name, self.version, decides, inputs))
@@ -186,4 +189,7 @@ class Stage(Generic[F]):
     def reason_left_out(self, prospect: Prospect, left_out: Mapping[str, str]) -> str | None:
         """Return why a run does without the stage, given the stages before it that it does without."""
         missing = [facts.stage for facts in self.reads if facts.stage in left_out]
+        either = [facts.stage for facts in self.reads_either if facts.stage in left_out]
+        if either and len(either) == len(self.reads_either):
+            missing += either
         return left_out[missing[0]] if missing else self.left_out(prospect)

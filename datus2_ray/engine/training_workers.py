@@ -10,6 +10,9 @@ from datus2_ray.errors import DatusError, UsageError
 #: Bytes of decoded images and masks that a worker of the refinement keeps from pass to pass: 2,600 of 224 x 224 pixels.
 PAIRS_MEMORY = 2**29
 
+#: Max workers of EM: the groups of core/refine/em.py, which is not imported as it takes torch.
+EM_WORKERS = 8
+
 
 def refine_workers(config: RefineConfig, images: int, machines: Machines, device: Device) -> int:
     """Return the number of the refinement's workers: one per GPU, else up to two; two images per step each or more.
@@ -29,6 +32,19 @@ def refine_workers(config: RefineConfig, images: int, machines: Machines, device
             f"refine.workers = {workers} is too many for refine.batch_size = {config.batch_size} and {images} "
             f"images: each takes at least 2 images a step; set at most {most}"
         )
+    _check_fit("refine", workers, machines, device)
+    return workers
+
+
+def em_workers(config: RefineConfig, machines: Machines, device: Device) -> int:
+    """Return the number of workers of EM: one, or as many as are set, of which only so many have something to do.
+
+    Raises
+    ------
+    DatusError
+        If the machines have no room for them.
+    """
+    workers = min(config.workers or 1, EM_WORKERS)
     _check_fit("refine", workers, machines, device)
     return workers
 

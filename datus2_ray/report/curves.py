@@ -1,4 +1,4 @@
-"""The curves of a run: k-means and the training of the refinement."""
+"""The curves of a run: k-means, EM and the training of DeepLabV3."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from math import log
 from datus2_ray.report.charts import Chart, Series, draw_chart, moving_mean
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, Refined
+from datus2_ray.store.facts import Clustered, LayerFitted, Refined
 
 #: Steps over which the curve of the training loss is averaged.
 SMOOTHING = 20
 
 #: Exponent q of the generalised cross entropy (1 - p^q) / q, as in core/refine.
 EXPONENT = 0.7
+
+#: Masks that DeepLabV3 learns, by the stage that they are of.
+TARGETS = {"label": "initial masks", "em": "masks of EM"}
+
+#: Name and style of a smoothed curve.
+SMOOTHED = (f"its mean over {SMOOTHING} steps", "refined")
 
 
 def kmeans_chart(clustered: Commit[Clustered]) -> Chart:
@@ -33,15 +39,34 @@ def kmeans_chart(clustered: Commit[Clustered]) -> Chart:
     )
 
 
+def em_chart(fitted: Commit[LayerFitted]) -> Chart:
+    """Draw the loss of EM over its steps, and say how many tokens kept their class in each round."""
+    facts = fitted.facts
+    history = storage.read_table(fitted.path("history.parquet"))
+    step, loss = history["step"].to_numpy(), history["loss"].to_numpy()
+    kept = ", ".join(f"{100 * share:.1f} %" for share in facts.agreements)
+    rounds = len(facts.agreements)
+    guess = (1 - facts.clusters**-EXPONENT) / EXPONENT
+    return draw_chart(
+        "EM on segments",
+        "optimiser step",
+        "generalised cross entropy",
+        [Series("every step", "raw", step, loss), Series(*SMOOTHED, step, moving_mean(loss, SMOOTHING))],
+        note=f"Loss of the segments' clusters, (1 - p^{EXPONENT}) / {EXPONENT} for one of probability p; a guess costs "
+        f"{guess:.2f}. The layer starts again in each of the {rounds} round{'s' * (rounds != 1)}, after which every "
+        f"segment takes the cluster that its tokens vote for: {kept} of the tokens kept theirs.",
+    )
+
+
 def training_chart(refined: Commit[Refined]) -> Chart:
-    """Draw the losses of the refinement over its steps."""
+    """Draw the losses of DeepLabV3 over its steps."""
     facts = refined.facts
     history = storage.read_table(refined.path("history.parquet"))
     step, loss = history["step"].to_numpy(), history["train_loss"].to_numpy()
     held_out = history.filter(history["held_out_loss"].is_valid())
     series = [
         Series("training loss, every step", "raw", step, loss),
-        Series(f"its mean over {SMOOTHING} steps", "refined", step, moving_mean(loss, SMOOTHING)),
+        Series(*SMOOTHED, step, moving_mean(loss, SMOOTHING)),
     ]
     if len(held_out):
         x, y = held_out["step"].to_numpy(), held_out["held_out_loss"].to_numpy()
@@ -52,12 +77,12 @@ def training_chart(refined: Commit[Refined]) -> Chart:
     else:
         name, guess, unit = "cross entropy", log(facts.clusters), "in nats"
     return draw_chart(
-        f"refinement, {name}",
+        f"DeepLabV3, {name}",
         "optimiser step",
         name,
         series,
         mark=facts.best_step,
         mark_name="kept checkpoint",
-        note=f"{name.capitalize()} of the initial masks, {unit}; noise is left out. A guess among all clusters costs "
-        f"{guess:.2f}. The checkpoint with the lowest held-out loss is kept.",
+        note=f"{name.capitalize()} of the {TARGETS[facts.targets]}, {unit}; noise is left out. A guess among all "
+        f"clusters costs {guess:.2f}. The checkpoint with the lowest held-out loss is kept.",
     )

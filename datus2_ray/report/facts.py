@@ -13,7 +13,7 @@ from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Predicted, Refined
+from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, LayerFitted, Predicted, Refined
 from datus2_ray.store.run_folder import RunFolder
 
 
@@ -30,8 +30,9 @@ class Weights:
 class FinishedRun:
     """A finished run: its settings, the results of its stages, and its summary.
 
-    ``config.dataset`` is what shards say of themselves. ``refined`` and ``predicted`` are None in a run without
-    refinement, and ``skipped`` then says why; ``metrics`` are those of ``metrics.json``, None without ground truth.
+    ``config.dataset`` is what shards say of themselves. ``fitted`` and ``refined`` are None where the run does without
+    that stage. ``predicted`` is None in a run without refinement, and ``skipped`` says why. ``metrics`` are those of
+    ``metrics.json``, None without ground truth.
     """
 
     folder: RunFolder
@@ -40,6 +41,7 @@ class FinishedRun:
     discovered: Commit[Discovered]
     clustered: Commit[Clustered]
     labelled: Commit[Labelled]
+    fitted: Commit[LayerFitted] | None
     refined: Commit[Refined] | None
     predicted: Commit[Predicted] | None
     skipped: str
@@ -81,6 +83,7 @@ def read_run(folder: RunFolder) -> FinishedRun:
         discovered=folder.require(Discovered),
         clustered=folder.require(Clustered),
         labelled=folder.require(Labelled),
+        fitted=folder.find(LayerFitted),
         refined=folder.find(Refined),
         predicted=folder.find(Predicted),
         skipped=summary["refinement"].get("skipped", ""),

@@ -12,7 +12,7 @@ import jinja2
 from datus2_ray.errors import UsageError
 from datus2_ray.report.cards import cluster_cards
 from datus2_ray.report.colours import HATCHES, Colours, class_colours, cluster_colours, to_hex
-from datus2_ray.report.curves import kmeans_chart, training_chart
+from datus2_ray.report.curves import em_chart, kmeans_chart, training_chart
 from datus2_ray.report.facts import FinishedRun, read_run
 from datus2_ray.report.overview import count_lines, read_quarantine, run_lines, title_of, warnings_of
 from datus2_ray.report.samples import MaskColours, OtherRun, draw_samples
@@ -79,8 +79,12 @@ def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
         cards=cards,
         dense=max(len(card.crops) for card in cards) == 1,
         hidden_cards=sum(not card.crops and card.segments > 0 for card in cards),
-        charts=[kmeans_chart(run.clustered), *([training_chart(run.refined)] if run.refined else [])],
-        skipped=None if run.refined else run.skipped,
+        charts=[
+            kmeans_chart(run.clustered),
+            *([em_chart(run.fitted)] if run.fitted else []),
+            *([training_chart(run.refined)] if run.refined else []),
+        ],
+        skipped=None if run.predicted else run.skipped,
         striped=any(masks.striped.any() for masks in (colours.initial, colours.refined) if masks),
         seconds=sorted(run.seconds.items(), key=lambda item: -item[1]),
         quarantine=read_quarantine(folder),

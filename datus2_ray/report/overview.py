@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datus2_ray.config import RunConfig
+from datus2_ray.report.curves import TARGETS
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.survey import Survey
 from datus2_ray.sources import layouts
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.facts import Refined
+from datus2_ray.store.commit import Commit, F
+from datus2_ray.store.facts import LayerFitted, Refined
 from datus2_ray.store.run_folder import ALL_QUARANTINED, RunFolder
 
 DESCRIPTORS = {
@@ -61,7 +63,7 @@ def run_lines(run: FinishedRun) -> list[Line]:
         Line("Descriptor", discover.descriptor, DESCRIPTORS[discover.descriptor]),
         Line("Clusters", f"K = {run.k}", _clustering(config, run.clustered.facts.centroids)),
         Line("Seed", str(config.seed), "decides every random choice"),
-        Line("Refinement", *describe_refinement(run.refined.facts if run.refined else None, run.skipped)),
+        Line("Refinement", *describe_refinement(_facts(run.fitted), _facts(run.refined), run.skipped)),
         Line("Versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
         # The system's name explains itself; a number needs its noun.
         Line("Machine", ", ".join(str(v) if name == "system" else f"{v} {name}" for name, v in run.machine.items())),
@@ -123,23 +125,39 @@ def _clustering(config: RunConfig, fine: int) -> str:
     return f"{text}, {fine:,} fine clusters merged by average linkage"
 
 
-def describe_refinement(refined: Refined | None, skipped: str) -> tuple[str, str]:
+def describe_refinement(fitted: LayerFitted | None, refined: Refined | None, skipped: str) -> tuple[str, str]:
     """Return how the masks were refined, or why they were not, and an explanation."""
-    if refined is None:
+    parts = [_layer(fitted)] if fitted else []
+    parts += [_deeplab(refined)] if refined else []
+    if not parts:
         return f"skipped: {skipped}", "the initial masks are the result of the run"
+    return "; then ".join(value for value, _ in parts), "; ".join(note for _, note in parts)
+
+
+def _facts(commit: Commit[F] | None) -> F | None:
+    return commit.facts if commit else None
+
+
+def _layer(fitted: LayerFitted) -> tuple[str, str]:
+    rounds = len(fitted.agreements)
     return (
-        f"{_network(refined)}, {refined.steps:,} steps; step {refined.best_step:,} is kept",
-        f"trained on the initial masks only: {refined.batch_size} images of {refined.size} × {refined.size} pixels per "
-        "step; the checkpoint with the lowest loss on held-out images is kept, labels are not used",
+        f"EM on segments: a linear layer on tokens, {rounds} round{'s' * (rounds != 1)}, {fitted.steps:,} steps",
+        f"the layer learns the clusters of the segments of {fitted.images:,} images, and every segment takes the "
+        f"cluster that its tokens vote for; {100 * fitted.agreements[-1]:.1f} % of the tokens kept theirs in the last "
+        "round; labels are not used",
     )
 
 
-def _network(refined: Refined) -> str:
-    if refined.network == "linear":
-        return "a linear layer on the tokens of the frozen backbone"
+def _deeplab(refined: Refined) -> tuple[str, str]:
     weights = f"weights from {refined.encoder_start}" if refined.encoder_start != "random" else "random weights"
     weights += " (supervised)" if refined.supervised else ""
-    return f"DeepLabV3, {refined.encoder} from {weights}, output stride {refined.output_stride}"
+    return (
+        f"DeepLabV3, {refined.encoder} from {weights}, output stride {refined.output_stride}, {refined.steps:,} steps; "
+        f"step {refined.best_step:,} is kept",
+        f"trained on the {TARGETS[refined.targets]} only: {refined.batch_size} images of {refined.size} × "
+        f"{refined.size} pixels per step; the checkpoint with the lowest loss on held-out images is kept; labels are "
+        "not used",
+    )
 
 
 def warnings_of(run: FinishedRun) -> list[Line]:

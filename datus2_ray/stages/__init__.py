@@ -8,6 +8,7 @@ from datus2_ray.engine.stage import Stage
 from datus2_ray.stages.cluster.baseline import BASELINE
 from datus2_ray.stages.cluster.cluster import CLUSTER
 from datus2_ray.stages.discover.discover import DISCOVER
+from datus2_ray.stages.em.em import EM
 from datus2_ray.stages.evaluate import EVALUATE
 from datus2_ray.stages.export import EXPORT
 from datus2_ray.stages.ingest.ingest import INGEST
@@ -28,6 +29,7 @@ RUN: Stages = (
     DISCOVER,
     CLUSTER,
     LABEL,
+    EM,
     REFINE,
     PREDICT,
     BASELINE,

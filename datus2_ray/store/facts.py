@@ -97,15 +97,36 @@ class Labelled(Facts):
 
 
 @dataclass(frozen=True)
-class Refined(Facts):
-    """What was trained, and which checkpoint is kept.
+class LayerFitted(Facts):
+    """How a layer on tokens was fitted to the segments, round after round.
 
-    ``backbone`` is set for a linear layer on tokens; ``encoder``, ``encoder_start``, ``supervised`` and
-    ``output_stride`` for DeepLabV3. ``best_loss`` is the held-out loss of the kept checkpoint.
+    ``backbone`` is the fingerprint of the weights whose tokens it reads. It was fitted to ``tokens`` of ``images``, a
+    ``share`` of all. ``agreements`` are the shares of the tokens that kept their class in each round; ``loss`` is the
+    mean over the steps of the last one.
+    """
+
+    stage: ClassVar[str] = "em"
+    clusters: int
+    dim: int
+    backbone: str
+    images: int
+    share: float
+    tokens: int
+    workers: int
+    steps: int
+    agreements: tuple[float, ...]
+    loss: float
+    model: str
+
+
+@dataclass(frozen=True)
+class Refined(Facts):
+    """What was trained, and which checkpoint is kept; ``best_loss`` is its held-out loss.
+
+    ``targets`` is the stage whose masks were learned: ``label`` or ``em``.
     """
 
     stage: ClassVar[str] = "refine"
-    network: str
     loss: str
     size: int
     clusters: int
@@ -117,11 +138,11 @@ class Refined(Facts):
     best_step: int
     best_loss: float
     checkpoint: str
-    backbone: str | None = None
-    encoder: str | None = None
-    encoder_start: str | None = None
-    supervised: bool | None = None
-    output_stride: int | None = None
+    targets: str
+    encoder: str
+    encoder_start: str
+    supervised: bool
+    output_stride: int
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,13 @@ def segments(descriptor_dim: int, token_dim: int) -> pa.Schema:
         ("sizes", pa.list_(pa.int32()), "Patches of every valid segment."),
         ("boxes", boxes, "Top, left, bottom, right in patches, end exclusive."),
         ("descriptors", descriptors, "Descriptor of every valid segment."),
+        ("communities", pa.int32(), "Communities that Louvain found; null where patches are the units."),
+        ("modularity", pa.float64(), "Modularity of that partition; null where patches are the units."),
         (
-            "communities",
-            pa.int32(),
-            "Communities that Louvain found, before they were split; null for unit = patches.",
+            "tokens",
+            tokens,
+            "Tokens of the patches, a mean where several blocks or views are taken; null where nothing reads them.",
         ),
-        ("modularity", pa.float64(), "Modularity of that partition; null for unit = patches."),
-        ("tokens", tokens, "Final-norm patch tokens (baseline); or null."),
     )
 
 
@@ -134,6 +134,13 @@ TRAINING_HISTORY = _schema(
     ("train_loss", pa.float64(), "Loss of the step's batches; `refine.loss` says which one."),
     ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),
     ("held_out_loss", pa.float64(), "The same loss on the held-out images after an epoch's last step, else null."),
+)
+
+EM_HISTORY = _schema(
+    ("step", pa.int32(), "Optimiser steps done, from 1."),
+    ("round", pa.int32(), "Number of the round, from 1."),
+    ("loss", pa.float64(), "Generalised cross entropy of the segments' classes, mean over the step's tokens."),
+    ("agreement", pa.float64(), "Share of the tokens that kept their class, after a round's last step, else null."),
 )
 
 PRETRAINING_HISTORY = _schema(

@@ -22,18 +22,15 @@ SETTINGS = (
     "discover.tau=0",
     "cluster.workers=2",
     "cluster.restarts=3",
-    "refine.network=linear",  # its checkpoints are small; DeepLabV3 trains in the runs on small machines
-    "refine.steps=4",
-    "refine.size=64",
-    "refine.batch_size=4",
-    "refine.workers=1",
+    "refine.em=true",  # DeepLabV3 trains in the runs on small machines
+    "refine.network=linear",
     "evaluate.token_restarts=1",
 )
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whole commands run in this process, without Ray; the trainings cannot."""
+    """Let whole commands run in this process, without Ray; trainings under Ray Train cannot."""
     commands_without_ray(monkeypatch)
 
 

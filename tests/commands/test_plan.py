@@ -60,7 +60,7 @@ def test_every_stage_is_planned_and_nothing_is_written(
     # Every stage is planned, or a note says why a run does without it.
     left_out = [note.split(":")[0].removeprefix("no ") for note in planned.notes if note.startswith("no ")]
     assert {stage for stage, _ in planned.uses} == {stage.name for stage in RUN} - set(left_out)
-    assert left_out == ["sample", "export"]
+    assert left_out == ["sample", "em", "export"]
     uses = {(stage, use.runs): use for stage, use in planned.uses}
     embed = uses["discover", "embed"]
     assert (embed.count, embed.max_count, embed.device, embed.gpus, embed.parts) == (2, 2, "cpu", 0.0, 3)
@@ -86,8 +86,10 @@ def test_the_plan_is_what_the_run_then_uses(
         "discover.max_actors=3",
         "cluster.restarts=1",
         "label.edges=image",
+        "refine.min_images=4",
     )
-    flags = {"backbone": "untrained:vit_tiny_patch16_224", "no_refine": True, "limit": 6, "save_png": True}
+    flags = {"backbone": "untrained:vit_tiny_patch16_224", "limit": 6, "save_png": True}
+    flags |= {"no_refine": True} if preset == "paper" else {}  # DeepLabV3 trains on Ray
     config = settings(scenes, tmp_path, *small, preset=preset, **flags)
     on(SMALL_MACHINE)
     planned = plan_run(config)
@@ -124,6 +126,7 @@ def test_the_plan_is_what_the_run_then_uses(
     assert ("label", "sharpen") in pools
     assert (("discover", "describe") in pools) == (preset == "paper")
     assert (("sample", "embed") in pools) == (preset == "best")
+    assert {"em", "predict"} <= set(stages) or preset == "paper"
 
 
 def test_what_is_left_out_is_said(scenes: Path, tmp_path: Path, on: Callable[[Machines], None]) -> None:
@@ -239,9 +242,8 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
         (("discover.tile=224",), {}, "must be less than the 224 pixels .* set discover.input_size=448 or"),
         (("discover.tile=64", *GRID), {}, "must be less than the 64 pixels .* set discover.grid=16 or"),
         (("discover.tile=64", "discover.input_size=100"), {}, "set discover.input_size=96"),
-        (("refine.network=linear", "refine.size=100"), {}, "give refine.size=96"),
         (
-            ("refine.network=linear", "refine.encoder=resnet50"),
+            ("refine.em=true", "refine.network=linear", "refine.encoder=resnet50"),
             {},
             "set refine.network=deeplabv3, or leave the encoder out",
         ),
@@ -250,15 +252,15 @@ def test_what_the_weights_name_is_looked_for_and_not_fetched(bucket: str, scenes
             check_weights(settings(scenes, tmp_path, *assignments, **flags))
 
 
-def test_the_sides_for_fetched_weights_are_seen_to_once_they_are_there(
+def test_the_windows_for_fetched_weights_are_seen_to_once_they_are_there(
     bucket: str, scenes: Path, tmp_path: Path
 ) -> None:
     uri = f"s3://{bucket}/vit.safetensors"
     storage.write_bytes(uri, b"never read")
-    linear = settings(scenes, tmp_path, "refine.network=linear", "refine.size=100", backbone=uri)
-    check_weights(linear)
-    with pytest.raises(DatusError, match=r"give refine\.size=96"):
-        check_backbone(linear, "untrained:vit_tiny_patch16_224")
+    windows = settings(scenes, tmp_path, "discover.tile=100", backbone=uri)
+    check_weights(windows)
+    with pytest.raises(DatusError, match=r"give discover\.tile=96"):
+        check_backbone(windows, "untrained:vit_tiny_patch16_224")
 
 
 def test_a_file_that_is_no_backbone_s_is_refused_before_ray_starts(scenes: Path, tmp_path: Path) -> None:

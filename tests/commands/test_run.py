@@ -14,7 +14,6 @@ import datus2_ray
 from datus2_ray.commands.predict import predict
 from datus2_ray.commands.run import run
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
-from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.errors import BackboneError
 from datus2_ray.store import storage
 from tests.commands.conftest import FinishedRun, small_settings, tables
@@ -78,11 +77,9 @@ def test_a_plain_folder_without_refinement_has_masks_but_no_scores(here: None, s
     assert tables(str(tmp_path / "masks"))["label/part-000000.parquet"]["mask"].to_pylist() == own
 
 
-@pytest.mark.slow
 def test_the_best_preset_reads_no_label_and_predicts_with_its_own_backbone(
-    here: None, ray_session: None, scenes: Path, tmp_path: Path
+    here: None, scenes: Path, tmp_path: Path
 ) -> None:
-    configure_ray_data(120)  # of the trainings, which run on Ray
     weights = tmp_path / "vit.safetensors"
     shutil.copyfile(PACKAGED_WEIGHTS, weights)
     shutil.copyfile(PACKAGED_WEIGHTS.with_suffix(".json"), tmp_path / "vit.json")
@@ -98,6 +95,7 @@ def test_the_best_preset_reads_no_label_and_predicts_with_its_own_backbone(
     one, other = tables(str(labelled)), tables(str(unlabelled))
     masks = {name for name in one if name.startswith(("label/", "predict/"))}
     assert len(masks) == 4
+    assert one["em/history.parquet"].equals(other["em/history.parquet"])
     assert sum(len(one[name]) for name in masks) == 2 * 8
     for name in masks:
         assert one[name].equals(other[name]), name

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from datus2_ray.engine.training.worker import STATE
-from datus2_ray.stages.refine.training import MODEL
+from datus2_ray.stages.em.worker import MODEL
 from datus2_ray.store import s3, storage
 from tests.commands.conftest import FinishedRun, small_settings, tables
 
@@ -53,7 +53,8 @@ def test_a_run_in_a_bucket_that_refuses_requests_gives_what_a_run_on_a_folder_gi
             return 503, "SlowDown"
         return None
 
-    pack, run = small_settings(source, packed, dataset="demo"), small_settings(packed, out)
+    # Two workers under Ray Train, with a checkpoint in the bucket, fit what one alone fits.
+    pack, run = small_settings(source, packed, dataset="demo"), small_settings(packed, out, "refine.workers=2")
     settings = [json.dumps(value) for value in (pack.model_dump(mode="json"), run.model_dump(mode="json"))]
     with faulty(fault) as address:
         done = subprocess.run(
@@ -72,7 +73,7 @@ def test_a_run_in_a_bucket_that_refuses_requests_gives_what_a_run_on_a_folder_gi
     assert outcome["same"]
     assert outcome["metrics"] == finished_run.summary["metrics"]
     written = tables(out)
-    of_stages = ("discover/", "cluster/", "label/", "predict/", "baseline/", "evaluate/")
+    of_stages = ("discover/", "cluster/", "label/", "em/", "predict/", "baseline/", "evaluate/")
     expected = {name: table for name, table in finished_run.tables.items() if name.startswith(of_stages)}
     assert {name for name in written if name.startswith(of_stages)} == set(expected)
     for name, table in expected.items():
@@ -80,8 +81,8 @@ def test_a_run_in_a_bucket_that_refuses_requests_gives_what_a_run_on_a_folder_gi
     page = storage.read_bytes(storage.join(out, "report", "index.html"))
     assert b"<html" in page
     assert b"sky" in page
-    # Optimiser states are gone, the model is there.
-    files = {entry.path.rsplit("/", 1)[-1] for entry in storage.list_files(storage.join(out, "refine"))}
+    # What the checkpoint had beside the model is gone.
+    files = {entry.path.rsplit("/", 1)[-1] for entry in storage.list_files(storage.join(out, "em"))}
     assert MODEL in files
     assert STATE not in files
     assert [entry.path for entry in storage.list_files(outcome["folder"])] == [f"scene_{i:04d}.png" for i in range(3)]

@@ -19,7 +19,8 @@ def test_paper_is_the_published_method() -> None:
     assert (cluster.metric, cluster.start, cluster.fine) == ("euclidean", "k-means++", None)
     assert (cluster.scaling, cluster.pca, cluster.weights) == ("none", None, "none")
     assert config.label.edges == "patches"
-    assert (config.refine.network, config.refine.loss, config.refine.teacher) == ("deeplabv3", "cross-entropy", 0)
+    assert (config.refine.em, config.refine.network) == (False, "deeplabv3")
+    assert (config.refine.loss, config.refine.teacher) == ("cross-entropy", 0)
 
 
 def test_best_is_what_was_measured_best() -> None:
@@ -36,7 +37,8 @@ def test_best_is_what_was_measured_best() -> None:
         300,
         3,
     )
-    assert (refine.network, refine.loss, refine.teacher, refine.mirror) == ("linear", "generalised", 0.97, True)
+    assert (refine.em, refine.network, refine.loss) == (True, "linear", "generalised")
+    assert (refine.teacher, refine.mirror) == (0.97, True)
 
 
 def test_fast_is_the_papers_method_but_for_what_costs_time() -> None:

@@ -22,7 +22,7 @@ from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Clustered, Discovered, Facts, Ingested, Labelled, Predicted, Refined
+from datus2_ray.store.facts import Clustered, Discovered, Facts, Ingested, Labelled, LayerFitted, Predicted, Refined
 from datus2_ray.store.run_folder import ALL_QUARANTINED, RunFolder, part_name
 
 GRID = 8
@@ -39,7 +39,6 @@ def add_result(run: RunFolder, facts: Facts, parts: dict[str, int], fingerprint:
 
 
 REFINED = Refined(
-    network="deeplabv3",
     loss="cross-entropy",
     size=224,
     clusters=4,
@@ -51,11 +50,18 @@ REFINED = Refined(
     best_step=4,
     best_loss=1.2,
     checkpoint="segmenter.safetensors",
+    targets="label",
     encoder="resnet18",
     encoder_start="random",
     supervised=False,
     output_stride=16,
 )
+
+
+FITTED = LayerFitted(
+    clusters=4, dim=192, backbone="sha256=0", images=5, share=1.0, tokens=320, workers=1, steps=4,
+    agreements=(0.9, 0.99), loss=0.2, model="model.safetensors",
+)  # fmt: skip
 
 
 @dataclass
@@ -70,6 +76,7 @@ class RunMaker:
     clusters: int = 4
     classes: Sequence[str] | None = ("sky", "grass", "tree")
     refined: bool = True
+    em: bool = False
     dataset: str = "folder"
     perfect: bool = False
     image_ids: Sequence[str] | None = None
@@ -188,6 +195,12 @@ class RunMaker:
         add_result(run, facts, {})
 
     def _write_refinement(self, run: RunFolder) -> dict[str, Any]:
+        if self.em:
+            curve = {"step": range(1, 5), "round": [1, 1, 2, 2], "loss": [1.0, 0.5, 1.0, 0.2]}
+            curve["agreement"] = [None, 0.9, None, 0.99]
+            table = pa.table(curve, schema=schemas.EM_HISTORY)
+            storage.write_table(self._part(run, LayerFitted, "history.parquet"), table)
+            add_result(run, replace(FITTED, clusters=self.clusters), {})
         if not self.refined:
             return {"skipped": "5 images with masks, under refine.min_images = 20"}
         history = {

@@ -97,7 +97,7 @@ def test_every_picture_says_what_it_shows_and_every_link_has_a_target(make_run):
 
 
 def test_with_everything_all_sections_are_there(make_run):
-    page = read(make_run())
+    page = read(make_run(em=True))
     assert {"run", "scores", "classes", "pictures", "clusters", "curves", "time", "quarantine", "settings"} <= page.ids
     assert {name: len(page.pictures[name]) for name in ("image", "segments", "initial mask", "refined mask")} == {
         "image": 5,
@@ -106,7 +106,7 @@ def test_with_everything_all_sections_are_there(make_run):
         "refined mask": 5,
     }
     assert len(page.pictures["ground truth"]) == 5
-    assert len(page.all("svg")) == 2
+    assert len(page.all("svg")) == 3
     for text in ("sky", "grass", "token k-means (baseline)", "one-to-one", "Every image could be used", "DeepLabV3"):
         assert text in page.text
 

@@ -9,7 +9,7 @@ from datus2_ray.report.facts import read_run
 from datus2_ray.report.overview import count_lines, describe_refinement, read_quarantine, run_lines, title_of
 from datus2_ray.report.survey import survey_segments
 from datus2_ray.store.facts import Discovered
-from tests.report.conftest import REFINED
+from tests.report.conftest import FITTED, REFINED
 
 
 @pytest.mark.parametrize(
@@ -92,16 +92,21 @@ def test_images_without_structure_are_told_where_there_are_any(make_run):
 
 def test_a_refinement_says_where_its_encoder_started():
     trained = replace(REFINED, encoder="resnet50", encoder_start="moco_v2.pth", output_stride=8, best_step=3600)
-    assert describe_refinement(trained, "")[0] == (
+    assert describe_refinement(None, trained, "")[0] == (
         "DeepLabV3, resnet50 from weights from moco_v2.pth, output stride 8, 4,000 steps; step 3,600 is kept"
     )
-    assert "(supervised)" in describe_refinement(replace(trained, supervised=True), "")[0]
-    assert "random weights" in describe_refinement(REFINED, "")[0]
-    linear = replace(REFINED, network="linear", encoder=None, steps=400)
-    assert describe_refinement(linear, "")[0].startswith(
-        "a linear layer on the tokens of the frozen backbone, 400 steps"
-    )
-    assert describe_refinement(None, "too few images")[0] == "skipped: too few images"
+    assert "(supervised)" in describe_refinement(None, replace(trained, supervised=True), "")[0]
+    assert "random weights" in describe_refinement(None, REFINED, "")[0]
+    assert describe_refinement(None, None, "too few images")[0] == "skipped: too few images"
+
+
+def test_em_is_told_before_what_learned_from_it():
+    value, note = describe_refinement(FITTED, None, "")
+    assert value == "EM on segments: a linear layer on tokens, 2 rounds, 4 steps"
+    assert "99.0 % of the tokens kept theirs in the last round" in note
+    both, note = describe_refinement(FITTED, replace(REFINED, targets="em"), "")
+    assert both.startswith(f"{value}; then DeepLabV3, ")
+    assert "trained on the masks of EM only" in note
 
 
 def test_quarantine_is_grouped_by_step_and_fault(make_run):

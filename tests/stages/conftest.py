@@ -1,12 +1,15 @@
-"""Local mode of Ray Train, which trains in this process, for the tests of both trainings."""
+"""For the tests of trainings: local mode of Ray Train, which trains in this process, and its workers elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray.train
 import ray.train.torch
@@ -34,3 +37,20 @@ def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callabl
         return tmp_path / name
 
     return keep
+
+
+def training_processes() -> list[psutil.Process]:
+    """Return the training workers of this process's own Ray, and of no other on the machine."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)

@@ -15,11 +15,10 @@ def extract_patches(
     backbone: Backbone,
     pixels: Tensor,
     means: Sequence[tuple[Tap, ...]],
-    also: Sequence[Tap] = (),
     *,
     mirrored: bool = False,
     tile: int | None = None,
-) -> tuple[list[Tensor], dict[Tap, Tensor]]:
+) -> list[Tensor]:
     """Compute vectors of the patches of a batch, several kinds in one pass.
 
     Parameters
@@ -28,8 +27,6 @@ def extract_patches(
         uint8 RGB, shape (B, H, W, 3).
     means : sequence of tuple of Tap
         Each kind of vector, as the taps whose mean it is.
-    also : sequence of Tap
-        Taps to return as they are, of the images without their mirror images.
     mirrored : bool
         Whether a patch gets the mean over the image and its mirror image, at twice the cost.
     tile : int, optional
@@ -39,18 +36,16 @@ def extract_patches(
     -------
     list of Tensor
         For each of `means`: float32, shape (B, N, dim), patches in raster order.
-    dict of Tap to Tensor
-        The vectors of each of `also`.
     """
     taps = list(dict.fromkeys(tap for mean in means for tap in mean))
-    outputs = extract_tiled(backbone, pixels, list(dict.fromkeys([*taps, *also])), tile)
+    outputs = extract_tiled(backbone, pixels, taps, tile)
     vectors = [_mean(outputs, mean) for mean in means]
     if mirrored:
         flipped = extract_tiled(backbone, pixels.flip(2), taps, tile)
         grid = backbone.grid(pixels.shape[1], pixels.shape[2])
         flipped_means = (_flip(_mean(flipped, mean), grid) for mean in means)
         vectors = [(plain + mirror) / 2 for plain, mirror in zip(vectors, flipped_means, strict=True)]
-    return vectors, {tap: outputs[tap] for tap in also}
+    return vectors
 
 
 def extract_tiled(backbone: Backbone, pixels: Tensor, taps: Sequence[Tap], tile: int | None) -> dict[Tap, Tensor]:

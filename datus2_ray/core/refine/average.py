@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from datus2_ray.core.refine.file import Segmenter
 
-
-def average_weights(segmenter: Segmenter, momentum: float) -> AveragedModel:
+def average_weights(segmenter: nn.Module, momentum: float) -> AveragedModel:
     """Start an average of a segmenter's weights and batch-norm statistics, to be updated after every step.
 
     The average is the plain mean of all states for the first 1 / (1 - momentum) steps, because the first of them are

@@ -1,23 +1,15 @@
-"""DeepLabV3 with random weights, and the labels that any segmenter's logits stand for."""
+"""DeepLabV3 with random weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD
-from datus2_ray.core.images.labels import NOISE_8, Labels
 from datus2_ray.errors import BackboneError
-
-#: Upsampled logits of one image that are held at a time: 256 MB of float32.
-MAX_LOGITS = 2**26
 
 
 @dataclass(frozen=True)
@@ -93,37 +85,3 @@ def build_segmenter(spec: SegmenterSpec, seed: int) -> DeepLabV3Segmenter:
         # Not torch.manual_seed: that would reseed the GPUs as well.
         torch.default_generator.manual_seed(seed)
         return DeepLabV3Segmenter(spec)
-
-
-def predict_labels(logits: Tensor, height: int, width: int) -> Labels:
-    """Return the most likely class of every pixel of an image: logits are upsampled bilinearly first, argmax after.
-
-    Parameters
-    ----------
-    logits : Tensor
-        float, shape [K, h, w], of one image.
-    height, width : int
-        Size of the image itself, in pixels.
-
-    Returns
-    -------
-    ndarray
-        Shape [height, width]; uint8 up to 254 classes, uint16 above. The lowest class wins a tie.
-    """
-    classes = logits.shape[0]
-    # A few classes at a time: all of them at the size of a large photograph would not fit.
-    chunk = max(1, MAX_LOGITS // (height * width))
-    best, label = torch.empty(0), torch.empty(0)
-    for start in range(0, classes, chunk):
-        part = logits[None, start : start + chunk].float()
-        upsampled = functional.interpolate(part, (height, width), mode="bilinear", align_corners=False)[0]
-        value, index = upsampled.max(dim=0)
-        if start == 0:
-            best, label = value, index
-        else:
-            better = value > best
-            best = torch.where(better, value, best)
-            label = torch.where(better, index + start, label)
-    dtype = np.uint8 if classes < NOISE_8 else np.uint16
-    labels: NDArray[Any] = label.to(torch.int32).cpu().numpy().astype(dtype)
-    return labels

@@ -1,103 +1,94 @@
-"""A segmenter that is one linear layer on the patch tokens of a frozen backbone."""
+"""A linear layer on the tokens of patches: the segmenter that EM fits, and its file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datus2_ray.core.backbone.vit import Backbone, Tap
 from datus2_ray.errors import BackboneError
 
-TOKEN = Tap("token")
+#: Key in the header of the file.
+HEADER = "token_layer"
 
 
 @dataclass(frozen=True)
-class TokenSegmenterSpec:
-    """What a token segmenter is made of, apart from its weights and its backbone.
+class TokenLayerSpec:
+    """What a layer is made of, apart from its weights.
 
     Parameters
     ----------
     dim : int
-        Length of a patch token.
+        Length of a token.
     classes : int
         Number of clusters K.
-    size : int
-        Side of the square images that it is trained on, in pixels; a multiple of the patch size.
+    reads : dict
+        What its tokens are of, for readers of the file: fingerprint of the backbone, blocks, views.
     """
 
     dim: int
     classes: int
-    size: int
+    reads: dict[str, Any]
 
 
-class TokenSegmenter(nn.Module):
-    """Classify patch tokens by a linear layer, which starts at zero, after they are brought to mean 0 and variance 1.
+class TokenLayer(nn.Module):
+    """Classify tokens by a linear layer, which starts at zero, after each coordinate is standardised."""
 
-    The same place in the feature space gets the same class in every image: what the graph of one image or a cluster's
-    odd shape gave to single segments is evened out, and nothing is to be learnt from pixels, so that some hundred steps
-    are enough. The backbone is no part of its state: only the layer is trained, copied and saved.
+    mean: Tensor
+    deviation: Tensor
 
-    Parameters
-    ----------
-    backbone : Backbone, optional
-        Computes the tokens, of length ``spec.dim``, on the device that the layer is moved to. Without it the layer can
-        be saved but takes no images.
-
-    Raises
-    ------
-    BackboneError
-        If the backbone's tokens have another length, or the image size is no multiple of its patch size.
-
-    References
-    ----------
-    He et al., "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377 (2021), appendix A.1, for the linear
-    layer behind a normalisation without weights.
-    """
-
-    def __init__(self, spec: TokenSegmenterSpec, backbone: Backbone | None = None) -> None:
+    def __init__(self, spec: TokenLayerSpec) -> None:
         super().__init__()
-        if backbone is not None:
-            check_size(backbone.patch_size, spec.size)
-            if backbone.dim != spec.dim:
-                raise BackboneError(
-                    f"the segmenter reads tokens of length {spec.dim}, those of {backbone.name} have {backbone.dim}; "
-                    "give the backbone that it was trained with, or refine again"
-                )
         self.spec = spec
-        self.normalisation = nn.BatchNorm2d(spec.dim, affine=False)
-        self.layer = nn.Conv2d(spec.dim, spec.classes, 1)
-        for parameter in self.layer.parameters():
-            nn.init.zeros_(parameter)
-        self._backbone = backbone
+        self.register_buffer("mean", torch.zeros(spec.dim))
+        self.register_buffer("deviation", torch.ones(spec.dim))
+        self.weight = nn.Parameter(torch.zeros(spec.classes, spec.dim))
+        self.bias = nn.Parameter(torch.zeros(spec.classes))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute logits of the patches, bilinearly upsampled to the images' size: float [B, K, h, w].
+    def standardise(self, tokens: Tensor) -> Tensor:
+        """Bring every coordinate of tokens, of any float type, to mean 0 and deviation 1; float32."""
+        return (tokens.float() - self.mean) / self.deviation
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Compute logits [n, K] of tokens [n, dim], of any float type."""
+        return functional.linear(self.standardise(tokens), self.weight, self.bias)
+
+    @torch.inference_mode()
+    def of_patches(self, tokens: np.ndarray, height: int, width: int) -> Tensor:
+        """Compute the logits of an image's patches: [K, height, width].
 
         Parameters
         ----------
-        images : Tensor
-            uint8 RGB, shape [B, 3, h, w].
-
-        Raises
-        ------
-        BackboneError
-            If a side is no multiple of the patch size.
-        TypeError
-            If there is no backbone.
+        tokens : ndarray
+            float16, shape (height · width, dim), patches in raster order.
         """
-        if self._backbone is None:
-            raise TypeError("a token segmenter without a backbone takes no images")
-        height, width = images.shape[-2:]
-        grid = self._backbone.grid(height, width)
-        tokens = self._backbone.extract(images.permute(0, 2, 3, 1), [TOKEN])[TOKEN]
-        logits = self.layer(self.normalisation(tokens.transpose(1, 2).reshape(len(images), self.spec.dim, *grid)))
-        return functional.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        logits: Tensor = self(torch.from_numpy(np.array(tokens)))
+        return logits.T.reshape(-1, height, width)
 
 
-def check_size(patch: int, size: int) -> None:
-    """Raise a BackboneError if the side of the images is no multiple of the patch size; both in pixels."""
-    if size % patch:
-        nearest = max(patch, round(size / patch) * patch)
-        raise BackboneError(f"images of {size} pixels do not fit the patch of {patch}; give refine.size={nearest}")
+def to_bytes(layer: TokenLayer) -> bytes:
+    """Write a layer as a safetensors file."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in layer.state_dict().items()}
+    return safetensors.torch.save(state, {HEADER: json.dumps(asdict(layer.spec))})
+
+
+def from_bytes(data: bytes) -> TokenLayer:
+    """Read the layer that :func:`to_bytes` wrote; raise a BackboneError if the bytes hold something else."""
+    try:
+        state = safetensors.torch.load(data)
+        length = int.from_bytes(data[:8], "little")
+        spec = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER])
+        layer = TokenLayer(TokenLayerSpec(**spec))
+        layer.load_state_dict(state)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BackboneError(
+            "the file of the layer on tokens is damaged or holds something else; refine again"
+        ) from error
+    return layer

@@ -1,4 +1,4 @@
-"""Embed: one forward pass per image; out come the affinity graph as bytes and, where wanted, patch vectors."""
+"""Embed: one forward pass per image; out come the affinity graph as bytes and, where wanted, patch tokens."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ from datus2_ray.store.weights_cache import local_spec
 class EmbedImages:
     """Actor that holds the backbone; weights are loaded here, never sent.
 
-    `keep_tokens` keeps the final-norm patch tokens, for the baseline.
+    Parameters
+    ----------
+    graphs : bool
+        Whether a graph is built of the vectors that `config` names.
+    tokens : bool
+        Whether tokens of the patches leave the device: of the same blocks and views, also where keys span the graph.
     """
 
     def __init__(
-        self, backbone: str, config: DiscoverConfig, device: str, keep_tokens: bool, heartbeat: Heartbeat
+        self, backbone: str, config: DiscoverConfig, device: str, heartbeat: Heartbeat, graphs: bool, tokens: bool
     ) -> None:
         prepare_device(device)
         self._backbone = load_backbone(
@@ -37,54 +42,54 @@ class EmbedImages:
         )
         self._config = config
         blocks = range(config.block, config.block - config.blocks, -1)
-        self._spanning = tuple(Tap(config.feature, block) for block in blocks) if config.unit == "segments" else None
-        # What describes a segment are tokens, also where keys span its graph: of the same blocks and views.
-        self._describing = tuple(Tap("token", block) for block in blocks) if config.describes_by_tokens else None
-        self._baseline = [Tap("token")] if keep_tokens else []
+        #: Kinds of vectors, each as the taps whose mean it is.
+        self._means = {
+            **({"graph": tuple(Tap(config.feature, block) for block in blocks)} if graphs else {}),
+            **({"tokens": tuple(Tap("token", block) for block in blocks)} if tokens else {}),
+        }
         self._batch_size, _ = config.batch_sizes(device)
         self._heartbeat = heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Add ``grid_height`` and ``grid_width``; and ``graph``, ``features`` and ``tokens``, null where not wanted."""
+        """Add ``grid_height``, ``grid_width``, ``graph`` and ``tokens``; the last two are null where not wanted."""
         pixels, rows = pixels_of(block)
         count = len(block)
         columns: dict[str, list[Any]] = {
-            name: [None] * count for name in ("grid_height", "grid_width", "graph", "features", "tokens")
+            name: [None] * count for name in ("grid_height", "grid_width", "graph", "tokens")
         }
         batches = list(same_size(pixels, self._batch_size))
         embedded = one_ahead(self._embed(np.stack([pixels[i] for i in batch])) for batch in batches)
-        for batch, (graphs, *vectors) in zip(batches, embedded, strict=True):
+        for batch, (graphs, tokens) in zip(batches, embedded, strict=True):
             height, width = self._backbone.grid(*pixels[batch[0]].shape[:2])
+            nothing = [None] * len(batch)
             found: list[list[Any]] = [
                 [height] * len(batch),
                 [width] * len(batch),
-                [None] * len(batch) if graphs is None else [graph.cpu().numpy().tobytes() for graph in graphs],
+                nothing if graphs is None else [graph.cpu().numpy().tobytes() for graph in graphs],
+                nothing if tokens is None else list(tokens.cpu().numpy()),
             ]
-            found += [[None] * len(batch) if kept is None else list(kept.cpu().numpy()) for kept in vectors]
             for column, values in zip(columns.values(), found, strict=True):
                 for i, value in zip(batch, values, strict=True):
                     column[rows[i]] = value
-        types = (pa.int32(), pa.int32(), pa.binary())
-        for (name, values), kind in zip(columns.items(), types, strict=False):
-            block = block.append_column(name, pa.array(values, kind))
-        for name in ("features", "tokens"):
-            block = block.append_column(name, list_column(columns[name], pa.list_(pa.float16(), self._backbone.dim)))
-        return block
+        for name, kind in {"grid_height": pa.int32(), "grid_width": pa.int32(), "graph": pa.binary()}.items():
+            block = block.append_column(name, pa.array(columns[name], kind))
+        vectors = list_column(columns["tokens"], pa.list_(pa.float16(), self._backbone.dim))
+        return block.append_column("tokens", vectors)
 
-    def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor] | None, Tensor | None, Tensor | None]:
-        """Return the graphs of a batch as bytes, its features and its tokens, still on the device."""
-        means = [taps for taps in (self._spanning, self._describing) if taps is not None]
+    def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor] | None, Tensor | None]:
+        """Return the graphs of a batch as bytes, and its tokens, still on the device."""
         config, shown = self._config, torch.from_numpy(pixels)
-        vectors, tokens = extract_patches(
-            self._backbone, shown, means, self._baseline, mirrored=config.mirror, tile=config.tile
-        )
+        means = list(self._means.values())
+        found = extract_patches(self._backbone, shown, means, mirrored=config.mirror, tile=config.tile)
+        vectors = dict(zip(self._means, found, strict=True))
         self._heartbeat.beat()
-        graphs = None
-        if self._spanning is not None:
+        graphs, tokens = None, None
+        if "graph" in vectors:
             # One product an image: a batched one may sum in another order for another batch.
-            graphs = [self._graph(*one) for one in zip(vectors[0], shown, strict=True)]
-        features = vectors[-1].to(torch.float16) if self._describing is not None else None
-        return graphs, features, tokens[self._baseline[0]].to(torch.float16) if self._baseline else None
+            graphs = [self._graph(*one) for one in zip(vectors["graph"], shown, strict=True)]
+        if "tokens" in vectors:
+            tokens = vectors["tokens"].to(torch.float16)
+        return graphs, tokens
 
     def _graph(self, vectors: Tensor, pixels: Tensor) -> Tensor:
         config = self._config

@@ -20,19 +20,21 @@ from datus2_ray.store.columns import list_arrays, list_column
 
 @dataclass(frozen=True)
 class FindSegments:
-    """CPU task: replace ``graph`` and ``features`` by the columns that describe the segments.
+    """CPU task: replace ``graph`` by the columns that describe the segments.
 
-    An image's seed comes from the run's and its id, never from the order of arrival.
+    An image's seed comes from the run's and its id, never from the order of arrival. ``tokens`` become null where they
+    are not kept, after the segments are described by them.
     """
 
     config: DiscoverConfig
     seed: int
+    keep_tokens: bool = False
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Find the segments of one part."""
         rows = [row for row, well in enumerate(block["grid_height"].is_valid().to_pylist()) if well]
         grid = list(zip(block["grid_height"].to_pylist(), block["grid_width"].to_pylist(), strict=True))
-        graphs, features = block["graph"].combine_chunks(), list_arrays(block["features"])
+        graphs, tokens = block["graph"].combine_chunks(), list_arrays(block["tokens"])
         found: list[tuple[Partition | None, Segments]] = []
         for row in rows:
             if self.config.unit == "patches":
@@ -41,7 +43,7 @@ class FindSegments:
             image_id = block["image_id"][row].as_py()
             partition, segments = self._find(graphs[row].as_buffer(), *grid[row], image_seed(self.seed, image_id))
             if self.config.noise == "given":
-                segments = give_noise_away(segments, np.asarray(features[row]))
+                segments = give_noise_away(segments, np.asarray(tokens[row]))
             found.append((partition, segments))
         count = len(block)
         maps = [segments.patch_map.ravel() for _, segments in found]
@@ -54,14 +56,17 @@ class FindSegments:
         }
         if self.config.describes_by_tokens:
             pairs = zip(rows, found, strict=True)
-            means = [mean_tokens(np.asarray(features[row]), s.patch_map, len(s.sizes)) for row, (_, s) in pairs]
-            dim = block.schema.field("features").type.value_type.list_size
+            means = [mean_tokens(np.asarray(tokens[row]), s.patch_map, len(s.sizes)) for row, (_, s) in pairs]
+            dim = block.schema.field("tokens").type.value_type.list_size
             columns["descriptors"] = list_column(scatter(means, rows, count), pa.list_(pa.float32(), dim))
         if self.config.pools == 1:  # no crops are cut
             block = block.drop_columns(PIXELS)
         for name, column in columns.items():
             block = block.append_column(name, column)
-        return block.drop_columns(["graph", "features"])
+        if not self.keep_tokens:
+            place, kind = block.column_names.index("tokens"), block.schema.field("tokens")
+            block = block.set_column(place, kind, pa.nulls(count, kind.type))
+        return block.drop_columns(["graph"])
 
     def _find(self, graph: pa.Buffer, height: int, width: int, seed: int) -> tuple[Partition, Segments]:
         config = self.config

@@ -35,7 +35,7 @@ class Job:
     Parameters
     ----------
     stage : str
-        For errors; its settings have ``workers``.
+        For errors.
     loop : callable
         What every worker runs: it takes ``{"plan": ..., "watcher": actor handle}``, reports checkpoints, and returns
         its history, one key per column; ``fault`` is None or says why to give up (what is raised instead is tried
@@ -44,6 +44,10 @@ class Job:
         Passed to the loop.
     steps : int
         Optimiser steps.
+    remedy : str
+        What to do where steps take too long, for errors.
+    scaling : ScalingConfig or None
+        Resources of the workers; None for :func:`run_alone`.
     lowest : str or None
         The metric whose lowest value decides which checkpoint is kept, the earliest of equals; None keeps the latest.
     """
@@ -52,7 +56,8 @@ class Job:
     loop: Callable[[dict[str, Any]], Any]
     plan: Any
     steps: int
-    scaling: ScalingConfig
+    remedy: str
+    scaling: ScalingConfig | None
     lowest: str | None
 
 
@@ -95,6 +100,11 @@ class TrainingRun:
     def status(self) -> tuple[int, int]:
         """Return how often something moved, and the steps done."""
         return self._moves, self._step
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Run the loop in this very process."""
+        result: dict[str, Any] = job.loop({"plan": job.plan, "watcher": ray.get_runtime_context().current_actor})
+        return result
 
     def fit(self, job: Job, folder: str, name: str, patience: int) -> Trained:
         """Train, or resume the training of this name in this folder."""
@@ -164,14 +174,31 @@ def run_training(job: Job, folder: str, name: str, patience: int, show: Callable
     )
     running = actor.fit.remote(job, folder, name, patience)
     try:
-        return _watch(actor, running, job, patience, show)
+        trained: Trained = _watch(actor, running, job, patience, show)
+        return trained
     except RayError as error:
         raise cause_of(error) from error
     finally:
         ray.kill(actor)
 
 
-def _watch(actor: Any, running: Any, job: Job, patience: int, show: Callable[[int], Any]) -> Trained:
+def run_alone(job: Job, device: Device, patience: int, show: Callable[[int], Any]) -> dict[str, Any]:
+    """Run the loop of a training in one actor, without Ray Train, and return what it returns; else as run_training.
+
+    An actor that dies starts the loop again.
+    """
+    options = {"num_cpus": 0, "num_gpus": int(device == "cuda"), "max_restarts": MAX_FAILURES}
+    actor: Any = ray.remote(TrainingRun).options(max_concurrency=4, max_task_retries=MAX_FAILURES, **options).remote()
+    try:
+        result: dict[str, Any] = _watch(actor, actor.run.remote(job), job, patience, show)
+        return result
+    except RayError as error:
+        raise cause_of(error) from error
+    finally:
+        ray.kill(actor)
+
+
+def _watch(actor: Any, running: Any, job: Job, patience: int, show: Callable[[int], Any]) -> Any:
     seen, step, since = -1, 0, time.monotonic()
     while not ray.wait([running], timeout=POLL_SECONDS)[0]:
         with contextlib.suppress(GetTimeoutError):  # not even this actor may have been able to start
@@ -182,9 +209,8 @@ def _watch(actor: Any, running: Any, job: Job, patience: int, show: Callable[[in
         if time.monotonic() - since >= patience:
             raise DatusError(
                 f"{job.stage}: no optimiser step for {patience} s (step {step} of {job.steps}); the cluster may lack "
-                f"free CPUs or GPUs, or a step takes longer: give fewer workers (--set {job.stage}.workers=N), a "
-                f"smaller {job.stage}.batch_size, or --set no_progress_seconds=N"
+                f"free CPUs or GPUs, or a step takes longer: {job.remedy}, or --set no_progress_seconds=N"
             )
-    trained: Trained = ray.get(running)
+    result = ray.get(running)
     show(job.steps)
-    return trained
+    return result

@@ -32,15 +32,20 @@ def prepare_worker(threads: int, *, repeatable: bool) -> torch.device:
     """
     configure_ray_data(-1)
     device: torch.device = ray.train.torch.get_device()
+    share = max(1, (os.cpu_count() or 1) // ray.train.get_context().get_local_world_size())
+    prepare_torch(device, min(threads, share), repeatable=repeatable)
+    return device
+
+
+def prepare_torch(device: torch.device, threads: int, *, repeatable: bool) -> None:
+    """Set how this process computes, as :func:`prepare_worker` does."""
     if device.type == "cpu":
-        share = max(1, (os.cpu_count() or 1) // ray.train.get_context().get_local_world_size())
         # Ray starts a worker that reserves half a CPU with one OpenMP thread.
-        torch.set_num_threads(min(threads, share))
+        torch.set_num_threads(threads)
     elif repeatable:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         torch.backends.cudnn.deterministic = True
-    return device
 
 
 def step_reporter(watcher: Any, rank: int) -> Callable[[int], None]:

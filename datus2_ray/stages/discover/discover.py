@@ -2,7 +2,7 @@
 
 Decode in CPU tasks, embed in an actor pool, Louvain and components in CPU tasks, describe crops in a second actor pool
 where the descriptor needs them, write. The graph leaves the device as packed bits or lists of neighbours; features do
-not, unless the descriptor or the baseline needs the patch tokens.
+not, unless the descriptor, the layer on tokens or the baseline needs the patch tokens.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SMALL_PATCH, LARGE_PATCH = 8, 16
 
 
 def _keeps_tokens(run: Run) -> bool:
-    """Return whether the table keeps every image's patch tokens, for the baseline."""
-    return run.labelled and run.config.evaluate.token_kmeans
+    """Return whether the table keeps every image's patch tokens: for the layer on them, or for the baseline."""
+    return run.prospect.fits_layer or (run.labelled and run.config.evaluate.token_kmeans)
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
@@ -46,13 +46,13 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     from datus2_ray.engine.operators.segment import FindSegments
     from datus2_ray.stages.discover.describe import DescribeCrops
 
-    config = run.config.discover
-    device = placement.device
-    embed = (run.backbone, config, device, _keeps_tokens(run), heartbeat)
+    config, device, kept = run.config.discover, placement.device, _keeps_tokens(run)
+    graphs, tokens = config.unit == "segments", kept or config.describes_by_tokens
+    embed = (run.backbone, config, device, heartbeat, graphs, tokens)
     operators = [
         Operator(image_reader(run, heartbeat)),
         Operator(EmbedImages, placement.pools["embed"], embed),
-        Operator(FindSegments(config, run.config.seed)),
+        Operator(FindSegments(config, run.config.seed, kept)),
     ]
     if config.pools > 1:
         describe = (run.backbone, config, device, heartbeat)
@@ -108,8 +108,10 @@ def _uses(prospect: Prospect) -> list[Use]:
 DISCOVER = Stage(
     facts=Discovered,
     title="Find and describe the segments of every image",
-    writes={"part-*.parquet": "per image: patch map, segments, descriptors, and tokens where the baseline needs them"},
-    version=4,
+    writes={
+        "part-*.parquet": "per image: patch map, segments, descriptors, and tokens where em or the baseline reads them"
+    },
+    version=5,
     reads=(Ingested,),
     decides=_decides,
     computes=True,

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from datus2_ray.core.images.labels import patch_labels
 from datus2_ray.core.images.pamr import sharpen
-from datus2_ray.core.refine.deeplab import predict_labels
+from datus2_ray.core.refine.prediction import predict_labels
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter

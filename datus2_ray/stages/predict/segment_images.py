@@ -1,4 +1,4 @@
-"""The actor of the prediction: pixels in, the most likely cluster of every pixel out."""
+"""The actor of the prediction by DeepLabV3: pixels in, the most likely cluster of every pixel out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from datus2_ray.core.refine.deeplab import predict_labels
+from datus2_ray.core.refine.file import from_bytes
+from datus2_ray.core.refine.prediction import predict_labels
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
-from datus2_ray.engine.operators.read_segmenter import read_segmenter
+from datus2_ray.store import storage
 
 #: Images per forward pass. Fixed: what shares a batch may change the last bit, so a part is always cut alike.
 BATCH_SIZE = 8
@@ -23,12 +24,12 @@ class SegmentImages:
     With `mirror` the logits are the mean of those for the image and, mirrored back, for its mirror image.
     """
 
-    def __init__(self, segmenter: str, backbone: str, device: str, heartbeat: Heartbeat, mirror: bool) -> None:
+    def __init__(self, segmenter: str, device: str, heartbeat: Heartbeat, mirror: bool) -> None:
         prepare_device(device)
         self._mirror = mirror
         self._heartbeat = heartbeat
         self._device = device
-        self._segmenter = read_segmenter(segmenter, backbone, device).eval()
+        self._segmenter = from_bytes(storage.read_bytes(segmenter)).to(device).eval()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Replace the pixels by ``labels``: the cluster of every pixel at the image's own size, as raw bytes."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CONFIG = "backbone.json"
 HISTORY = "history.parquet"
 
+#: Where steps take too long.
+REMEDY = "give fewer workers (--set pretrain.workers=N) or a smaller pretrain.batch_size"
+
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     from datus2_ray.core.backbone.spec import fingerprint
@@ -61,7 +64,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Pretrained:
     start = build_start(config, backbone and local_spec(backbone))
     progress.total = config.steps
     trained = run_training(
-        Job("pretrain", train, plan, config.steps, plan_scaling(plan.workers, placement.device), lowest=None),
+        Job("pretrain", train, plan, config.steps, REMEDY, plan_scaling(plan.workers, placement.device), lowest=None),
         placement.path("training"),
         "checkpoints",
         run.config.no_progress_seconds,

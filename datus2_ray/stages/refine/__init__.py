@@ -1,1 +1,1 @@
-"""Train a segmenter on the initial masks."""
+"""Train DeepLabV3 on masks."""

@@ -1,8 +1,8 @@
-"""The training data of the refinement: repeatable streams of images, initial masks and batches.
+"""The training data of the refinement: repeatable streams of images, masks and batches.
 
 Nothing here depends on the order in which Ray happens to finish tasks: an image's share is decided by a hash of its id,
-the order of an epoch by a seed, and the stream keeps the order of the parts. torch is not imported: it would cost every
-process that only decodes images half a gigabyte and some seconds.
+the order of an epoch by a seed, and the stream keeps the order of the parts. torch is not imported but where masks come
+from a layer on tokens: it would cost every process that only decodes images half a gigabyte and some seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import count
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datus2_ray.core.images import decode, labels
 from datus2_ray.engine.training.read import read_parts
@@ -20,6 +21,7 @@ from datus2_ray.engine.training.shares import Split
 from datus2_ray.engine.training_workers import PAIRS_MEMORY
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import storage
+from datus2_ray.store.columns import list_arrays
 
 #: Bytes of decoded images among which a worker shuffles.
 SHUFFLE_BYTES = 2**26
@@ -28,11 +30,35 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class ReadPairs:
-    """CPU task: turns a block that names a part into that part's images and initial masks of one share.
+class LayerMasks:
+    """The masks of EM, computed from the tokens that lie in the table with the URI `tokens`; `layer` is its file."""
 
-    Both are resized to squares of ``size`` pixels per side, bicubic and nearest; ``masks`` is the URI of
-    ``masks/initial/``.
+    tokens: str
+    layer: bytes
+
+    def read(self, part: str, wanted: Sequence[str], size: int) -> dict[str, np.ndarray]:
+        """Return masks, uint8 or uint16 [size, size], of some images of a part."""
+        from datus2_ray.core.refine.prediction import predict_labels
+        from datus2_ray.core.refine.token_layer import from_bytes
+
+        layer = from_bytes(self.layer)
+        columns = ["image_id", "grid_height", "grid_width", "tokens"]
+        table = storage.read_table(storage.join(self.tokens, part), columns)
+        table = table.filter(pc.is_in(table["image_id"], value_set=pa.array(wanted, pa.string())))
+        rows = table.drop_columns(["tokens"]).to_pylist()
+        masks = {}
+        for row, tokens in zip(rows, list_arrays(table["tokens"]), strict=True):
+            logits = layer.of_patches(np.asarray(tokens), row["grid_height"], row["grid_width"])
+            masks[row["image_id"]] = predict_labels(logits, size, size)
+        return masks
+
+
+@dataclass(frozen=True)
+class ReadPairs:
+    """CPU task: turns a block that names a part into that part's images and masks of one share.
+
+    Images are resized to squares of ``size`` pixels per side, bicubic. The masks are those of ``layer``, drawn at that
+    size, or the initial ones in the table with the URI ``masks``, resized to the nearest.
     """
 
     images: ImagesTable
@@ -40,6 +66,7 @@ class ReadPairs:
     split: Split
     share: int
     size: int
+    layer: LayerMasks | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part to one row: lists of images (uint8 RGB) and masks (uint8 or int32), as bytes."""
@@ -49,13 +76,17 @@ class ReadPairs:
         rows: list[tuple[bytes, bytes]] = []
         if wanted:
             images = _by_id(self.images.read(part, ["image_id", "image"]))
-            masks = _by_id(storage.read_table(storage.join(self.masks, part), ["image_id", "mask"]))
+            masks = self._initial(part, wanted) if self.layer is None else self.layer.read(part, wanted, self.size)
             rows = [self._pair(images[image_id], masks[image_id]) for image_id in wanted]
         return pa.table({"image": [[image for image, _ in rows]], "mask": [[mask for _, mask in rows]]}, _PAIRS)
 
-    def _pair(self, image: bytes, mask: bytes) -> tuple[bytes, bytes]:
+    def _initial(self, part: str, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+        masks = _by_id(storage.read_table(storage.join(self.masks, part), ["image_id", "mask"]))
+        size = self.size
+        return {i: labels.upsample_nearest(labels.decode_labels(masks[i]), size, size) for i in wanted}
+
+    def _pair(self, image: bytes, target: np.ndarray) -> tuple[bytes, bytes]:
         pixels = decode.resize(decode.decode(image), self.size, self.size)
-        target = labels.upsample_nearest(labels.decode_labels(mask), self.size, self.size)
         # torch computes little with uint16.
         return pixels.tobytes(), target.astype(np.uint8 if target.dtype == np.uint8 else np.int32).tobytes()
 

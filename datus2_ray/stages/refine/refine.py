@@ -1,4 +1,7 @@
-"""Refine: images and initial masks to a segmenter, trained by Ray Train; the lowest held-out loss is kept."""
+"""Refine: images and masks to DeepLabV3, trained by Ray Train; the lowest held-out loss is kept.
+
+It learns the masks of EM where there are some, else the initial ones.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +18,34 @@ from datus2_ray.engine.training_workers import PAIRS_MEMORY, refine_workers
 from datus2_ray.engine.uses import training_workers
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.facts import Ingested, Labelled, Refined
+from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Refined
 
 if TYPE_CHECKING:
+    from datus2_ray.stages.refine.data import LayerMasks
     from datus2_ray.stages.refine.training import Training
 
 HISTORY = "history.parquet"
 
+#: Where steps take too long.
+REMEDY = "give fewer workers (--set refine.workers=N) or a smaller refine.batch_size"
+
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    from datus2_ray.stages.refine.start import start_fingerprint, start_identity
+    from datus2_ray.stages.refine.start import start_identity
 
-    start = start_identity(run.config, device, start_fingerprint(run.config))
+    start = start_identity(run.config, device)
     return {**run.config.refine.identity(), **start, "k": run.required_k, "seed": run.config.seed}
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
-    """Train a segmenter on the initial masks.
+    """Train DeepLabV3.
 
     Raises
     ------
     UsageError
         If settings do not fit each other or the machines.
     BackboneError
-        If the weights that it starts from, or reads tokens of, cannot be loaded or do not fit.
+        If the weights that it starts from cannot be loaded or do not fit.
     DatusError
         If the training failed, stalled or diverged.
     """
@@ -49,13 +56,13 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
     config = run.config.refine
     progress.total = config.steps
     start = placement.path("training", "start.safetensors")
-    network = write_start(start, run.config, run.required_k, placement.device)
+    encoder = write_start(start, run.config, run.required_k, placement.device)
     training = plan_training(run, placement.device, start)
     # A training is repeatable for a fixed number of workers: another number does not go on from its checkpoints.
     name = f"{training.workers}-workers"
     scaling = plan_scaling(training.workers, placement.device)
     trained = run_training(
-        Job("refine", train, training, config.steps, scaling, lowest="held_out_loss"),
+        Job("refine", train, training, config.steps, REMEDY, scaling, lowest="held_out_loss"),
         placement.path("training"),
         name,
         run.config.no_progress_seconds,
@@ -69,7 +76,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
     # Optimiser states of three times the model's size, of no use from here on.
     storage.remove(placement.path("training"))
     return Refined(
-        **network,
+        **encoder,
         loss=config.loss,
         size=config.size,
         clusters=run.required_k,
@@ -81,6 +88,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
         best_step=trained.metrics["step"],
         best_loss=trained.metrics["held_out_loss"],
         checkpoint=MODEL,
+        targets=Labelled.stage if training.layer is None else LayerFitted.stage,
     )
 
 
@@ -125,17 +133,23 @@ def plan_training(run: Run, device: Device, start: str) -> Training:
         threads=max(1, run.machines.cpus // workers),
         epoch_steps=epoch_steps,
         dtype=choose_arithmetic(config.dtype, device),
-        backbone=run.backbone,
+        layer=layer_masks(run),
     )
 
 
+def layer_masks(run: Run) -> LayerMasks | None:
+    """Return what makes the masks of EM; None where the initial masks are learned."""
+    from datus2_ray.stages.refine.data import LayerMasks
+
+    if (fitted := run.find(LayerFitted)) is None:
+        return None
+    return LayerMasks(run.commit(Discovered).uri, storage.read_bytes(fitted.path(fitted.facts.model)))
+
+
 def _left_out(prospect: Prospect) -> str | None:
-    config = prospect.config.refine
-    if not config.enabled:
-        return "switched off (--no-refine)"
-    if prospect.images < config.min_images:
-        return f"{prospect.images} images with masks, under refine.min_images = {config.min_images}"
-    return None
+    if prospect.unrefined is None and prospect.config.refine.network == "linear":
+        return "the layer of em labels the images (refine.network = linear)"
+    return prospect.unrefined
 
 
 def _uses(prospect: Prospect) -> list[Use]:
@@ -147,10 +161,11 @@ def _uses(prospect: Prospect) -> list[Use]:
 
 REFINE = Stage(
     facts=Refined,
-    title="Train a segmenter on the initial masks",
+    title="Train DeepLabV3 on the masks of em, or on the initial masks",
     writes={"model.safetensors": "the segmenter", HISTORY: "loss of every step, held-out loss of every epoch"},
-    version=2,
+    version=3,
     reads=(Ingested, Labelled),
+    may_read=(Discovered, LayerFitted),
     decides=_decides,
     computes=True,
     left_out=_left_out,

@@ -8,7 +8,7 @@ from typing import Literal
 from datus2_ray.config.refine import RefineConfig
 from datus2_ray.engine.training.shares import Split
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.stages.refine.data import ReadPairs
+from datus2_ray.stages.refine.data import LayerMasks, ReadPairs
 
 #: File of a segmenter, in a checkpoint and where the best one is kept.
 MODEL = "model.safetensors"
@@ -32,8 +32,8 @@ class Training:
         Optimiser steps between two checkpoints.
     dtype : str
         Arithmetic of the forward passes.
-    backbone : str
-        Name, file or URI of the run's backbone, whose tokens a token segmenter reads.
+    layer : LayerMasks or None
+        What makes the masks that are learned, where they are not the initial ones.
     """
 
     config: RefineConfig
@@ -47,7 +47,7 @@ class Training:
     threads: int
     epoch_steps: int
     dtype: Literal["float32", "bfloat16"]
-    backbone: str
+    layer: LayerMasks | None
 
     @property
     def batch_size(self) -> int:
@@ -56,4 +56,4 @@ class Training:
 
     def read(self, share: int) -> ReadPairs:
         """Return the task that reads the pairs of a share."""
-        return ReadPairs(self.images, self.masks, self.split, share, self.config.size)
+        return ReadPairs(self.images, self.masks, self.split, share, self.config.size, self.layer)

@@ -17,9 +17,9 @@ from torch import Tensor
 from datus2_ray.config.refine import RefineConfig
 from datus2_ray.core.refine.augmentation import augment
 from datus2_ray.core.refine.average import average_weights
-from datus2_ray.core.refine.file import Segmenter, to_bytes
+from datus2_ray.core.refine.deeplab import DeepLabV3Segmenter
+from datus2_ray.core.refine.file import from_bytes, to_bytes
 from datus2_ray.core.refine.loss import EXPONENT, pixel_loss
-from datus2_ray.engine.operators.read_segmenter import read_segmenter
 from datus2_ray.engine.training.worker import (
     prepare_worker,
     read_checkpoint,
@@ -29,6 +29,7 @@ from datus2_ray.engine.training.worker import (
 )
 from datus2_ray.stages.refine.data import Pair, Pairs, read_pairs, stack, training_batches
 from datus2_ray.stages.refine.training import MODEL, Training
+from datus2_ray.store import storage
 
 #: Power of the falling learning rate (Chen et al., arXiv 1706.05587, section 4.1).
 POWER = 0.9
@@ -37,7 +38,7 @@ _HISTORY = ("step", "epoch", "train_loss", "learning_rate", "held_out_loss")
 
 
 def train(config: dict[str, Any]) -> dict[str, Any]:
-    """Train a segmenter on the initial masks, as one of the workers of a ``TorchTrainer``.
+    """Train DeepLabV3, as one of the workers of a ``TorchTrainer``.
 
     If the loss is not a number any more after an epoch, the training ends with the best checkpoint before it: such
     weights do not recover.
@@ -59,11 +60,11 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     rank = ray.train.get_context().get_world_rank()
     device = prepare_worker(training.threads, repeatable=True)
 
-    segmenter = read_segmenter(training.start, training.backbone, str(device), training.dtype)
+    segmenter = from_bytes(storage.read_bytes(training.start)).to(device)
     model = ray.train.torch.prepare_model(segmenter)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     average = average_weights(segmenter, settings.teacher) if settings.teacher else None
-    kept = segmenter if average is None else cast(Segmenter, average.module)
+    kept = segmenter if average is None else cast(DeepLabV3Segmenter, average.module)
     exponent = EXPONENT if settings.loss == "generalised" else 0.0
     first_epoch, history = 0, dict[str, list[float]]((name, []) for name in _HISTORY)
     if (state := read_checkpoint()) is not None:
@@ -145,7 +146,7 @@ def _held_out_batches(training: Training, rank: int) -> list[Pair]:
 
 
 def _validate(
-    training: Training, kept: Segmenter, batches: Sequence[Pair], device: torch.device, exponent: float
+    training: Training, kept: DeepLabV3Segmenter, batches: Sequence[Pair], device: torch.device, exponent: float
 ) -> tuple[float, float]:
     """Return the summed loss over the held-out pixels of all workers, and their number."""
     if torch.distributed.is_initialized():

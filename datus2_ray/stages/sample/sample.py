@@ -48,7 +48,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     from datus2_ray.stages.sample.mirrored import add_mirror_images, pair_views
 
     config = run.config.discover
-    embed = (run.backbone, config, placement.device, False, heartbeat)
+    embed = (run.backbone, config, placement.device, heartbeat, config.unit == "segments", config.describes_by_tokens)
     return [
         Operator(image_reader(run, heartbeat)),
         Operator(add_mirror_images),

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from datus2_ray.core.refine.average import average_weights
-from datus2_ray.core.refine.token_layer import TokenSegmenter, TokenSegmenterSpec
-
-SPEC = TokenSegmenterSpec(dim=8, classes=3, size=64)
 
 
-def set_all(segmenter: TokenSegmenter, value: float) -> None:
+def small() -> torch.nn.Module:
+    """Build a layer with batch norm, whose statistics are averaged as well."""
+    return torch.nn.Sequential(torch.nn.Conv2d(8, 3, 1), torch.nn.BatchNorm2d(3))
+
+
+def set_all(segmenter: torch.nn.Module, value: float) -> None:
     """Set all weights and batch-norm statistics."""
     with torch.no_grad():
         for tensor in segmenter.state_dict().values():
@@ -26,7 +28,7 @@ def values(segmenter: torch.nn.Module) -> set[float]:
 
 
 def test_it_is_the_mean_at_first_and_a_running_average_then() -> None:
-    segmenter = TokenSegmenter(SPEC)
+    segmenter = small()
     average = average_weights(segmenter, 0.75)
     for number in range(4):
         set_all(segmenter, float(number))
@@ -39,9 +41,9 @@ def test_it_is_the_mean_at_first_and_a_running_average_then() -> None:
 
 @pytest.mark.parametrize("done", [0, 2, 6])
 def test_it_resumes_as_if_never_stopped(done: int) -> None:
-    segmenter = TokenSegmenter(SPEC)
+    segmenter = small()
     whole, first = (average_weights(segmenter, 0.75) for _ in range(2))
-    second = average_weights(TokenSegmenter(SPEC), 0.75)
+    second = average_weights(small(), 0.75)
     for number in range(8):
         if number == done:
             second.load_state_dict(copy.deepcopy(first.state_dict()))
@@ -55,7 +57,7 @@ def test_it_resumes_as_if_never_stopped(done: int) -> None:
 
 
 def test_it_neither_learns_nor_follows_before_it_is_updated() -> None:
-    segmenter = TokenSegmenter(SPEC)
+    segmenter = small()
     average = average_weights(segmenter, 0.75)
     assert not average.module.training
     assert not any(parameter.requires_grad for parameter in average.parameters())

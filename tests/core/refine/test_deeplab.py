@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.nn import functional
 
-from datus2_ray.core.refine import deeplab as module
+from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD
 from datus2_ray.core.refine.deeplab import (
     DeepLabV3Segmenter,
     SegmenterSpec,
     build_segmenter,
-    predict_labels,
 )
 from datus2_ray.core.refine.loss import pixel_loss
 from datus2_ray.errors import BackboneError
@@ -63,9 +58,7 @@ def test_output_stride_is_the_size_of_a_cell(stride):
 def test_8_bit_images_are_normalised_as_torchvision_does(built):
     from torchvision.transforms import v2
 
-    normalise = v2.Compose(
-        [v2.ToDtype(torch.float32, scale=True), v2.Normalize(module.IMAGENET_MEAN, module.IMAGENET_STD)]
-    )
+    normalise = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
     with torch.no_grad():
         torch.testing.assert_close(built(images(2)), built.network(normalise(images(2))))
 
@@ -83,35 +76,6 @@ def test_a_batch_of_noise_alone_gives_no_loss_and_no_gradient(built):
     assert loss == 0
     assert pixels == 0
     assert all(gradient is not None and not gradient.any() for gradient in gradients)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 9), st.integers(2, 9), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
-def test_labels_are_the_argmax_of_the_upsampled_logits(classes, side, height, width, at_once):
-    logits = torch.randn((classes, side, side), generator=torch.Generator().manual_seed(at_once))
-    upsampled = functional.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MAX_LOGITS", at_once)
-        labels = predict_labels(logits, height, width)
-    assert labels.shape == (height, width)
-    assert labels.dtype == np.uint8
-    np.testing.assert_array_equal(labels, upsampled.argmax(0).numpy())
-
-
-def test_upsampling_comes_before_the_argmax():
-    # Halfway between two certain neighbours a third class, second everywhere, wins; no enlarged argmax can show it.
-    logits = torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]], [[3.0, 3.0]]])
-    labels = predict_labels(logits, 1, 8)
-    assert logits.argmax(0).tolist() == [[0, 1]]
-    assert labels.tolist() == [[0, 0, 0, 2, 2, 1, 1, 1]]
-
-
-def test_more_than_254_classes_take_16_bits():
-    logits = torch.zeros((300, 2, 2))
-    logits[299] = 1
-    assert predict_labels(logits, 3, 3).dtype == np.uint16
-    assert (predict_labels(logits, 3, 3) == 299).all()
-    assert predict_labels(logits[:254], 3, 3).dtype == np.uint8
 
 
 def test_training_lowers_the_loss_of_a_problem_that_colour_solves():

@@ -14,20 +14,25 @@ import pytest
 import torch
 from PIL import Image
 
-from datus2_ray.core.backbone.vit import load_backbone
+from datus2_ray.config import load
+from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.images.labels import decode_labels
-from datus2_ray.core.refine.deeplab import SegmenterSpec, build_segmenter, predict_labels
-from datus2_ray.core.refine.file import Segmenter, to_bytes
-from datus2_ray.core.refine.token_layer import TokenSegmenter, TokenSegmenterSpec
+from datus2_ray.core.refine import token_layer
+from datus2_ray.core.refine.deeplab import DeepLabV3Segmenter, SegmenterSpec, build_segmenter
+from datus2_ray.core.refine.file import to_bytes
+from datus2_ray.core.refine.prediction import predict_labels
+from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import PerPart, Placement
+from datus2_ray.stages.em.em import EM
 from datus2_ray.stages.predict.predict import PREDICT
 from datus2_ray.stages.refine.refine import REFINE
 from datus2_ray.store import schemas, storage
+from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Ingested, Labelled, Predicted, Refined
+from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Predicted, Refined
 from datus2_ray.store.run_folder import part_name
 from tests.in_process import SilentHeartbeat
 
@@ -59,11 +64,12 @@ def with_images(run: Run, broken: int | None = None) -> Run:
     return run.with_commit(Commit(uri, "made images", len(IDS), len(IDS), 0, PARTS, Ingested("folder")))
 
 
-def with_segmenter(run: Run, segmenter: Segmenter | None = None) -> Run:
+def with_segmenter(run: Run, segmenter: DeepLabV3Segmenter | None = None) -> Run:
     uri = run.folder.result("refine", "made segmenter")
     facts = Refined(
-        network="deeplabv3", loss="cross-entropy", size=SPEC.size, clusters=5, workers=1, batch_size=4, steps=1,
-        epochs=1, best_epoch=0, best_step=1, best_loss=1.0, checkpoint="model.safetensors",
+        loss="cross-entropy", size=SPEC.size, clusters=5, workers=1, batch_size=4, steps=1, epochs=1, best_epoch=0,
+        best_step=1, best_loss=1.0, checkpoint="model.safetensors", targets="label", encoder="resnet18",
+        encoder_start="random", supervised=False, output_stride=16,
     )  # fmt: skip
     storage.write_bytes(storage.join(uri, facts.checkpoint), to_bytes(segmenter or build_segmenter(SPEC, seed=0)))
     return run.with_commit(Commit(uri, "made segmenter", 11, 11, 0, {}, facts))
@@ -133,27 +139,88 @@ def segment_here(run: Run, mirror: bool = False) -> list[dict[str, Any]]:
     """Send the first part through the operators."""
     refine = run.config.refine.model_copy(update={"mirror": mirror})
     run = replace(run, config=run.config.model_copy(update={"refine": refine}))
+    return through(run)
+
+
+def with_layer(run: Run) -> Run:
+    """Take DeepLabV3 away, and label by a layer on the tokens of an untrained backbone."""
+    layer = TokenLayer(TokenLayerSpec(192, 5, {}))
+    torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    uri = run.folder.result("em", "made layer")
+    facts = LayerFitted(5, 192, "b", 11, 1.0, 11, 1, 1, (1.0,), 0.1, "model.safetensors")
+    storage.write_bytes(storage.join(uri, facts.model), token_layer.to_bytes(layer))
+    settings = load({"source": run.config.source, "out": run.config.out}, assignments=("discover.input_size=64",))
+    config = settings.model_copy(update={"backbone": BACKBONE})
+    run = replace(run, config=config, commits={"ingest": run.commit(Ingested)})
+    return run.with_commit(Commit(uri, "made layer", 1, 1, 0, {}, facts))
+
+
+def layer_of(run: Run) -> TokenLayer:
+    fitted = run.commit(LayerFitted)
+    return token_layer.from_bytes(storage.read_bytes(fitted.path(fitted.facts.model)))
+
+
+def through(run: Run, part: str = part_name(0)) -> list[dict[str, Any]]:
+    """Send a part through the operators of the stage."""
     assert isinstance(PREDICT.work, PerPart)
-    placement = Placement("", "cpu", {"segment": Pool(1, 1, "cpu")})
-    block = pa.table({"part": [part_name(0)]})
+    placement = Placement("", "cpu", {"segment": Pool(1, 1, "cpu"), "embed": Pool(1, 1, "cpu")})
+    block = pa.table({"part": [part]})
     for operator in PREDICT.work.operators(run, placement, SilentHeartbeat()):  # type: ignore[arg-type]
         block = operator.build()(block)
     rows: list[dict[str, Any]] = block.to_pylist()
     return rows
 
 
-def test_a_layer_on_tokens_predicts_with_the_backbone_of_the_run(run: Run) -> None:
-    layer = TokenSegmenter(TokenSegmenterSpec(192, 5, 64), load_backbone(BACKBONE)).eval()
-    torch.nn.init.normal_(layer.layer.weight, generator=torch.Generator().manual_seed(0))
-    rows = segment_here(with_segmenter(run, layer))
-    for number, row in zip(range(8), rows, strict=False):
+def test_a_layer_labels_images_that_the_run_never_saw(run: Run) -> None:
+    new = with_layer(with_images(run, broken=3))
+    assert new.prospect.has_layer
+    rows = through(new)
+    assert [row["fault_kind"] for row in rows] == [None] * 3 + ["unreadable"] + [None] * 5
+    layer, backbone = layer_of(new), load_backbone(BACKBONE)
+    for number, row in enumerate(rows):
+        if number == 3:
+            assert row["mask"] is None
+            continue
         image = picture(number)
         resized = torch.from_numpy(np.array(Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC)))
         with torch.inference_mode():
-            expected = predict_labels(layer(resized[None].permute(0, 3, 1, 2))[0], *image.shape[:2])
+            tokens = backbone.extract(resized[None], [Tap("token")])[Tap("token")][0]
+            logits = layer(tokens.half()).T.reshape(5, 4, 4)
         found = decode_labels(row["mask"])
-        assert (found == expected).mean() > 0.999  # a batch rounds differently
+        np.testing.assert_array_equal(found, predict_labels(logits, *image.shape[:2]))
         assert len(np.unique(found)) > 1
+
+
+def test_tokens_that_the_run_has_are_read_and_not_computed(run: Run) -> None:
+    run = with_layer(run)
+    tokens = np.random.default_rng(0).normal(size=(11, 6, 192)).astype(np.float16)
+    discovered = Commit(run.folder.result("discover", "t"), "t", 11, 11, 0, PARTS, Discovered())
+    labelled = Commit(run.folder.result("label", "l"), "l", 11, 10, 1, {**PARTS, part_name(0): 8}, Labelled())
+    first = 0
+    for part, count in PARTS.items():
+        ids = IDS[first : first + count]
+        columns = {
+            "image_id": pa.array(ids),
+            **{name: pa.array([20 + i for i in range(count)], pa.int32()) for name in ("height", "width")},
+            "grid_height": pa.array([2] * count, pa.int32()),
+            "grid_width": pa.array([3] * count, pa.int32()),
+            "tokens": list_column(list(tokens[first : first + count]), pa.list_(pa.float16(), 192)),
+        }
+        storage.write_table(discovered.path(part), pa.table(columns))
+        kept = [image_id for image_id in ids if image_id != IDS[2]]  # it could not be read again
+        rows = [{"image_id": i, "mask": b"", "segment_clusters": [], "segment_distances": []} for i in kept]
+        storage.write_table(labelled.path(part), pa.Table.from_pylist(rows, schemas.INITIAL_MASKS))
+        first += count
+    run = run.with_commit(discovered).with_commit(labelled)
+    assert [use.runs for use in PREDICT.uses(run.prospect)] == ["tasks"]
+    commit = execute_stage(run, PREDICT).commit(Predicted)
+    assert (commit.rows_in, commit.rows_out) == (10, 10)
+    masks, layer = masks_of(commit), layer_of(run)
+    assert list(masks) == [image_id for image_id in IDS if image_id != IDS[2]]
+    for number, image_id in enumerate(IDS[:9]):
+        if image_id in masks:
+            expected = predict_labels(layer.of_patches(tokens[number], 2, 3), 20 + number, 20 + number)
+            np.testing.assert_array_equal(decode_labels(masks[image_id]), expected)
 
 
 def test_mirrored_prediction_is_the_mean_of_both_views(run: Run) -> None:
@@ -189,5 +256,5 @@ def test_more_than_254_clusters_take_16_bits(run: Run) -> None:
 
 def test_a_run_whose_refinement_was_left_out_predicts_nothing(open_here: Callable[..., Run], tmp_path: Path) -> None:
     run = open_here(tmp_path / "in", clusters=5, no_refine=True)
-    _, left_out = execute(run, (REFINE, PREDICT))
-    assert left_out["predict"] == left_out["refine"]
+    _, left_out = execute(run, (EM, REFINE, PREDICT))
+    assert left_out["predict"] == left_out["refine"] == left_out["em"]

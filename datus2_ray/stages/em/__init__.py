@@ -1,0 +1,1 @@
+"""EM on segments: tokens and clusters of segments to a layer that classifies tokens."""

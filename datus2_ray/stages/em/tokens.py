@@ -1,0 +1,99 @@
+"""Read the tokens of the segments of some images, group by group, as the fit takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+
+from datus2_ray.core.refine.em import Group
+from datus2_ray.engine.training.shares import Split, hash_id
+from datus2_ray.store import storage
+from datus2_ray.store.columns import list_arrays
+
+
+@dataclass(frozen=True)
+class SegmentTokens:
+    """Where tokens and classes of segments lie, and which images are used.
+
+    Parameters
+    ----------
+    tokens, masks : str
+        URIs of ``discover/`` and of ``label/``.
+    split : Split
+        Deals the images out into groups, by a hash of the id.
+    below : int
+        Images with a smaller hash are used: a sample that neither parts nor workers change.
+    dim : int
+        Length of a token.
+    """
+
+    tokens: str
+    masks: str
+    parts: tuple[str, ...]
+    split: Split
+    below: int
+    dim: int
+
+    def read(
+        self, groups: Collection[int], device: torch.device, threads: int, on_part: Callable[[], None] = lambda: None
+    ) -> dict[int, Group]:
+        """Read some groups to a device; in each the images are in the order of their hashes."""
+        images: list[_Image] = []
+        with ThreadPoolExecutor(threads) as pool:
+            for part in pool.map(lambda part: self._read(part, groups), self.parts):
+                images += part
+                on_part()
+        images.sort(key=lambda image: image.order)
+        return {group: self._join([image for image in images if image.group == group], device) for group in groups}
+
+    def _join(self, images: Sequence[_Image], device: torch.device) -> Group:
+        tokens = [np.empty((0, self.dim), np.float16), *(image.tokens for image in images)]
+        sizes, classes = (
+            np.concatenate([np.empty(0, np.int64), *(getattr(image, name) for image in images)])
+            for name in ("sizes", "classes")
+        )
+        return Group(*(torch.from_numpy(array).to(device) for array in (np.concatenate(tokens), sizes, classes)))
+
+    def _read(self, part: str, groups: Collection[int]) -> list[_Image]:
+        masks = storage.read_table(storage.join(self.masks, part), ["image_id", "segment_clusters"])
+        ids = masks["image_id"].to_pylist()
+        hashes = [hash_id(self.split.seed, image_id) for image_id in ids]
+        shares = [self.split.share(image_id) for image_id in ids]
+        chosen = [
+            row for row, (value, share) in enumerate(zip(hashes, shares, strict=True))
+            if value < self.below and share in groups
+        ]  # fmt: skip
+        if not chosen:
+            return []
+        table = storage.read_table(storage.join(self.tokens, part), ["image_id", "patch_map", "tokens"])
+        table = table.take(pc.index_in(masks["image_id"].take(chosen), value_set=table["image_id"].combine_chunks()))
+        columns = [list_arrays(column) for column in (table["patch_map"], table["tokens"])]
+        classes = list_arrays(masks["segment_clusters"])
+        return [
+            _sorted((hashes[row], ids[row]), shares[row], *map(np.asarray, (patch_map, tokens, classes[row])))
+            for row, patch_map, tokens in zip(chosen, *columns, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """The tokens of an image's segments, one segment after the other; `order` sorts the images."""
+
+    order: tuple[int, str]
+    group: int
+    tokens: np.ndarray
+    sizes: np.ndarray
+    classes: np.ndarray
+
+
+def _sorted(
+    order: tuple[int, str], group: int, patch_map: np.ndarray, tokens: np.ndarray, classes: np.ndarray
+) -> _Image:
+    by_segment = np.argsort(patch_map, kind="stable")[np.count_nonzero(patch_map < 0) :]
+    sizes = np.bincount(patch_map[by_segment], minlength=len(classes))
+    return _Image(order, group, tokens[by_segment], sizes, classes)
