@@ -29,7 +29,6 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "unstructured": run.facts(Discovered).unstructured,
         "segments": run.facts(Clustered).segments,
         "clusters": run.required_k,
-        "resolution": run.resolution,
         "refinement": _refinement(run, left_out),
         "seconds": {stage: round(value, 2) for stage, value in _without_nulls(seconds).items()},
         "seconds_per_row": {stage: round(value, 6) for stage, value in _without_nulls(per_row).items()},

@@ -48,7 +48,6 @@ class FinishedRun:
     images: int
     quarantined: int
     k: int
-    resolution: float
     backbone: Weights
     cnn: Weights | None
     metrics: dict[str, Any] | None
@@ -91,7 +90,6 @@ def read_run(folder: RunFolder) -> FinishedRun:
         images=summary["images"],
         quarantined=summary["quarantined"],
         k=summary["clusters"],
-        resolution=summary["resolution"],
         backbone=Weights(**summary["backbone"]),
         cnn=Weights(**summary["cnn"]) if summary["cnn"] else None,
         metrics=summary["metrics"],

@@ -66,8 +66,8 @@ def test_masks_of_another_k_are_those_of_a_run_and_lie_beside_the_first(
     assert set(folder.current()) == set(current)
     assert {file.partition("/")[0] for file in set(both) - set(first)} == changed
     assert (summary["clusters"], other["clusters"], other["metrics"]["clusters"]) == (6, 4, 4)
-    assert {name: other[name] for name in ("images", "segments", "backbone", "resolution")} == {
-        name: summary[name] for name in ("images", "segments", "backbone", "resolution")
+    assert {name: other[name] for name in ("images", "segments", "backbone")} == {
+        name: summary[name] for name in ("images", "segments", "backbone")
     }
     assert storage.read_json(str(out / "metrics.json")) == other["metrics"]
     assert "K = 4" in (out / REPORT).read_text()
@@ -104,7 +104,6 @@ def test_a_k_that_was_found_on_the_sample_gives_way(here: None, scenes: Path, tm
     assert relabel(str(out), more)["clusters"] == more
     fine = masks(out)
     assert folder.require(Sampled) == sampled
-    assert storage.read_json(str(out / "summary.json"))["resolution"] == sampled.facts.resolution
     few, many = (np.concatenate(table["segment_clusters"].to_pylist()) for table in (coarse, fine))
     assert (len(np.unique(few)), len(np.unique(many))) == (more - 1, more)
     assert all(len(np.unique(few[many == number])) == 1 for number in range(more))
