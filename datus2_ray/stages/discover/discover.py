@@ -33,8 +33,11 @@ SMALL_PATCH, LARGE_PATCH = 8, 16
 
 
 def _keeps_tokens(run: Run) -> bool:
-    """Return whether the table keeps every image's patch tokens: for the layer on them, or for the baseline."""
-    return run.prospect.fits_layer or (run.labelled and run.config.evaluate.token_kmeans)
+    """Return whether the table keeps every image's patch tokens: for a layer on them, or for the baseline.
+
+    Also where masks are not refined now: a later command that refines them finds the tokens.
+    """
+    return run.config.refine.em or (run.labelled and run.config.evaluate.token_kmeans)
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
