@@ -12,6 +12,11 @@ class ClusterConfig(StageConfig):
 
     algorithm: Literal["lloyd", "minibatch"] = expert("lloyd", "Exact Lloyd iterations, or mini-batch k-means.")
     metric: Literal["euclidean", "spherical"] = setting("spherical", "Distance between descriptors.")
+    descriptors: Literal["tokens", "head"] = setting(
+        "tokens",
+        "What describes segments: discover.descriptor, or mean codes of a head that is learned on tokens without "
+        "labels. A sample that chooses resolution or K describes by tokens.",
+    )
     fine: int | None = setting(
         300,
         "Fine clusters that k-means finds, or K if that is more; a tree merges them to any smaller number. "
@@ -41,3 +46,8 @@ class ClusterConfig(StageConfig):
     )
     weights: Literal["none", "area"] = experimental("none", "Weight of a segment: all equal, or its number of patches.")
     workers: int | None = expert(None, "Actors that hold the descriptors; default one per CPU.", ge=1, decides="speed")
+
+    @property
+    def uses_head(self) -> bool:
+        """Whether segments are described by the codes of a head."""
+        return self.descriptors == "head"

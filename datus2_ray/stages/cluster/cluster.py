@@ -11,7 +11,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement, Stage, Whole
 from datus2_ray.engine.uses import row_holders
 from datus2_ray.errors import DatusError
-from datus2_ray.store.facts import Clustered, Discovered
+from datus2_ray.store.facts import Clustered, Discovered, Encoded
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
@@ -31,7 +31,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     from datus2_ray.engine.clustering.table import write_clusters
 
     config = run.config.cluster
-    segments = run.commit(Discovered)
+    segments = run.described
     counts = count_vectors(segments.uri, "sizes", sorted(segments.parts))
     progress.total = sum(counts.values())
     if progress.total == 0:
@@ -78,6 +78,7 @@ CLUSTER = Stage(
     },
     version=5,
     reads=(Discovered,),
+    may_read=(Encoded,),
     decides=_decides,
     uses=lambda prospect: [row_holders(prospect)],
     work=Whole(compute=_compute, unit="segments"),

@@ -33,8 +33,9 @@ SMALL_PATCH, LARGE_PATCH = 8, 16
 
 
 def _keeps_tokens(run: Run) -> bool:
-    """Return whether the table keeps every image's patch tokens: for the layer on them, or for the baseline."""
-    return run.prospect.fits_layer or (run.labelled and run.config.evaluate.token_kmeans)
+    """Return whether the table keeps every image's patch tokens: for head or layer on them, or for the baseline."""
+    learned = run.config.cluster.uses_head or run.prospect.fits_layer
+    return learned or (run.labelled and run.config.evaluate.token_kmeans)
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
@@ -109,7 +110,7 @@ DISCOVER = Stage(
     facts=Discovered,
     title="Find and describe the segments of every image",
     writes={
-        "part-*.parquet": "per image: patch map, segments, descriptors, and tokens where em or the baseline reads them"
+        "part-*.parquet": "per image: patch map, segments, descriptors, tokens where head, em or baseline reads them"
     },
     version=5,
     reads=(Ingested,),
