@@ -12,10 +12,10 @@ class ClusterConfig(StageConfig):
 
     algorithm: Literal["lloyd", "minibatch"] = expert("lloyd", "Exact Lloyd iterations, or mini-batch k-means.")
     metric: Literal["euclidean", "spherical"] = setting("spherical", "Distance between descriptors.")
-    descriptors: Literal["tokens", "head"] = setting(
+    descriptors: Literal["tokens", "head"] = experimental(
         "tokens",
         "What describes segments: discover.descriptor, or mean codes of a head that is learned on tokens without "
-        "labels. A sample that chooses resolution or K describes by tokens.",
+        "labels; codes are neither scaled nor whitened. The sample that chooses resolution and K takes the former.",
     )
     fine: int | None = setting(
         300,
@@ -51,3 +51,8 @@ class ClusterConfig(StageConfig):
     def uses_head(self) -> bool:
         """Whether segments are described by the codes of a head."""
         return self.descriptors == "head"
+
+    @property
+    def projection(self) -> tuple[Literal["none", "centred", "standardised"], int | None, float]:
+        """Scaling, dimensions of PCA and whitening of the descriptors: none for codes, whose cosines were learned."""
+        return ("none", None, 0.0) if self.uses_head else (self.scaling, self.pca, self.whitening)

@@ -84,8 +84,8 @@ def _descriptor(name: str, learned: HeadLearned | None) -> tuple[str, str]:
         return name, DESCRIPTORS[name]
     return (
         f"{learned.codes} codes of a head, {learned.steps:,} steps",
-        f"mean code of the segment's patches; the head learned from the tokens of {learned.images:,} images to make alike "
-        "in codes what is alike in tokens, within an image and between two; labels are not used",
+        f"mean code of the segment's patches; the head learned from the tokens of {learned.images:,} images: what is "
+        "alike in tokens, within an image and between two, shall be alike in codes; labels are not used",
     )
 
 
@@ -119,9 +119,10 @@ def _clustering(config: RunConfig, fine: int) -> str:
     cluster = config.cluster
     restarts = f"{cluster.restarts} restart{'s' if cluster.restarts > 1 else ''}"
     text = f"{cluster.metric} k-means ({cluster.algorithm}), {cluster.start} start, {restarts}"
-    text += f", descriptors {cluster.scaling} first" if cluster.scaling != "none" else ""
-    whitened = f", whitened by the power {cluster.whitening:g}" if cluster.whitening else ""
-    text += f", after PCA to {cluster.pca} dimensions{whitened}" if cluster.pca else ""
+    scaling, pca, whitening = cluster.projection
+    text += f", descriptors {scaling} first" if scaling != "none" else ""
+    whitened = f", whitened by the power {whitening:g}" if whitening else ""
+    text += f", after PCA to {pca} dimensions{whitened}" if pca else ""
     if cluster.fine is None:
         return text
     return f"{text}, {fine:,} fine clusters merged by average linkage"

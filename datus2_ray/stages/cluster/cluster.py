@@ -40,7 +40,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     table = VectorTable(segments.uri, "descriptors", weights, areas="sizes")
     table.check_memory(counts, run.machines)
     with closing(RayRows(table, counts, config.workers, on_pass=progress.note_pass)) as rows:
-        projection = fit_projection(rows, config.scaling, config.pca, config.whitening)
+        projection = fit_projection(rows, *config.projection)
         fine = count_fine(rows, _fine(run), run.required_k, config.metric)
         result = run_kmeans(rows, fine, config, run.config.seed)
         tree = build_tree(rows, result, config.metric)
