@@ -7,7 +7,6 @@ all CPUs. The bare loop computes only the forward passes that this takes (one pe
 segment) on tensors in memory, in one process of one thread per CPU, and in one process of as many threads as CPUs; the
 faster of the two is the reference. A first `discover` over two images per CPU shows how much of the time is start-up of
 the actors.
-`best` runs at a fixed resolution, because choosing it is the work of another stage.
 """
 
 from __future__ import annotations
@@ -30,9 +29,6 @@ from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
-
-#: Louvain's resolution where the preset would choose one; `best` chose it for CamVid.
-RESOLUTION = 6
 
 
 def forward_passes(
@@ -78,8 +74,7 @@ def discover(arguments: argparse.Namespace, source: str, out: str, limit: int, p
     from datus2_ray.store.facts import Discovered
 
     flags = {"source": source, "out": out, "clusters": 2, "limit": limit, "backbone": arguments.backbone}
-    fixed = (f"discover.resolution={RESOLUTION}",) if arguments.preset == "best" else ()
-    config = load(flags, preset=arguments.preset, assignments=(f"ingest.images_per_part={part}", *fixed))
+    config = load(flags, preset=arguments.preset, assignments=(f"ingest.images_per_part={part}",))
     with open_run(config, "run", list_source(config), Machines.now()) as run:
         run, _ = execute(run, [INGEST])
         begin = time.perf_counter()

@@ -18,7 +18,7 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing, list_source
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Discovered, Sampled
+from datus2_ray.store.facts import Discovered
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,6 @@ def run_experiment(
     with open_run(base, "experiment", source, machines) as opened:
         start_ray(base.no_progress_seconds)
         opened = opened.on(Machines.now())
-        if base.discover.resolution == "auto" and name != "resolution":
-            note("the resolution that all variants share")
-            base = _with_resolution(opened)
         try:
             variants = EXPERIMENTS[name].variants(base, values, source)
             configs = [(variant, variant.apply(base)) for variant in variants]
@@ -112,13 +109,3 @@ def _listing(opened: Run, config: RunConfig) -> Listing:
     if all(getattr(config, name) == getattr(opened.config, name) for name in same):
         return opened.listing
     return list_source(config, labelled=True)
-
-
-def _with_resolution(run: Run) -> RunConfig:
-    """Choose the resolution once: else a variant would differ in more than it names, and see other segments."""
-    from datus2_ray.engine.execute import execute
-    from datus2_ray.stages import RUN
-
-    run, _ = execute(run, RUN[: 1 + [stage.facts for stage in RUN].index(Sampled)])
-    discover = run.config.discover.model_copy(update={"resolution": run.resolution})
-    return run.config.model_copy(update={"discover": discover})

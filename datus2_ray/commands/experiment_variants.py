@@ -54,18 +54,15 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("DeepLabV3 after EM", {"refine": {"network": "deeplabv3"}}),
         Variant("DeepLabV3, no EM", {"refine": {"network": "deeplabv3", "em": False}}),
     ]
-    # Crops have no resolution that is found: it would cost a pass over them at each.
-    resolution = 3.0 if base.discover.resolution == "auto" else base.discover.resolution
-    with_crops = {"noise": "kept", "resolution": resolution}
     binary = {"graph": "binary", "resolution": 1.0, "threshold": 0.0, "place": 0.0, "colour": 0.0}
     candidates = [
         Variant("keys span the graph", {"discover": {"feature": "key"}}),
         Variant("binary graph", {"discover": binary}),
         Variant("places do not count", {"discover": {"place": 0.0}}),
         Variant("colours do not count", {"discover": {"colour": 0.0}}),
-        Variant("fixed resolution", {"discover": {"resolution": 1.0}}),
+        Variant("resolution 1", {"discover": {"resolution": 1.0}}),
         Variant("noise kept", {"discover": {"noise": "kept"}}),
-        Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", **with_crops}}),
+        Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", "noise": "kept"}}),
         Variant("descriptors not centred", {"cluster": {"scaling": "none"}}),
         Variant("Euclidean k-means", {"cluster": {"metric": "euclidean"}}),
         Variant("nothing merged", {"cluster": {"fine": None}}),
@@ -73,11 +70,12 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("no PCA", {"cluster": {"pca": None, "whitening": 0.0}}),
         *(refinement if base.refine.enabled else []),
         Variant("the paper's", as_published),
+        Variant("and patches as units, by their tokens", {"discover": {"unit": "patches", "descriptor": "tokens"}}),
         Variant("and mirror image", {"discover": {"mirror": True}}),
         Variant("and kept aspect", {"discover": {"keep_aspect": True}}),
         Variant("and mean of three blocks", {"discover": {"blocks": 3}}),
         Variant("and twice the size, in windows", {"discover": _twice_in_windows(base)}),
-        Variant("and CLS of crops joined, noise kept", {"discover": {"descriptor": "tokens+cls", **with_crops}}),
+        Variant("and CLS of crops joined, noise kept", {"discover": {"descriptor": "tokens+cls", "noise": "kept"}}),
         Variant("and segments weighted by area", {"cluster": {"weights": "area"}}),
         Variant("and descriptors standardised", {"cluster": {"scaling": "standardised"}}),
         Variant("and edges of the image", {"label": {"edges": "image"}}),

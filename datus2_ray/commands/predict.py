@@ -14,7 +14,7 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, Exported, HeadLearned, LayerFitted, Refined, Sampled
+from datus2_ray.store.facts import Clustered, Exported, HeadLearned, LayerFitted, Refined
 from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
@@ -73,7 +73,7 @@ def predict(
     kept = read_config(model.path("config.json"))
     clustered, fitted, refined = model.require(Clustered), model.find(LayerFitted), model.find(Refined)
     k = storage.read_json(model.path("summary.json"))["clusters"]
-    config = _config(kept, model, k, source, out, limit, max_error_rate, device, columns)
+    config = _config(kept, k, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
     segmenter: Commit[Any] | None = refined or fitted
     head = model.find(HeadLearned) if segmenter is None else None
@@ -103,7 +103,6 @@ def predict(
 
 def _config(
     kept: RunConfig,
-    model: RunFolder,
     k: int,
     source: str,
     out: str,
@@ -118,7 +117,4 @@ def _config(
     settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "save_png": True}
     settings |= {stage: {**settings[stage], **values} for stage, values in PLACES.items()}
     settings["ingest"] |= columns or {}
-    if kept.discover.resolution == "auto":
-        # What was chosen for the images that the centroids come from, not for these.
-        settings["discover"]["resolution"] = model.require(Sampled).facts.resolution
     return RunConfig.model_validate(settings)

@@ -7,12 +7,14 @@ from typing import Any
 from datus2_ray.commands.plan import check_place, plan_stages
 from datus2_ray.commands.run import run_stages
 from datus2_ray.config.load import read_config
+from datus2_ray.engine.device import choose_identity
 from datus2_ray.engine.run import open_run
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import RUN
+from datus2_ray.stages.cluster.baseline import BASELINE
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Clustered, Ingested
+from datus2_ray.store.facts import Clustered, Ingested, TokensClustered
 from datus2_ray.store.run_folder import RunFolder
 
 #: Stages that do not depend on K, as far as it is read off a tree; those after them are done for each K.
@@ -23,7 +25,8 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     """Compute the masks of a finished run for another number of clusters, in its own folder and with its settings.
 
     Its images, segments and fine clusters are taken as they are, wherever its source is now: the clusters are read off
-    the tree. What follows lies beside the results of the K before, and is current; going back computes nothing.
+    the tree. What follows lies beside the results of the K before, and is current; going back computes nothing. Scores
+    come without the baselines, which `datus2 run --clusters K` adds.
 
     Parameters
     ----------
@@ -69,4 +72,8 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     summary = storage.read_json(folder.path("summary.json"))
     weights = {name: summary[name] for name in ("backbone", "cnn")}
     with open_run(config, "run", listing, machines) as opened:
-        return run_stages(opened.after(commits), stages, weights)
+        opened = opened.after(commits)
+        # k-means on tokens takes longer than everything else here, and tells nothing of the new masks.
+        baseline = folder.find(TokensClustered, choose_identity(opened, BASELINE).fingerprint)
+        done = stages if baseline else tuple(stage for stage in stages if stage is not BASELINE)
+        return run_stages(opened, done, weights)

@@ -29,7 +29,6 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "unstructured": run.facts(Discovered).unstructured,
         "segments": run.facts(Clustered).segments,
         "clusters": run.required_k,
-        "resolution": run.resolution,
         "refinement": _refinement(run, left_out),
         "seconds": {stage: round(value, 2) for stage, value in _without_nulls(seconds).items()},
         "seconds_per_row": {stage: round(value, 6) for stage, value in _without_nulls(per_row).items()},
@@ -43,11 +42,8 @@ def _refinement(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
     if Predicted.stage in left_out:
         return {"skipped": left_out[Predicted.stage]}
     fitted, refined = run.find(LayerFitted), run.find(Refined)
-    return {
-        "network": run.config.refine.network,
-        **({"em": asdict(fitted.facts)} if fitted else {}),
-        **(asdict(refined.facts) if refined else {}),
-    }
+    em = {"em": {**asdict(fitted.facts), "agreements": list(fitted.facts.agreements)}} if fitted else {}
+    return {"network": run.config.refine.network, **em, **(asdict(refined.facts) if refined else {})}
 
 
 def write_quarantine(run: Run) -> None:

@@ -15,7 +15,7 @@ class ClusterConfig(StageConfig):
     descriptors: Literal["tokens", "head"] = experimental(
         "tokens",
         "What describes segments: discover.descriptor, or mean codes of a head that is learned on tokens without "
-        "labels; codes are neither scaled nor whitened. The sample that chooses resolution and K takes the former.",
+        "labels; codes are neither scaled nor whitened. Where K is found on a sample, that describes by the former.",
     )
     fine: int | None = setting(
         300,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from datus2_ray.config.base import Dtype, StageConfig, check_fit, choose_arithmetic, experimental, expert, setting
 
@@ -24,6 +24,11 @@ class DiscoverConfig(StageConfig):
     reduced_decoding: bool = expert(
         False,
         "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the backbone sees fewer pixels; they differ slightly.",
+    )
+    unit: Literal["segments", "patches"] = setting(
+        "segments",
+        "What is described and clustered: segments, or every patch for itself, without a graph. "
+        "With patches, settings of the graph, resolution, tau and noise have no effect.",
     )
     feature: Literal["key", "query", "value", "token"] = setting(
         "token", "Vectors of the patches from which the graph is built."
@@ -48,9 +53,8 @@ class DiscoverConfig(StageConfig):
     louvain_orders: int = expert(
         1, "Orders of the patches that compiled tries; the partition of highest modularity is kept.", ge=1
     )
-    resolution: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = setting(
-        "auto",
-        "Resolution of Louvain; a higher one gives smaller segments. auto is chosen on a sample, without labels.",
+    resolution: float = setting(
+        6.0, "Resolution of Louvain; a higher one gives smaller segments.", gt=0, allow_inf_nan=False
     )
     tau: int = setting(5, "A segment is valid if it has more patches than this, else it is noise.", ge=0)
     noise: Literal["kept", "given"] = setting(
@@ -124,10 +128,10 @@ class DiscoverConfig(StageConfig):
                 f"noise = given needs descriptor = tokens, not {self.descriptor}, as crops show whole boxes",
                 "discover.noise=kept or discover.descriptor=tokens",
             ),
-            (  # at each of many resolutions every crop would have to be seen
-                self.resolution == "auto" and self.descriptor != "tokens",
-                f"resolution = auto needs descriptor = tokens, not {self.descriptor}",
-                f"discover.resolution={3 if self.graph == 'neighbours' else 1} or discover.descriptor=tokens",
+            (
+                self.unit == "patches" and self.descriptor != "tokens",
+                f"unit = patches needs descriptor = tokens, not {self.descriptor}, as no crop is cut of a patch",
+                "discover.unit=segments or discover.descriptor=tokens",
             ),
             (
                 self.graph == "binary" and bool(weighted),

@@ -103,12 +103,6 @@ class Run:
         return encoded or self.commit(Discovered)
 
     @property
-    def resolution(self) -> float:
-        """Louvain's resolution: given, or chosen on the sample."""
-        given = self.config.discover.resolution
-        return self.facts(Sampled).resolution if given == "auto" else float(given)
-
-    @property
     def prospect(self) -> Prospect:
         """What is known of the run now."""
         table: Commit[Any] | None = self.find(Labelled) or self.find(Ingested)

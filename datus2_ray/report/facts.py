@@ -58,7 +58,6 @@ class FinishedRun:
     images: int
     quarantined: int
     k: int
-    resolution: float
     backbone: Weights
     cnn: Weights | None
     metrics: dict[str, Any] | None
@@ -102,7 +101,6 @@ def read_run(folder: RunFolder) -> FinishedRun:
         images=summary["images"],
         quarantined=summary["quarantined"],
         k=summary["clusters"],
-        resolution=summary["resolution"],
         backbone=Weights(**summary["backbone"]),
         cnn=Weights(**summary["cnn"]) if summary["cnn"] else None,
         metrics=summary["metrics"],

@@ -46,8 +46,6 @@ def title_of(config: RunConfig) -> str:
 def run_lines(run: FinishedRun) -> list[Line]:
     """Return what was run, from the source to the machine."""
     config, discover = run.config, run.config.discover
-    noise = "goes to the most similar segment" if discover.noise == "given" else "is noise"
-    resolution = f"{run.resolution:g}" + (" (chosen on a sample, without labels)" * (discover.resolution == "auto"))
     lines = [
         Line("Source", config.source, f"the first {config.limit:,} image ids" if config.limit else ""),
         Line(
@@ -59,14 +57,9 @@ def run_lines(run: FinishedRun) -> list[Line]:
         Line(
             "Backbone",
             run.backbone.name + ("" if run.backbone.trained else " (untrained)"),
-            f"sees {_input(config)}; {_graph(config)} of its {discover.feature} vectors of {_blocks(config)}",
+            f"sees {_input(config)}; {_graph(config)} of {_blocks(config)}",
         ),
-        Line(
-            "Segments",
-            f"Louvain ({discover.louvain}), τ = {discover.tau}",
-            f"communities at resolution {resolution}, split into connected parts; a part of at most {discover.tau} "
-            f"patches {noise}",
-        ),
+        _segments(config),
         Line("Descriptor", *_descriptor(discover.descriptor, _facts(run.learned))),
         Line("Clusters", f"K = {run.k}", _clustering(config, run.clustered.facts.centroids)),
         Line("Seed", str(config.seed), "decides every random choice"),
@@ -97,16 +90,32 @@ def _input(config: RunConfig) -> str:
     return f"{size}{tiles}, and the mirror image" if discover.mirror else f"{size}{tiles}"
 
 
+def _segments(config: RunConfig) -> Line:
+    discover = config.discover
+    if discover.unit == "patches":
+        return Line("Segments", "patches", "every patch is a segment of its own: there is no graph, and no noise")
+    noise = "goes to the most similar segment" if discover.noise == "given" else "is noise"
+    return Line(
+        "Segments",
+        f"Louvain ({discover.louvain}), τ = {discover.tau}",
+        f"communities at resolution {discover.resolution:g}, split into connected parts; a part of at most "
+        f"{discover.tau} patches {noise}",
+    )
+
+
 def _graph(config: RunConfig) -> str:
     discover = config.discover
+    if discover.unit == "patches":
+        return "the tokens"
+    vectors = f"of its {discover.feature} vectors"
     if discover.graph != "neighbours":
-        return "the binary graph"
+        return f"the binary graph {vectors}"
     losses = {"places": discover.place, "colours": discover.colour}
     also = " and ".join(name for name, loss in losses.items() if loss)
     parts = [f"a graph of each patch's {discover.neighbours} nearest neighbours"]
     parts += [f"also by their {also}"] if also else []
     parts += [f"with weights above {discover.threshold:g}"] if discover.threshold else []
-    return ", ".join(parts) + "," * (len(parts) > 1)
+    return ", ".join(parts) + "," * (len(parts) > 1) + f" {vectors}"
 
 
 def _blocks(config: RunConfig) -> str:
@@ -188,11 +197,13 @@ def count_lines(run: FinishedRun, survey: Survey) -> list[Line]:
     whole = run.discovered.facts.unstructured
     unstructured = f"; no structure was found in {whole:,} of the images, each of which is one segment" if whole else ""
     without = f"; {survey.empty_images:,} images have none" if survey.empty_images else ""
+    found = f"connected parts of images, found without labels{unstructured}"
+    found = found if run.config.discover.unit == "segments" else "every patch is one"
     share = "–" if survey.noise_share is None else f"{100 * survey.noise_share:.1f} %"
     return [
         Line("images", f"{run.images:,}", "read and used"),
         Line("in quarantine", f"{run.quarantined:,}", "refused, each with its reason"),
-        Line("segments", f"{survey.segments:,}", f"connected parts of images, found without labels{unstructured}"),
+        Line("segments", f"{survey.segments:,}", found),
         Line("segments / image", f"{mean:.1f}", f"from {survey.min_segments} to {survey.max_segments}{without}"),
         Line("noise", share, "patches in segments too small to count"),
         Line("clusters", f"{run.k:,}", "groups of similar segments: the classes that were found"),

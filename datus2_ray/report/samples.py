@@ -75,10 +75,10 @@ def draw_samples(run: FinishedRun, colours: MaskColours, other: OtherRun | None 
         sets += [("", _read_masks(run, colours, part, ids))]
         for image_id in ids:
             pixels = fit(decode(images[image_id]["image"]), PICTURE_SIDE)
-            pictures = [
-                photo(pixels, "image", f"Image {image_id}"),
-                photo(show_segments(pixels, segments[image_id]), "segments", f"Segments of {image_id}"),
-            ]
+            pictures = [photo(pixels, "image", f"Image {image_id}")]
+            if run.config.discover.unit == "segments":  # a picture of every patch would show a grid
+                shown = show_segments(pixels, segments[image_id])
+                pictures.append(photo(shown, "segments", f"Segments of {image_id}"))
             for name, masks in sets:
                 pictures += [
                     _draw_mask(by_id[image_id], pixels, of_mask, f"{name}{step} mask", image_id)

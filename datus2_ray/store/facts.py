@@ -45,17 +45,19 @@ class Surveyed(Facts):
 
 @dataclass(frozen=True)
 class Sampled(Facts):
-    """The Louvain resolution and number of clusters that were chosen, and the scores of all candidates."""
+    """The number of clusters that was chosen, and the scores of all that were compared."""
 
     stage: ClassVar[str] = "sample"
-    resolution: float
     k: int
-    scores: tuple[dict[str, float | None], ...]
+    scores: tuple[dict[str, float], ...]
 
 
 @dataclass(frozen=True)
 class Discovered(Facts):
-    """``unstructured`` is the number of images whose patches are one community: no structure was found in them."""
+    """``unstructured`` is the number of images whose patches are one community: no structure was found in them.
+
+    Where patches are the units, none is sought and none is counted.
+    """
 
     stage: ClassVar[str] = "discover"
     unstructured: int = 0

@@ -63,8 +63,8 @@ def segments(descriptor_dim: int, token_dim: int) -> pa.Schema:
         ("sizes", pa.list_(pa.int32()), "Patches of every valid segment."),
         ("boxes", boxes, "Top, left, bottom, right in patches, end exclusive."),
         ("descriptors", descriptors, "Descriptor of every valid segment."),
-        ("communities", pa.int32(), "Communities that Louvain found, before they were split into components."),
-        ("modularity", pa.float64(), "Modularity of that partition."),
+        ("communities", pa.int32(), "Communities that Louvain found; null where patches are the units."),
+        ("modularity", pa.float64(), "Modularity of that partition; null where patches are the units."),
         (
             "tokens",
             tokens,
@@ -82,15 +82,16 @@ def codes(length: int) -> pa.Schema:
 
 
 def sample(descriptor_dim: int) -> pa.Schema:
-    """Return the schema of ``sample/``, one row per image with both views at all resolutions one after the other."""
+    """Return the schema of ``sample/``, one row per image with the segments of both its views."""
     descriptors = pa.list_(pa.list_(pa.float32(), descriptor_dim))
     return _schema(
         ("image_id", pa.string(), "The image."),
         ("grid_height", pa.int32(), "Rows of the patch grid."),
         ("grid_width", pa.int32(), "Columns of the patch grid."),
-        ("segments", pa.list_(pa.int32()), "Segments at each resolution: of the image, then of its mirror image."),
-        ("patch_maps", pa.list_(pa.int16()), "In the same order: segment of every patch, -1 = noise."),
-        ("descriptors", descriptors, "In the same order: descriptor of every segment."),
+        ("patch_map", pa.list_(pa.int16()), "Segment of every patch in raster order, -1 = noise."),
+        ("descriptors", descriptors, "Descriptor of every segment."),
+        ("mirrored_patch_map", pa.list_(pa.int16()), "The same of the mirror image, in its own raster order."),
+        ("mirrored_descriptors", descriptors, "Descriptor of every segment of the mirror image."),
     )
 
 

@@ -67,9 +67,9 @@ def before_writes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Before], None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run in this process; compare few candidates in the sample and draw no report: neither changes what is written."""
+    """Run in this process; compare few K in the sample and draw no report: neither changes what is written."""
     commands_without_ray(monkeypatch)
-    monkeypatch.setattr("datus2_ray.stages.sample.sample.RESOLUTIONS", (1.0, 2.0))
+    monkeypatch.setattr("datus2_ray.stages.sample.sample.COUNTS", (4, 5))
     monkeypatch.setattr("datus2_ray.stages.sample.scores.CLUSTERINGS", 2)
     monkeypatch.setattr(
         "datus2_ray.report.html.write_report", lambda folder: storage.write_bytes(folder.path(REPORT), b"a page")

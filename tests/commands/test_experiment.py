@@ -82,8 +82,7 @@ def test_every_preset_has_an_ablation(scenes: Path, listing: Listing, preset: st
     windows = variants["and twice the size, in windows"].discover
     assert (windows.input_size, windows.tile) == (448, 224)
     assert ("colours do not count" in variants) == (config.discover.graph == "neighbours")
-    joined = variants["and CLS of crops joined, noise kept"].discover
-    assert joined.resolution == (3.0 if config.discover.resolution == "auto" else config.discover.resolution)
+    assert variants["and patches as units, by their tokens"].discover.unit == "patches"
 
 
 def test_sweeps_have_their_values_or_their_own(scenes: Path, listing: Listing) -> None:
@@ -142,16 +141,12 @@ def events(out: Path, stage: str) -> list[dict[str, Any]]:
 def test_runs_share_their_results_and_are_done_once(parts: Parts, scenes: Path, tmp_path: Path) -> None:
     config, notes = base(scenes, tmp_path / "out"), list[str]()
     results = run_experiment("clusters", config, 2, (6, 9), notes.append)
-    assert notes[0] == "the resolution that all variants share"
-    assert notes[1:] == ["K = 6, seed 0", "K = 6, seed 1", "K = 9, seed 0", "K = 9, seed 1"]
-    (commit,) = (tmp_path / "out" / "runs").glob("sample/*/_COMMIT.json")
-    found = storage.read_json(str(commit))["facts"]["resolution"]
-    assert {result.summary["resolution"] for result in results} == {found}
+    assert notes == ["K = 6, seed 0", "K = 6, seed 1", "K = 9, seed 0", "K = 9, seed 1"]
     assert [(result.variant.value, result.seed) for result in results] == [(6, 0), (6, 1), (9, 0), (9, 1)]
     # Four runs, four images a part: each part of what they share is written once, of what they do not once a run.
     assert set(parts.written.values()) == {1}
-    assert {stage: parts.of(stage) for stage in ("ingest", "survey", "sample", "discover", "label", "evaluate")} == {
-        "ingest": 2, "survey": 2, "sample": 2, "discover": 2, "label": 8, "evaluate": 8,
+    assert {stage: parts.of(stage) for stage in ("ingest", "survey", "discover", "label", "evaluate")} == {
+        "ingest": 2, "survey": 2, "discover": 2, "label": 8, "evaluate": 8,
     }  # fmt: skip
     assert {result.summary["clusters"] for result in results} == {6, 9}
     assert results[0].summary["metrics"]["initial"] != results[1].summary["metrics"]["initial"]

@@ -10,6 +10,7 @@ import pytest
 from datus2_ray.cli import app
 from datus2_ray.config.load import load
 from datus2_ray.store import storage
+from datus2_ray.store.run_folder import FORMAT
 
 COMMANDS = {
     "run": ("run", "{scenes}", "--out", "{run}", "--dataset", "demo"),
@@ -56,9 +57,9 @@ def test_a_folder_of_a_later_format_is_refused(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    storage.write_json(str(run / "run.json"), {"format": 3, "version": "9.1", "command": "run", "stages": {}})
+    storage.write_json(str(run / "run.json"), {"format": 99, "version": "9.1", "command": "run", "stages": {}})
     message = refusal(monkeypatch, capsys, "status", run=run)
-    assert "was written by datus2-ray 9.1 (format 3)" in message
+    assert "was written by datus2-ray 9.1 (format 99)" in message
 
 
 def test_a_setting_that_this_version_does_not_know_is_named(
@@ -67,7 +68,7 @@ def test_a_setting_that_this_version_does_not_know_is_named(
     run = tmp_path / "run"
     settings = load({"source": str(scenes), "out": str(run), "dataset": "demo"}).model_dump(mode="json")
     settings["discover"]["sharpness"] = 3
-    storage.write_json(str(run / "run.json"), {"format": 2, "version": "0.3", "command": "run", "stages": {}})
+    storage.write_json(str(run / "run.json"), {"format": FORMAT, "version": "0.3", "command": "run", "stages": {}})
     storage.write_json(str(run / "summary.json"), SUMMARY)
     storage.write_json(str(run / "config.json"), settings)
     message = refusal(monkeypatch, capsys, "predict", run=run, scenes=scenes, out=tmp_path / "out")

@@ -88,6 +88,15 @@ def test_one_switched_setting_works_or_its_error_names_every_other_one_to_switch
         ({"assignments": ("refine.rounds=2",)}, "refine.rounds was removed"),
         ({"assignments": ("discover.louvain=scikit-network",)}, "use compiled, which finds the same partition"),
         ({"assignments": ("discover.dtype=null",)}, "use auto"),
+        (
+            {"assignments": ("discover.resolution=auto",)},
+            "discover.resolution=auto was removed: no choice without labels was better than a fixed one; give a number",
+        ),
+        ({"assignments": ("discover.resolution=0",)}, "setting discover.resolution = 0: input should be greater than"),
+        (
+            {"assignments": ("discover.unit=patches",), "preset": "paper"},
+            "unit = patches needs descriptor = tokens, not cls, as no crop is cut of a patch: set discover.unit=",
+        ),
         ({"config_file": "/nowhere.yaml"}, "cannot read /nowhere.yaml"),
     ],
 )

@@ -13,7 +13,7 @@ def test_paper_is_the_published_method() -> None:
     assert (discover.feature, discover.block, discover.blocks) == ("key", -1, 1)
     # compiled, in one order, finds scikit-network's partition (tests/core/graph/test_louvain.py)
     assert (discover.graph, discover.louvain, discover.louvain_orders) == ("binary", "compiled", 1)
-    assert (discover.resolution, discover.tau, discover.noise) == (1.0, 5, "kept")
+    assert (discover.unit, discover.resolution, discover.tau, discover.noise) == ("segments", 1.0, 5, "kept")
     assert (discover.threshold, discover.place, discover.colour) == (0, 0, 0)
     assert (discover.descriptor, discover.mirror, discover.dtype) == ("cls", False, "float32")
     assert (cluster.metric, cluster.start, cluster.fine) == ("euclidean", "k-means++", None)
@@ -29,14 +29,10 @@ def test_best_is_what_was_measured_best() -> None:
     assert preset_values("best") == {}
     assert (discover.grid, discover.input_size) == (28, None)
     assert (discover.feature, discover.graph, discover.neighbours) == ("token", "neighbours", 16)
-    assert (discover.place, discover.colour, discover.resolution) == (0.2, 0.2, "auto")
+    assert (discover.unit, discover.place, discover.colour, discover.resolution) == ("segments", 0.2, 0.2, 6.0)
     assert (discover.noise, discover.descriptor, discover.tau) == ("given", "tokens", 5)
-    assert (cluster.metric, cluster.scaling, cluster.fine, cluster.restarts) == (
-        "spherical",
-        "centred",
-        300,
-        3,
-    )
+    assert (cluster.metric, cluster.scaling, cluster.fine, cluster.restarts) == ("spherical", "centred", 300, 3)
+    assert (cluster.pca, cluster.whitening) == (64, 0.6)
     assert (refine.em, refine.network, refine.loss) == (True, "linear", "generalised")
     assert (refine.teacher, refine.mirror) == (0.97, True)
 

@@ -225,7 +225,6 @@ class RunMaker:
             "quarantined": len(self.quarantine),
             "segments": 3 * images,
             "clusters": self.clusters,
-            "resolution": 1.0,
             "backbone": {"name": "vit_small_patch8_224.dino", "trained": self.trained, "supervised": False},
             "cnn": None,
             "refinement": refinement,

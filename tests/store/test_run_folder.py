@@ -117,8 +117,8 @@ def test_each_command_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_format_is_refused_by_its_version(tmp_path: Path, folder: RunFolder) -> None:
-    storage.write_json(folder.path(RUN_FILE), {"format": 3, "version": "9.0", "command": "run", "stages": {}})
-    with pytest.raises(UsageError, match=r"written by datus2-ray 9\.0 \(format 3\)"):
+    storage.write_json(folder.path(RUN_FILE), {"format": 99, "version": "9.0", "command": "run", "stages": {}})
+    with pytest.raises(UsageError, match=r"written by datus2-ray 9\.0 \(format 99\)"):
         folder.read()
     old = RunFolder(str(tmp_path / "old"))
     storage.write_json(old.path(OLD_RUN_FILE), {"format": 1, "command": "run"})

@@ -101,8 +101,8 @@ def load_timm(spec: Spec, family: Family) -> Loaded:
     )
 
 
-def patch_shape(spec: Spec, family: Family) -> tuple[int, int]:
-    """Return the side of a model's patches in pixels and the length of their vectors; raise as :func:`load_timm`.
+def patch_size(spec: Spec, family: Family) -> int:
+    """Return the side of a model's patches in pixels; raise as :func:`load_timm`.
 
     Nothing is fetched from a hub.
     """
@@ -112,11 +112,11 @@ def patch_shape(spec: Spec, family: Family) -> tuple[int, int]:
         state = read_weights(spec.file)
         patches = state.get("patch_embed.proj.weight")
         if patches is not None and patches.ndim == 4:
-            return int(patches.shape[-1]), int(patches.shape[0])
+            return int(patches.shape[-1])
         architecture = _of_file(spec, read_file_config(spec.file)) or family.infer(state, spec.label)
     with torch.device("meta"):
         model = _build(architecture, family, spec.label, pretrained=False)
-    return int(model.patch_embed.patch_size[0]), int(model.embed_dim)
+    return int(model.patch_embed.patch_size[0])
 
 
 def infer_vit(state: StateDict, label: str) -> Architecture:

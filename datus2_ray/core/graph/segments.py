@@ -9,9 +9,13 @@ from scipy import ndimage
 
 from datus2_ray.core.describe.tokens import l2_normalise, mean_tokens
 from datus2_ray.core.graph.louvain import number_by_first
+from datus2_ray.errors import UsageError
 
 #: Value of a patch that belongs to no valid segment.
 NOISE = -1
+
+#: Most segments of an image that the int16 of a patch map can tell apart.
+MAX_PATCHES = 2**15 - 1
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3))
 
@@ -56,6 +60,25 @@ def find_segments(communities: np.ndarray, tau: int) -> Segments:
     `communities` holds the community of every patch, integer, shape (h, w). DatUS², step 5, uses a `tau` of 5.
     """
     return _collect(label_components(communities), tau)
+
+
+def every_patch(height: int, width: int) -> Segments:
+    """Return a segment per patch of a grid, in raster order.
+
+    Raises
+    ------
+    UsageError
+        If there are more patches than int16 can number.
+    """
+    count = height * width
+    if count > MAX_PATCHES:
+        raise UsageError(
+            f"{height} × {width} patches cannot be units each, at most {MAX_PATCHES:,} can: lower discover.grid or "
+            "discover.input_size"
+        )
+    rows, columns = np.indices((height, width), dtype=np.int16).reshape(2, -1)
+    boxes = np.stack([rows, columns, rows + 1, columns + 1], axis=1)
+    return Segments(np.arange(count, dtype=np.int16).reshape(height, width), np.ones(count, dtype=np.int32), boxes)
 
 
 def give_noise_away(segments: Segments, tokens: np.ndarray) -> Segments:

@@ -14,13 +14,12 @@ from datus2_ray.store.weights_cache import local_spec
 
 
 def segmentation_decides(run: Run, device: Device) -> dict[str, Any]:
-    """Return the settings that decide segments and descriptors on a device, but for the resolution."""
+    """Return the settings that decide segments and descriptors on a device."""
     # Imported here: torch and timm take seconds, and plan and status need none.
     from datus2_ray.core.backbone.spec import fingerprint
 
     config = run.config.discover
-    chosen = config.identity().items()
-    decides = {name: value for name, value in chosen if name not in ("resolution", "grid", "input_size")}
+    decides = {name: value for name, value in config.identity().items() if name not in ("grid", "input_size")}
     # What is seen counts, whether it was given in patches or in pixels.
     decides["input_size"] = input_side(run)
     # Weights count by content, not by place.

@@ -1,4 +1,4 @@
-"""Segment: the affinity graph of an image → Louvain communities → valid segments on its patch grid."""
+"""Segment: the affinity graph of an image → Louvain communities → valid segments on its patch grid, or its patches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.describe.tokens import mean_tokens
 from datus2_ray.core.graph.links import LINK, symmetric_graph
 from datus2_ray.core.graph.louvain import Partition, louvain
-from datus2_ray.core.graph.segments import Segments, find_segments, give_noise_away
+from datus2_ray.core.graph.segments import Segments, every_patch, find_segments, give_noise_away
 from datus2_ray.engine.operators.read_images import PIXELS, scatter
 from datus2_ray.store.columns import list_arrays, list_column
 
@@ -32,11 +32,14 @@ class FindSegments:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Find the segments of one part."""
-        rows = [row for row, well in enumerate(block["graph"].is_valid().to_pylist()) if well]
+        rows = [row for row, well in enumerate(block["grid_height"].is_valid().to_pylist()) if well]
         grid = list(zip(block["grid_height"].to_pylist(), block["grid_width"].to_pylist(), strict=True))
         graphs, tokens = block["graph"].combine_chunks(), list_arrays(block["tokens"])
-        found: list[tuple[Partition, Segments]] = []
+        found: list[tuple[Partition | None, Segments]] = []
         for row in rows:
+            if self.config.unit == "patches":
+                found.append((None, every_patch(*grid[row])))
+                continue
             image_id = block["image_id"][row].as_py()
             partition, segments = self._find(graphs[row].as_buffer(), *grid[row], image_seed(self.seed, image_id))
             if self.config.noise == "given":
@@ -48,8 +51,8 @@ class FindSegments:
             "patch_map": list_column(scatter(maps, rows, count), pa.int16()),
             "sizes": list_column(scatter([s.sizes for _, s in found], rows, count), pa.int32()),
             "boxes": list_column(scatter([s.boxes for _, s in found], rows, count), pa.list_(pa.int16(), 4)),
-            "communities": pa.array(scatter([p.communities for p, _ in found], rows, count), pa.int32()),
-            "modularity": pa.array(scatter([p.modularity for p, _ in found], rows, count), pa.float64()),
+            "communities": pa.array(scatter([p and p.communities for p, _ in found], rows, count), pa.int32()),
+            "modularity": pa.array(scatter([p and p.modularity for p, _ in found], rows, count), pa.float64()),
         }
         if self.config.describes_by_tokens:
             pairs = zip(rows, found, strict=True)
@@ -75,7 +78,7 @@ class FindSegments:
         partition = louvain(
             adjacency,
             library=config.louvain,
-            resolution=float(config.resolution),
+            resolution=config.resolution,
             seed=seed,
             orders=config.louvain_orders,
         )

@@ -33,13 +33,16 @@ SMALL_PATCH, LARGE_PATCH = 8, 16
 
 
 def _keeps_tokens(run: Run) -> bool:
-    """Return whether the table keeps every image's patch tokens: for head or layer on them, or for the baseline."""
-    learned = run.config.cluster.uses_head or run.prospect.fits_layer
+    """Return whether the table keeps every image's patch tokens: for head or layer on them, or for the baseline.
+
+    Also where masks are not refined now: a later command that refines them finds the tokens.
+    """
+    learned = run.config.cluster.uses_head or run.config.refine.em
     return learned or (run.labelled and run.config.evaluate.token_kmeans)
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {**segmentation_decides(run, device), "resolution": run.resolution, "tokens": _keeps_tokens(run)}
+    return {**segmentation_decides(run, device), "tokens": _keeps_tokens(run)}
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
@@ -47,9 +50,9 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     from datus2_ray.engine.operators.segment import FindSegments
     from datus2_ray.stages.discover.describe import DescribeCrops
 
-    config = run.config.discover.model_copy(update={"resolution": run.resolution})
-    device, kept = placement.device, _keeps_tokens(run)
-    embed = (run.backbone, config, device, heartbeat, True, kept or config.describes_by_tokens)
+    config, device, kept = run.config.discover, placement.device, _keeps_tokens(run)
+    graphs, tokens = config.unit == "segments", kept or config.describes_by_tokens
+    embed = (run.backbone, config, device, heartbeat, graphs, tokens)
     operators = [
         Operator(image_reader(run, heartbeat)),
         Operator(EmbedImages, placement.pools["embed"], embed),
@@ -98,7 +101,7 @@ def _uses(prospect: Prospect) -> list[Use]:
     if prospect.device == "cpu" and embed.max_count * config.pools * ACTOR_MEMORY > prospect.machines.memory:
         notes.append("with a large backbone memory may run short; lower discover.actors where it does")
     graph = GRAPH_BYTES * (patches * patches * shape[0] // shape[1]) ** 2
-    if graph > ACTOR_MEMORY // 2:
+    if config.unit == "segments" and graph > ACTOR_MEMORY // 2:
         notes.append(
             f"an image's graph takes up to {graph / 1e9:.1f} GB more in every actor ({patches} × {patches} patches); "
             f"lower discover.actors, or discover.{'grid' if config.grid else 'input_size'}, where memory runs short"

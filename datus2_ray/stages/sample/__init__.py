@@ -1,1 +1,1 @@
-"""Choose the resolution and the number of clusters on a sample."""
+"""Choose the number of clusters on a sample."""

@@ -1,8 +1,8 @@
-"""Scores of a resolution of Louvain and of numbers of clusters K, on a sample that was segmented in two views.
+"""Scores of numbers of clusters K, on a sample that was segmented in two views.
 
-The segments of either view are clustered on their own, as the whole set will be. Where the two clusterings agree most
-on what belongs together, the segments follow what is in the images rather than the accidents of a view. Agreement alone
-does not choose K, as few clusters agree easily; there the silhouette is added, which measures how far they lie apart.
+The segments of either view are clustered on their own, as the whole set will be. Where the two clusterings agree on
+what belongs together, they follow what is in the images rather than the accidents of a view. Agreement alone does not
+choose K, as few clusters agree easily; the silhouette is added, which measures how far they lie apart.
 
 Ben-Hur, Elisseeff and Guyon, "A stability based method for discovering structure in clustered data", PSB 2002.
 """
@@ -24,9 +24,8 @@ from datus2_ray.core.images.labels import paint
 from datus2_ray.engine.clustering.kmeans import build_tree, run_kmeans
 from datus2_ray.stages.sample.mirrored import View, read_views
 
-#: Clusterings per view, over which scores are averaged: those of one vary by 0.1, more than resolutions differ by.
-#: Their seeds are fixed: runs of several seeds share segments.
-CLUSTERINGS = 10
+#: Clusterings per view, over which scores are averaged. Their seeds are fixed: runs of several seeds share segments.
+CLUSTERINGS = 5
 
 #: Max fine clusters, four times the largest K compared: a sample has fewer segments than a whole set.
 FINE = 120
@@ -37,60 +36,61 @@ SILHOUETTE_SEGMENTS = 1000
 
 @dataclass(frozen=True)
 class Score:
-    """Scores of a resolution and a number of clusters on the sample.
+    """Scores of a number of clusters on the sample.
 
     ``agreement`` is the adjusted Rand index of the two views' pseudo-labels, patch by patch; ``silhouette`` the mean
-    silhouette of the segments' descriptors, None where only one K is compared.
+    silhouette of the segments' descriptors.
     """
 
-    resolution: float
     clusters: int
     agreement: float
-    silhouette: float | None
+    silhouette: float
 
     @property
     def total(self) -> float:
         """What is compared: higher is better."""
-        return self.agreement + (self.silhouette or 0.0)
+        return self.agreement + self.silhouette
 
 
-def score(
-    sample: pa.Table, resolutions: Sequence[float], resolution: float, counts: Sequence[int], config: ClusterConfig
-) -> list[Score]:
-    """Score at one resolution those values of K, among ``counts``, for which the sample has enough segments.
+def score(sample: pa.Table, counts: Sequence[int], config: ClusterConfig, seed: int) -> list[Score]:
+    """Score by one clustering of each view those values of K, among `counts`, for which there are enough segments.
 
-    ``resolutions`` are all for which the table, of ``sample/``, has segments.
+    `sample` is the table of ``sample/``.
     """
-    views = read_views(sample, resolutions, resolution)
+    views = read_views(sample)
     fewest = min(sum(map(len, view.descriptors)) for view in views)
     counts = [k for k in counts if 2 <= k < fewest]
     if not counts:
         return []
-    compares_k = len(counts) > 1
     # Several K are read off one tree also where the run will merge nothing.
-    fine = min(config.fine or FINE, FINE) if config.fine or compares_k else counts[0]
-    fine = max(max(counts), min(fine, fewest))
+    fine = max(max(counts), min(config.fine or FINE, FINE, fewest))
     # Restarts are replaced by the several clusterings.
     once = config.model_copy(update={"restarts": 1})
-    blocks = [LocalRows([np.concatenate(view.descriptors)], areas=[_areas(view)]) for view in views]
-    for rows in blocks:
+    labels, silhouettes = [], []
+    for view in views:
+        rows = LocalRows([np.concatenate(view.descriptors)], areas=[_areas(view)])
         fit_projection(rows, config.scaling, config.pca, config.whitening)
-    distances = [_Distances(rows.blocks[0].x, config.metric) for rows in blocks] if compares_k else []
-    agreements, silhouettes = np.zeros((2, CLUSTERINGS, len(counts)))
-    for seed in range(CLUSTERINGS):
-        results = [(rows, run_kmeans(rows, fine, once, seed)) for rows in blocks]
-        nearest = [rows.ask(block_labels, result.centroids, config.metric)[0] for rows, result in results]
-        trees = [build_tree(rows, result, config.metric) for rows, result in results]
-        for column, k in enumerate(counts):
-            labels = [tree.members(k)[segments] for tree, segments in zip(trees, nearest, strict=True)]
-            painted = (_paint(view, of_view, k) for view, of_view in zip(views, labels, strict=True))
-            agreements[seed, column] = adjusted_rand_score(*(np.concatenate(maps, axis=None) for maps in painted))
-            if compares_k:
-                of_views = zip(distances, labels, strict=True)
-                silhouettes[seed, column] = np.mean([between.silhouette(own) for between, own in of_views])
-    mean = silhouettes.mean(axis=0).tolist() if compares_k else [None] * len(counts)
-    rows_of_scores = zip(counts, agreements.mean(axis=0).tolist(), mean, strict=True)
-    return [Score(resolution, *row) for row in rows_of_scores]
+        result = run_kmeans(rows, fine, once, seed)
+        (nearest,) = rows.ask(block_labels, result.centroids, config.metric)
+        tree = build_tree(rows, result, config.metric)
+        of_view = [tree.members(k)[nearest] for k in counts]
+        between = _Distances(rows.blocks[0].x, config.metric)
+        silhouettes.append([between.silhouette(one) for one in of_view])
+        labels.append([_paint(view, one, k) for one, k in zip(of_view, counts, strict=True)])
+    agreements = [float(adjusted_rand_score(*pair)) for pair in zip(*labels, strict=True)]
+    return [Score(*row) for row in zip(counts, agreements, np.mean(silhouettes, axis=0).tolist(), strict=True)]
+
+
+def mean_scores(clusterings: Sequence[Sequence[Score]]) -> list[Score]:
+    """Return for every K the mean of its scores over several clusterings."""
+    return [
+        Score(
+            of_k[0].clusters,
+            float(np.mean([one.agreement for one in of_k])),
+            float(np.mean([one.silhouette for one in of_k])),
+        )
+        for of_k in zip(*clusterings, strict=True)
+    ]
 
 
 def _areas(view: View) -> np.ndarray:
@@ -99,10 +99,12 @@ def _areas(view: View) -> np.ndarray:
     return np.concatenate([np.bincount(found[found >= 0], minlength=len(of_image)) for found, of_image in pairs])
 
 
-def _paint(view: View, labels: np.ndarray, k: int) -> list[np.ndarray]:
+def _paint(view: View, labels: np.ndarray, k: int) -> np.ndarray:
+    """Return the cluster of every patch of all images, one after the other."""
     ends = np.cumsum([len(descriptors) for descriptors in view.descriptors])
     images = np.split(labels, ends[:-1])
-    return [paint(patch_map, of_image, k) for patch_map, of_image in zip(view.maps, images, strict=True)]
+    painted = [paint(patch_map, of_image, k) for patch_map, of_image in zip(view.maps, images, strict=True)]
+    return np.concatenate(painted, axis=None)
 
 
 class _Distances:

@@ -24,7 +24,6 @@ from datus2_ray.core.backbone.vit import (
     has_compiler,
     load_backbone,
     patch_side,
-    token_length,
 )
 from datus2_ray.core.images.normalise import Normalisation
 from datus2_ray.errors import BackboneError
@@ -293,12 +292,12 @@ def test_the_side_of_patches_is_told_without_weights_from_the_hub(
     torch.save({"teacher": {f"backbone.{key}": value for key, value in build("vit_tiny_patch16_224", patch_size=4,
                 num_classes=0).state_dict().items()}}, file)  # fmt: skip
     sides = {
-        DEFAULT_BACKBONE: (8, 192),
-        "vit_small_patch8_224.dino": (8, 384),
-        "untrained:vit_small_patch14_dinov2": (14, 384),
-        str(file): (4, 192),
+        DEFAULT_BACKBONE: 8,
+        "vit_small_patch8_224.dino": 8,
+        "untrained:vit_small_patch14_dinov2": 14,
+        str(file): 4,
     }
-    assert {spec: (patch_side(spec), token_length(spec)) for spec in sides} == sides
+    assert {spec: patch_side(spec) for spec in sides} == sides
 
 
 def test_what_a_model_does_not_have_is_an_error() -> None:

@@ -380,3 +380,22 @@ def test_other_descriptors(scenes: Path, open_here: Open, descriptor: str) -> No
         if descriptor == "tokens":
             means = np.array([tokens[i][maps[i] == s].astype(float).mean(axis=0) for s in range(len(found))])
             np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_tokens_are_kept_where_a_layer_or_the_baseline_reads_them(scenes: Path, open_here: Open) -> None:
+    small = ("discover.input_size=64", "discover.tau=0", "discover.resolution=2", "discover.mirror=true")
+    layer, baseline, none = ((True, False), (False, True), (False, False))
+    found = {}
+    for em, labelled in (layer, baseline, none):
+        settings = (*small, f"refine.em={em}", "refine.network=deeplabv3")
+        run = open_here(scenes, *settings, preset="best", dataset="demo", limit=4, name=f"{em}-{labelled}")
+        found[em, labelled] = table(discover(run, tokens=labelled))
+    assert found[none]["tokens"].null_count == 4
+    assert found[layer].equals(found[baseline])
+    rows = found[layer]
+    columns = (list_arrays(rows[name]) for name in ("tokens", "patch_map", "descriptors"))
+    for tokens, patch_map, means in zip(*columns, strict=True):
+        # They are what describes the segments: here the mean of two views.
+        first = np.asarray(tokens)[np.asarray(patch_map) == 0].astype(float).mean(0)
+        np.testing.assert_allclose(means[0], first / np.linalg.norm(first), rtol=1e-5, atol=1e-6)
+    assert found[none].drop_columns(["tokens"]).equals(rows.drop_columns(["tokens"]))

@@ -1,7 +1,8 @@
-"""Resolution and K found without labels: the views are what discover finds, and the choice is the same for everyone."""
+"""K found without labels: the views are what discover finds, and the choice is the same for everyone."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.sample.mirrored import read_views
-from datus2_ray.stages.sample.sample import COUNTS, RESOLUTIONS, SAMPLE
+from datus2_ray.stages.sample.sample import COUNTS, SAMPLE
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
@@ -35,7 +36,6 @@ SETTINGS = (
     "discover.descriptor=tokens",
     "ingest.images_per_part=4",
 )
-AUTO = "discover.resolution=auto"
 
 
 def read(commit: Commit[Any]) -> pa.Table:
@@ -46,25 +46,22 @@ def choose(run: Run) -> Commit[Sampled]:
     return execute(run, (INGEST, SAMPLE))[0].commit(Sampled)
 
 
+@pytest.mark.parametrize("unit", ["segments", "patches"])
 def test_views_are_what_discover_finds_in_the_images_and_in_mirrored_files(
-    scenes: Path, tmp_path: Path, open_here: Open
+    scenes: Path, tmp_path: Path, open_here: Open, unit: str
 ) -> None:
     turned = tmp_path / "turned"
     turned.mkdir()
     for file in sorted((scenes / "images").iterdir())[:8]:
         ImageOps.mirror(Image.open(file)).save(turned / f"{file.stem}.png")
-    sampled = choose(open_here(scenes / "images", *SETTINGS, AUTO, limit=8, clusters=3))
-    scores = {score["resolution"]: score["agreement"] for score in sampled.facts.scores}
-    assert sampled.facts.k == 3
-    assert set(scores) == set(RESOLUTIONS)
-    assert scores[sampled.facts.resolution] == max(scores.values())
-    sample, value = read(sampled), 3.0
+    settings = (*SETTINGS, f"discover.unit={unit}")
+    views = read_views(read(choose(open_here(scenes / "images", *settings, limit=8))))
     for name, source, side in (("plain", scenes / "images", 0), ("mirrored", turned, 1)):
-        run = open_here(source, *SETTINGS, f"discover.resolution={value}", limit=8, clusters=3, name=name)
+        run = open_here(source, *settings, limit=8, clusters=3, name=name)
         run, left_out = execute(run, (INGEST, SAMPLE, DISCOVER))
-        assert left_out == {"sample": "resolution and number of clusters are given"}
+        assert left_out == {"sample": "the number of clusters is given"}
         found = read(run.commit(Discovered))
-        view = read_views(sample, RESOLUTIONS, value)[side]
+        view = views[side]
         maps = [np.asarray(one).reshape(14, 14) for one in list_arrays(found["patch_map"])]
         for mine, theirs in zip(view.maps, maps, strict=True):
             np.testing.assert_array_equal(mine, theirs[:, ::-1] if side else theirs)
@@ -77,16 +74,25 @@ def test_on_ray_another_seed_and_more_actors_choose_the_same_from_the_same_numbe
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch)
-        here = choose(open_run(scenes / "images", *SETTINGS, AUTO, limit=8, clusters=3, name="here"))
-    ray = open_run(scenes / "images", *SETTINGS, AUTO, "discover.actors=2", limit=8, clusters=3, name="ray", seed=5)
-    there = choose(ray)
+        here = choose(open_run(scenes / "images", *SETTINGS, limit=8, name="here"))
+    there = choose(open_run(scenes / "images", *SETTINGS, "discover.actors=2", limit=8, name="ray", seed=5))
     assert there.facts == here.facts
     assert read(there).equals(read(here))
 
 
-def test_more_clusters_than_there_can_be_segments_are_refused(scenes: Path, open_here: Open) -> None:
-    with pytest.raises(DatusError, match="too few segments for 5000 clusters"):
-        choose(open_here(scenes / "images", *SETTINGS, AUTO, limit=4, clusters=5000))
+def test_a_sample_of_too_few_segments_asks_for_k(scenes: Path, open_here: Open) -> None:
+    with pytest.raises(DatusError, match=r"its 1 images have too few segments to tell .* give --clusters K"):
+        choose(open_here(scenes / "images", *SETTINGS, "discover.resolution=0.01", limit=1))
+
+
+def test_an_image_that_cannot_be_read_is_no_part_of_the_views(scenes: Path, tmp_path: Path, open_here: Open) -> None:
+    folder = tmp_path / "in"
+    shutil.copytree(scenes / "images", folder)
+    first = sorted(folder.iterdir())[1]
+    first.write_bytes(first.read_bytes()[:2000])  # cut off
+    sampled = choose(open_here(folder, *SETTINGS, limit=8, max_error_rate=0.5))
+    assert (sampled.rows_out, sampled.rows_quarantined) == (7, 1)
+    assert [len(view.maps) for view in read_views(read(sampled))] == [7, 7]
 
 
 def test_a_run_takes_what_was_found_and_so_does_its_prediction(
@@ -94,23 +100,20 @@ def test_a_run_takes_what_was_found_and_so_does_its_prediction(
 ) -> None:
     commands_without_ray(monkeypatch)
     source, out = str(scenes / "images"), tmp_path / "run"
-    flags = {"source": source, "clusters": 3, "limit": 8, "backbone": "untrained:vit_tiny_patch16_224"}
-    flags |= {"no_refine": True}
+    flags = {"source": source, "limit": 8, "backbone": "untrained:vit_tiny_patch16_224", "no_refine": True}
     settings = ("ingest.images_per_part=4",)
 
     def masks(folder: Path) -> pa.Table:
         return read(RunFolder(str(folder)).require(Labelled))
 
-    summary = datus2_ray.run(load({**flags, "out": str(out)}, preset="best", assignments=(*settings, AUTO)))
-    chosen = RunFolder(str(out)).require(Sampled).facts.resolution
+    summary = datus2_ray.run(load({**flags, "out": str(out)}, preset="best", assignments=settings))
+    chosen = RunFolder(str(out)).require(Sampled).facts.k
     own = masks(out)
-    assert summary["resolution"] == chosen
-    assert f"resolution {chosen:g} (chosen on a sample" in (out / "report/index.html").read_text()
+    assert summary["clusters"] == chosen
     datus2_ray.predict(str(out), source, str(tmp_path / "masks"), limit=4)
     assert masks(tmp_path / "masks").equals(own.slice(0, 4))
     # Given as a number in the same folder, it gives the same masks, and nothing of the choice is current any more.
-    given = (*settings, f"discover.resolution={chosen}")
-    datus2_ray.run(load({**flags, "out": str(out)}, preset="best", assignments=given))
+    datus2_ray.run(load({**flags, "out": str(out), "clusters": chosen}, preset="best", assignments=settings))
     assert masks(out).equals(own)
     assert RunFolder(str(out)).find(Sampled) is None
 
@@ -118,24 +121,15 @@ def test_a_run_takes_what_was_found_and_so_does_its_prediction(
 def test_k_is_found_where_nothing_tells_it(scenes: Path, open_here: Open) -> None:
     settings = (*SETTINGS, "discover.resolution=6")
     sampled = choose(open_here(scenes / "images", *settings, limit=12)).facts
-    totals = {score["clusters"]: score["agreement"] + (score["silhouette"] or 0) for score in sampled.scores}
+    totals = {score["clusters"]: score["agreement"] + score["silhouette"] for score in sampled.scores}
     assert set(totals) <= set(COUNTS)
     assert len(totals) > 3
     assert totals[sampled.k] == max(totals.values())
-    assert sampled.resolution == 6
     with pytest.raises(UsageError, match="no classes to count: give --clusters K"):
         open_here(scenes / "images", name="paper")
 
 
 def test_the_stages_after_the_sample_take_what_it_found(scenes: Path, open_here: Open) -> None:
-    run = open_here(scenes / "images", *SETTINGS, AUTO, limit=4)
-    facts = Sampled(2.0, 5, ())
-    run = execute(run, (INGEST,))[0].with_commit(Commit("", "found", 4, 4, 0, {}, facts))
-    assert (run.resolution, run.k) == (2.0, 5)
-
-
-def test_crops_have_no_automatic_resolution() -> None:
-    with pytest.raises(UsageError, match=r"resolution = auto .*descriptor"):
-        load({"source": "in", "out": "out"}, preset="paper", assignments=("discover.resolution=auto",))
-    with pytest.raises(UsageError, match="resolution"):
-        load({"source": "in", "out": "out"}, assignments=("discover.resolution=0",))
+    run = open_here(scenes / "images", *SETTINGS, limit=4)
+    run = execute(run, (INGEST,))[0].with_commit(Commit("", "found", 4, 4, 0, {}, Sampled(5, ())))
+    assert run.k == 5
