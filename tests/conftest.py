@@ -47,6 +47,24 @@ from datus2_ray.store.events import EventLog
 from datus2_ray.store.run_folder import RunFolder
 from tests.in_process import without_ray
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests that need Ray or the S3 server to one process, and begin with them.
+
+    Two Rays on one machine would disturb each other.
+    """
+    for item in items:
+        if _needs_ray(item):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+    items.sort(key=lambda item: not _needs_ray(item))
+
+
+def _needs_ray(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return bool(fixtures & {"ray_session", "s3_server"}) or item.get_closest_marker("starts_ray") is not None
+
+
 # A time limit a case would fail on a busy machine, which is not what these tests are about.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -19,6 +19,8 @@ import pytest
 
 from datus2_ray.store import storage
 
+pytestmark = pytest.mark.starts_ray
+
 ROOT = Path(__file__).parents[1]
 RAY = Path(sys.executable).parent / "ray"
 

@@ -15,6 +15,8 @@ import pytest
 from datus2_ray.config.load import RunConfig
 from tests.chaos.conftest import table_hashes
 
+pytestmark = pytest.mark.starts_ray
+
 
 @pytest.mark.slow
 def test_a_run_on_three_nodes_loses_one_of_them_and_no_image(

@@ -107,6 +107,28 @@ def test_segments_described_by_a_head_are_clustered_labelled_and_predicted(
     assert again["mask"].to_pylist() == own
 
 
+def test_patches_are_units_from_the_images_to_the_report_and_to_new_images(
+    here: None, scenes: Path, tmp_path: Path
+) -> None:
+    def start(out: Path, *more: str) -> dict[str, Any]:
+        flags = {"dataset": "demo", "limit": 6, "preset": "best"}
+        return run(small_settings(scenes, out, "discover.unit=patches", "cluster.fine=20", *more, **flags))
+
+    summary = start(tmp_path / "run", "refine.workers=1", "refine.min_images=2")
+    assert (summary["segments"], summary["unstructured"]) == (6 * 16, 0)
+    assert {"initial", "refined", "token_kmeans_merged"} < set(summary["metrics"])
+    page = (tmp_path / "run/report/index.html").read_text()
+    assert "every patch is a segment of its own" in page
+    assert "Segments of " not in page
+    (initial,) = tables(str(tmp_path / "run"))["label/part-000000.parquet"]["segment_clusters"][:1].to_pylist()
+    assert len(initial) == 16
+
+    start(tmp_path / "unrefined", "refine.enabled=false")
+    predict(str(tmp_path / "unrefined"), str(scenes / "images"), str(tmp_path / "masks"), limit=2)
+    of_run, of_new = (tables(str(tmp_path / name))["label/part-000000.parquet"] for name in ("unrefined", "masks"))
+    assert of_new["mask"].to_pylist() == of_run["mask"].to_pylist()[:2]
+
+
 def test_the_best_preset_reads_no_label_and_predicts_with_its_own_backbone(
     here: None, scenes: Path, tmp_path: Path
 ) -> None:

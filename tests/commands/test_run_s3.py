@@ -17,6 +17,8 @@ from datus2_ray.stages.em.worker import MODEL
 from datus2_ray.store import s3, storage
 from tests.commands.conftest import FinishedRun, small_settings, tables
 
+pytestmark = pytest.mark.starts_ray
+
 #: Packs shards, runs on them twice and predicts, in a process whose workers have the store's address from it.
 COMMANDS = """
 import json, sys

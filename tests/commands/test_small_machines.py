@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.starts_ray
+
 #: Seconds within which all must end; the stages' own guard against a hang is set lower.
 LIMIT = 600
 

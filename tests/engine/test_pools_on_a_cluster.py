@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+pytestmark = pytest.mark.starts_ray
+
 SETUP = """
 import contextlib, os, time, traceback
 from concurrent.futures import ThreadPoolExecutor

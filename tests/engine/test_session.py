@@ -12,6 +12,8 @@ import pytest
 
 from datus2_ray.engine.session import joined_address
 
+pytestmark = pytest.mark.starts_ray
+
 START = """
 import json
 import numpy as np

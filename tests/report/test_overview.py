@@ -87,6 +87,14 @@ def test_the_graph_and_the_noise_are_told_as_they_were_chosen(make_run):
     assert "12 nearest neighbours, also by their places and colours, with weights above 0.3, of its key" in note
 
 
+def test_patches_as_units_are_told(make_run):
+    run = changed(read_run(make_run()), discover={"unit": "patches", "descriptor": "tokens"})
+    assert notes(run)["Segments"] == "every patch is a segment of its own: there is no graph, and no noise"
+    assert notes(run)["Backbone"].endswith("; the tokens of the last block")
+    counts = {line.name: line.note for line in count_lines(run, survey_segments(run))}
+    assert counts["segments"] == "every patch is one"
+
+
 def test_counts(make_run):
     run = read_run(make_run(images=4))
     counts = {line.name: line.value for line in count_lines(run, survey_segments(run))}

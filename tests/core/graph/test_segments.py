@@ -3,11 +3,20 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from datus2_ray.core.graph.segments import NOISE, find_segments, give_noise_away, label_components
+from datus2_ray.core.graph.segments import (
+    MAX_PATCHES,
+    NOISE,
+    every_patch,
+    find_segments,
+    give_noise_away,
+    label_components,
+)
+from datus2_ray.errors import UsageError
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda s: arrays(np.int32, s, elements=st.integers(0, 2))
@@ -83,3 +92,19 @@ def test_noise_goes_to_the_segment_of_like_tokens_not_to_the_nearest() -> None:
     assert give_noise_away(find_segments(communities, 1), tokens).patch_map.tolist() == [[0, 0, 1, 1, 1]]
     tokens[2] = [1.0, 0.1]
     assert give_noise_away(find_segments(communities, 1), tokens).patch_map.tolist() == [[0, 0, 0, 1, 1]]
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_every_patch_is_what_a_community_of_each_would_be(height: int, width: int) -> None:
+    own, alone = every_patch(height, width), find_segments(np.arange(height * width).reshape(height, width), 0)
+    for one, other in zip(
+        (own.patch_map, own.sizes, own.boxes), (alone.patch_map, alone.sizes, alone.boxes), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+
+
+def test_more_patches_than_a_map_can_number_are_refused() -> None:
+    assert every_patch(1, MAX_PATCHES).patch_map.max() == MAX_PATCHES - 1
+    with pytest.raises(UsageError, match=r"182 × 182 patches cannot be units each, .*: lower discover.grid"):
+        every_patch(182, 182)

@@ -369,6 +369,26 @@ def test_images_without_structure_are_one_segment_each_and_counted(scenes: Path,
     assert table(whole)["modularity"].to_pylist() == pytest.approx([1 - 1e6] * 3)
 
 
+def test_patches_as_units_are_their_tokens_and_take_no_graph(
+    scenes: Path, open_here: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for builder in ("binary_affinity", "nearest_neighbours", "pair_penalties"):
+        monkeypatch.setattr(f"datus2_ray.engine.operators.embed.{builder}", None)
+    settings = ("discover.unit=patches", "discover.descriptor=tokens", "discover.tau=1000")
+    found = discover(open_here(scenes, *settings, dataset="demo", limit=3), tokens=True)
+    assert found.facts.unstructured == 0
+    rows = table(found)
+    for name in ("communities", "modularity"):
+        assert rows[name].null_count == 3
+    for patch_map, sizes, descriptors, tokens in zip(
+        *(list_arrays(rows[name]) for name in ("patch_map", "sizes", "descriptors", "tokens")), strict=True
+    ):
+        np.testing.assert_array_equal(patch_map, np.arange(196))
+        np.testing.assert_array_equal(sizes, np.ones(196))
+        lengths = np.linalg.norm(tokens.astype(np.float64), axis=1, keepdims=True)
+        np.testing.assert_allclose(descriptors, tokens / lengths, atol=1e-6)
+
+
 @pytest.mark.parametrize("descriptor", ["tokens", "cnn"])
 def test_other_descriptors(scenes: Path, open_here: Open, descriptor: str) -> None:
     settings = [f"discover.descriptor={descriptor}", "discover.cnn=untrained:resnet18"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,16 +82,6 @@ def test_on_ray_another_seed_and_more_actors_choose_the_same_from_the_same_numbe
 def test_a_sample_of_too_few_segments_asks_for_k(scenes: Path, open_here: Open) -> None:
     with pytest.raises(DatusError, match=r"its 1 images have too few segments to tell .* give --clusters K"):
         choose(open_here(scenes / "images", *SETTINGS, "discover.resolution=0.01", limit=1))
-
-
-def test_an_image_that_cannot_be_read_is_no_part_of_the_views(scenes: Path, tmp_path: Path, open_here: Open) -> None:
-    folder = tmp_path / "in"
-    shutil.copytree(scenes / "images", folder)
-    first = sorted(folder.iterdir())[1]
-    first.write_bytes(first.read_bytes()[:2000])  # cut off
-    sampled = choose(open_here(folder, *SETTINGS, limit=8, max_error_rate=0.5))
-    assert (sampled.rows_out, sampled.rows_quarantined) == (7, 1)
-    assert [len(view.maps) for view in read_views(read(sampled))] == [7, 7]
 
 
 def test_a_run_takes_what_was_found_and_so_does_its_prediction(
