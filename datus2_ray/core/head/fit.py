@@ -15,16 +15,13 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from datus2_ray.core.head.correspondence import centre, correspondence_loss, similarities
 from datus2_ray.core.head.network import Head, HeadSpec
+from datus2_ray.core.head.pairs import Draws, nearest_images
 
 #: Shares of a step whose gradients are computed one by one; at most as many processes divide them.
 SHARES = 8
-
-#: Images whose nearest ones are sought at a time.
-BLOCK = 1024
 
 SumOverWorkers = Callable[[Tensor], Tensor]
 
@@ -44,7 +41,7 @@ class Recipe:
     quantiles : tuple of float
         Shares of the centred similarities that are below the shift.
     weights : tuple of float
-        Of the three losses (section 4.2 of the paper's supplement, COCO-Stuff).
+        Of the three losses.
     learning_rate : float
         Of Adam.
     pilot : int
@@ -91,6 +88,7 @@ def learn(
     sum_over_workers: SumOverWorkers = lambda values: values,
     shares: range = range(SHARES),
     threads: int = 1,
+    device: torch.device | str = "cpu",
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Learned:
     """Learn a head.
@@ -107,13 +105,16 @@ def learn(
         Those of the shares of a step that this process computes; each is computed by one.
     threads : int
         Shares that are computed at once; torch itself shall use one thread.
+    device : torch.device or str
+        Where the images lie.
     on_step : callable
         Called with the steps done.
     """
-    held = _Held(images, count, spec.dim, sum_over_workers)
-    head = Head(spec, torch.Generator().manual_seed(seed)).to(held.device)
+    held = _Held(images, count, spec.dim, sum_over_workers, device)
+    head = Head(spec, torch.Generator().manual_seed(seed)).to(device)
     means, sizes = held.standardise(head)
-    draws = _Draws(nearest_images(means, recipe.nearest).cpu().numpy(), sizes, recipe, seed)
+    nearest = nearest_images(means, recipe.nearest).cpu().numpy()
+    draws = Draws(nearest, sizes, recipe.images, recipe.points, seed)
     pilot = [_centred(head, held.points(*draws.next())) for _ in range(recipe.pilot)]
     shifts = [
         float(torch.cat([values[pair] for values in pilot]).double().cpu().quantile(quantile))
@@ -127,49 +128,18 @@ def learn(
     return Learned(head, torch.stack(losses).tolist(), shifts, count, int(sizes.sum()))
 
 
-def nearest_images(means: Tensor, most: int) -> Tensor:
-    """Return the numbers of the images most like each, by the cosine of their mean tokens: int64 [N, min(most, N - 1)].
-
-    Parameters
-    ----------
-    means : Tensor
-        Mean token of every image, [N, dim].
-    """
-    unit = functional.normalize(means, dim=1)
-    found = []
-    for start in range(0, len(unit), BLOCK):
-        cosines = unit[start : start + BLOCK] @ unit.T
-        rows = torch.arange(len(cosines), device=unit.device)
-        cosines[rows, start + rows] = -torch.inf
-        found.append(cosines.argsort(dim=1, descending=True, stable=True)[:, : min(most, len(unit) - 1)])
-    return torch.cat(found)
-
-
-class _Draws:
-    """What every step sees: the same in every process."""
-
-    def __init__(self, nearest: np.ndarray, sizes: np.ndarray, recipe: Recipe, seed: int) -> None:
-        self._nearest = nearest
-        self._sizes = sizes
-        self._recipe = recipe
-        self._rng = np.random.default_rng(seed)
-
-    def next(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return images, [3, images]: some, one like each, another; and points of each, [3, images, points]."""
-        rng, many, count = self._rng, self._recipe.images, len(self._sizes)
-        chosen = rng.choice(count, many, replace=count < many)
-        alike = self._nearest[chosen, rng.integers(self._nearest.shape[1], size=many)]
-        other = (chosen + rng.integers(1, count, size=many)) % count
-        images = np.stack([chosen, alike, other])
-        points = (rng.random((*images.shape, self._recipe.points)) * self._sizes[images][..., None]).astype(np.int64)
-        return images, points
-
-
 class _Held:
     """The images that this process holds, and what is known of all."""
 
-    def __init__(self, images: Mapping[int, Tensor], count: int, dim: int, sum_over_workers: SumOverWorkers) -> None:
-        self.device = next(iter(images.values())).device if images else torch.device("cpu")
+    def __init__(
+        self,
+        images: Mapping[int, Tensor],
+        count: int,
+        dim: int,
+        sum_over_workers: SumOverWorkers,
+        device: torch.device | str,
+    ) -> None:
+        self.device = device
         self._images = images
         self._count = count
         self._dim = dim
@@ -202,7 +172,7 @@ class _Held:
 
 
 def _steps(
-    head: Head, held: _Held, draws: _Draws, shifts: list[float], recipe: Recipe, shares: range, pool: ThreadPoolExecutor
+    head: Head, held: _Held, draws: Draws, shifts: list[float], recipe: Recipe, shares: range, pool: ThreadPoolExecutor
 ) -> Iterator[Tensor]:
     """Take the steps, and yield the losses of each."""
     parameters = list(head.parameters())

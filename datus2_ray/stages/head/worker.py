@@ -126,7 +126,9 @@ def _learn(
     images = plan.images.read(rank, plan.workers, device, threads, lambda: report(0))
     shares = range(rank, SHARES, plan.workers)
     threads = threads if device.type == "cpu" else 1
-    return learn(images, len(plan.images.ids), plan.spec, plan.seed, plan.recipe, sum_up, shares, threads, report)
+    return learn(
+        images, len(plan.images.ids), plan.spec, plan.seed, plan.recipe, sum_up, shares, threads, device, report
+    )
 
 
 def _history(learned: Learned) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Learning a head: classes planted in tokens, partners of images, and that the seed alone decides."""
+"""Learning a head: classes planted in tokens, and that the seed alone decides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from datus2_ray.core.head.fit import SHARES, Learned, Recipe, learn, nearest_images
+from datus2_ray.core.head.fit import SHARES, Learned, Recipe, learn
 from datus2_ray.core.head.network import HeadSpec
 from datus2_ray.engine.training_workers import TOKEN_WORKERS
 
@@ -82,14 +82,6 @@ def test_shifts_are_quantiles_of_the_centred_similarities() -> None:
     assert all(low < high for low, high in zip(*shifts, strict=True))
     # Of an image and itself more is alike than of two images, and centred means are zero.
     assert -1 < shifts[0][0] < shifts[1][0] < 1
-
-
-def test_the_nearest_images_are_those_of_the_largest_cosines() -> None:
-    means = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
-    unit = (means / means.norm(dim=1, keepdim=True)).numpy()
-    cosines = unit @ unit.T - 3 * np.eye(30)
-    np.testing.assert_array_equal(nearest_images(means, 7), np.argsort(-cosines, axis=1)[:, :7])
-    assert nearest_images(means[:3], 7).sort(dim=1).values.tolist() == [[1, 2], [0, 2], [0, 1]]
 
 
 def test_the_seed_decides_and_threads_do_not() -> None:
