@@ -21,7 +21,7 @@ REMOVED = {
     "cluster.apart": "it brought no gain; leave it out",
     "cluster.overclustering": "use cluster.fine, the number of fine clusters itself, which does not depend on K",
     "cluster.shard_rows": "it is fixed now; leave it out",
-    "discover.resolution=auto": "no choice without labels was better than a fixed one; give a number, 2.0 by default",
+    "discover.resolution=auto": "no choice without labels was better than a fixed one; give a number, or leave it out",
     "discover.louvain=scikit-network": "use compiled, which finds the same partition",
     "discover.dtype=None": "use auto",
     "refine.dtype=None": "use auto",

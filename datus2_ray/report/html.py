@@ -75,6 +75,7 @@ def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
         sets=[(key, TITLES[key]) for key in sets_of(run.metrics)] if run.metrics else [],
         samples=draw_samples(run, colours, other),
         beside=other.name if other else None,
+        segments_shown=run.config.discover.unit == "segments",
         hatches={name: [to_hex(colour) for colour in pair] for name, pair in HATCHES.items()},
         cards=cards,
         dense=max(len(card.crops) for card in cards) == 1,

@@ -81,7 +81,7 @@ def show_segments(pixels: RGB, patch_map: NDArray[np.int16]) -> RGB:
 def crop_segment(pixels: RGB, patch_map: NDArray[np.int16], segment: int) -> RGB:
     """Cut a segment of a patch map [h, w] out of an image [H, W, 3], with a margin; everything else in it is dimmed.
 
-    The crop is a square where the image allows it, and of at least four patches, to show what is around;
+    The crop is a square where the image allows it, and of at least three patches, to show what is around;
     its longer side is :data:`CROP_SIDE`.
     """
     height, width = pixels.shape[:2]
@@ -89,7 +89,7 @@ def crop_segment(pixels: RGB, patch_map: NDArray[np.int16], segment: int) -> RGB
     scale = height / patch_map.shape[0], width / patch_map.shape[1]
     top, bottom = rows.min() * scale[0], (rows.max() + 1) * scale[0]
     left, right = columns.min() * scale[1], (columns.max() + 1) * scale[1]
-    side = ceil(max(1.2 * max(bottom - top, right - left), 4 * max(scale)))
+    side = ceil(max(1.2 * max(bottom - top, right - left), 3 * max(scale)))
     vertical, horizontal = _window((top + bottom) / 2, side, height), _window((left + right) / 2, side, width)
     crop = fit(np.ascontiguousarray(pixels[vertical, horizontal]), CROP_SIDE)
     inside = _enlarge(patch_map, height, width)[vertical, horizontal] == segment

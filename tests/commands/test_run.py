@@ -120,6 +120,7 @@ def test_patches_are_units_from_the_images_to_the_report_and_to_new_images(
     page = (tmp_path / "run/report/index.html").read_text()
     assert "every patch is a segment of its own" in page
     assert "Segments of " not in page
+    assert "to tell them apart" not in page
     (initial,) = tables(str(tmp_path / "run"))["label/part-000000.parquet"]["segment_clusters"][:1].to_pylist()
     assert len(initial) == 16
 

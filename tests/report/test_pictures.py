@@ -43,6 +43,15 @@ def test_a_crop_keeps_its_segment_and_dims_the_rest():
     assert crop[-10:, -10:].max() < 80
 
 
+def test_a_crop_of_one_patch_shows_those_beside_it():
+    patch_map = np.arange(64, dtype=np.int16).reshape(8, 8)
+    crop = crop_segment(np.full((160, 160, 3), 200, np.uint8), patch_map, 27)
+    third = CROP_SIDE // 3
+    assert (crop[third + 3 : 2 * third - 3, third + 3 : 2 * third - 3] == 200).all()
+    assert crop[: third - 3].max() < 80
+    assert crop[2 * third + 3 :].max() < 80
+
+
 @pytest.mark.parametrize("segment", [0, 1, 2])
 @pytest.mark.parametrize("shape", [(8, 8), (8, 400), (400, 8), (37, 61)])
 def test_a_crop_lies_within_any_image(shape, segment):
