@@ -14,7 +14,7 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, Exported, LayerFitted, Refined
+from datus2_ray.store.facts import Clustered, Exported, HeadLearned, LayerFitted, Refined
 from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
@@ -64,7 +64,7 @@ def predict(
     StorageError
         If `run` is no finished run.
     BackboneError
-        If a layer on tokens labels the images, and the backbone is missing or not the one that it was fitted with.
+        If a layer or a head reads tokens of the images, and the backbone is missing or not the one of its training.
     DatusError
         If the images cannot be used, as for a run.
     """
@@ -76,8 +76,10 @@ def predict(
     config = _config(kept, k, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
     segmenter: Commit[Any] | None = refined or fitted
-    if refined is None and fitted is not None:
-        check_same_backbone(config, fitted.facts.backbone)
+    head = model.find(HeadLearned) if segmenter is None else None
+    reads_tokens = head or (fitted if refined is None else None)
+    if reads_tokens is not None:
+        check_same_backbone(config, reads_tokens.facts.backbone)
 
     from datus2_ray.stages import LABEL_COMMAND, PREDICT_COMMAND
 
@@ -87,7 +89,7 @@ def predict(
     stages = LABEL_COMMAND if segmenter is None else PREDICT_COMMAND
     machines = check_place(config, "predict")
     listing = list_source(config, labelled=False)
-    models = {commit.facts.stage: commit for commit in (clustered, segmenter) if commit is not None}
+    models = {commit.facts.stage: commit for commit in (clustered, head, segmenter) if commit is not None}
     plan_stages(config, stages, listing, machines, models)
     with open_run(config, "predict", listing, machines) as opened:
         start_ray(config.no_progress_seconds)

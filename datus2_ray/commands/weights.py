@@ -95,7 +95,7 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
 
 
 def check_same_backbone(config: RunConfig, fitted_with: str) -> None:
-    """Check that the backbone is still the one with the fingerprint that a layer on its tokens was fitted with.
+    """Check that the backbone is still the one with the fingerprint that a layer or head on its tokens was fitted with.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def check_same_backbone(config: RunConfig, fitted_with: str) -> None:
     backbone = config.backbone or DEFAULT_BACKBONE
     # Of weights that timm names, a newer timm has the same.
     if fingerprint(local_spec(backbone)).partition(" timm=")[0] != fitted_with.partition(" timm=")[0]:
-        raise BackboneError(f"the weights of {backbone} are not those that the run was refined with; bring them back")
+        raise BackboneError(f"the weights of {backbone} are not those that the run was made with; bring them back")
 
 
 def local_weights(config: RunConfig) -> dict[str, Any]:

@@ -12,6 +12,11 @@ class ClusterConfig(StageConfig):
 
     algorithm: Literal["lloyd", "minibatch"] = expert("lloyd", "Exact Lloyd iterations, or mini-batch k-means.")
     metric: Literal["euclidean", "spherical"] = setting("spherical", "Distance between descriptors.")
+    descriptors: Literal["tokens", "head"] = experimental(
+        "tokens",
+        "What describes segments: discover.descriptor, or mean codes of a head that is learned on tokens without "
+        "labels; codes are neither scaled nor whitened. Where K is found on a sample, that describes by the former.",
+    )
     fine: int | None = setting(
         300,
         "Fine clusters that k-means finds, or K if that is more; a tree merges them to any smaller number. "
@@ -41,3 +46,13 @@ class ClusterConfig(StageConfig):
     )
     weights: Literal["none", "area"] = experimental("none", "Weight of a segment: all equal, or its number of patches.")
     workers: int | None = expert(None, "Actors that hold the descriptors; default one per CPU.", ge=1, decides="speed")
+
+    @property
+    def uses_head(self) -> bool:
+        """Whether segments are described by the codes of a head."""
+        return self.descriptors == "head"
+
+    @property
+    def projection(self) -> tuple[Literal["none", "centred", "standardised"], int | None, float]:
+        """Scaling, dimensions of PCA and whitening of the descriptors: none for codes, whose cosines were learned."""
+        return ("none", None, 0.0) if self.uses_head else (self.scaling, self.pca, self.whitening)

@@ -14,7 +14,7 @@ from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Sampled, Surveyed
+from datus2_ray.store.facts import Discovered, Encoded, Ingested, Labelled, LayerFitted, Sampled, Surveyed
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import RunFolder
 
@@ -95,6 +95,12 @@ class Run:
         if self.k is None:
             raise ValueError("the number of clusters is neither given nor chosen yet")
         return self.k
+
+    @property
+    def described(self) -> Commit[Any]:
+        """The table with the segments and the descriptors that are clustered: codes of a head, or discover's own."""
+        encoded: Commit[Any] | None = self.find(Encoded)
+        return encoded or self.commit(Discovered)
 
     @property
     def prospect(self) -> Prospect:

@@ -10,8 +10,13 @@ from datus2_ray.errors import DatusError, UsageError
 #: Bytes of decoded images and masks that a worker of the refinement keeps from pass to pass: 2,600 of 224 x 224 pixels.
 PAIRS_MEMORY = 2**29
 
-#: Max workers of EM: the groups of core/refine/em.py, which is not imported as it takes torch.
-EM_WORKERS = 8
+#: Bytes of tokens that the layer of EM and the head are fitted to, over all workers: 3,500 images of 784 tokens of 384
+#: numbers. Of more images a sample is taken.
+TOKEN_MEMORY = 2**31
+
+#: Max workers of such a fit: the groups of core/refine/em.py and the shares of core/head/fit.py, which are not imported
+#: as they take torch.
+TOKEN_WORKERS = 8
 
 
 def refine_workers(config: RefineConfig, images: int, machines: Machines, device: Device) -> int:
@@ -36,15 +41,15 @@ def refine_workers(config: RefineConfig, images: int, machines: Machines, device
     return workers
 
 
-def em_workers(config: RefineConfig, machines: Machines, device: Device) -> int:
-    """Return the number of workers of EM: one, or as many as are set, of which only so many have something to do.
+def token_workers(config: RefineConfig, machines: Machines, device: Device) -> int:
+    """Return the number of workers of a fit to tokens: one, or as many as are set and have something to do.
 
     Raises
     ------
     DatusError
         If the machines have no room for them.
     """
-    workers = min(config.workers or 1, EM_WORKERS)
+    workers = min(config.workers or 1, TOKEN_WORKERS)
     _check_fit("refine", workers, machines, device)
     return workers
 

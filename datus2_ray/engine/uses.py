@@ -6,6 +6,10 @@ from datus2_ray.engine.machines import ACTOR_MEMORY, Device
 from datus2_ray.engine.pools import plan_pool
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.stage import Use
+from datus2_ray.engine.training_workers import TOKEN_MEMORY, token_workers
+
+#: Bytes of an image's tokens where they are not there yet, for the plan: 784 of 384 numbers.
+IMAGE_TOKENS = 2 * 784 * 384
 
 
 def part_tasks(prospect: Prospect, bytes_per_image: int | None = None) -> Use:
@@ -33,3 +37,11 @@ def training_workers(workers: int, device: Device, images: int) -> Use:
     """Return the workers of a training that each keep `images` bytes of decoded images."""
     memory = workers * (ACTOR_MEMORY + images)
     return Use("workers", workers, workers, device, 1.0 if device == "cuda" else 0.0, memory=memory)
+
+
+def token_fit(prospect: Prospect) -> Use:
+    """Return the workers of a fit to tokens; raise a DatusError if the machines have no room for them."""
+    workers = token_workers(prospect.config.refine, prospect.machines, prospect.device)
+    held = min(TOKEN_MEMORY, IMAGE_TOKENS * prospect.images)
+    # As much again while they are put in order.
+    return training_workers(workers, prospect.device, 2 * held // workers)

@@ -13,7 +13,16 @@ from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, LayerFitted, Predicted, Refined
+from datus2_ray.store.facts import (
+    Clustered,
+    Discovered,
+    HeadLearned,
+    Ingested,
+    Labelled,
+    LayerFitted,
+    Predicted,
+    Refined,
+)
 from datus2_ray.store.run_folder import RunFolder
 
 
@@ -41,6 +50,7 @@ class FinishedRun:
     discovered: Commit[Discovered]
     clustered: Commit[Clustered]
     labelled: Commit[Labelled]
+    learned: Commit[HeadLearned] | None
     fitted: Commit[LayerFitted] | None
     refined: Commit[Refined] | None
     predicted: Commit[Predicted] | None
@@ -83,6 +93,7 @@ def read_run(folder: RunFolder) -> FinishedRun:
         discovered=folder.require(Discovered),
         clustered=folder.require(Clustered),
         labelled=folder.require(Labelled),
+        learned=folder.find(HeadLearned),
         fitted=folder.find(LayerFitted),
         refined=folder.find(Refined),
         predicted=folder.find(Predicted),

@@ -11,7 +11,7 @@ from datus2_ray.report.survey import Survey
 from datus2_ray.sources import layouts
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit, F
-from datus2_ray.store.facts import LayerFitted, Refined
+from datus2_ray.store.facts import HeadLearned, LayerFitted, Refined
 from datus2_ray.store.run_folder import ALL_QUARANTINED, RunFolder
 
 DESCRIPTORS = {
@@ -60,7 +60,7 @@ def run_lines(run: FinishedRun) -> list[Line]:
             f"sees {_input(config)}; {_graph(config)} of {_blocks(config)}",
         ),
         _segments(config),
-        Line("Descriptor", discover.descriptor, DESCRIPTORS[discover.descriptor]),
+        Line("Descriptor", *_descriptor(discover.descriptor, _facts(run.learned))),
         Line("Clusters", f"K = {run.k}", _clustering(config, run.clustered.facts.centroids)),
         Line("Seed", str(config.seed), "decides every random choice"),
         Line("Refinement", *describe_refinement(_facts(run.fitted), _facts(run.refined), run.skipped)),
@@ -69,6 +69,17 @@ def run_lines(run: FinishedRun) -> list[Line]:
         Line("Machine", ", ".join(str(v) if name == "system" else f"{v} {name}" for name, v in run.machine.items())),
     ]
     return lines + ([Line("Finished", f"{run.finished:%Y-%m-%d %H:%M} UTC")] if run.finished else [])
+
+
+def _descriptor(name: str, learned: HeadLearned | None) -> tuple[str, str]:
+    """Return what describes segments, and an explanation."""
+    if learned is None:
+        return name, DESCRIPTORS[name]
+    return (
+        f"{learned.codes} codes of a head, {learned.steps:,} steps",
+        f"mean code of the segment's patches; the head learned from the tokens of {learned.images:,} images: what is "
+        "alike in tokens, within an image and between two, shall be alike in codes; labels are not used",
+    )
 
 
 def _input(config: RunConfig) -> str:
@@ -117,9 +128,10 @@ def _clustering(config: RunConfig, fine: int) -> str:
     cluster = config.cluster
     restarts = f"{cluster.restarts} restart{'s' if cluster.restarts > 1 else ''}"
     text = f"{cluster.metric} k-means ({cluster.algorithm}), {cluster.start} start, {restarts}"
-    text += f", descriptors {cluster.scaling} first" if cluster.scaling != "none" else ""
-    whitened = f", whitened by the power {cluster.whitening:g}" if cluster.whitening else ""
-    text += f", after PCA to {cluster.pca} dimensions{whitened}" if cluster.pca else ""
+    scaling, pca, whitening = cluster.projection
+    text += f", descriptors {scaling} first" if scaling != "none" else ""
+    whitened = f", whitened by the power {whitening:g}" if whitening else ""
+    text += f", after PCA to {pca} dimensions{whitened}" if pca else ""
     if cluster.fine is None:
         return text
     return f"{text}, {fine:,} fine clusters merged by average linkage"

@@ -11,6 +11,8 @@ from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.em.em import EM
 from datus2_ray.stages.evaluate import EVALUATE
 from datus2_ray.stages.export import EXPORT
+from datus2_ray.stages.head.codes import CODES
+from datus2_ray.stages.head.head import HEAD
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.stages.ingest.to_shards import SHARDS
@@ -27,6 +29,8 @@ RUN: Stages = (
     SURVEY,
     SAMPLE,
     DISCOVER,
+    HEAD,
+    CODES,
     CLUSTER,
     LABEL,
     EM,
@@ -41,7 +45,7 @@ PRETRAIN_COMMAND: Stages = (INGEST, PRETRAIN)
 
 #: `datus2 predict`: by the segmenter of a finished run, or by its centroids where it has none.
 PREDICT_COMMAND: Stages = (INGEST, PREDICT, EXPORT)
-LABEL_COMMAND: Stages = (INGEST, DISCOVER, LABEL, EXPORT)
+LABEL_COMMAND: Stages = (INGEST, DISCOVER, CODES, LABEL, EXPORT)
 
 #: Stages that a folder of each command may hold.
 COMMANDS: dict[str, Stages] = {
@@ -49,5 +53,5 @@ COMMANDS: dict[str, Stages] = {
     "experiment": RUN,
     "ingest": INGEST_COMMAND,
     "pretrain": PRETRAIN_COMMAND,
-    "predict": (INGEST, DISCOVER, LABEL, PREDICT, EXPORT),
+    "predict": (INGEST, DISCOVER, CODES, LABEL, PREDICT, EXPORT),
 }

@@ -64,6 +64,34 @@ class Discovered(Facts):
 
 
 @dataclass(frozen=True)
+class HeadLearned(Facts):
+    """How a head was learned from ``tokens`` of ``images``, a ``share`` of all.
+
+    ``backbone`` is the fingerprint of the weights whose tokens it reads, ``dim`` their length, ``codes`` that of a
+    code; ``shifts`` are those of the losses of an image, one like it, and another.
+    """
+
+    stage: ClassVar[str] = "head"
+    dim: int
+    codes: int
+    backbone: str
+    images: int
+    share: float
+    tokens: int
+    workers: int
+    steps: int
+    shifts: tuple[float, ...]
+    model: str
+
+
+@dataclass(frozen=True)
+class Encoded(Facts):
+    """Nothing beside the table."""
+
+    stage: ClassVar[str] = "codes"
+
+
+@dataclass(frozen=True)
 class Clustered(Facts):
     """Outcome of k-means; ``centroids`` is the number of fine clusters."""
 

@@ -73,6 +73,14 @@ def segments(descriptor_dim: int, token_dim: int) -> pa.Schema:
     )
 
 
+def codes(length: int) -> pa.Schema:
+    """Return the schema of ``codes/``, one row per image: columns of ``discover/``, with other descriptors."""
+    kept = ("image_id", "height", "width", "grid_height", "grid_width", "patch_map", "sizes")
+    descriptors = pa.list_(pa.list_(pa.float32(), length))
+    text = "Mean code of every valid segment, of length 1."
+    return pa.schema([*map(segments(1, 1).field, kept), *_schema(("descriptors", descriptors, text))])
+
+
 def sample(descriptor_dim: int) -> pa.Schema:
     """Return the schema of ``sample/``, one row per image with the segments of both its views."""
     descriptors = pa.list_(pa.list_(pa.float32(), descriptor_dim))
@@ -134,6 +142,13 @@ TRAINING_HISTORY = _schema(
     ("train_loss", pa.float64(), "Loss of the step's batches; `refine.loss` says which one."),
     ("learning_rate", pa.float64(), "AdamW's learning rate in that step."),
     ("held_out_loss", pa.float64(), "The same loss on the held-out images after an epoch's last step, else null."),
+)
+
+HEAD_HISTORY = _schema(
+    ("step", pa.int32(), "Optimiser steps done, from 1."),
+    ("same", pa.float64(), "Loss of the points of images and their own, mean over the step."),
+    ("similar", pa.float64(), "Loss of the points of images and those of images like them."),
+    ("other", pa.float64(), "Loss of the points of images and those of any others."),
 )
 
 EM_HISTORY = _schema(

@@ -60,7 +60,7 @@ def test_every_stage_is_planned_and_nothing_is_written(
     # Every stage is planned, or a note says why a run does without it.
     left_out = [note.split(":")[0].removeprefix("no ") for note in planned.notes if note.startswith("no ")]
     assert {stage for stage, _ in planned.uses} == {stage.name for stage in RUN} - set(left_out)
-    assert left_out == ["sample", "em", "export"]
+    assert left_out == ["sample", "head", "codes", "em", "export"]
     uses = {(stage, use.runs): use for stage, use in planned.uses}
     embed = uses["discover", "embed"]
     assert (embed.count, embed.max_count, embed.device, embed.gpus, embed.parts) == (2, 2, "cpu", 0.0, 3)
@@ -125,7 +125,6 @@ def test_the_plan_is_what_the_run_then_uses(
     assert ("discover", "embed") in pools
     assert ("label", "sharpen") in pools
     assert (("discover", "describe") in pools) == (preset == "paper")
-    assert (("sample", "embed") in pools) == (preset == "best")
     assert {"em", "predict"} <= set(stages) or preset == "paper"
 
 

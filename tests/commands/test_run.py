@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ from PIL import Image
 
 import datus2_ray
 from datus2_ray.commands.predict import predict
+from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
+from datus2_ray.core.head.fit import Recipe
 from datus2_ray.errors import BackboneError
 from datus2_ray.store import storage
+from datus2_ray.store.facts import Labelled
+from datus2_ray.store.run_folder import RunFolder
 from tests.commands.conftest import FinishedRun, small_settings, tables
 
 
@@ -77,6 +82,31 @@ def test_a_plain_folder_without_refinement_has_masks_but_no_scores(here: None, s
     assert tables(str(tmp_path / "masks"))["label/part-000000.parquet"]["mask"].to_pylist() == own
 
 
+def test_segments_described_by_a_head_are_clustered_labelled_and_predicted(
+    here: None, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datus2_ray.core.head.fit.Recipe", partial(Recipe, steps=20))
+    out = tmp_path / "run"
+    flags: dict[str, Any] = {"dataset": "folder", "clusters": 3, "limit": 8, "no_refine": True}
+    head = ("cluster.descriptors=head", "cluster.fine=20")
+    run(small_settings(scenes / "images", out, *head, **flags))
+    one = tables(str(out))
+    assert len(one["cluster/centroids.parquet"]["centroid"][0]) == 64
+    assert "64 codes of a head, 20 steps" in (out / "report" / "index.html").read_text()
+    predict(str(out), str(scenes / "images"), str(tmp_path / "masks"), limit=2)
+    other = tables(str(tmp_path / "masks"))
+    assert other["codes/part-000000.parquet"].equals(one["codes/part-000000.parquet"].slice(0, 2))
+    own = one["label/part-000000.parquet"]["mask"].to_pylist()
+    assert other["label/part-000000.parquet"]["mask"].to_pylist() == own[:2]
+    # Another number of clusters, and back: by the same codes.
+    relabel(str(out), 5)
+    masks = storage.read_table(RunFolder(str(out)).require(Labelled).path("part-000000.parquet"))
+    assert max(max(clusters) for clusters in masks["segment_clusters"].to_pylist()) == 4
+    relabel(str(out), 3)
+    again = storage.read_table(RunFolder(str(out)).require(Labelled).path("part-000000.parquet"))
+    assert again["mask"].to_pylist() == own
+
+
 def test_patches_are_units_from_the_images_to_the_report_and_to_new_images(
     here: None, scenes: Path, tmp_path: Path
 ) -> None:
@@ -128,5 +158,5 @@ def test_the_best_preset_reads_no_label_and_predicts_with_its_own_backbone(
     own = one["predict/part-000000.parquet"]["mask"].to_pylist()[:2]
     assert tables(str(tmp_path / "masks"))["predict/part-000000.parquet"]["mask"].to_pylist() == own
     (tmp_path / "vit.json").write_text('{"mean": [0, 0, 0]}')
-    with pytest.raises(BackboneError, match="not those that the run was refined with"):
+    with pytest.raises(BackboneError, match="not those that the run was made with"):
         predict(str(labelled), str(scenes / "images"), str(tmp_path / "more"), limit=2)

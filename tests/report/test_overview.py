@@ -8,8 +8,14 @@ from datus2_ray.config import RunConfig
 from datus2_ray.report.facts import read_run
 from datus2_ray.report.overview import count_lines, describe_refinement, read_quarantine, run_lines, title_of
 from datus2_ray.report.survey import survey_segments
-from datus2_ray.store.facts import Discovered
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Discovered, HeadLearned
 from tests.report.conftest import FITTED, REFINED
+
+LEARNED = HeadLearned(
+    dim=192, codes=64, backbone="sha256=0", images=1200, share=1.0, tokens=320, workers=1, steps=800,
+    shifts=(0.1, 0.2, 0.3), model="model.safetensors",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -49,6 +55,15 @@ def test_what_was_run_is_told_in_full(make_run):
     assert lines["Versions"].value == "ray 2.60.0"
     assert lines["Machine"].value == "Linux, 2 processors"
     assert lines["Finished"].value.endswith("UTC")
+
+
+def test_a_head_is_told_as_what_describes_segments(make_run):
+    run = read_run(make_run())
+    assert {line.name: line.value for line in run_lines(run)}["Descriptor"] == "cls"
+    commit = Commit("head", "0", 320, 320, 0, {}, LEARNED)
+    line = next(line for line in run_lines(replace(run, learned=commit)) if line.name == "Descriptor")
+    assert line.value == "64 codes of a head, 800 steps"
+    assert "learned from the tokens of 1,200 images" in line.note
 
 
 def test_the_graph_and_the_noise_are_told_as_they_were_chosen(make_run):

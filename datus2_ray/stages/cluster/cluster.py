@@ -11,7 +11,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement, Stage, Whole
 from datus2_ray.engine.uses import row_holders
 from datus2_ray.errors import DatusError
-from datus2_ray.store.facts import Clustered, Discovered
+from datus2_ray.store.facts import Clustered, Discovered, Encoded
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
@@ -31,7 +31,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     from datus2_ray.engine.clustering.table import write_clusters
 
     config = run.config.cluster
-    segments = run.commit(Discovered)
+    segments = run.described
     counts = count_vectors(segments.uri, "sizes", sorted(segments.parts))
     progress.total = sum(counts.values())
     if progress.total == 0:
@@ -40,7 +40,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     table = VectorTable(segments.uri, "descriptors", weights, areas="sizes")
     table.check_memory(counts, run.machines)
     with closing(RayRows(table, counts, config.workers, on_pass=progress.note_pass)) as rows:
-        projection = fit_projection(rows, config.scaling, config.pca, config.whitening)
+        projection = fit_projection(rows, *config.projection)
         fine = count_fine(rows, _fine(run), run.required_k, config.metric)
         result = run_kmeans(rows, fine, config, run.config.seed)
         tree = build_tree(rows, result, config.metric)
@@ -78,6 +78,7 @@ CLUSTER = Stage(
     },
     version=5,
     reads=(Discovered,),
+    may_read=(Encoded,),
     decides=_decides,
     uses=lambda prospect: [row_holders(prospect)],
     work=Whole(compute=_compute, unit="segments"),

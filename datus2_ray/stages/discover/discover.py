@@ -33,11 +33,12 @@ SMALL_PATCH, LARGE_PATCH = 8, 16
 
 
 def _keeps_tokens(run: Run) -> bool:
-    """Return whether the table keeps every image's patch tokens: for a layer on them, or for the baseline.
+    """Return whether the table keeps every image's patch tokens: for head or layer on them, or for the baseline.
 
     Also where masks are not refined now: a later command that refines them finds the tokens.
     """
-    return run.config.refine.em or (run.labelled and run.config.evaluate.token_kmeans)
+    learned = run.config.cluster.uses_head or run.config.refine.em
+    return learned or (run.labelled and run.config.evaluate.token_kmeans)
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
@@ -112,7 +113,7 @@ DISCOVER = Stage(
     facts=Discovered,
     title="Find and describe the segments of every image",
     writes={
-        "part-*.parquet": "per image: patch map, segments, descriptors, and tokens where em or the baseline reads them"
+        "part-*.parquet": "per image: patch map, segments, descriptors, tokens where head, em or baseline reads them"
     },
     version=5,
     reads=(Ingested,),

@@ -14,6 +14,7 @@ from torch import Tensor
 from datus2_ray.core.refine.em import GROUPS, Fitted, Recipe, fit
 from datus2_ray.core.refine.token_layer import TokenLayerSpec, to_bytes
 from datus2_ray.engine.machines import Device
+from datus2_ray.engine.training.tokens import MODEL
 from datus2_ray.engine.training.worker import (
     prepare_torch,
     prepare_worker,
@@ -22,9 +23,6 @@ from datus2_ray.engine.training.worker import (
     write_checkpoint,
 )
 from datus2_ray.stages.em.tokens import SegmentTokens
-
-#: File of the layer.
-MODEL = "model.safetensors"
 
 
 @dataclass(frozen=True)

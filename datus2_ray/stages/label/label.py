@@ -26,7 +26,7 @@ from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
-from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled
+from datus2_ray.store.facts import Clustered, Discovered, Encoded, Ingested, Labelled
 
 #: Side of the square at which borders are drawn along the edges of an image, in pixels; fine enough for patches of 8.
 WORKING_SIZE = 224
@@ -34,7 +34,7 @@ WORKING_SIZE = 224
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     clusters = read_clusters(run.commit(Clustered), run.required_k)
-    labelled = Operator(LabelSegments(run.commit(Discovered).uri, clusters))
+    labelled = Operator(LabelSegments(run.described.uri, clusters))
     if run.config.label.edges == "patches":
         return [labelled, Operator(draw_patches)]
     # Imported here: the tasks that import this module have no need of torch.
@@ -47,7 +47,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
 
 @dataclass(frozen=True)
 class LabelSegments:
-    """CPU task: label the segments of a part of ``discover/`` by their nearest centroid."""
+    """CPU task: label the segments of a part, whose descriptors are in `folder`, by their nearest centroid."""
 
     folder: str
     clusters: Clusters
@@ -123,7 +123,7 @@ LABEL = Stage(
     writes={"part-*.parquet": "per image: mask as PNG, cluster of every segment and its distance to the centroid"},
     version=3,
     reads=(Discovered, Clustered),
-    may_read=(Ingested,),
+    may_read=(Ingested, Encoded),
     decides=_decides,
     uses=_uses,
     work=PerPart(

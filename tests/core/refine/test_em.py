@@ -18,7 +18,7 @@ from torch.nn import functional
 from datus2_ray.core.refine import em
 from datus2_ray.core.refine.em import GROUPS, Fitted, Group, Recipe, fit, segment_sums, sum_gradients
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
-from datus2_ray.engine.training_workers import EM_WORKERS
+from datus2_ray.engine.training_workers import TOKEN_WORKERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -162,4 +162,4 @@ def test_two_processes_fit_the_bits_of_one(tmp_path: Path) -> None:
 
 
 def test_as_many_workers_as_groups_have_something_to_do() -> None:
-    assert EM_WORKERS == GROUPS
+    assert TOKEN_WORKERS == GROUPS

@@ -17,12 +17,12 @@ import torch
 from datus2_ray.config.load import load
 from datus2_ray.core.refine.em import GROUPS, Recipe
 from datus2_ray.core.refine.token_layer import from_bytes
+from datus2_ray.engine import training_workers
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.training.shares import hash_id, split_images
 from datus2_ray.errors import UsageError
-from datus2_ray.stages.em import em
 from datus2_ray.stages.em.em import EM
 from datus2_ray.stages.em.tokens import SegmentTokens
 from datus2_ray.store import schemas, storage
@@ -122,7 +122,7 @@ def test_neither_parts_nor_the_number_of_threads_change_a_bit(open_here: Callabl
 
 def test_of_more_images_than_memory_holds_a_sample_is_taken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = files(fitted(run))
-    monkeypatch.setattr(em, "TOKEN_MEMORY", 2 * DIM * 25 * 9 + 1)
+    monkeypatch.setattr(training_workers, "TOKEN_MEMORY", 2 * DIM * 25 * 9 + 1)
     commit = fitted(run)
     assert (commit.facts.images, commit.facts.share) == (9, 9 / IMAGES)
     assert files(commit) != whole

@@ -1,0 +1,1 @@
+"""A head learned without labels: tokens to codes that tell apart what the images hold."""

@@ -1,0 +1,110 @@
+"""What every fit to the tokens of discover shares: which images it takes, what its file says of them, who computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from datus2_ray.engine import training_workers
+from datus2_ray.engine.clustering.rows import count_vectors
+from datus2_ray.engine.operators.decides import input_side
+from datus2_ray.engine.progress import Progress
+from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Placement
+from datus2_ray.engine.training import run as training
+from datus2_ray.engine.training.shares import hash_id, image_ids
+from datus2_ray.store import storage
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Discovered
+
+#: File of what is fitted.
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class TokenSample:
+    """Images whose tokens are used: all, or of more than memory holds those with the smallest hashes of their ids.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        Parts that may hold them.
+    ids : tuple of str
+        In the order of their hashes, which neither parts nor workers change.
+    below : int
+        Their hashes are smaller.
+    share : float
+        Their share of all images.
+    tokens : int
+        About how many tokens they have.
+    dim : int
+        Length of a token.
+    """
+
+    parts: tuple[str, ...]
+    ids: tuple[str, ...]
+    below: int
+    share: float
+    tokens: int
+    dim: int
+
+
+def sample_images(tokens: Commit[Discovered], images: Commit[Any], seed: int) -> TokenSample:
+    """Choose the images whose tokens are used, among those of a table with the same parts."""
+    parts = tuple(sorted(images.parts))
+    ids = sorted(image_ids(images.uri, parts), key=lambda image_id: (hash_id(seed, image_id), image_id))
+    column = storage.parquet_schema(tokens.path(min(tokens.parts))).field("tokens")
+    total, dim = sum(count_vectors(tokens.uri, "patch_map", list(parts)).values()), column.type.value_type.list_size
+    count = max(1, min(len(ids), len(ids) * training_workers.TOKEN_MEMORY // (2 * dim * max(1, total))))
+    below = hash_id(seed, ids[count]) if count < len(ids) else 2**64
+    return TokenSample(parts, tuple(ids[:count]), below, count / len(ids), total * count // len(ids), dim)
+
+
+def describe_tokens(run: Run) -> dict[str, Any]:
+    """Return which tokens are read, for the header of a file: fingerprint of the backbone, blocks, views."""
+    from datus2_ray.core.backbone.spec import fingerprint
+    from datus2_ray.store.weights_cache import local_spec
+
+    config = run.config.discover
+    names = ("keep_aspect", "tile", "mirror", "block", "blocks")
+    views = {"input_size": input_side(run), **{name: getattr(config, name) for name in names}}
+    return {"backbone": fingerprint(local_spec(run.backbone)), **views}
+
+
+def fit_to_tokens(
+    run: Run,
+    placement: Placement,
+    progress: Progress,
+    name: str,
+    plan: Any,
+    steps: int,
+    alone: Callable[[dict[str, Any]], dict[str, Any]],
+    together: Callable[[dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Fit on the device, in one process or under Ray Train, and return the file, as ``model``, and the history.
+
+    Parameters
+    ----------
+    plan : object
+        Passed to the loop; its ``workers`` are how many fit.
+    alone, together : callable
+        The loop of one process, which returns all; that of a worker, whose checkpoint holds the file.
+    """
+    patience, scaling, folder = run.config.no_progress_seconds, None, placement.path("training")
+    if plan.workers > 1:
+        scaling = training.plan_scaling(plan.workers, placement.device)
+        # Nothing to go on from: it takes seconds, or a minute.
+        storage.remove(folder)
+    loop = together if scaling else alone
+    job = training.Job(name, loop, plan, steps, "give fewer workers (--set refine.workers=N)", scaling, lowest=None)
+
+    def show(step: int) -> None:
+        progress.advance(0, note=f"step {step}")
+
+    if scaling is None:
+        return training.run_alone(job, placement.device, patience, show)
+    trained = training.run_training(job, folder, name, patience, show)
+    model = storage.read_bytes(storage.join(folder, name, trained.checkpoint, MODEL))
+    storage.remove(folder)
+    return {"model": model, **trained.history}

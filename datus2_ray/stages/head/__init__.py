@@ -1,0 +1,1 @@
+"""A head learned without labels: tokens to codes, and segments described by them."""
