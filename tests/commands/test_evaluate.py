@@ -15,6 +15,7 @@ from datus2_ray.commands.evaluate import read_metrics
 from datus2_ray.core.score.confusion import score
 from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
+from datus2_ray.store.run_folder import FORMAT
 
 
 def write_run(
@@ -23,7 +24,7 @@ def write_run(
     """Write what `evaluate` reads of a finished run of two classes."""
     counts = np.array([[correct, 10 - correct, 0], [0, 10, 0]], dtype=np.int64)
     scores = {"classes": ["a", "b"], "clusters": 2, "seed": seed, "images": 3, "initial": score(counts), **metrics}
-    storage.write_json(str(folder / "run.json"), {"format": 2, "version": "0", "command": "run", "stages": {}})
+    storage.write_json(str(folder / "run.json"), {"format": FORMAT, "version": "0", "command": "run", "stages": {}})
     storage.write_json(str(folder / "summary.json"), {"metrics": None if metrics.get("images") == 0 else scores})
     storage.write_json(
         str(folder / "config.json"), {"source": "/set", "dataset": "demo", "split": None, **(config or {})}

@@ -14,5 +14,5 @@ from datus2_ray.store.facts import Evaluated
 def test_all_stages_run_without_ray(open_here: Callable[..., Run], scenes: Path) -> None:
     run = open_here(scenes, dataset="demo", preset="best")
     done, left_out = execute(run, RUN)
-    assert set(left_out) == {"refine", "export"}
+    assert set(left_out) == {"sample", "head", "codes", "refine", "export"}
     assert done.facts(Evaluated).metrics["images"] == 24

@@ -163,7 +163,8 @@ def _of_single_nodes(adjacency: np.ndarray | sp.csr_matrix, resolution: float) -
         loops = np.count_nonzero(adjacency[i, i >> 3] & (128 >> (i & 7)))
         degrees = np.bitwise_count(adjacency).sum(axis=1)
     else:
-        loops, degrees = adjacency.diagonal().sum(), np.asarray(adjacency.sum(axis=1)).ravel()
+        loops = adjacency.diagonal().sum(dtype=np.float64)
+        degrees = np.asarray(adjacency.sum(axis=1, dtype=np.float64)).ravel()
     total = float(degrees.sum())
     return total, float(loops / total - resolution * ((degrees / total) ** 2).sum()) if total else 0.0
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sknetwork.clustering import Louvain, get_modularity
 
@@ -135,6 +135,7 @@ def test_another_kind_of_number_counts_as_it_is_and_the_callers_graph_stays(kind
     np.testing.assert_array_equal(louvain(before.astype(np.float64)).labels, theirs.labels)
 
 
+@example(np.ones((3, 3), dtype=bool))
 @given(graphs(weighted=False))
 def test_a_binary_graph_may_come_dense_in_bits_or_sparse(adjacency: np.ndarray) -> None:
     expected = louvain(adjacency)
