@@ -70,8 +70,8 @@ def to_bytes(vit: nn.Module) -> bytes:
 
 def config_json(recipe: Recipe, start: Start) -> bytes:
     """Write the JSON beside that file: the architecture in timm's words, and how pixels were normalised."""
-    architecture = infer_vit(dict(start.vit.state_dict()), "the start")
     blocks: Any = start.vit.blocks
-    arguments = {"name": architecture.name, **architecture.arguments, "num_heads": blocks[0].attn.num_heads}
+    architecture = infer_vit(dict(start.vit.state_dict()), "the start", {"num_heads": blocks[0].attn.num_heads})
+    arguments = {"name": architecture.name, **architecture.arguments}
     config = {"architecture": arguments, "mean": start.mean, "std": start.std, "input_size": recipe.image_size}
     return json.dumps(config, indent=1).encode()
