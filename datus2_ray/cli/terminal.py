@@ -32,13 +32,19 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
 
 
 def print_warnings(summary: dict[str, Any]) -> None:
-    """Print what a reader must know before using the masks: weights that are random, or were trained with labels."""
+    """Print what a reader must know before using the masks of the weights: random, with labels, an assumed mean."""
     console = Console(highlight=False)
     if not summary["backbone"]["trained"]:
         console.print(f"backbone {summary['backbone']['name']} is UNTRAINED: its masks show the steps, not the quality")
     for used in (summary["backbone"], summary["cnn"]):
         if used and used["supervised"]:
             console.print(f"{used['name']} was trained WITH LABELS: these masks are not unsupervised")
+        if used and used.get("assumed"):
+            console.print(
+                f"{used['name']} does not say with which mean and deviation of pixels it was trained: ImageNet's were "
+                "taken; a JSON beside the file names others",
+                soft_wrap=True,
+            )
 
 
 def score_table(metrics: dict[str, Any]) -> Table:

@@ -197,16 +197,20 @@ def check_store(source: str | None) -> Finding:
 
 def check_weights(backbone: str | None) -> Finding:
     """Load the backbone as an actor would."""
-    from datus2_ray.core.backbone.spec import is_supervised, parse_spec
+    from datus2_ray.core.backbone.spec import is_assumed, is_supervised, parse_spec
     from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, fingerprint, load_backbone
 
     try:
         local = local_spec(backbone or DEFAULT_BACKBONE)
         loaded = load_backbone(local)
-        supervised = is_supervised(parse_spec(local))
+        supervised, assumed = is_supervised(parse_spec(local)), is_assumed(parse_spec(local))
     except DatusError as error:
         return Finding("failure", str(error))
     text = f"{loaded.name}: {loaded.depth} blocks of {loaded.dim}, {fingerprint(local)}"
+    if assumed:
+        text += (
+            "; it names no mean and deviation of pixels, so that ImageNet's are taken: name others in a JSON beside it"
+        )
     if not loaded.trained:
         return Finding("warning", f"{text}; it is UNTRAINED: its masks show the steps, not the quality")
     if supervised:

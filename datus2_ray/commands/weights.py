@@ -11,7 +11,7 @@ from datus2_ray.config import RunConfig
 from datus2_ray.engine.session import joined_address
 from datus2_ray.errors import BackboneError, UsageError
 from datus2_ray.store import storage
-from datus2_ray.store.weights_cache import local_spec
+from datus2_ray.store.weights_cache import is_on_hub, local_spec
 
 
 def check_weights(config: RunConfig) -> None:
@@ -38,6 +38,8 @@ def check_weights(config: RunConfig) -> None:
                     f"there is no weights file {uri}; give one that exists, or the name of a timm model"
                 )
             continue
+        if is_on_hub(spec):
+            continue
         # Imported here, as what follows: timm and torch take seconds, and most runs name no weights.
         from datus2_ray.core.backbone.spec import parse_spec
 
@@ -48,12 +50,12 @@ def check_weights(config: RunConfig) -> None:
             from datus2_ray.core.refine.encoder_start import ENCODER
 
             load_timm(parsed, RESNET if spec == cnn else ENCODER)
-    if "://" not in (config.backbone or ""):
+    if "://" not in (config.backbone or "") and not is_on_hub(config.backbone or ""):
         check_backbone(config, config.backbone)
 
 
 def check_backbone(config: RunConfig, spec: str | None) -> None:
-    """Check that a backbone's file loads, and that windows fit its patches.
+    """Check that a backbone's file loads and has the vectors that are asked for, and that windows fit its patches.
 
     Parameters
     ----------
@@ -65,16 +67,20 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
     Raises
     ------
     BackboneError
-        If the file does not load, or a side is no multiple of the patch size.
+        If the file does not load or lacks what is read of it, or a side is no multiple of the patch size.
     UsageError
         If windows are not smaller than what is seen.
     """
     if spec is not None:
         from datus2_ray.core.backbone.spec import parse_spec
-        from datus2_ray.core.backbone.vit import load_backbone
+        from datus2_ray.core.backbone.vit import Tap, check_taps, load_backbone
 
         if parse_spec(spec).file is not None:
             load_backbone(spec)
+        read = [Tap("cls")] if config.discover.descriptor in ("cls", "tokens+cls") else []
+        if config.discover.unit == "segments":
+            read += [Tap(config.discover.feature, config.discover.block)]
+        check_taps(spec, [*read, Tap("token", config.discover.block)])
     if config.discover.tile is None:
         return
     from datus2_ray.core.backbone.patches import check_tile

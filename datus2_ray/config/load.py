@@ -109,9 +109,9 @@ def resolve_paths(config: RunConfig) -> RunConfig:
 
 
 def _absolute_weights(spec: str | None) -> str | None:
-    # FILE or FILE::NAME; anything else, such as a timm name, stays as it is
+    # FILE, FOLDER or FILE::NAME; anything else, such as a timm name, stays as it is
     file, separator, name = (spec or "").partition("::")
-    return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).is_file() else spec
+    return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).expanduser().exists() else spec
 
 
 def _parse_assignment(assignment: str) -> dict[str, Any]:

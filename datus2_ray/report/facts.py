@@ -28,11 +28,12 @@ from datus2_ray.store.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Weights:
-    """A network that the run used."""
+    """A network that the run used; `assumed`: ImageNet's mean and deviation were taken, for want of its own."""
 
     name: str
     trained: bool
     supervised: bool
+    assumed: bool = False
 
 
 @dataclass(frozen=True)

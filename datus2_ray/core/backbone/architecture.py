@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import timm
 import torch
+from timm.layers.norm import LayerNorm
 from timm.models import get_pretrained_cfg
 from torch import nn
 
@@ -92,7 +94,7 @@ def load_timm(spec: Spec, family: Family) -> Loaded:
         state = read_weights(spec.file)
         named = _of_file(spec, config, published)
         model = _build(
-            named or family.infer(state, spec.label, published.arguments), family, spec.label, pretrained=False
+            named or family.infer(state, spec.label, _known(published)), family, spec.label, pretrained=False
         )
         remedy = NAME_IT if named is None else f"they are not of {named.name}: name another architecture"
         fit_weights(model, state, spec.label, remedy)
@@ -126,7 +128,7 @@ def skeleton(spec: Spec, family: Family) -> Any:
     else:
         published = read_published(spec.file)
         named = _of_file(spec, read_file_config(spec.file), published)
-        architecture = named or family.infer(read_weights(spec.file), spec.label, published.arguments)
+        architecture = named or family.infer(read_weights(spec.file), spec.label, _known(published))
     with torch.device("meta"):
         return _build(architecture, family, spec.label, pretrained=False)
 
@@ -196,6 +198,11 @@ def infer_vit(state: StateDict, label: str, known: Mapping[str, Any]) -> Archite
         | ({"act_layer": "gelu_tanh"} if siglip else {})
         | dict(known),
     )
+
+
+def _known(published: Published) -> dict[str, Any]:
+    norm = {} if published.epsilon is None else {"norm_layer": partial(LayerNorm, eps=published.epsilon)}
+    return {**published.arguments, **norm}
 
 
 def _named(name: str) -> Architecture:

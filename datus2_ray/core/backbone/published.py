@@ -29,6 +29,8 @@ class Published:
         timm's keyword arguments that the tensors do not tell.
     mean, std : tuple of float or None
         RGB statistics of the training images, for pixels in 0..1.
+    epsilon : float or None
+        What the norms add to the variance.
     supervised : bool
         Whether they are those of a classifier.
     """
@@ -37,6 +39,7 @@ class Published:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    epsilon: float | None = None
     supervised: bool = False
 
 
@@ -45,27 +48,31 @@ def read_published(file: Path) -> Published:
     if file.name not in WEIGHTS:
         return Published()
     config, processor = _read(file.with_name(CONFIG)), _read(file.with_name(PREPROCESSOR))
-    vision = config.get("vision_config")
-    vision = vision if isinstance(vision, dict) else config
-    images = config.get("pretrained_cfg")
-    images = images if isinstance(images, dict) else config
-    name, given = config.get("architecture"), config.get("model_args")
-    if isinstance(name, str):
-        arguments = dict(given) if isinstance(given, dict) else {}
-    else:
-        name, heads = None, vision.get("num_attention_heads")
-        activation = ACTIVATIONS.get(str(vision.get("hidden_act")))
-        arguments = {"num_heads": heads} if isinstance(heads, int) else {}
-        arguments |= {"act_layer": activation} if activation else {}
-    classes = config.get("num_classes") or any(
-        "ForImageClassification" in str(k) for k in config.get("architectures") or ()
-    )
-    mean, std = _triple(processor.get("image_mean")), _triple(processor.get("image_std"))
+    described, vision = _part(config, "pretrained_cfg"), _part(config, "vision_config")
+    mean = _triple(processor.get("image_mean")) or _triple(described.get("mean"))
+    std = _triple(processor.get("image_std")) or _triple(described.get("std"))
     if processor.get("do_normalize") is False:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    name = config.get("architecture")
+    if isinstance(name, str):
+        arguments = config.get("model_args")
+        arguments = arguments if isinstance(arguments, dict) else {}
+        return Published(name, arguments, mean, std, supervised=bool(config.get("num_classes")))
+    heads, epsilon = vision.get("num_attention_heads"), vision.get("layer_norm_eps")
+    activation = ACTIVATIONS.get(str(vision.get("hidden_act")))
+    known = {"num_heads": heads if isinstance(heads, int) else None, "act_layer": activation}
     return Published(
-        name, arguments, mean or _triple(images.get("mean")), std or _triple(images.get("std")), bool(classes)
+        arguments={key: value for key, value in known.items() if value is not None},
+        mean=mean,
+        std=std,
+        epsilon=epsilon if isinstance(epsilon, float) else None,
+        supervised="ForImageClassification" in str(config.get("architectures")),
     )
+
+
+def _part(config: dict[str, Any], name: str) -> dict[str, Any]:
+    part = config.get(name)
+    return part if isinstance(part, dict) else config
 
 
 def label_of(file: Path) -> str:

@@ -49,7 +49,9 @@ def build_start(recipe: Recipe, backbone: str | None) -> Start:
     loaded = load_backbone(backbone)
     # Its relatives (distilled, EVA, with relative positions) make their tokens in other ways.
     if type(loaded.model) is not VisionTransformer or loaded.model.cls_token is None or loaded.model.pos_embed is None:
-        raise BackboneError(f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token")
+        raise BackboneError(
+            f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token; leave it out"
+        )
     for size in (recipe.image_size, recipe.global_size, recipe.local_size):
         loaded.grid(size, size)
     if recipe.patch_objective == "texture" and loaded.dim <= TAUGHT:
