@@ -107,7 +107,9 @@ def _parts(
     todo = [{"part": part, **work.payload(run, part)} for part in parts if part not in rows]
     writer = Operator(PartWriter(placement.uri, stage.name, *work.metadata(run)))
     with _logged(run, stage, stamp, progress):
-        for done in stream_parts(todo, lambda heartbeat: [*work.operators(run, placement, heartbeat), writer]):
+        for done in stream_parts(
+            work.bundle(run, todo), lambda heartbeat: [*work.operators(run, placement, heartbeat), writer]
+        ):
             rows[done["part"]], faults[done["part"]] = done["rows"], done["faults"]
             progress.advance(done["rows"] + done["faults"], done["faults"])
             prometheus.count_images(stage.name, done["rows"], done["faults"])

@@ -12,7 +12,9 @@ from typing import Any
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards
+from datus2_ray.sources.shard_columns import ShardColumns
+from datus2_ray.sources.shards import Slice, cut_shards, find_shards, pictures_among
+from datus2_ray.sources.splits import choose_split
 from datus2_ray.store import storage
 from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.storage import FileEntry
@@ -28,7 +30,7 @@ class Listing:
     Parameters
     ----------
     parts : dict of str to dict
-        What reading a part takes: lists ``image_id``, ``image``, ``mask`` of paths, or the fields of a :class:`Slice`.
+        What reading a part takes: lists ``image_id``, ``image``, ``mask`` of paths, or the :class:`Slice` of a part.
     counts, sizes : dict of str to int
         Images in each part, and the bytes of their files.
     content : str
@@ -38,7 +40,9 @@ class Listing:
     labelled : bool
         Whether there are masks.
     columns : ShardColumns or None
-        Columns of the shards; None if the source has files.
+        Columns of the shards, of the first one with a mask if any; None if the source has files.
+    notes : tuple of str
+        Lines on what was left out.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -48,6 +52,7 @@ class Listing:
     dataset: str
     labelled: bool
     columns: ShardColumns | None
+    notes: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -67,7 +72,7 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
     """
     files = storage.list_files(config.source)
     shards = find_shards(config.source, files, config.ingest)
-    listing = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
+    listing = _list_shards(config, files, shards, labelled) if shards else _list_files(config, files, labelled)
     if labelled:
         check_counted(config, listing.dataset, listing.labelled)
     return listing
@@ -97,7 +102,8 @@ def list_for_shards(config: RunConfig) -> Listing:
 
 def slice_of(payload: dict[str, Any]) -> Slice:
     """Return the slice of a part of shards."""
-    return Slice(**{name: payload[name] for name in Slice.__dataclass_fields__})
+    kept = {name: payload[name] for name in Slice.__dataclass_fields__}
+    return Slice(**{**kept, "columns": ShardColumns(**payload["columns"])})
 
 
 def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
@@ -147,30 +153,36 @@ def _list_files(
     )
 
 
-def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> Listing:
-    if config.split is not None:
-        raise UsageError(f"{config.source} has shards, which have no splits; leave --split out, or give a subfolder")
+def _list_shards(config: RunConfig, files: Sequence[FileEntry], shards: list[FileEntry], labelled: bool) -> Listing:
     paths = [entry.path for entry in shards]
-    columns = find_columns(config.source, paths[0], config.ingest)
-    if not labelled:
-        columns = replace(columns, mask=None)
+    if config.split is not None:
+        paths = choose_split(config.source, paths, config.split)
+    slices = cut_shards(config.source, paths, config.ingest, config.limit, labelled)
+    if not slices:
+        raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
+    columns = next((cut.columns for cut in slices if cut.columns.mask), slices[0].columns)
     dataset = config.dataset
     if columns.dataset not in (None, dataset):
         if dataset != layouts.FOLDER.name:
             raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
         dataset = layouts.find(str(columns.dataset)).name
-    slices = cut_shards(config.source, paths, columns, config.limit)
-    if not slices:
-        raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
-    sizes = {entry.path: entry.size for entry in shards}
+    entries = {entry.path: entry for entry in shards if entry.path in set(paths)}
     slices_per_shard = Counter(rows.shard for rows in slices)
-    content = repr([(columns, [(entry.path, entry.size, entry.modified_ns) for entry in shards], slices)])
+    stamps = [(entry.path, entry.size, entry.modified_ns) for entry in entries.values()]
+    content = repr([(stamps, config.ingest.outside_paths, slices)])
     return Listing(
         parts={part_name(i): asdict(rows) for i, rows in enumerate(slices)},
         counts={part_name(i): rows.stop - rows.start for i, rows in enumerate(slices)},
-        sizes={part_name(i): sizes[rows.shard] // slices_per_shard[rows.shard] for i, rows in enumerate(slices)},
+        sizes={part_name(i): entries[rows.shard].size // slices_per_shard[rows.shard] for i, rows in enumerate(slices)},
         content=hashlib.sha256(content.encode()).hexdigest(),
         dataset=dataset,
         labelled=columns.mask is not None,
         columns=columns,
+        notes=tuple(_left_out(pictures_among(files), "pictures beside the shards"))
+        + tuple(_left_out(sorted(set(paths) - slices_per_shard.keys()), "Parquet files without a column of images"))
+        * (config.limit is None),
     )
+
+
+def _left_out(paths: Sequence[str], what: str) -> list[str]:
+    return [f"left out: {len(paths):,} {what}, such as {paths[0]}"] if paths else []

@@ -17,21 +17,12 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class ShardColumnsUsed:
-    """Where the encoded images of a run lie when its source holds Parquet shards."""
-
-    source: str
-    image_column: str
-    id_column: str | None
-
-
-@dataclass(frozen=True)
 class Ingested(Facts):
-    """``dataset`` is the layout that was found; ``kept_in`` is None where the run folder holds the images itself."""
+    """``dataset`` is the layout that was found; ``kept_in`` is the source if its shards hold the images, else None."""
 
     stage: ClassVar[str] = "ingest"
     dataset: str
-    kept_in: ShardColumnsUsed | None = None
+    kept_in: str | None = None
 
 
 @dataclass(frozen=True)

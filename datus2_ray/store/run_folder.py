@@ -35,7 +35,7 @@ QUARANTINE = "_quarantine.parquet"
 ALL_QUARANTINED = "quarantine.parquet"
 
 #: Of this file's layout; raised when a folder of the old one would be misread.
-FORMAT = 3
+FORMAT = 4
 
 #: Written last, in this order: with them a folder is a finished run.
 FINISHED = ("summary.json", "config.json")

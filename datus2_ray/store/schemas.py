@@ -22,14 +22,17 @@ IMAGES = _schema(
     ("mask", pa.binary(), "Ground truth as 8-bit PNG of class ids, 255 = ignored; null where there is none."),
 )
 
-#: Of ``images/`` if the source has shards, in which the images stay.
+#: Of ``images/`` if the source has shards, in which most images stay.
 SHARD_IMAGES = pa.schema(
     [
         *(field for field in IMAGES if field.name != "image"),
         *_schema(
+            ("image", pa.binary(), "The encoded image if its row group was cut or has only its path; else null."),
             ("shard", pa.string(), "Shard that has the image: its path below the source."),
             ("row_group", pa.int32(), "Its row group there, the same for all images of a part."),
             ("row", pa.int32(), "Its row in that group."),
+            ("image_column", pa.string(), "Column of that shard with the encoded image."),
+            ("id_column", pa.string(), "Column of that shard with the image's id; null if it is named by its row."),
         ),
     ]
 )

@@ -221,6 +221,20 @@ def read_row_group(uri: str, row_group: int, columns: list[str]) -> pa.Table:
     return _read_parquet(uri, f"row group {row_group} of", lambda file: file.read_row_group(row_group, columns=columns))
 
 
+def stream_row_group(uri: str, row_group: int, columns: list[str], rows: int) -> Iterator[pa.Table]:
+    """Read some columns of one row group of a Parquet file, `rows` at a time, without holding more of it in memory."""
+    filesystem, path = resolve(uri)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
+    try:
+        remote = None if local else pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r")
+        with remote or filesystem.open_input_file(path) as file:
+            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=COPY_BYTES)
+            for batch in parquet.iter_batches(rows, row_groups=[row_group], columns=columns):
+                yield pa.Table.from_batches([batch])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _storage_error(f"read row group {row_group} of", uri, error) from error
+
+
 def _read_parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
     filesystem, path = resolve(uri)
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
-
-import pyarrow as pa
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
@@ -13,8 +11,8 @@ from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import part_tasks
-from datus2_ray.sources.listing import Listing
-from datus2_ray.store.facts import Ingested, ShardColumnsUsed
+from datus2_ray.sources.shard_paths import PathReader
+from datus2_ray.store.facts import Ingested
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
@@ -24,26 +22,29 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
     return {"dataset": listing.dataset, "source": run.config.source, "content": listing.content, **by_files}
 
 
-def reader(source: str, dataset: str, listing: Listing, heartbeat: Heartbeat) -> Callable[[pa.Table], pa.Table]:
-    """Return the task that reads a part of a source."""
+def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     # Imported here: plan and status need the declaration, not the decoders.
     from datus2_ray.stages.ingest.from_files import ReadFiles
     from datus2_ray.stages.ingest.from_shards import ReadShard
 
-    if listing.columns is None:
-        return ReadFiles(source, dataset, heartbeat)
-    return ReadShard(source, dataset, listing.columns, heartbeat)
+    source, dataset = run.config.source, run.config.dataset
+    if run.listing.columns is None:
+        return [Operator(ReadFiles(source, dataset, heartbeat))]
+    return [Operator(ReadShard(source, dataset, PathReader(source, run.config.ingest.outside_paths), heartbeat))]
 
 
-def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
-    return [Operator(reader(run.config.source, run.config.dataset, run.listing, heartbeat))]
+def _bundle(run: Run, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the parts of a row group to one task, so that the group is read once."""
+    if run.listing.columns is None:
+        return list(items)
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for item in items:
+        groups.setdefault((item["shard"], item["row_group"]), []).append(item)
+    return [{"part": slices[0]["part"], "slices": slices} for slices in groups.values()]
 
 
 def _facts(run: Run, placement: Placement) -> Ingested:
-    columns = run.listing.columns
-    if columns is None:
-        return Ingested(run.listing.dataset)
-    return Ingested(run.listing.dataset, ShardColumnsUsed(run.config.source, columns.image, columns.image_id))
+    return Ingested(run.listing.dataset, None if run.listing.columns is None else run.config.source)
 
 
 def _uses(prospect: Prospect) -> list[Use]:
@@ -55,7 +56,7 @@ INGEST = Stage(
     facts=Ingested,
     title="Read and check every image of the source once",
     writes={"part-*.parquet": "the encoded images (of shards: where they lie), their sizes and ground truth"},
-    version=3,
+    version=4,
     decides=_decides,
     uses=_uses,
     work=PerPart(
@@ -63,5 +64,6 @@ INGEST = Stage(
         facts=_facts,
         parts=lambda run: run.listing.counts,
         payload=lambda run, part: run.listing.parts[part],
+        bundle=_bundle,
     ),
 )

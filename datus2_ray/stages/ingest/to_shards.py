@@ -9,7 +9,7 @@ from datus2_ray.engine.machines import Device
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
-from datus2_ray.sources.shards import DATASET_KEY, LABELLED_KEY
+from datus2_ray.sources.shard_columns import DATASET_KEY, LABELLED_KEY
 from datus2_ray.store.facts import Sharded
 
 
