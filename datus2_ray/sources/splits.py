@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from datus2_ray.errors import UsageError
 
-#: ``train-00000-of-00004``, also after the name of a data set: ``cifar10-train-00000-of-00001``.
-NUMBERED = re.compile(r"(?:.*-)?(?P<split>[\w.]+)-\d{3,}-of-\d{3,}")
+#: ``train-00000-of-00004``, also after the name of a data set, ``cifar10-train-00000-of-00001``, and before a hash.
+NUMBERED = re.compile(r"(?:.*-)?(?P<split>[\w.]+)-\d{3,}-of-\d{3,}(?:-[0-9a-f]+)?")
 
 #: Words in the name of a file or folder, and the split that they mean.
 WORDS = {
