@@ -34,7 +34,7 @@ def stream_here(
     """Do what `stream_parts` does, part after part."""
     built = Chain(tuple(operator.build() for operator in operators(SilentHeartbeat())) if items else ())
     for item in items:
-        for block in built(pa.Table.from_pylist([dict(item)])):
+        for block in built.each(pa.Table.from_pylist([dict(item)])):
             yield from block.to_pylist()
 
 

@@ -98,14 +98,20 @@ class Chain:
 
     operators: tuple[Callable[[pa.Table], pa.Table | Iterator[pa.Table]], ...]
 
-    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+    def __call__(self, block: pa.Table) -> pa.Table | Iterator[pa.Table]:
+        """Return what the last operator makes of a block; an iterator where one of them makes several of it."""
+        for number, operator in enumerate(self.operators):
+            made = operator(block)
+            if not isinstance(made, pa.Table):
+                rest = Chain(self.operators[number + 1 :])
+                return (after for each in made for after in rest.each(each))
+            block = made
+        return block
+
+    def each(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yield what the last operator makes of a block."""
-        if not self.operators:
-            yield block
-            return
-        made = self.operators[0](block)
-        for each in [made] if isinstance(made, pa.Table) else made:
-            yield from Chain(self.operators[1:])(each)
+        made = self(block)
+        yield from [made] if isinstance(made, pa.Table) else made
 
 
 def split_faults(block: pa.Table, stage: str) -> tuple[pa.Table, pa.Table]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,11 +12,11 @@ import pytest
 
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.operators.read_images import with_faults
-from datus2_ray.engine.parts import stream_parts
+from datus2_ray.engine.parts import Chain, PartWriter, stream_parts
 from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
-from datus2_ray.errors import DatusError, ImageError
+from datus2_ray.errors import DatusError, ImageError, StorageError
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Facts
@@ -193,6 +193,57 @@ def test_on_ray_an_operator_that_breaks_gives_one_line(open_run: Callable[..., R
     with pytest.raises(DatusError) as caught:
         execute_stage(run, count_stage(Numbers(journal, crash="part-000000.parquet")))
     assert str(caught.value) == "a worker failed: ValueError: the operator broke"
+
+
+class Two:
+    """Makes two parts of an item, and breaks before the third."""
+
+    def __init__(self, journal: Path, error: Exception) -> None:
+        self.journal, self.error = journal, error
+
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        for part in ("part-000000.parquet", "part-000001.parquet"):
+            (self.journal / part).write_text("made\n")
+            yield pa.table({"image_id": ["a"], "part": [part]})
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("the operator\nbroke"), "a worker failed: ValueError: the operator broke"),
+        (StorageError("the disk is full; make room"), "the disk is full; make room"),
+    ],
+    ids=["foreign", "own"],
+)
+def test_on_ray_an_operator_that_breaks_between_two_parts_gives_one_line(
+    error: Exception, line: str, open_run: Callable[..., Run], journal: Path
+) -> None:
+    open_run(journal / "in")
+    writer = Operator(PartWriter(str(journal / "out"), "count"))
+    with pytest.raises(DatusError) as caught:
+        list(stream_parts([{"part": "x"}], lambda heartbeat: [Operator(Two(journal, error)), writer]))
+    assert str(caught.value) == line
+    assert [entry.path for entry in storage.list_files(str(journal / "out"))] == sorted(made(journal))
+
+
+def test_a_block_is_through_all_operators_before_the_next_one_is_made() -> None:
+    seen: list[str] = []
+
+    def three(block: pa.Table) -> Iterator[pa.Table]:
+        for number in range(3):
+            seen.append(f"made {number}")
+            yield block.append_column("number", pa.array([number]))
+
+    def note(block: pa.Table) -> pa.Table:
+        seen.append(f"through {block['number'][0].as_py()}")
+        return block
+
+    block = pa.table({"part": ["x"]})
+    found = Chain((three, note)).each(block)
+    assert [each["number"][0].as_py() for each in found] == [0, 1, 2]
+    assert seen == [f"{what} {number}" for number in range(3) for what in ("made", "through")]
+    assert Chain((lambda given: given,))(block) is block
 
 
 def test_on_ray_a_stage_that_fails_writes_no_further_part(open_run: Callable[..., Run], tmp_path: Path) -> None:
