@@ -8,6 +8,7 @@ from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Device, Machines, require_cpu
+from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import look_at_machines
 from datus2_ray.engine.stage import Stage, Use
@@ -66,6 +67,8 @@ def plan_stages(
     prospect = Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines, commits or {}).prospect
     uses: list[tuple[str, Use]] = []
     notes: list[str] = []
+    for note in listing.notes:
+        Progress("list", 0, "files").skip(f"passed over {note}")
     left_out: dict[str, str] = {}
     if prospect.device == "cuda" and not machines.gpus:
         notes.append(

@@ -42,7 +42,7 @@ class Listing:
     columns : ShardColumns or None
         Columns of the shards, of the first one with a mask if any; None if the source has files.
     notes : tuple of str
-        Lines on what was left out.
+        What was passed over, a line per kind.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -166,9 +166,12 @@ def _list_shards(config: RunConfig, files: Sequence[FileEntry], shards: list[Fil
         if dataset != layouts.FOLDER.name:
             raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
         dataset = layouts.find(str(columns.dataset)).name
-    entries = {entry.path: entry for entry in shards if entry.path in set(paths)}
     slices_per_shard = Counter(rows.shard for rows in slices)
-    stamps = [(entry.path, entry.size, entry.modified_ns) for entry in entries.values()]
+    notes = _passed_over(pictures_among(files), "pictures beside the shards")
+    if config.limit is None:
+        notes += _passed_over([path for path in paths if path not in slices_per_shard], "Parquet files without images")
+    entries = {entry.path: entry for entry in shards}
+    stamps = [(path, entries[path].size, entries[path].modified_ns) for path in paths]
     content = repr([(stamps, config.ingest.outside_paths, slices)])
     return Listing(
         parts={part_name(i): asdict(rows) for i, rows in enumerate(slices)},
@@ -178,11 +181,9 @@ def _list_shards(config: RunConfig, files: Sequence[FileEntry], shards: list[Fil
         dataset=dataset,
         labelled=columns.mask is not None,
         columns=columns,
-        notes=tuple(_left_out(pictures_among(files), "pictures beside the shards"))
-        + tuple(_left_out(sorted(set(paths) - slices_per_shard.keys()), "Parquet files without a column of images"))
-        * (config.limit is None),
+        notes=tuple(notes),
     )
 
 
-def _left_out(paths: Sequence[str], what: str) -> list[str]:
-    return [f"left out: {len(paths):,} {what}, such as {paths[0]}"] if paths else []
+def _passed_over(paths: Sequence[str], what: str) -> list[str]:
+    return [f"{what} ({len(paths):,}, such as {paths[0]})"] if paths else []
