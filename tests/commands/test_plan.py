@@ -278,6 +278,24 @@ def test_a_file_that_is_no_backbone_s_is_refused_before_ray_starts(scenes: Path,
         check_backbone(settings(scenes, tmp_path), str(mine))
 
 
+def test_what_a_backbone_lacks_is_said_before_ray_starts_with_a_remedy_that_works(scenes: Path, tmp_path: Path) -> None:
+    model = timm.create_model("vit_tiny_patch16_224", class_token=False, global_pool="avg", num_classes=0, depth=1)
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "ijepa.safetensors")
+    weights = {"backbone": str(tmp_path / "ijepa.safetensors")}
+    with pytest.raises(DatusError, match=r"no CLS token; .* --set discover\.descriptor=tokens"):
+        check_weights(settings(scenes, tmp_path, **weights))
+    check_weights(settings(scenes, tmp_path, "discover.descriptor=tokens", **weights))
+    with pytest.raises(DatusError, match=r"has 1 blocks, so there is no block -2; set another discover\.block"):
+        check_weights(settings(scenes, tmp_path, "discover.descriptor=tokens", "discover.block=-2", **weights))
+
+
+def test_a_repository_of_the_hub_is_not_fetched_for_a_plan(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datus2_ray.store.weights_cache.fetch_from_hub", lambda name: pytest.fail("fetched"))
+    check_weights(settings(scenes, tmp_path, backbone="facebook/dinov2-small"))
+
+
 @pytest.mark.parametrize(
     "named", [("discover.descriptor=cnn", "discover.cnn={}"), ("refine.encoder_start={}",)], ids=["crops", "encoder"]
 )
