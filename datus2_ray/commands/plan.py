@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Device, Machines, require_cpu
+from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import look_at_machines
 from datus2_ray.engine.stage import Stage, Use
@@ -17,6 +20,9 @@ from datus2_ray.stages import INGEST_COMMAND, PRETRAIN_COMMAND, RUN
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.run_folder import RunFolder
+
+#: Seconds of a listing that shows nothing.
+QUIET_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,19 +45,42 @@ def plan_run(config: RunConfig) -> Plan:
         If it cannot run with these settings, on this source, or on these machines. The message says what to change.
     """
     machines = check_place(config, "run")
-    return plan_stages(config, RUN, list_source(config, labelled=True), machines)
+    return plan_stages(config, RUN, list_shown(config), machines)
 
 
 def plan_ingest(config: RunConfig) -> Plan:
     """Plan the writing of shards; raises as :func:`plan_run` does."""
     machines = check_place(config, "ingest")
-    return plan_stages(config, INGEST_COMMAND, list_for_shards(config), machines)
+    return plan_stages(config, INGEST_COMMAND, _shown(partial(list_for_shards, config)), machines)
 
 
 def plan_pretraining(config: RunConfig) -> Plan:
     """Plan a pre-training; raises as :func:`plan_run` does."""
     machines = check_place(config, "pretrain")
-    return plan_stages(config, PRETRAIN_COMMAND, list_source(config, labelled=False), machines)
+    return plan_stages(config, PRETRAIN_COMMAND, list_shown(config, labelled=False), machines)
+
+
+def list_shown(config: RunConfig, labelled: bool = True) -> Listing:
+    """List a source as :func:`list_source` does; show how far it is, where that takes long, and what is passed over."""
+    return _shown(partial(list_source, config, labelled))
+
+
+def _shown(make: Callable[..., Listing]) -> Listing:
+    progress, start, hidden = Progress("list", 0, "files"), time.monotonic(), 0
+
+    def show(more: int) -> None:
+        nonlocal hidden
+        hidden += more
+        if time.monotonic() - start >= QUIET_SECONDS:
+            progress.advance(hidden)
+            hidden = 0
+
+    listing = make(show=show)
+    if progress.done:
+        progress.finish()
+    for note in listing.notes:
+        progress.skip(f"passed over {note}")
+    return listing
 
 
 def plan_stages(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
+from datus2_ray.sources.place import Place, find_place
 from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards
-from datus2_ray.store import storage
 from datus2_ray.store.run_folder import part_name
-from datus2_ray.store.storage import FileEntry
+from datus2_ray.store.walk import FileEntry
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
 SAMPLE = 128
@@ -39,6 +39,10 @@ class Listing:
         Whether there are masks.
     columns : ShardColumns or None
         Columns of the shards; None if the source has files.
+    root : str
+        Folder that the paths in `parts` are relative to; a local path or URI.
+    notes : tuple of str
+        What the listing passed over, a line per kind.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -48,6 +52,8 @@ class Listing:
     dataset: str
     labelled: bool
     columns: ShardColumns | None
+    root: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -55,8 +61,12 @@ class Listing:
         return sum(self.counts.values())
 
 
-def list_source(config: RunConfig, labelled: bool = True) -> Listing:
-    """List a folder, a data set or shards in parts, without the masks unless `labelled`.
+def list_source(
+    config: RunConfig, labelled: bool = True, show: Callable[[int], None] = lambda more: None
+) -> Listing:
+    """List a folder, a data set, single files or shards in parts, without the masks unless `labelled`.
+
+    `show` is called again and again with the number of files since the call before.
 
     Raises
     ------
@@ -65,9 +75,9 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
     StorageError
         If the source does not exist or one of its shards cannot be read.
     """
-    files = storage.list_files(config.source)
-    shards = find_shards(config.source, files, config.ingest)
-    listing = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
+    place = find_place(config.source, config.out, show)
+    shards = find_shards(place.root, place.files, config.ingest)
+    listing = _list_shards(config, place, shards, labelled) if shards else _list_files(config, place, labelled)
     if labelled:
         check_counted(config, listing.dataset, listing.labelled)
     return listing
@@ -87,12 +97,12 @@ def check_counted(config: RunConfig, dataset: str, labelled: bool) -> None:
         )
 
 
-def list_for_shards(config: RunConfig) -> Listing:
+def list_for_shards(config: RunConfig, show: Callable[[int], None] = lambda more: None) -> Listing:
     """List a folder or a data set in parts that each fill a shard; UsageError if it has shards already."""
-    files = storage.list_files(config.source)
-    if find_shards(config.source, files, config.ingest):
+    place = find_place(config.source, config.out, show)
+    if find_shards(place.root, place.files, config.ingest):
         raise UsageError(f"{config.source} holds shards already; give it to `datus2 run`")
-    return _list_files(config, files, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
+    return _list_files(config, place, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
 
 
 def slice_of(payload: dict[str, Any]) -> Slice:
@@ -112,10 +122,10 @@ def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _list_files(
-    config: RunConfig, files: Sequence[FileEntry], labelled: bool, part_bytes: int | None = None
+    config: RunConfig, place: Place, labelled: bool, part_bytes: int | None = None
 ) -> Listing:
     """List files in parts of a number of images, or of bytes if `part_bytes` is given."""
-    entries = {entry.path: entry for entry in files}
+    entries = {entry.path: entry for entry in place.files}
     try:
         samples = layouts.find(config.dataset).samples(list(entries), config.split)[: config.limit]
     except UsageError as error:
@@ -144,14 +154,16 @@ def _list_files(
         dataset=config.dataset,
         labelled=any(sample.mask is not None for sample in samples),
         columns=None,
+        root=place.root,
+        notes=place.notes,
     )
 
 
-def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> Listing:
+def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labelled: bool) -> Listing:
     if config.split is not None:
         raise UsageError(f"{config.source} has shards, which have no splits; leave --split out, or give a subfolder")
     paths = [entry.path for entry in shards]
-    columns = find_columns(config.source, paths[0], config.ingest)
+    columns = find_columns(place.root, paths[0], config.ingest)
     if not labelled:
         columns = replace(columns, mask=None)
     dataset = config.dataset
@@ -159,7 +171,7 @@ def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> 
         if dataset != layouts.FOLDER.name:
             raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
         dataset = layouts.find(str(columns.dataset)).name
-    slices = cut_shards(config.source, paths, columns, config.limit)
+    slices = cut_shards(place.root, paths, columns, config.limit)
     if not slices:
         raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
     sizes = {entry.path: entry.size for entry in shards}
@@ -173,4 +185,6 @@ def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> 
         dataset=dataset,
         labelled=columns.mask is not None,
         columns=columns,
+        root=place.root,
+        notes=place.notes,
     )

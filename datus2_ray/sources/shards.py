@@ -17,7 +17,7 @@ from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
 from datus2_ray.store.run_folder import BEGUN, COMMIT, OLD_RUN_FILE, RUN_FILE, RunFolder
-from datus2_ray.store.storage import FileEntry
+from datus2_ray.store.walk import FileEntry
 
 #: Metadata of a shard written by ``datus2 ingest``: the layout that defines the classes, and whether there are masks.
 DATASET_KEY, LABELLED_KEY = b"datus2_ray.dataset", b"datus2_ray.labelled"

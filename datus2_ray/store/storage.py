@@ -6,7 +6,8 @@ import json
 import os
 import posixpath
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,9 @@ from datus2_ray.store.walk import FileEntry, PassedOver, local_path, walk
 #: Bytes of a file that are in memory at a time while it is copied.
 COPY_BYTES = 8 * 2**20
 
+
+#: Files of a list that are asked for at once, and the threads that ask.
+FIND_AT_ONCE, FIND_THREADS = 64, 16
 
 #: Files between two calls that show how far a listing is.
 SHOW_EVERY = 1000
@@ -136,6 +140,28 @@ def find_file(uri: str) -> FileEntry | None:
     if info.type != pafs.FileType.File:
         return None
     return FileEntry(posixpath.basename(path), info.size or 0, info.mtime_ns or 0)
+
+
+def find_all(root: str, paths: Sequence[str]) -> list[FileEntry | None]:
+    """Return the entry of each file below a folder, None for those that are no files."""
+    filesystem, top = resolve(root)
+    chunks = [paths[start : start + FIND_AT_ONCE] for start in range(0, len(paths), FIND_AT_ONCE)]
+
+    def find(chunk: Sequence[str]) -> list[FileEntry | None]:
+        asked = [f"{top.rstrip('/')}/{path}" for path in chunk]
+        infos = s3.retry(lambda: filesystem.get_file_info(asked))
+        return [
+            FileEntry(path, info.size or 0, info.mtime_ns or 0) if info.type == pafs.FileType.File else None
+            for path, info in zip(chunk, infos, strict=True)
+        ]
+
+    with _failing("read", root), ThreadPoolExecutor(FIND_THREADS) as threads:
+        return [entry for found in threads.map(find, chunks) for entry in found]
+
+
+def is_store(uri: str) -> bool:
+    """Return whether a URI is one of a store, without real folders, and not of a disk."""
+    return not isinstance(resolve(uri)[0], pafs.LocalFileSystem)
 
 
 def is_empty(uri: str) -> bool:

@@ -36,14 +36,14 @@ def reader(source: str, dataset: str, listing: Listing, heartbeat: Heartbeat) ->
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
-    return [Operator(reader(run.config.source, run.config.dataset, run.listing, heartbeat))]
+    return [Operator(reader(run.listing.root, run.config.dataset, run.listing, heartbeat))]
 
 
 def _facts(run: Run, placement: Placement) -> Ingested:
     columns = run.listing.columns
     if columns is None:
         return Ingested(run.listing.dataset)
-    return Ingested(run.listing.dataset, ShardColumnsUsed(run.config.source, columns.image, columns.image_id))
+    return Ingested(run.listing.dataset, ShardColumnsUsed(run.listing.root, columns.image, columns.image_id))
 
 
 def _uses(prospect: Prospect) -> list[Use]:
