@@ -59,7 +59,7 @@ def find_place(source: str, out: str, show: Callable[[int], None] = lambda more:
     """
     passed_over = PassedOver()
     file = storage.find_file(source)
-    if file is not None and (file.size or not storage.is_store(source)):
+    if file is not None and (file.size or not storage.is_remote(source)):
         return _of_file(source, file, passed_over)
     if any(wildcard in source for wildcard in "*?[") and not storage.exists(source):
         root, files = _of_pattern(source, out, passed_over, show)

@@ -159,8 +159,8 @@ def find_all(root: str, paths: Sequence[str]) -> list[FileEntry | None]:
         return [entry for found in threads.map(find, chunks) for entry in found]
 
 
-def is_store(uri: str) -> bool:
-    """Return whether a URI is one of a store, without real folders, and not of a disk."""
+def is_remote(uri: str) -> bool:
+    """Return whether a file is in an object store, where each look into it is a request."""
     return not isinstance(resolve(uri)[0], pafs.LocalFileSystem)
 
 

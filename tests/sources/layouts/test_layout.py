@@ -74,6 +74,26 @@ def test_an_id_can_name_a_file_or_is_refused(tmp_path: Path, image_id: str | Non
         assert caught.value.kind == kind
 
 
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=100, max_size=300), st.data())
+def test_a_name_of_any_length_gives_an_id_that_can_name_a_file(name: str, data: st.DataObject) -> None:
+    other = name[:-1] + data.draw(st.characters(codec="utf-8", exclude_characters="/"))
+    ids = assign_ids(list(dict.fromkeys([f"{name}.jpg", f"{other}.jpg", f"{name}/{name}.jpg"])))
+    for image_id in ids:
+        check_id(image_id)
+    assert len(set(ids)) == 2 + (name != other)
+
+
+@pytest.mark.parametrize("name", ["写真" * 41 + "a", "%E6%97%A5%E6%9C%AC" * 12, "a" * 255, "caf\uefe9" + "é" * 122])
+def test_images_with_the_longest_names_have_masks_of_their_own(tmp_path: Path, name: str) -> None:
+    image_id, other = assign_ids([name, f"{name[:-1]}z"])
+    assert image_id != other
+    for key in (image_id, other):
+        check_id(key)
+        storage.write_bytes(str(tmp_path / f"{key}.png"), b"")
+    assert len(list(tmp_path.iterdir())) == 2
+    assert "caf" not in name or image_id.startswith("caf%E9é")
+
+
 def test_masks_by_stem_png_first() -> None:
     masks = index_masks(["m/a.bmp", "m/a.png", "m/x/b.TIF", "m/c.jpg", "m/.d.png", "other/e.png"], "m")
     assert masks == {"a": "m/a.png", "x/b": "m/x/b.TIF"}
