@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -157,6 +158,29 @@ def find_all(root: str, paths: Sequence[str]) -> list[FileEntry | None]:
 
     with _failing("read", root), ThreadPoolExecutor(FIND_THREADS) as threads:
         return [entry for found in threads.map(find, chunks) for entry in found]
+
+
+def check_writable(uri: str) -> None:
+    """Raise a StorageError if a local folder cannot be made or written; of a store only a write would tell."""
+    if is_remote(uri):
+        return
+    existing = _nearest(uri)
+    if not existing.is_dir():
+        raise StorageError(f"cannot write {uri}: {existing} is a file; give another folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"cannot write {uri}: {existing} is read-only, or belongs to somebody else; give another folder"
+        )
+
+
+def free_space(uri: str) -> int | None:
+    """Return the free bytes of the disk of a local folder, which need not be there yet; None for a store."""
+    return None if is_remote(uri) else shutil.disk_usage(_nearest(uri)).free
+
+
+def _nearest(uri: str) -> Path:
+    path = Path(resolve(uri)[1])
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def is_remote(uri: str) -> bool:
