@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,31 @@ def test_every_name_has_a_text_of_its_own(name: bytes) -> None:
     text = local_name(os.fsdecode(name))
     text.encode()
     assert os.fsencode(local_path(text)) == name
+
+
+class Entry:
+    """An entry of a folder with more files than a test can make."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"frame-{number:09d}.jpg"
+
+    def is_dir(self, *, follow_symlinks: bool) -> bool:
+        return False
+
+    def stat(self) -> os.stat_result:
+        return os.stat_result((0o100644, 1, 1, 1, 0, 0, 1234, 0, 0, 0))
+
+
+def test_the_memory_of_a_walk_does_not_grow_with_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def peak(files: int) -> int:
+        monkeypatch.setattr(walk.os, "scandir", lambda path: nullcontext(map(Entry, range(files))))
+        tracemalloc.start()
+        assert sum(1 for _ in walk.walk(str(tmp_path), PassedOver())) == files
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(20_000) < peak(1_000) + 10_000
 
 
 def test_a_long_listing_shows_how_far_it_is_and_can_be_interrupted(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ MAX_NAME_BYTES = 255
 _MAX_STEM_BYTES = MAX_NAME_BYTES - len(".png")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image of a source, and its ground truth if there is one.
 
