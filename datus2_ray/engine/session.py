@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,6 +107,10 @@ def start_ray(no_progress_seconds: int) -> None:
                     f"Ray cannot start in {ray_folder()} ({error.strerror or error}); set RAY_TMPDIR to a folder with "
                     "space that you may write to"
                 ) from error
+        if threading.current_thread() is threading.main_thread():
+            # What `ray job stop` and Kubernetes send ends a run as the interrupt key does; Ray's core would write a
+            # trace of its own.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_ray_data(no_progress_seconds)
     # After the import of ray.data, which sets its own level. What fails is raised, too: Ray's record of it is a trace.
     for name in ("ray", "ray.data", "ray.train"):

@@ -95,7 +95,7 @@ def walk(root: str, passed_over: PassedOver) -> Iterator[FileEntry]:
             continue
         folder = pending.pop()
         try:
-            entries = os.scandir(os.path.join(root, folder))
+            scanned = os.scandir(os.path.join(root, folder))
         except PermissionError:
             if not folder:
                 raise
@@ -103,7 +103,7 @@ def walk(root: str, passed_over: PassedOver) -> Iterator[FileEntry]:
             continue
         except FileNotFoundError:  # removed since it was seen
             continue
-        with entries:
+        with scanned as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 if is_system(entry.name):

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.starts_ray
 
 START = """
 import json
+import os
+import signal
+import time
 import numpy as np
 import pyarrow as pa
 from datus2_ray.engine.machines import Machines
@@ -53,42 +56,55 @@ def broken(block):
 try:
     list(stream_parts([{"part": "a"}], lambda _: [Operator(broken)]))
 except DatusError as error:
-    print(json.dumps([machines, rows, str(error)]))
+    print(json.dumps([machines, rows, str(error)]), flush=True)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
 """
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[list[Any]], list[dict[str, Any]], str, str, Path]:
+def long_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder whose sockets would have longer names than the system allows."""
+    return tmp_path_factory.mktemp("long") / ("a-name-that-is-long-" * 5)
+
+
+@pytest.fixture(scope="module")
+def started(long_folder: Path) -> subprocess.CompletedProcess[str]:
     """Start Ray in a process of its own, whose user's shell asks for eight threads, with a long temporary folder."""
-    long = tmp_path_factory.mktemp("long") / ("a-name-that-is-long-" * 5)
-    environment = {**os.environ, "OMP_NUM_THREADS": "8", "TMPDIR": str(long)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "8", "TMPDIR": str(long_folder)}
     for name in ("RAY_ADDRESS", "RAY_TMPDIR"):
         environment.pop(name, None)
-    ran = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", START], capture_output=True, text=True, check=True, timeout=180, env=environment
     )
-    machines, rows, error = json.loads(ran.stdout.splitlines()[-1])
-    return machines, rows, error, ran.stderr, long
+
+
+def printed(started: subprocess.CompletedProcess[str]) -> tuple[list[list[Any]], list[dict[str, Any]], str]:
+    machines, rows, error = json.loads(started.stdout.splitlines()[-2])
+    return machines, rows, error
 
 
 def test_every_task_and_actor_has_one_thread_whatever_the_users_shell_says(started: Any) -> None:
-    assert started[1] == [{"part": "a", "task": 1, "actor": 1}]
+    assert printed(started)[1] == [{"part": "a", "task": 1, "actor": 1}]
 
 
 def test_before_ray_starts_this_machine_has_what_ray_will_say(started: Any) -> None:
-    before, after = started[0]
+    before, after = printed(started)[0]
     assert before[:2] == after[:2]
     assert before[2] == pytest.approx(after[2], rel=0.5)  # what is free changes from second to second
     assert before[3:] == after[3:] == [False, 1]
 
 
-def test_a_temporary_folder_that_is_too_long_for_sockets_is_used_all_the_same(started: Any) -> None:
-    assert list((started[4] / "ray").glob("session_*/sockets"))
+def test_a_temporary_folder_that_is_too_long_for_sockets_is_used_all_the_same(started: Any, long_folder: Path) -> None:
+    assert list((long_folder / "ray").glob("session_*/sockets"))
 
 
 def test_what_fails_is_one_line_and_no_trace_reaches_the_terminal(started: Any) -> None:
-    assert started[2] == "a worker failed: ValueError: no good"
-    assert started[3] == ""
+    assert printed(started)[2] == "a worker failed: ValueError: no good"
+    assert started.stderr == ""
 
 
 def test_a_folder_for_sockets_is_short_or_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +121,11 @@ def test_a_folder_for_sockets_is_short_or_a_link(tmp_path: Path, monkeypatch: py
     (tmp_path / "file").touch()
     with pytest.raises(DatusError, match="Ray cannot work in .*set RAY_TMPDIR to another folder"):
         session.short_folder(f"{tmp_path}/file/{'a' * 60}")
+
+
+def test_a_termination_ends_as_an_interrupt_does_without_a_trace_of_rays(started: Any) -> None:
+    assert started.stdout.splitlines()[-1] == "interrupted"
+    assert "PC: @" not in started.stderr
 
 
 @pytest.mark.parametrize(
