@@ -148,8 +148,8 @@ def _check_space(config: RunConfig, listing: Listing) -> None:
     free, needed = storage.free_space(config.out), sum(listing.sizes.values())
     if listing.columns is None and free is not None and needed > free:
         raise DatusError(
-            f"{config.out} gets a copy of the images, {needed / 1e9:,.1f} GB, and its disk has {free / 1e9:,.1f} GB free; "
-            "give --out on another disk, or fewer images with --limit"
+            f"{config.out} gets a copy of the images, {needed / 1e9:,.1f} GB, and its disk has {free / 1e9:,.1f} GB "
+            "free; give --out on another disk, or fewer images with --limit"
         )
 
 

@@ -105,7 +105,9 @@ def check_pretraining(config: RunConfig) -> None:
         If a side is no multiple of the patch size, or there is no such backbone.
     """
     if config.backbone is not None and "://" not in config.backbone:
-        sizes = {f"pretrain.{name}": getattr(config.pretrain, name) for name in ("image_size", "global_size", "local_size")}
+        sizes = {
+            f"pretrain.{name}": getattr(config.pretrain, name) for name in ("image_size", "global_size", "local_size")
+        }
         side = _patch_side(config.backbone)
         check_sizes(side, sizes, f", and pretrain.patch_size={side}")
 
@@ -117,13 +119,17 @@ def check_sizes(patch: int, sizes: Mapping[str, int], beside: str = "") -> None:
     """
     wrong = {name: size for name, size in sizes.items() if size % patch}
     if wrong:
-        remedy = ", ".join(f"{name}={' or '.join(map(str, nearest_multiples(size, patch)))}" for name, size in wrong.items())
+        remedy = ", ".join(
+            f"{name}={' or '.join(map(str, nearest_multiples(size, patch)))}" for name, size in wrong.items()
+        )
         given = ", ".join(f"{name} = {size}" for name, size in wrong.items())
-        raise BackboneError(f"{given}: the backbone has patches of {patch} pixels, which do not divide this; set {remedy}{beside}")
+        raise BackboneError(
+            f"{given}: the backbone has patches of {patch} pixels, which do not divide this; set {remedy}{beside}"
+        )
 
 
 def nearest_multiples(size: int, patch: int) -> list[int]:
-    """Return the multiples of the patch size next to a size, both in pixels: the one below, if any, and the one above."""
+    """Return the multiples of the patch size next to a size, in pixels: the one below, if any, and the one above."""
     below = size // patch * patch
     return [multiple for multiple in (below, below + patch) if multiple]
 

@@ -162,9 +162,7 @@ def _count_written(uri: str, parts: Sequence[str]) -> tuple[dict[str, int], dict
     return {part: found[0] for part, found in counts.items()}, {part: found[1] for part, found in counts.items()}
 
 
-def _error_rate(
-    run: Run, stage: str, uri: str, progress: Progress, faults: Mapping[str, int]
-) -> Callable[[], None]:
+def _error_rate(run: Run, stage: str, uri: str, progress: Progress, faults: Mapping[str, int]) -> Callable[[], None]:
     """Return a check that raises a DatusError once too many images have a fault; `faults` counts them by part."""
     allowed = run.config.max_error_rate
 
@@ -172,8 +170,8 @@ def _error_rate(
         if progress.errors > allowed * progress.total:
             raise DatusError(
                 f"{stage}: {progress.errors} of {progress.total} images cannot be used, more than --max-error-rate "
-                f"{allowed:g} allows: {_describe_faults(_read_faults(uri, faults))}; mend them or leave them out, or go "
-                f"on without them with --max-error-rate 1; all are in {storage.join(uri, FAULTS)}"
+                f"{allowed:g} allows: {_describe_faults(_read_faults(uri, faults))}; mend them or leave them out, or "
+                f"go on without them with --max-error-rate 1; all are in {storage.join(uri, FAULTS)}"
             )
 
     return check

@@ -61,9 +61,7 @@ class Listing:
         return sum(self.counts.values())
 
 
-def list_source(
-    config: RunConfig, labelled: bool = True, show: Callable[[int], None] = lambda more: None
-) -> Listing:
+def list_source(config: RunConfig, labelled: bool = True, show: Callable[[int], None] = lambda more: None) -> Listing:
     """List a folder, a data set, single files or shards in parts, without the masks unless `labelled`.
 
     `show` is called again and again with the number of files since the call before.
@@ -121,9 +119,7 @@ def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
     return {name: parts[name] for name in (names[i * len(names) // count] for i in range(count))}
 
 
-def _list_files(
-    config: RunConfig, place: Place, labelled: bool, part_bytes: int | None = None
-) -> Listing:
+def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int | None = None) -> Listing:
     """List files in parts of a number of images, or of bytes if `part_bytes` is given."""
     entries = {entry.path: entry for entry in place.files}
     try:

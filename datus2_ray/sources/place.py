@@ -122,7 +122,9 @@ def _of_list(source: str, passed_over: PassedOver) -> tuple[str, list[FileEntry]
         raise UsageError(f"{source} has no paths in it; give one per line")
     root = _common_folder(source, paths)
     files = []
-    for path, entry in zip(paths, storage.find_all(root, [path[len(root) :].lstrip("/") for path in paths]), strict=True):
+    for path, entry in zip(
+        paths, storage.find_all(root, [path[len(root) :].lstrip("/") for path in paths]), strict=True
+    ):
         if entry is None:
             passed_over.add("paths of the list that name no file", path)
         else:

@@ -1,4 +1,4 @@
-"""The files of a bucket, or of another store without real folders, as a stream that shows life and can be interrupted."""
+"""The files of a store without real folders, as a stream that shows life and can be interrupted."""
 
 from __future__ import annotations
 
@@ -95,9 +95,7 @@ def _ask(
         left.clear()
 
 
-def _wait(
-    answers: queue.SimpleQueue[list[pafs.FileInfo] | Exception], tick: Callable[[], None]
-) -> list[pafs.FileInfo]:
+def _wait(answers: queue.SimpleQueue[list[pafs.FileInfo] | Exception], tick: Callable[[], None]) -> list[pafs.FileInfo]:
     while True:
         try:
             answer = answers.get(timeout=TICK_SECONDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -31,11 +30,6 @@ class _Handler(pafs.FSSpecHandler):  # type: ignore[misc]
         version = next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
         stamp = int.from_bytes(hashlib.blake2b(version.encode(), digest_size=7).digest(), "little") if version else 0
         return pafs.FileInfo(path, kind, size=info["size"] if info["type"] == "file" else None, mtime_ns=stamp)
-
-
-def schemes() -> Iterator[str]:
-    """Yield the schemes that fsspec knows."""
-    yield from known_implementations
 
 
 @lru_cache(maxsize=16)

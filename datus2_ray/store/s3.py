@@ -44,13 +44,13 @@ EXPLANATIONS = (
     # Answers to HEAD have no words: AWS says 400 to an expired token as to another region.
     (
         r"HTTP status 400.*Head(Object|Bucket)|HTTP status 400.*No response body",
-        "the store refused without a reason (HTTP 400): if the credentials have expired, log in again and give the same "
-        "command; if the bucket lies in another region, set AWS_REGION to it",
+        "the store refused without a reason (HTTP 400): if the credentials have expired, log in again and give the "
+        "same command; if the bucket lies in another region, set AWS_REGION to it",
     ),
     (
         r"ACCESS_DENIED|AccessDenied|HTTP status 403|Forbidden",
-        "access was denied; the credentials need the rights to list, get, put and delete there; for a public bucket set "
-        "AWS_NO_SIGN_REQUEST=yes",
+        "access was denied; the credentials need the rights to list, get, put and delete there; for a public bucket "
+        "set AWS_NO_SIGN_REQUEST=yes",
     ),
     (
         r"HTTP status 301|PermanentRedirect|AuthorizationHeaderMalformed",

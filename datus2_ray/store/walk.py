@@ -1,4 +1,5 @@
 """The files below a local folder as a stream: each folder once, whatever links there are, and what is passed over."""
+# ruff: noqa: PTH118, PTH120 (paths are texts here: a million Path objects take longer than the walk)
 
 from __future__ import annotations
 

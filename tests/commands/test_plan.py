@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -421,3 +422,24 @@ def test_a_refusal_takes_less_than_five_seconds_and_one_line(scenes: Path, tmp_p
     # What it works, not the time on the clock, which on a shared machine is anybody's.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
     assert not (tmp_path / "run").exists()
+
+
+def test_a_listing_that_takes_long_shows_how_far_it_is_and_what_it_passed_over(
+    scenes: Path,
+    tmp_path: Path,
+    on: Callable[[Machines], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    on(SMALL)
+    shutil.copytree(scenes / "images", tmp_path / "in")
+    (tmp_path / "in" / "again").symlink_to(".")
+    config = settings(tmp_path / "in", tmp_path, dataset="folder", clusters=2)
+    plan_run(config)
+    note = "list      passed over 1 links to a folder around them, for example again"
+    assert capsys.readouterr().err.splitlines() == [note]
+    monkeypatch.setattr(plan, "QUIET_SECONDS", 0)
+    assert plan_run(config).source.images == 24
+    shown, last = capsys.readouterr().err.splitlines()
+    assert shown.startswith("list      24 files")
+    assert last == note

@@ -163,7 +163,9 @@ def test_faults_are_counted_by_kind_with_an_example_of_the_most_frequent(
     stage = count_stage(Numbers(journal))
     assert isinstance(stage.work, PerPart)
     kinds = replace(stage, work=replace(stage.work, operators=lambda *_: [Operator(Kinds())]))
-    with pytest.raises(DatusError, match=r"9 of 20 images .* 6 broken, 3 small, for example part-000000\.parquet/2: no good"):
+    with pytest.raises(
+        DatusError, match=r"9 of 20 images .* 6 broken, 3 small, for example part-000000\.parquet/2: no good"
+    ):
         execute_stage(run, kinds)
     # Those of an attempt before count, too.
     with pytest.raises(DatusError, match=r"9 of 20 images .* 6 broken, 3 small"):

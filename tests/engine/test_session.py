@@ -119,7 +119,7 @@ def test_a_folder_for_sockets_is_short_or_a_link(tmp_path: Path, monkeypatch: py
     with pytest.raises(DatusError, match="set RAY_TMPDIR to a folder of at most"):
         session.short_folder(long)
     (tmp_path / "file").touch()
-    with pytest.raises(DatusError, match="Ray cannot work in .*set RAY_TMPDIR to another folder"):
+    with pytest.raises(DatusError, match=r"Ray cannot work in .*set RAY_TMPDIR to another folder"):
         session.short_folder(f"{tmp_path}/file/{'a' * 60}")
 
 

@@ -94,7 +94,9 @@ def test_a_text_file_of_paths_is_a_source(tmp_path: Path, monkeypatch: pytest.Mo
     lines = ["# those of today", "", "  a b.jpg  ", "./é/../é/c.jpg", f"{tmp_path}/set/a b.jpg", "~/d.jpg",
              f"file://{tmp_path}/set/a%20b.jpg", "gone.jpg"]  # fmt: skip
     (tmp_path / "set" / "list.txt").write_bytes("\ufeff".encode() + "\r\n".join(lines).encode())
-    assert found(f"{tmp_path}/set/list.txt") == [f"{tmp_path}/{n}" for n in ("home/d.jpg", "set/a b.jpg", "set/é/c.jpg")]
+    assert found(f"{tmp_path}/set/list.txt") == [
+        f"{tmp_path}/{n}" for n in ("home/d.jpg", "set/a b.jpg", "set/é/c.jpg")
+    ]
     assert find_place(f"{tmp_path}/set/list.txt", "").notes == (
         f"1 paths that the list names more than once, for example {tmp_path}/set/a b.jpg",
         f"1 paths of the list that name no file, for example {tmp_path}/set/gone.jpg",

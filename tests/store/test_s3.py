@@ -110,8 +110,8 @@ def test_markers_of_folders_are_no_files(bucket):
 
 
 def test_keys_with_odd_characters_are_read_and_those_that_cannot_be_are_named(bucket):
-    odd = ["a?b=c.jpg", "a#b.jpg", "a+b.jpg", "a%20b.jpg", "a b .jpg", "ä&é;.jpg", "e\u0301.jpg", "t\tb.jpg", "[1]*.jpg",
-           "back\\slash.jpg", "sp ace /a:b.jpg"]  # fmt: skip
+    odd = ["a?b=c.jpg", "a#b.jpg", "a+b.jpg", "a%20b.jpg", "a b .jpg", "ä&é;.jpg", "e\u0301.jpg", "t\tb.jpg",
+           "[1]*.jpg", "back\\slash.jpg", "sp ace /a:b.jpg"]  # fmt: skip
     for key in (*odd, "x//double.jpg", ".hidden/a.jpg", "@eaDir/a.jpg"):
         put(bucket, f"odd/{key}", key.encode())
     root, passed_over = f"s3://{bucket}/odd", PassedOver()
@@ -193,7 +193,9 @@ def test_credentials_that_expire_are_named_whatever_is_asked(bucket, faulty, mon
             storage.remove,
             lambda uri: storage.write_bytes(uri, b""),
         ):
-            with pytest.raises(StorageError, match=r"credentials have expired.* log in again.* the same command") as caught:
+            with pytest.raises(
+                StorageError, match=r"credentials have expired.* log in again.* the same command"
+            ) as caught:
                 call(f"s3://{bucket}/x")
             assert "\n" not in str(caught.value)
 

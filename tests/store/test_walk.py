@@ -81,8 +81,8 @@ def test_a_source_that_is_a_link_is_listed(tmp_path: Path) -> None:
 
 def test_files_of_desktops_and_nas_are_passed_over(tmp_path: Path) -> None:
     litter = ["@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", "sub/@eaDir/b.jpg", "#recycle/c.jpg", ".Trash-1000/files/d.jpg",
-              "$RECYCLE.BIN/e.jpg", "System Volume Information/f.jpg", "._a.jpg", "Thumbs.db", "desktop.ini", ".DS_Store",
-              "__MACOSX/._g.jpg", "lost+found/h.jpg", "@Recycle/i.jpg", "#snapshot/j.jpg"]  # fmt: skip
+              "$RECYCLE.BIN/e.jpg", "System Volume Information/f.jpg", "._a.jpg", "Thumbs.db", "desktop.ini",
+              ".DS_Store", "__MACOSX/._g.jpg", "lost+found/h.jpg", "@Recycle/i.jpg", "#snapshot/j.jpg"]  # fmt: skip
     make(tmp_path, "a.jpg", "sub/#1.jpg", "recycle/k.jpg", "@home.jpg", *litter)
     files, passed_over = listed(tmp_path)
     assert files == ["@home.jpg", "a.jpg", "recycle/k.jpg", "sub/#1.jpg"]

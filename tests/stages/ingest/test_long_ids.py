@@ -36,7 +36,7 @@ def test_of_a_column_of_captions(open_here: Open, scenes: Path, tmp_path: Path) 
     pq.write_table(table, tmp_path / "in" / "x.parquet")
     images = ingested(open_here(tmp_path / "in", clusters=2))
     assert list(images.values()) == [first, second, third]
-    assert list(images)[0] == "海" * 80
+    assert next(iter(images)) == "海" * 80
 
 
 def test_of_files_that_keep_their_suffix(open_here: Open, scenes: Path, tmp_path: Path) -> None:
