@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from typing import Any
 
-import fsspec
+import fsspec.core
 import pyarrow.fs as pafs
 from fsspec.registry import known_implementations
 
@@ -32,20 +31,22 @@ class _Handler(pafs.FSSpecHandler):  # type: ignore[misc]
         return pafs.FileInfo(path, kind, size=info["size"] if info["type"] == "file" else None, mtime_ns=stamp)
 
 
-@lru_cache(maxsize=16)
-def open_store(scheme: str) -> tuple[pafs.FileSystem, Any]:
-    """Return the file system of a scheme for pyarrow, and fsspec's own.
+def open_store(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Return the file system of a URI, and the path within it.
 
     Raises
     ------
     StorageError
-        If fsspec does not know the scheme, or its package is not installed.
+        If fsspec does not know the scheme, its package is not installed, or the store cannot be opened.
     """
+    scheme = uri.partition("://")[0]
     if scheme not in known_implementations:
-        raise StorageError(f"{scheme}:// is no store that is known; give a local path, s3://BUCKET/KEY, gs://, az://, "
-                           "hf://, https:// or another scheme of fsspec")  # fmt: skip
+        raise StorageError(
+            f"{scheme}:// is no store that is known; give a local path, s3://BUCKET/KEY, gs://, az://, hf://, https:// "
+            "or another scheme of fsspec"
+        )
     try:
-        store = fsspec.filesystem(scheme)
+        store, path = fsspec.core.url_to_fs(uri)  # fsspec keeps one object per store and options
     except ImportError as error:
         package = _PACKAGES.get(scheme)
         remedy = f"pip install {package}" if package else known_implementations[scheme].get("err", str(error))
@@ -53,10 +54,6 @@ def open_store(scheme: str) -> tuple[pafs.FileSystem, Any]:
             f"{scheme}:// needs a package that is not installed: {remedy}; on a cluster, on every node"
         ) from error
     except Exception as error:  # each store has its own errors for missing accounts and credentials
-        raise StorageError(f"{scheme}:// cannot be opened: {' '.join(str(error).split())[:300]}") from error
-    return pafs.PyFileSystem(_Handler(store)), store
-
-
-def path_in_store(scheme: str, uri: str) -> str:
-    """Return the path within its store of a URI."""
-    return str(open_store(scheme)[1]._strip_protocol(uri))
+        reason = " ".join(str(error).split())[:300]
+        raise StorageError(f"cannot reach {uri}: {reason or type(error).__name__}") from error
+    return pafs.PyFileSystem(_Handler(store)), str(path)

@@ -41,7 +41,7 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
     if not separator or scheme == "file":
         return pafs.LocalFileSystem(), absolute(uri)
     if scheme != "s3":
-        return other.open_store(scheme)[0], other.path_in_store(scheme, uri)
+        return other.open_store(uri.rstrip("/"))
     if not rest.strip("/"):
         raise StorageError(f"{uri} is neither a local path nor s3://BUCKET/KEY")
     try:
@@ -53,14 +53,18 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
 def absolute(uri: str) -> str:
     """Return a local path without ``~``, links and relative parts, as workers have other working directories.
 
-    ``file://`` becomes a local path; another URI stays what it is.
+    ``file://`` becomes a local path, and Hadoop's names of S3 (``s3a://``, ``s3n://``) become ``s3://``; another URI
+    stays what it is.
     """
+    if uri.startswith(("s3a://", "s3n://")):
+        uri = f"s3{uri[3:]}"
     if uri.startswith("file://"):
         host, _, path = uri.removeprefix("file://").partition("/")
         if host not in ("", "localhost"):
             raise StorageError(f"{uri} names the machine {host}; give file:///PATH, or a path that this machine mounts")
         uri = unquote(f"/{path}")
-    return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().resolve())
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}://{rest.rstrip('/')}" if separator else str(Path(uri).expanduser().resolve())
 
 
 def join(uri: str, *parts: str) -> str:
@@ -103,6 +107,7 @@ def stream_files(
         marker = not local and info.type == pafs.FileType.File and not info.size and bool(_children(filesystem, root))
         if info.type != pafs.FileType.Directory and not marker:
             fault = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
+            fault += " or does not answer" * uri.startswith(("http://", "https://"))
             raise StorageError(f"{uri} {fault}; give a folder of images, a data-set root or a run folder")
         if not recursive:
             yield from walk_one(filesystem, root)

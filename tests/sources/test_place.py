@@ -173,6 +173,8 @@ def test_a_picture_on_the_web_is_a_source(tmp_path: Path) -> None:
         ("gs://bucket/set", r"gs:// needs a package that is not installed: pip install gcsfs"),
         ("az://container/set", r"az:// needs a package that is not installed: pip install adlfs"),
         ("gopher://host/set", r"gopher:// is no store that is known"),
+        ("github://nobody", r"cannot reach github://nobody: .*"),
+        ("s3a:///", r"s3:// is neither a local path nor s3://BUCKET/KEY"),
     ],
 )
 def test_a_store_without_its_package_is_said_to_lack_it(
