@@ -20,8 +20,8 @@ class RunConfig(StageConfig):
     """A whole run: what it reads, where it writes, and the settings of every stage."""
 
     source: str = Field(
-        description="Folder of images, data-set root or Parquet shards; also one file, a pattern in quotes, or a text file of "
-        "paths. A local path or a URI."
+        description="Folder of images, data-set root or Parquet shards; also one file, a pattern in quotes, or a text "
+        "file of paths. A local path or a URI."
     )
     out: str = Field(description="Run folder; a local path or a URI.")
     dataset: str = setting("folder", "Layout of the source and names of its classes.")
