@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,14 +125,22 @@ def find_mask(masks: Mapping[str, str], name: str) -> str | None:
 def assign_ids(names: Sequence[str]) -> list[str]:
     """Return distinct ids of distinct paths: the path without suffix, or with it where two would be the same.
 
-    Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded, and
-    names that are too long for a mask's file are cut.
+    Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded, names
+    that are too long for a mask's file are cut, and of those that differ only in case or Unicode form all but one get a
+    hash.
     """
     ids = [quote_id(_stem(name)) for name in names]
     # `a.jpg.png` beside `a.jpg` and `a.png` takes a second round.
     while len(set(ids)) < len(ids):
         count = Counter(ids)
         ids = [image_id if count[image_id] == 1 else quote_id(name) for image_id, name in zip(ids, names, strict=True)]
+    # On the disks of Windows and macOS such names are one: the mask of the one would replace that of the other.
+    if len({hash(_fold(image_id)) for image_id in ids}) < len(ids):
+        count = Counter(map(_fold, ids))
+        ids = [
+            image_id if count[folded := _fold(image_id)] == 1 or image_id == folded else _mark(image_id)
+            for image_id in ids
+        ]
     return ids
 
 
@@ -191,8 +200,16 @@ def _percent(match: re.Match[str]) -> str:
 
 
 def _cut(part: str) -> str:
-    data = part.encode()
-    if len(data) <= _MAX_STEM_BYTES:
-        return part
-    mark = f"~{hashlib.sha256(data).hexdigest()[:16]}"
-    return data[: _MAX_STEM_BYTES - len(mark)].decode(errors="ignore") + mark
+    return part if len(part.encode()) <= _MAX_STEM_BYTES else _mark(part)
+
+
+def _mark(path: str) -> str:
+    """Return a path whose name ends with a hash of the whole, cut so far that it can name a mask's file."""
+    folder, separator, name = path.rpartition("/")
+    mark = f"~{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+    return folder + separator + name.encode()[: _MAX_STEM_BYTES - len(mark)].decode(errors="ignore") + mark
+
+
+def _fold(text: str) -> str:
+    """Return a name without case and in one Unicode form."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()

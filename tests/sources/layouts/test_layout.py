@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -92,6 +93,15 @@ def test_images_with_the_longest_names_have_masks_of_their_own(tmp_path: Path, n
         storage.write_bytes(str(tmp_path / f"{key}.png"), b"")
     assert len(list(tmp_path.iterdir())) == 2
     assert "caf" not in name or image_id.startswith("caf%E9é")
+
+
+def test_names_that_differ_in_case_or_unicode_form_are_images_whose_masks_do_not_replace_each_other() -> None:
+    names = ["a/IMG.jpg", "a/img.jpg", "a/Img.JPG", "café.jpg", "cafe\u0301.jpg", "other.jpg", "b/IMG.jpg"]
+    ids = assign_ids(names)
+    assert len({unicodedata.normalize("NFC", image_id).casefold() for image_id in ids}) == len(names)
+    assert [ids[at] for at in (1, 3, 5, 6)] == ["a/img", "café", "other", "b/IMG"]
+    assert ids[0].startswith("a/IMG~")
+    assert assign_ids(names[:1]) == ["a/IMG"]
 
 
 def test_masks_by_stem_png_first() -> None:
