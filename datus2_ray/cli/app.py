@@ -12,6 +12,9 @@ from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numb
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError, UsageError
 
+#: Characters that are shown of an error that is not ours.
+MAX_TEXT = 500
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -110,8 +113,9 @@ def demo(
     from datus2_ray.cli.terminal import print_summary
     from datus2_ray.commands.run import run as run_pipeline
     from datus2_ray.demo.write import write_demo
+    from datus2_ray.store import storage
 
-    folder, paper, best = (str(Path(out) / name) for name in (f"scenes-{seed}", "paper", "run"))
+    folder, paper, best = (str(Path(storage.absolute(out)) / name) for name in (f"scenes-{seed}", "paper", "run"))
     write_demo(Path(folder), images, seed)
     scenes: dict[str, Any] = {"source": folder, "dataset": "demo", "seed": seed, "limit": images}
     for config in (
@@ -296,10 +300,23 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        known = isinstance(error, DatusError)
-        text = str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())}; --debug shows where"
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {_one_line(error)}", file=sys.stderr)
         if isinstance(error, UsageError):
             command = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "run"
             print(f"see `datus2 {command} --help`", file=sys.stderr)
         raise SystemExit(error.exit_code if isinstance(error, DatusError) else 1) from None
+
+
+def _one_line(error: Exception) -> str:
+    """Return what the terminal shows of an error: never the trace that Ray's errors have for a message."""
+    if isinstance(error, DatusError):
+        return str(error)
+    if "ray" in sys.modules:
+        from ray.exceptions import RayError
+
+        from datus2_ray.engine.failure import cause_of
+
+        if isinstance(error, RayError):
+            return str(cause_of(error))
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:MAX_TEXT]}{'…' * (len(text) > MAX_TEXT)}; --debug shows where"

@@ -18,6 +18,7 @@ from datus2_ray.engine import ray_private
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.session import joined_address, start_ray
 from datus2_ray.errors import DatusError
+from datus2_ray.sources.place import find_place
 from datus2_ray.store import s3, storage
 from datus2_ray.store.weights_cache import local_spec
 
@@ -186,7 +187,7 @@ def check_store(source: str | None) -> Finding:
     if source is None:
         return Finding("ok", f"{store}, {keys}; give --source to try it")
     try:
-        count = len(storage.list_files(source))
+        count = len(find_place(storage.absolute(source), "").files)
     except DatusError as error:
         return Finding("failure", str(error))
     place = f" ({store}, {keys})" if source.startswith("s3://") else ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from datus2_ray.commands.plan import check_place, plan_stages
+from datus2_ray.commands.plan import check_place, list_shown, plan_stages
 from datus2_ray.commands.weights import check_same_backbone
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import read_config
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
-from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Exported, HeadLearned, LayerFitted, Refined
@@ -88,7 +87,7 @@ def predict(
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
     stages = LABEL_COMMAND if segmenter is None else PREDICT_COMMAND
     machines = check_place(config, "predict")
-    listing = list_source(config, labelled=False)
+    listing = list_shown(config, labelled=False)
     models = {commit.facts.stage: commit for commit in (clustered, head, segmenter) if commit is not None}
     plan_stages(config, stages, listing, machines, models)
     with open_run(config, "predict", listing, machines) as opened:

@@ -19,8 +19,11 @@ from datus2_ray.config.refine import RefineConfig
 class RunConfig(StageConfig):
     """A whole run: what it reads, where it writes, and the settings of every stage."""
 
-    source: str = Field(description="Folder of images, data-set root or Parquet shards; a local path or s3:// URI.")
-    out: str = Field(description="Run folder; a local path or s3:// URI.")
+    source: str = Field(
+        description="Folder of images, data-set root or Parquet shards; also one file, a pattern in quotes, or a text "
+        "file of paths. A local path or a URI."
+    )
+    out: str = Field(description="Run folder; a local path or a URI.")
     dataset: str = setting("folder", "Layout of the source and names of its classes.")
     split: str | None = setting(None, "Split of the data set, or of shards named as Hugging Face does; default all.")
     preset: str = setting("best", "Preset that the settings started from.")

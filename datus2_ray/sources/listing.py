@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
+from datus2_ray.sources.place import Place, find_place
 from datus2_ray.sources.shard_columns import ShardColumns
 from datus2_ray.sources.shards import Slice, cut_shards, find_shards, pictures_among
 from datus2_ray.sources.splits import choose_split
-from datus2_ray.store import storage
 from datus2_ray.store.run_folder import part_name
-from datus2_ray.store.storage import FileEntry
+from datus2_ray.store.walk import FileEntry
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
 SAMPLE = 128
@@ -41,6 +41,8 @@ class Listing:
         Whether there are masks.
     columns : ShardColumns or None
         Columns of the shards, of the first one with a mask if any; None if the source has files.
+    root : str
+        Folder that the paths in `parts` are relative to; a local path or URI.
     notes : tuple of str
         What was passed over, a line per kind.
     """
@@ -52,6 +54,7 @@ class Listing:
     dataset: str
     labelled: bool
     columns: ShardColumns | None
+    root: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,8 +63,10 @@ class Listing:
         return sum(self.counts.values())
 
 
-def list_source(config: RunConfig, labelled: bool = True) -> Listing:
-    """List a folder, a data set or shards in parts, without the masks unless `labelled`.
+def list_source(config: RunConfig, labelled: bool = True, show: Callable[[int], None] = lambda more: None) -> Listing:
+    """List a folder, a data set, single files or shards in parts, without the masks unless `labelled`.
+
+    `show` is called again and again with the number of files since the call before.
 
     Raises
     ------
@@ -70,9 +75,9 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
     StorageError
         If the source does not exist or one of its shards cannot be read.
     """
-    files = storage.list_files(config.source)
-    shards = find_shards(config.source, files, config.ingest)
-    listing = _list_shards(config, files, shards, labelled) if shards else _list_files(config, files, labelled)
+    place = find_place(config.source, config.out, show)
+    shards = find_shards(place.root, place.files, config.ingest)
+    listing = _list_shards(config, place, shards, labelled) if shards else _list_files(config, place, labelled)
     if labelled:
         check_counted(config, listing.dataset, listing.labelled)
     return listing
@@ -92,12 +97,12 @@ def check_counted(config: RunConfig, dataset: str, labelled: bool) -> None:
         )
 
 
-def list_for_shards(config: RunConfig) -> Listing:
+def list_for_shards(config: RunConfig, show: Callable[[int], None] = lambda more: None) -> Listing:
     """List a folder or a data set in parts that each fill a shard; UsageError if it has shards already."""
-    files = storage.list_files(config.source)
-    if find_shards(config.source, files, config.ingest):
+    place = find_place(config.source, config.out, show)
+    if find_shards(place.root, place.files, config.ingest):
         raise UsageError(f"{config.source} holds shards already; give it to `datus2 run`")
-    return _list_files(config, files, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
+    return _list_files(config, place, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
 
 
 def slice_of(payload: dict[str, Any]) -> Slice:
@@ -117,11 +122,9 @@ def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
     return {name: parts[name] for name in (names[i * len(names) // count] for i in range(count))}
 
 
-def _list_files(
-    config: RunConfig, files: Sequence[FileEntry], labelled: bool, part_bytes: int | None = None
-) -> Listing:
+def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int | None = None) -> Listing:
     """List files in parts of a number of images, or of bytes if `part_bytes` is given."""
-    entries = {entry.path: entry for entry in files}
+    entries = {entry.path: entry for entry in place.files}
     try:
         samples = layouts.find(config.dataset).samples(list(entries), config.split)[: config.limit]
     except UsageError as error:
@@ -150,14 +153,16 @@ def _list_files(
         dataset=config.dataset,
         labelled=any(sample.mask is not None for sample in samples),
         columns=None,
+        root=place.root,
+        notes=place.notes,
     )
 
 
-def _list_shards(config: RunConfig, files: Sequence[FileEntry], shards: list[FileEntry], labelled: bool) -> Listing:
+def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labelled: bool) -> Listing:
     paths = [entry.path for entry in shards]
     if config.split is not None:
-        paths = choose_split(config.source, paths, config.split)
-    slices = cut_shards(config.source, paths, config.ingest, config.limit, labelled)
+        paths = choose_split(place.root, paths, config.split)
+    slices = cut_shards(place.root, paths, config.ingest, config.limit, labelled)
     if not slices:
         raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
     columns = next((cut.columns for cut in slices if cut.columns.mask), slices[0].columns)
@@ -167,7 +172,7 @@ def _list_shards(config: RunConfig, files: Sequence[FileEntry], shards: list[Fil
             raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
         dataset = layouts.find(str(columns.dataset)).name
     slices_per_shard = Counter(rows.shard for rows in slices)
-    notes = _passed_over(pictures_among(files), "pictures beside the shards")
+    notes = [*place.notes, *_passed_over(pictures_among(place.files), "pictures beside the shards")]
     if config.limit is None:
         notes += _passed_over([path for path in paths if path not in slices_per_shard], "Parquet files without images")
     entries = {entry.path: entry for entry in shards}
@@ -181,6 +186,7 @@ def _list_shards(config: RunConfig, files: Sequence[FileEntry], shards: list[Fil
         dataset=dataset,
         labelled=columns.mask is not None,
         columns=columns,
+        root=place.root,
         notes=tuple(notes),
     )
 

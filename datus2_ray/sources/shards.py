@@ -20,7 +20,7 @@ from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_c
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
 from datus2_ray.store.run_folder import BEGUN, COMMIT, OLD_RUN_FILE, RUN_FILE, RunFolder
-from datus2_ray.store.storage import FileEntry
+from datus2_ray.store.walk import FileEntry
 
 #: Row groups of more rows, or of more bytes, are cut: a part is computed as a whole, and again after a crash.
 MAX_ROWS, MAX_BYTES = 256, 256 * 10**6

@@ -138,8 +138,38 @@ def test_lost_rows_are_noticed(run: Run, journal: Path) -> None:
 
 def test_too_many_faults_end_the_run(open_here: Callable[..., Run], tmp_path: Path, journal: Path) -> None:
     run = open_here(tmp_path / "in", max_error_rate=0.04)
-    with pytest.raises(DatusError, match=r"1 of 20 images cannot be used, more than --max-error-rate 0\.04"):
+    with pytest.raises(DatusError) as caught:
         execute_stage(run, count_stage(Numbers(journal, "part-000000.parquet/0")))
+    text = str(caught.value)
+    assert "1 of 20 images cannot be used, more than --max-error-rate 0.04 allows" in text
+    assert "1 broken, for example part-000000.parquet/0: no good; mend them" in text
+    assert "\n" not in text
+
+
+class Kinds:
+    """Makes four rows a part: one is sound, two are broken, and one is small."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        part = block["part"][0].as_py()
+        table = pa.table({"image_id": [f"{part}/{i}" for i in range(4)], "part": [part] * 4})
+        broken, small = ImageError("broken", "no good"), ImageError("small", "no size")
+        return with_faults(table, [small, None, broken, broken])
+
+
+def test_faults_are_counted_by_kind_with_an_example_of_the_most_frequent(
+    open_here: Callable[..., Run], tmp_path: Path, journal: Path
+) -> None:
+    run = open_here(tmp_path / "in", max_error_rate=0.4)
+    stage = count_stage(Numbers(journal))
+    assert isinstance(stage.work, PerPart)
+    kinds = replace(stage, work=replace(stage.work, operators=lambda *_: [Operator(Kinds())]))
+    with pytest.raises(
+        DatusError, match=r"9 of 20 images .* 6 broken, 3 small, for example part-000000\.parquet/2: no good"
+    ):
+        execute_stage(run, kinds)
+    # Those of an attempt before count, too.
+    with pytest.raises(DatusError, match=r"9 of 20 images .* 6 broken, 3 small"):
+        execute_stage(run, kinds)
 
 
 def test_a_stage_is_left_out_with_those_that_read_it(run: Run, journal: Path) -> None:

@@ -5,8 +5,10 @@ A layout works on a listing (relative posix paths) and never on a file system, s
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +23,19 @@ from datus2_ray.errors import ImageError
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 
-_UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\ud800-\udfff]")
+# Those from U+EF80 stand for bytes of a file's name that are not UTF-8.
+_UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\uef80-\uefff\ud800-\udfff]")
 # Such a character, or a part that is empty or consists of one or two dots.
 _UNSAFE = re.compile(rf"{_UNSAFE_CHARACTER.pattern}|(?:^|/)\.{{0,2}}(?:/|$)")
 
 #: Bytes of a file's name on the usual file systems.
 MAX_NAME_BYTES = 255
 
+#: Bytes of the name of a mask's file without its suffix.
+_MAX_STEM_BYTES = MAX_NAME_BYTES - len(".png")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image of a source, and its ground truth if there is one.
 
@@ -119,13 +125,22 @@ def find_mask(masks: Mapping[str, str], name: str) -> str | None:
 def assign_ids(names: Sequence[str]) -> list[str]:
     """Return distinct ids of distinct paths: the path without suffix, or with it where two would be the same.
 
-    Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded.
+    Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded, names
+    that are too long for a mask's file are cut, and of those that differ only in case or Unicode form all but one get a
+    hash.
     """
     ids = [quote_id(_stem(name)) for name in names]
     # `a.jpg.png` beside `a.jpg` and `a.png` takes a second round.
     while len(set(ids)) < len(ids):
         count = Counter(ids)
         ids = [image_id if count[image_id] == 1 else quote_id(name) for image_id, name in zip(ids, names, strict=True)]
+    # On the disks of Windows and macOS such names are one: the mask of the one would replace that of the other.
+    if len({hash(_fold(image_id)) for image_id in ids}) < len(ids):
+        count = Counter(map(_fold, ids))
+        ids = [
+            image_id if count[folded := _fold(image_id)] == 1 or image_id == folded else _mark(image_id)
+            for image_id in ids
+        ]
     return ids
 
 
@@ -161,13 +176,40 @@ def check_id(image_id: str | None) -> None:
         raise ImageError(
             "long_id",
             f"the name of its mask, or of a folder in its id, has {longest} bytes, more than the {MAX_NAME_BYTES} that "
-            "file systems allow; give the image a shorter name, or name another --id-column",
+            "file systems allow; pack the images by `datus2 ingest` again",
         )
 
 
 def quote_id(path: str) -> str:
-    """Percent-encode what could lead an id out of a folder; usual names do not change."""
-    if not _UNSAFE.search(path):
+    """Return a path as an id: what could lead out of a folder is percent-encoded, names that are too long are cut.
+
+    Usual names do not change. A name is cut where that of its mask's file would be longer than file systems allow; it
+    ends with a hash of the whole then, so that names of one beginning stay apart.
+    """
+    if _UNSAFE.search(path):
+        parts = [_UNSAFE_CHARACTER.sub(_percent, part) for part in path.split("/")]
+        path = "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)
+    if len(path) * 4 <= _MAX_STEM_BYTES:  # no character has more bytes
         return path
-    parts = [_UNSAFE_CHARACTER.sub(lambda match: f"%{ord(match[0]):02X}", part) for part in path.split("/")]
-    return "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)
+    return "/".join(_cut(part) for part in path.split("/"))
+
+
+def _percent(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"%{code & 0xFF if 0xEF80 <= code <= 0xEFFF else code:02X}"
+
+
+def _cut(part: str) -> str:
+    return part if len(part.encode()) <= _MAX_STEM_BYTES else _mark(part)
+
+
+def _mark(path: str) -> str:
+    """Return a path whose name ends with a hash of the whole, cut so far that it can name a mask's file."""
+    folder, separator, name = path.rpartition("/")
+    mark = f"~{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+    return folder + separator + name.encode()[: _MAX_STEM_BYTES - len(mark)].decode(errors="ignore") + mark
+
+
+def _fold(text: str) -> str:
+    """Return a name without case and in one Unicode form."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()

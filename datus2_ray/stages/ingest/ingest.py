@@ -27,7 +27,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     from datus2_ray.stages.ingest.from_files import ReadFiles
     from datus2_ray.stages.ingest.from_shards import ReadShard
 
-    source, dataset = run.config.source, run.config.dataset
+    source, dataset = run.listing.root, run.config.dataset
     if run.listing.columns is None:
         return [Operator(ReadFiles(source, dataset, heartbeat))]
     return [Operator(ReadShard(source, dataset, PathReader(source, run.config.ingest.outside_paths), heartbeat))]
@@ -44,7 +44,7 @@ def _bundle(run: Run, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _facts(run: Run, placement: Placement) -> Ingested:
-    return Ingested(run.listing.dataset, None if run.listing.columns is None else run.config.source)
+    return Ingested(run.listing.dataset, None if run.listing.columns is None else run.listing.root)
 
 
 def _uses(prospect: Prospect) -> list[Use]:

@@ -27,7 +27,7 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     from datus2_ray.stages.ingest.from_files import ReadFiles
 
-    return [Operator(ReadFiles(run.config.source, run.config.dataset, heartbeat))]
+    return [Operator(ReadFiles(run.listing.root, run.config.dataset, heartbeat))]
 
 
 def _metadata(run: Run) -> tuple[int, dict[bytes, bytes]]:

@@ -103,7 +103,7 @@ def test_a_source_without_anything_to_use_says_so(tmp_path: Path, open_here: Ope
         open_here(tmp_path / "none", clusters=2)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("text")
-    with pytest.raises(DatusError, match=r"no image of .* can be used; a: "):
+    with pytest.raises(DatusError, match=r"no image of .* can be used: .*, for example a: "):
         ingest(open_here(tmp_path / "bad", clusters=2, max_error_rate=1.0))
 
 
