@@ -16,7 +16,7 @@ from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import Run, open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.listing import Listing, list_source
+from datus2_ray.sources.listing import Listing
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Discovered, Probed
 
@@ -118,4 +118,4 @@ def _listing(opened: Run, config: RunConfig) -> Listing:
     same = ("source", "dataset", "split", "limit", "ingest")
     if all(getattr(config, name) == getattr(opened.config, name) for name in same):
         return opened.listing
-    return list_source(config, labelled=True)
+    return list_shown(config)

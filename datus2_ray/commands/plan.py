@@ -104,8 +104,6 @@ def plan_stages(
     prospect = Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines, commits or {}).prospect
     uses: list[tuple[str, Use]] = []
     notes: list[str] = []
-    for note in listing.notes:
-        Progress("list", 0, "files").skip(f"passed over {note}")
     left_out: dict[str, str] = {}
     if prospect.device == "cuda" and not machines.gpus:
         notes.append(
