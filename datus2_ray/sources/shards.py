@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from datus2_ray.config.ingest import IngestConfig
-from datus2_ray.core.images.decode import IMAGE_SUFFIXES
+from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.decode import IMAGE_SUFFIXES
+from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import ImageError
 
 # In order of preference where two masks share a stem.
