@@ -13,6 +13,7 @@ from datus2_ray.engine.session import look_at_machines
 from datus2_ray.engine.stage import Stage, Use
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, list_for_shards, list_source
+from datus2_ray.sources.look import describe_left_over
 from datus2_ray.stages import INGEST_COMMAND, PRETRAIN_COMMAND, RUN
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
@@ -81,6 +82,7 @@ def plan_stages(
         for use in stage.uses(prospect):
             uses.append((stage.name, use))
             notes += [f"{stage.name}: {note}" for note in use.notes]
+    notes += describe_left_over(listing.left_over)
     return Plan(listing, machines, prospect.device, tuple(uses), tuple(notes))
 
 

@@ -7,16 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
+
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Machines, choose_device
+from datus2_ray.engine.progress import say
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
+from datus2_ray.sources.look import describe_left_over
+from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Discovered, Encoded, Ingested, Labelled, LayerFitted, Sampled, Surveyed
 from datus2_ray.store.lease import hold
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.run_folder import LEFT_OVER, RunFolder
 
 
 @dataclass(frozen=True)
@@ -132,4 +137,18 @@ def open_run(config: RunConfig, command: str, listing: Listing, machines: Machin
     folder = RunFolder(config.out)
     folder.claim(config.source, command)
     with hold(folder.uri, command):
+        _note_left_over(folder, listing)
         yield Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines)
+
+
+def _note_left_over(folder: RunFolder, listing: Listing) -> None:
+    """Say which files of the source are left over, and list them in the run folder."""
+    uri = folder.path(LEFT_OVER)
+    columns = {"path": list(listing.left_over), "reason": list(listing.left_over.values())}
+    table = pa.table(columns, schema=schemas.LEFT_OVER).sort_by("path")
+    kept = storage.read_table(uri) if storage.exists(uri) else schemas.LEFT_OVER.empty_table()
+    if not listing.left_over:
+        storage.remove(uri)
+    elif not table.equals(kept):
+        storage.write_table(uri, table)
+    say("source", *describe_left_over(listing.left_over))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from datus2_ray.core.images import decode
+from datus2_ray.core.images.rendering import DEFAULT, Rendering
 from datus2_ray.errors import StorageError
 from datus2_ray.sources.layouts.layout import quote_id
 from datus2_ray.sources.shards import Slice, read_slice
@@ -27,18 +31,27 @@ class ImagesTable:
         URI of the table.
     source, image_column, id_column : str or None
         URI of the shards and their columns of images and ids; None if the table has the images itself.
+    rendering : Rendering
+        How all images of the set become 8-bit RGB.
     """
 
     folder: str
     source: str | None = None
     image_column: str | None = None
     id_column: str | None = None
+    rendering: Rendering = DEFAULT
 
     @staticmethod
     def of(ingested: Commit[Ingested]) -> ImagesTable:
         """Return the table of a run whose images were ingested."""
-        kept_in = ingested.facts.kept_in
-        return ImagesTable(ingested.uri) if kept_in is None else ImagesTable(ingested.uri, **asdict(kept_in))
+        facts = ingested.facts
+        kept_in = {} if facts.kept_in is None else asdict(facts.kept_in)
+        rendering = Rendering(facts.bands, facts.ranges, facts.max_megapixels)
+        return ImagesTable(ingested.uri, **kept_in, rendering=rendering)
+
+    def decode(self, data: bytes, min_side: int | None = None) -> NDArray[np.uint8]:
+        """Decode an image of the table to 8-bit RGB; see :func:`datus2_ray.core.images.decode.decode`."""
+        return decode.decode(data, min_side, self.rendering)
 
     def read(self, part: str, columns: list[str]) -> pa.Table:
         """Read columns of a part, in the order of its rows."""

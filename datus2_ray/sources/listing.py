@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards
+from datus2_ray.sources.layouts import Sample
+from datus2_ray.sources.look import NAMED, UNUSED, count_pages, describe_left_over, find_other_files
+from datus2_ray.sources.shards import MAX_ROWS, ShardColumns, Slice, cut_shards, find_columns, find_shards
 from datus2_ray.store import storage
 from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.storage import FileEntry
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
 SAMPLE = 128
+
+#: Bytes of files after which a part takes no further one, however few images it has: it is in memory as a whole.
+PART_BYTES = 256 * 10**6
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Listing:
     Parameters
     ----------
     parts : dict of str to dict
-        What reading a part takes: lists ``image_id``, ``image``, ``mask`` of paths, or the fields of a :class:`Slice`.
+        What reading a part takes: lists ``image_id``, ``image`` and ``mask`` of paths and ``page`` (-1 where a file
+        is one picture), or the fields of a :class:`Slice`.
     counts, sizes : dict of str to int
         Images in each part, and the bytes of their files.
     content : str
@@ -39,6 +46,8 @@ class Listing:
         Whether there are masks.
     columns : ShardColumns or None
         Columns of the shards; None if the source has files.
+    left_over : dict of str to str
+        Files of the source that are no images and no masks, and why.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -48,6 +57,7 @@ class Listing:
     dataset: str
     labelled: bool
     columns: ShardColumns | None
+    left_over: dict[str, str] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -116,25 +126,33 @@ def _list_files(
 ) -> Listing:
     """List files in parts of a number of images, or of bytes if `part_bytes` is given."""
     entries = {entry.path: entry for entry in files}
+    left_over = find_other_files(config.source, list(entries))
+    # By their names they are no images to a layout either, and belong into its messages.
+    candidates = [path for path in entries if left_over.get(path, NAMED) == NAMED]
     try:
-        samples = layouts.find(config.dataset).samples(list(entries), config.split)[: config.limit]
+        samples = layouts.find(config.dataset).samples(candidates, config.split)
     except UsageError as error:
-        raise UsageError(f"{config.source}: {error}") from error
-    if not labelled:
-        samples = [replace(sample, mask=None) for sample in samples]
+        raise UsageError("; ".join([f"{config.source}: {error}", *describe_left_over(left_over)])) from error
+    if config.split is None:
+        used = {path for sample in samples for path in (sample.image, sample.mask)}
+        left_over |= {path: UNUSED for path in candidates if path not in used and path not in left_over}
+    pages = count_pages(config.source, [sample.image for sample in samples[: config.limit]])
     content = hashlib.sha256()
     parts: dict[str, dict[str, Any]] = {}
     sizes: dict[str, int] = {}
-    part = ""
-    for number, sample in enumerate(samples):
-        used = [entries[path] for path in (sample.image, sample.mask) if path is not None]
-        content.update(repr((sample, [(entry.size, entry.modified_ns) for entry in used])).encode())
-        full = number % config.ingest.images_per_part == 0 if part_bytes is None else sizes.get(part, 0) >= part_bytes
-        if full or not parts:
+    part, image = "", ""
+    for sample, page in islice(_pages(samples, pages), config.limit):
+        taken = sample if labelled else replace(sample, mask=None)
+        used_files = [entries[path] for path in (taken.image, taken.mask) if path is not None]
+        stamps = [(entry.size, entry.modified_ns) for entry in used_files]
+        content.update(repr((taken, stamps) if page < 0 else (taken, stamps, page)).encode())
+        if not parts or _is_full(config, parts[part]["image_id"], sizes[part], part_bytes, taken.image == image):
             part = part_name(len(parts))
-            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": []}, 0
-        sizes[part] += sum(entry.size for entry in used)
-        for column, value in (("image_id", sample.image_id), ("image", sample.image), ("mask", sample.mask or "")):
+            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": [], "page": []}, 0
+        image = taken.image
+        sizes[part] += sum(entry.size for entry in used_files) // pages.get(image, 1)
+        row = {"image_id": taken.image_id, "image": image, "mask": taken.mask or "", "page": page}
+        for column, value in row.items():
             parts[part][column].append(value)
     return Listing(
         parts=parts,
@@ -142,9 +160,26 @@ def _list_files(
         sizes=sizes,
         content=content.hexdigest(),
         dataset=config.dataset,
-        labelled=any(sample.mask is not None for sample in samples),
+        labelled=any(any(paths["mask"]) for paths in parts.values()),
         columns=None,
+        left_over=left_over,
     )
+
+
+def _pages(samples: Sequence[Sample], pages: Mapping[str, int]) -> Iterator[tuple[Sample, int]]:
+    """Yield every sample with -1, or once for each of its pages, whose id names it."""
+    for sample in samples:
+        if sample.image not in pages:
+            yield sample, -1
+        for page in range(pages.get(sample.image, 0)):
+            yield replace(sample, image_id=f"{sample.image_id}/page-{page + 1:04d}"), page
+
+
+def _is_full(config: RunConfig, ids: Sequence[str], size: int, part_bytes: int | None, same_file: bool) -> bool:
+    """Return whether a part takes no further image; the pages of a stack stay together, as long as there are few."""
+    if same_file and len(ids) < MAX_ROWS:
+        return False
+    return size >= (part_bytes or PART_BYTES) or (part_bytes is None and len(ids) >= config.ingest.images_per_part)
 
 
 def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> Listing:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
-from datus2_ray.store import storage
+from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Sharded
 from datus2_ray.store.run_folder import BEGUN, COMMIT, OLD_RUN_FILE, RUN_FILE, RunFolder
 from datus2_ray.store.storage import FileEntry
@@ -34,13 +34,15 @@ class ShardColumns:
     """Columns of encoded images, ids and encoded masks; a dot leads into a struct.
 
     Without a column of ids an image is named by its shard and row. ``dataset`` is set in shards of ``datus2 ingest``,
-    which have heights and widths, decodable images, and class ids as masks.
+    which have heights and widths, decodable images, and class ids as masks; ``ranges`` says whether they have the
+    ranges of deep images, too.
     """
 
     image: str
     image_id: str | None
     mask: str | None
     dataset: str | None
+    ranges: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def find_columns(source: str, shard: str, config: IngestConfig) -> ShardColumns:
     noted = (schema.metadata or {}).get(DATASET_KEY)
     if noted and (schema.metadata or {}).get(LABELLED_KEY) == b"no":
         mask = None
-    return ShardColumns(image, image_id, mask, noted.decode() if noted else None)
+    ranges = noted is not None and schemas.RANGE[0] in schema.names
+    return ShardColumns(image, image_id, mask, noted.decode() if noted else None, ranges)
 
 
 def cut_shards(source: str, shards: Sequence[str], columns: ShardColumns, limit: int | None) -> list[Slice]:

@@ -27,11 +27,20 @@ class ShardColumnsUsed:
 
 @dataclass(frozen=True)
 class Ingested(Facts):
-    """``dataset`` is the layout that was found; ``kept_in`` is None where the run folder holds the images itself."""
+    """``dataset`` is the layout that was found; ``kept_in`` is None where the run folder holds the images itself.
+
+    ``bands``, ``ranges`` and ``max_megapixels`` say how all images become 8-bit RGB, see
+    :class:`~datus2_ray.core.images.decode.Rendering`. ``notes`` count the images with which something was done that a
+    user may want to know.
+    """
 
     stage: ClassVar[str] = "ingest"
     dataset: str
     kept_in: ShardColumnsUsed | None = None
+    bands: tuple[int, ...] = ()
+    ranges: tuple[tuple[str, float, float], ...] = ()
+    max_megapixels: int = 110
+    notes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import posixpath
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,37 @@ def read_bytes(uri: str) -> bytes:
         raise _storage_error("read", uri, error, MissingFileError if file_alone else StorageError) from error
     except OSError as error:
         raise _storage_error("read", uri, error) from error
+
+
+def is_remote(uri: str) -> bool:
+    """Return whether a file is in an object store, where each look into it is a request."""
+    return not isinstance(resolve(uri)[0], pafs.LocalFileSystem)
+
+
+@contextmanager
+def read_at(uri: str) -> Iterator[Callable[[int, int], bytes]]:
+    """Open a file for reading so many bytes at an offset.
+
+    Raises
+    ------
+    MissingFileError
+        If this file is missing or unreadable.
+    StorageError
+        If its store is.
+    """
+    filesystem, path = resolve(uri)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
+    try:
+        with closing(Path(path).open("rb") if local else s3.RetryingFile(filesystem, path)) as file:
+
+            def read(offset: int, size: int) -> bytes:
+                file.seek(offset)
+                return bytes(file.read(size))
+
+            yield read
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+        raise _storage_error("read", uri, error, MissingFileError if missing else StorageError) from error
 
 
 def write_bytes(uri: str, data: bytes | memoryview) -> None:

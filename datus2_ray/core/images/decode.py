@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from datus2_ray.core.images import deep, tiff
 from datus2_ray.core.images.colour import to_srgb
 from datus2_ray.core.images.plain import orientation_of, without_metadata
+from datus2_ray.core.images.rendering import DEFAULT, MAX_MEGAPIXELS, Rendering
 from datus2_ray.core.images.sniff import HEAD, what_is
 from datus2_ray.errors import ImageError
 
@@ -33,10 +34,6 @@ else:
     _HEIF = ("HEIF",)
 
 MIN_SIDE = 8
-MAX_MEGAPIXELS = 110
-
-#: Memory in bytes per pixel while an image is decoded: Pillow's copies of 4 bytes, and arrays of 3.
-PIXEL_BYTES = 15
 
 #: Maximum ratio of the sides where the aspect is kept; a longer image is squeezed.
 MAX_ASPECT = 3
@@ -46,33 +43,6 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PP
 _UNSUPPORTED = {"JPEG XL": "JPEG XL is not read; convert the file, for example to PNG"}
 if not _HEIF:
     _UNSUPPORTED["HEIC"] = "HEIC is read where pillow-heif is installed: pip install 'datus2-ray[heic]'"
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """How images become 8-bit RGB; the same for all images of a set, so that they stay comparable.
-
-    Parameters
-    ----------
-    bands : tuple of int
-        One or three bands, from 1 on, that are shown as grey or as red, green and blue; empty for the first three.
-    ranges : tuple of (str, float, float)
-        Low and high value, which become 0 and 255, per type of numbers, for example ``("uint16", 0, 4095)``.
-    max_megapixels : int
-        Larger images are refused.
-    """
-
-    bands: tuple[int, ...] = ()
-    ranges: tuple[tuple[str, float, float], ...] = ()
-    max_megapixels: int = MAX_MEGAPIXELS
-
-    @property
-    def ranges_by_type(self) -> dict[str, tuple[float, float]]:
-        """The ranges by the type of the numbers."""
-        return {kind: (low, high) for kind, low, high in self.ranges}
-
-
-DEFAULT = Rendering()
 
 
 @dataclass
@@ -227,7 +197,7 @@ def open_image(data: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Image.Image
     if (name := what_is(data[:HEAD])) in _UNSUPPORTED:
         raise ImageError("unsupported", _UNSUPPORTED[name])
     # Pillow itself refuses what is twice as large as its own limit.
-    if Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < max_megapixels * 500_000:
+    if Image.MAX_IMAGE_PIXELS is not None and max_megapixels * 500_000 > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_megapixels * 500_000
     image = Image.open(BytesIO(data), formats=_FORMATS)
     width, height = image.size

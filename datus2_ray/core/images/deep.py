@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from PIL import Image
 from datus2_ray.core.images import tiff
 from datus2_ray.errors import ImageError
 
-Values = NDArray[np.generic]
+Values = NDArray[Any]
 
 #: Low and high values by the type of the numbers, for example ``uint16``: they become 0 and 255.
 Ranges = Mapping[str, tuple[float, float]]
@@ -47,7 +48,7 @@ def read_values(image: Image.Image, data: bytes) -> Values:
     """Decode an opened image of more than 8 bits to its values, shape [H, W] or [H, W, C]; a copy of it is loaded."""
     if image.mode.startswith("I") or image.mode == "F":
         image.load()
-        values = np.asarray(image)
+        values: Values = np.asarray(image)
         return values.astype(np.uint16) if image.mode.startswith("I;16") else values
     if _rawmode(image) == "LA;16B":  # both bytes of grey and of alpha, each as a channel
         halves = np.asarray(_load(image, "RGBA")).astype(np.uint16)
@@ -84,7 +85,7 @@ def has_tifffile() -> bool:
 
 def first_page(data: bytes) -> tiff.Page | None:
     """Return the first page of a TIFF file; None for all other files."""
-    pages = tiff.read_pages(lambda at, size: data[at : at + size], most=1) if tiff.is_tiff(data) else []
+    pages = tiff.pages_of(data, most=1)
     return pages[0] if pages else None
 
 

@@ -30,8 +30,8 @@ def without_metadata(data: bytes) -> bytes | None:
             return _png(data)
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp(data)
-        if tiff.is_tiff(data):
-            return tiff.extract(data, 0)
+        if pages := tiff.pages_of(data, most=1):
+            return tiff.extract(data, pages[0])
     except (ValueError, struct.error, IndexError):
         pass
     return None

@@ -13,18 +13,21 @@ IMAGE_SUFFIXES = frozenset(
     | {".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".jpf", ".ppm", ".pgm", ".pbm", ".pnm", ".jxl"}
 )
 
+_OTHER = (
+    " .txt .md .rst .html .htm .css .js .ts .json .jsonl .ndjson .geojson .xml .xmp .yaml .yml .toml .ini .cfg .log"
+    " .csv .tsv .py .pyc .ipynb .sh .bat .m .c .h .cpp .java .rs .go .pdf .doc .docx .xls .xlsx .ppt .pptx .odt .rtf"
+    " .tex .bib .zip .tar .gz .tgz .bz2 .xz .zst .7z .rar .parquet .arrow .feather .avro .orc .db .sqlite .sqlite3"
+    " .lmdb .mdb .h5 .hdf5 .hdf .nc .grib .npy .npz .mat .pkl .pickle .joblib .pt .pth .ckpt .onnx .safetensors"
+    " .tfrecord .record .mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg .3gp .wmv .flv .mp3 .wav .flac .ogg .aac .m4a .aae"
+    " .thm .lrv .srt .vtt .svg .eps .ps .ai .psd .psb .xcf .kra .blend .obj .mtl .stl .ply .pcd .las .laz .glb .gltf"
+    " .fbx .shp .shx .dbf .prj .cpg .qgz .qgs .kml .kmz .gpkg .ovr .vrt .tfw .jgw .pgw .dng .nef .nrw .cr2 .cr3 .crw"
+    " .arw .srf .sr2 .orf .rw2 .raf .pef .3fr .iiq .x3f .dcm .nii .mha .mhd .nrrd .exe .dll .so .ttf .otf .woff .woff2"
+    " .lock .md5 .sha1 .sha256"
+)
+
 #: Suffixes of files that are no images, or none to be read here, and are not opened to see that. Raw files of cameras
 #: are TIFF with a preview in front.
-OTHER_SUFFIXES = frozenset(
-    ".txt .md .rst .html .htm .css .js .ts .json .jsonl .ndjson .geojson .xml .xmp .yaml .yml .toml .ini .cfg .log .csv"
-    " .tsv .py .pyc .ipynb .sh .bat .m .c .h .cpp .java .rs .go .pdf .doc .docx .xls .xlsx .ppt .pptx .odt .rtf .tex .bib"
-    " .zip .tar .gz .tgz .bz2 .xz .zst .7z .rar .parquet .arrow .feather .avro .orc .db .sqlite .sqlite3 .lmdb .mdb .h5"
-    " .hdf5 .hdf .nc .grib .npy .npz .mat .pkl .pickle .joblib .pt .pth .ckpt .onnx .safetensors .bin .tfrecord .record"
-    " .mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg .3gp .wmv .flv .mp3 .wav .flac .ogg .aac .m4a .aae .thm .lrv .srt .vtt"
-    " .svg .eps .ps .ai .psd .psb .xcf .kra .blend .obj .mtl .stl .ply .pcd .las .laz .glb .gltf .fbx .shp .shx .dbf .prj"
-    " .cpg .qgz .qgs .kml .kmz .gpkg .ovr .vrt .tfw .jgw .pgw .dng .nef .nrw .cr2 .cr3 .crw .arw .srf .sr2 .orf .rw2 .raf"
-    " .pef .raw .3fr .iiq .x3f .dcm .nii .mha .mhd .nrrd .exe .dll .so .ttf .otf .woff .woff2 .lock .md5 .sha1 .sha256".split()
-)
+OTHER_SUFFIXES = frozenset(_OTHER.split())
 
 _PREFIXES = {
     b"\xff\xd8\xff": "JPEG",
@@ -57,7 +60,7 @@ def what_is(head: bytes) -> str | None:
         brands = [head[at : at + 4] for at in (8, *range(16, len(head) - 3, 4))]
         found = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
         return "AVIF" if "AVIF" in found else next(iter(found), None)
-    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" and head[14:18] in (b"\x0c\0\0\0", b"\x28\0\0\0", b"\x6c\0\0\0",
-                                                                         b"\x7c\0\0\0", b"\x38\0\0\0", b"\x40\0\0\0"):  # fmt: skip
+    # The size of the second header follows: 12 to 124 bytes.
+    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" and head[15:18] == b"\0\0\0":
         return "BMP"
     return "PPM" if re.match(rb"P[1-6]\s+(#|\d)", head) else None

@@ -80,18 +80,19 @@ def read_pages(read: ReadAt, most: int = MAX_PAGES) -> list[Page]:
     return pictures or pages[:1]
 
 
-def extract(data: bytes, number: int) -> bytes:
-    """Return a file that holds one picture of a file alone, its pixels byte for byte, without other metadata.
+def pages_of(data: bytes, most: int = MAX_PAGES) -> list[Page]:
+    """Read the directories of the pictures in a file's bytes; see :func:`read_pages`. None if it is no TIFF."""
+    return read_pages(lambda at, size: data[at : at + size], most) if is_tiff(data) else []
+
+
+def extract(data: bytes, page: Page) -> bytes:
+    """Return a file that holds one page of a file alone, its pixels byte for byte, without other metadata.
 
     Raises
     ------
     ValueError
-        If there is no such page, or its pixels are not where the file says.
+        If the pixels are not where the file says.
     """
-    pages = read_pages(lambda at, size: data[at : at + size])
-    if number >= len(pages):
-        raise ValueError(f"page {number + 1} of {len(pages)} is not there")
-    page = pages[number]
     offsets, sizes = next((pair for pair in (_STRIPS, _TILES) if pair[0] in page.tags), _STRIPS)
     starts, lengths = page.integers(offsets), page.integers(sizes)
     if not starts or len(starts) != len(lengths) or sum(lengths) > len(data):

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray.core.images import decode
+from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError
@@ -16,6 +17,7 @@ from datus2_ray.sources.layouts.layout import check_id, quote_id
 from datus2_ray.sources.listing import slice_of
 from datus2_ray.sources.shards import ShardColumns, Slice, name_rows, read_slice
 from datus2_ray.stages.ingest.from_files import check_image
+from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas
 
 
@@ -27,6 +29,8 @@ class ReadShard:
     dataset: str
     columns: ShardColumns
     heartbeat: Heartbeat
+    rendering: Rendering
+    folder: str
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part; images of unknown origin are decoded once, those of our own shards were at their making."""
@@ -38,11 +42,15 @@ class ReadShard:
             place = {"shard": cut.shard, "row_group": cut.row_group, "row": cut.start + number}
             rows.append({**row, **place})
             faults.append(fault)
+        write_notes(self.folder, part["part"], rows)
         table = pa.Table.from_pylist(rows, schema=schemas.SHARD_IMAGES)
         return with_faults(table.append_column("part", pa.array([part["part"]] * len(rows), pa.string())), faults)
 
     def _own(self, cut: Slice) -> list[tuple[dict[str, Any], ImageError | None]]:
         names = ["image_id", "height", "width", *(["mask"] if self.columns.mask else [])]
+        names += schemas.RANGE if self.columns.ranges else ()
+        # Of other bands than the first three, nothing is known yet.
+        names += ["image"] if self.rendering.bands else []
         columns = read_slice(self.source, cut, names)
         return [self._checked_own(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
@@ -50,7 +58,9 @@ class ReadShard:
         """Check that a row is what `datus2 ingest` would have written: that a file says so of itself proves nothing."""
         try:
             check_id(row["image_id"])
-            decode.check_sides(row["height"] or 0, row["width"] or 0)
+            decode.check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
+            if (image := row.pop("image", None)) is not None:
+                row |= check_image(image, None, self.dataset, self.rendering) | {"mask": row.get("mask")}
             if row.get("mask") is not None:
                 class_ids(row["mask"], row["height"], row["width"])
         except ImageError as fault:
@@ -73,6 +83,6 @@ class ReadShard:
     ) -> tuple[dict[str, Any], ImageError | None]:
         try:
             check_id(image_id)
-            return {"image_id": image_id, **check_image(image, mask, self.dataset)}, None
+            return {"image_id": image_id, **check_image(image, mask, self.dataset, self.rendering)}, None
         except ImageError as fault:
             return {"image_id": image_id}, fault
