@@ -28,7 +28,7 @@ class IngestConfig(StageConfig):
         "the set, without the lowest and highest thousandth of every image.",
     )
     max_megapixels: int = expert(
-        MAX_MEGAPIXELS, "Larger images are refused; decoding takes up to 15 bytes per pixel.", ge=1, le=2000
+        MAX_MEGAPIXELS, "Larger images are refused; decoding takes up to 18 bytes per pixel.", ge=1, le=2000
     )
     shard_megabytes: int = expert(128, "Size in MB of the shards that `datus2 ingest` writes.", ge=1, le=1024)
     row_group_rows: int = expert(64, "Images per row group of such a shard.", ge=1, le=256)

@@ -53,7 +53,7 @@ def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
     summary = {
         "images": 4, "quarantined": 2, "segments": 9, "clusters": 3, "metrics": None,
         "backbone": {"name": "vit", "trained": trained, "supervised": trained}, "cnn": None,
-        "refinement": {"skipped": "too few images"},
+        "notes": {"the first of several frames taken": 2}, "left_over": 3, "refinement": {"skipped": "too few images"},
     }  # fmt: skip
     print_summary(summary, "run")
     text = capsys.readouterr().out
@@ -61,6 +61,8 @@ def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
     assert ("UNTRAINED" in text) is not trained
     assert ("WITH LABELS" in text) is trained
     assert "refinement skipped: too few images" in text
+    assert "2 images: the first of several frames taken" in text
+    assert "3 files of the source are left over: run/left_over.parquet" in text
     assert "run/report/index.html" in text
 
 

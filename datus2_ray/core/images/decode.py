@@ -35,6 +35,9 @@ else:
 
 MIN_SIDE = 8
 
+#: Pixels that are converted at a time.
+_STRIP = 2**20
+
 #: Maximum ratio of the sides where the aspect is kept; a longer image is squeezed.
 MAX_ASPECT = 3
 
@@ -70,24 +73,20 @@ class Decoded:
         """Return the type of the values with their low and high value; None for 8 bits, or without a valid value."""
         if self.values.dtype == np.uint8:
             return None
-        found = deep.measure(self.values, self._valid())
+        found = deep.measure(self.values, self.valid)
         return None if found is None else (self.values.dtype.name, *found)
 
     def to_rgb(self, rendering: Rendering) -> NDArray[np.uint8]:
         """Return 8-bit RGB, shape [H, W, 3], writable and contiguous."""
         pixels = self.values
         if pixels.dtype != np.uint8 or self.valid is not None:
-            pixels = deep.stretch(pixels, self._valid(), rendering.ranges_by_type)
+            pixels = deep.stretch(pixels, self.valid, rendering.ranges_by_type)
         if pixels.shape[2] == 1:
             pixels = np.repeat(pixels, 3, axis=2)
         if self.alpha is not None:
             opaque = self.alpha[:, :, None].astype(np.uint16)
             pixels = ((pixels * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
         return np.require(pixels, np.uint8, ["C", "W"])
-
-    def _valid(self) -> NDArray[np.bool_]:
-        return deep.valid_values(self.values, None) if self.valid is None else self.valid
-
 
 def decode(data: bytes, min_side: int | None = None, rendering: Rendering = DEFAULT) -> NDArray[np.uint8]:
     """Decode an image to 8-bit RGB, upright.
@@ -283,7 +282,7 @@ def _channels(values: deep.Values, rendering: Rendering, no_data: float | None) 
         alpha = (values[:, :, -1] >> 8 if values.dtype == np.uint16 else values[:, :, -1]).astype(np.uint8)
         values = values[:, :, :-1]
     chosen = deep.choose_bands(values, rendering.bands)
-    return Decoded(chosen, None if no_data is None else deep.valid_values(chosen, no_data), alpha)
+    return Decoded(chosen, deep.valid_values(chosen, no_data), alpha)
 
 
 def _frames(data: bytes) -> list[str]:
@@ -334,9 +333,16 @@ def _turn(decoded: Decoded, orientation: int) -> Decoded:
 
 def _rgb(image: Image.Image, bands: tuple[int, ...]) -> NDArray[np.uint8]:
     """Convert a decoded 8-bit image of any Pillow mode to RGB, laid over white; of grey, one band if bands count."""
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    elif bands and image.mode in ("1", "L"):
-        return np.array(image.convert("L"))
-    return np.array(image.convert("RGB"))
+    clear = image.has_transparency_data
+    mode = "L" if bands and not clear and image.mode in ("1", "L") else "RGB"
+    width, height = image.size
+    pixels = np.empty((height, width, 3) if mode == "RGB" else (height, width), np.uint8)
+    # Strip by strip: a large image is not copied as a whole for every conversion.
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        strip = image if height <= rows else image.crop((0, top, width, min(height, top + rows)))
+        if clear:
+            layer = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        pixels[top : top + rows] = np.asarray(strip.convert(mode))
+    return pixels

@@ -6,6 +6,7 @@ open is read by tifffile, an extra.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from io import BytesIO
@@ -45,19 +46,22 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def read_values(image: Image.Image, data: bytes) -> Values:
-    """Decode an opened image of more than 8 bits to its values, shape [H, W] or [H, W, C]; a copy of it is loaded."""
+    """Decode an opened image of more than 8 bits to its values, shape [H, W] or [H, W, C]; `data` are its bytes."""
     if image.mode.startswith("I") or image.mode == "F":
         image.load()
         values: Values = np.asarray(image)
         return values.astype(np.uint16) if image.mode.startswith("I;16") else values
     if _rawmode(image) == "LA;16B":  # both bytes of grey and of alpha, each as a channel
-        halves = np.asarray(_load(image, "RGBA")).astype(np.uint16)
-        return halves[:, :, 0::2] << 8 | halves[:, :, 1::2]
-    raw, _, depth = _rawmode(image).partition(";")
-    high = np.asarray(_load(image, f"{raw};{depth}")).astype(np.uint16)
-    with Image.open(BytesIO(data), formats=[str(image.format)]) as again:
-        low = np.asarray(_load(again, f"{raw};{_HALVES[depth]}"))
-    return high << 8 | low
+        bytes_ = np.asarray(_load(image, "RGBA"))
+        high, low = bytes_[:, :, 0::2], bytes_[:, :, 1::2]
+    else:
+        raw, _, depth = _rawmode(image).partition(";")
+        high = np.asarray(_load(image, f"{raw};{depth}"))
+        with Image.open(BytesIO(data), formats=[str(image.format)]) as again:
+            low = np.asarray(_load(again, f"{raw};{_HALVES[depth]}"))
+    values = high.astype(np.uint16) << 8
+    values |= low
+    return values
 
 
 def _rawmode(image: Image.Image) -> str:
@@ -119,6 +123,7 @@ def read_bands(data: bytes, page: tiff.Page, max_pixels: int) -> Values:
         raise ImageError("unsupported", f"{words}; pip install 'datus2-ray[tiff]' to read it")
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # what is wrong is said by the error
     with tifffile.TiffFile(BytesIO(data)) as file:
         first = file.pages.first
         values = np.asarray(first.asarray())
@@ -148,23 +153,28 @@ def choose_bands(values: Values, bands: tuple[int, ...]) -> Values:
     return values[:, :, [band - 1 for band in chosen]]
 
 
-def valid_values(values: Values, no_data: float | None) -> NDArray[np.bool_]:
-    """Return which values are finite numbers and not the value that stands for no data."""
-    valid = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-    return valid if no_data is None else valid & (values != np.asarray(no_data).astype(values.dtype))
+def valid_values(values: Values, no_data: float | None) -> NDArray[np.bool_] | None:
+    """Return which values are finite numbers and not the value that stands for no data; None if all are."""
+    valid = np.isfinite(values) if values.dtype.kind == "f" else None
+    if no_data is not None:
+        with np.errstate(over="ignore", invalid="ignore"):  # a value that the type cannot hold does not occur
+            found = values != np.asarray(no_data).astype(values.dtype)
+        valid = found if valid is None else valid & found
+    return valid
 
 
-def measure(values: Values, valid: NDArray[np.bool_]) -> tuple[float, float] | None:
+def measure(values: Values, valid: NDArray[np.bool_] | None) -> tuple[float, float] | None:
     """Return low and high value of an image, without its lowest and highest thousandth; None if no value is valid."""
-    found = values[valid]
-    found = found[:: max(1, len(found) // _SAMPLE)]
+    step = max(1, values.size // _SAMPLE)
+    found = values.reshape(-1)[::step]
+    found = found if valid is None else found[valid.reshape(-1)[::step]]
     if not len(found):
         return None
     low, high = np.quantile(found.astype(np.float64), (_OUTSIDE, 1 - _OUTSIDE), method="nearest")
     return float(low), float(high)
 
 
-def stretch(values: Values, valid: NDArray[np.bool_], ranges: Ranges) -> NDArray[np.uint8]:
+def stretch(values: Values, valid: NDArray[np.bool_] | None, ranges: Ranges) -> NDArray[np.uint8]:
     """Scale values to 0..255 by the range of their type; values that are not valid become 0.
 
     Without a range, 8 and 16 bits have their own; of others the image's finite min and max count. A range within
@@ -172,21 +182,31 @@ def stretch(values: Values, valid: NDArray[np.bool_], ranges: Ranges) -> NDArray
     """
     kind = values.dtype.name
     if kind == "uint8":
-        return np.where(valid, values, 0).astype(np.uint8)
-    if kind in ranges:
+        low, high = 0.0, 255.0
+    elif kind in ranges:
         low, high = ranges[kind]
     elif kind == "uint16":
         low, high = 0.0, 65535.0
     else:
-        found = values[valid].astype(np.float64)
-        low, high = (float(found.min()), float(found.max())) if len(found) else (0.0, 1.0)
+        found = values if valid is None else values[valid]
+        low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
     if values.dtype.kind == "f" and low >= 0.0 and high <= 1.0:
         low, high = 0.0, 1.0
     # Halves first: the whole span may be more than a float can hold.
     scale = 255.0 / max(high / 2 - low / 2, 1e-30)
+
+    def scaled(numbers: Values) -> NDArray[Any]:
+        return np.rint(np.clip((numbers.astype(np.float64) / 2 - low / 2) * scale, 0.0, 255.0))
+
+    # Of 16 bits, each value is scaled once.
+    table = scaled(np.arange(65536)).astype(np.uint8) if kind == "uint16" else None
     pixels = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _ROWS):
         rows = slice(start, start + _ROWS)
-        numbers = np.where(valid[rows], values[rows], low).astype(np.float64)
-        pixels[rows] = np.rint(np.clip((numbers / 2 - low / 2) * scale, 0.0, 255.0))
+        if table is not None:
+            pixels[rows] = table[values[rows]]
+        else:
+            pixels[rows] = scaled(values[rows] if valid is None else np.where(valid[rows], values[rows], low))
+    if valid is not None:
+        pixels[~valid] = 0
     return pixels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 MAX_MEGAPIXELS = 110
 
 #: Memory in bytes per pixel while an image is decoded, at most: Pillow's copies of 4 bytes, and arrays of 3.
-PIXEL_BYTES = 15
+PIXEL_BYTES = 18
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,8 @@ def _read_page(read: ReadAt, at: int, order: str, big: bool) -> tuple[Page, int]
             continue
         if size > len(value):
             value = read(struct.unpack(f"{order}{word}", value)[0], size) if size < 2**28 else b""
-        tags[tag] = (kind, number, value[:size])
+        if size and len(value) >= size:  # else the value lies beyond the end of the file
+            tags[tag] = (kind, number, value[:size])
     (after,) = struct.unpack_from(f"{order}{word}", block, first + count * each)
     return Page(tags, order), after
 
