@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
-from datus2_ray.errors import UsageError
+from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Sharded
 from datus2_ray.store.run_folder import BEGUN, COMMIT, OLD_RUN_FILE, RUN_FILE, RunFolder
@@ -150,7 +150,10 @@ def cut_shards(source: str, shards: Sequence[str], columns: ShardColumns, limit:
         missing = [name for name in (columns.image, columns.image_id, columns.mask) if name and name not in names]
         if missing:
             raise UsageError(f"{source}: the shard {shard} has no column {missing[0]}, unlike {shards[0]}")
-        return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+        rows = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+        if any(count < 0 for count in rows) or sum(rows) != footer.num_rows:
+            raise StorageError(f"{source}: the shard {shard} is damaged: its row groups have other rows than it")
+        return rows
 
     with ThreadPoolExecutor(FOOTER_THREADS) as threads:
         counts = list(threads.map(read_rows, shards))
@@ -168,9 +171,11 @@ def cut_shards(source: str, shards: Sequence[str], columns: ShardColumns, limit:
 
 
 def read_slice(source: str, rows: Slice, columns: Sequence[str]) -> dict[str, list[Any]]:
-    """Read columns of a slice."""
+    """Read columns of a slice; StorageError if its row group has fewer rows than the footer says."""
     uri = storage.join(source, rows.shard)
     table = storage.read_row_group(uri, rows.row_group, list(columns)).slice(rows.start, rows.stop - rows.start)
+    if len(table) < rows.stop - rows.start:
+        raise StorageError(f"{uri}: row group {rows.row_group} has fewer rows than its footer says; write it again")
     return {name: _column(table, name).to_pylist() for name in columns}
 
 

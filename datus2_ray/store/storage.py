@@ -260,7 +260,7 @@ def _read_parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) ->
                 return read(pq.ParquetFile(local))
         with pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r") as file:
             return read(pq.ParquetFile(file))
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.lib.ArrowException) as error:  # a damaged file raises any of them
         raise _storage_error(f"read {what}", uri, error) from error
 
 

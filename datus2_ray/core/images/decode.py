@@ -88,6 +88,7 @@ class Decoded:
             pixels = ((pixels * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
         return np.require(pixels, np.uint8, ["C", "W"])
 
+
 def decode(data: bytes, min_side: int | None = None, rendering: Rendering = DEFAULT) -> NDArray[np.uint8]:
     """Decode an image to 8-bit RGB, upright.
 
