@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.sources.shards import ShardColumns, cut_shards, find_columns, find_shards, name_rows, read_slice
+from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards, name_rows, read_slice
 from datus2_ray.store import storage
 
 BYTES = [b"a", b"b", b"c"]
@@ -46,6 +46,16 @@ def test_a_folder_of_tables_alone_is_shards_and_one_with_pictures_is_not(tmp_pat
     storage.write_json(str(tmp_path / "_BEGUN.json"), {})
     with pytest.raises(UsageError, match="not finished"):
         found(IngestConfig(id_column="x"))
+
+
+def test_a_damaged_footer_is_said_in_words(tmp_path: Path) -> None:
+    file = tmp_path / write(tmp_path, "a.parquet", {"image": BYTES, "caption": BYTES})
+    file.write_bytes(file.read_bytes().replace(b"caption", b"capt\xff\xfen"))
+    with pytest.raises(StorageError, match=r"cannot read the table .*a\.parquet"):
+        find_columns(str(tmp_path), "a.parquet", IngestConfig())
+    columns = columns_of(tmp_path, {"image": BYTES})
+    with pytest.raises(StorageError, match="row group 0 has fewer rows than its footer says"):
+        read_slice(str(tmp_path), Slice("a.parquet", 0, 0, 0, 4), [columns.image])
 
 
 def test_a_column_of_a_folder_of_pictures_is_a_mistake(tmp_path: Path) -> None:

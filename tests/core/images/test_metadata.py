@@ -106,6 +106,15 @@ def test_damaged_metadata_of_webp_and_tiff() -> None:
     np.testing.assert_array_equal(decode(bytes(tiff)), picture())
 
 
+def test_a_number_in_tiff_that_lies_beyond_the_end() -> None:
+    tiff = bytearray(encoded(picture()[:, :, 0], "TIFF", description="x" * 40))
+    (first,) = struct.unpack_from("<L", tiff, 4)
+    entries = [first + 2 + 12 * entry for entry in range(struct.unpack_from("<H", tiff, first)[0])]
+    (text,) = (at for at in entries if struct.unpack_from("<H", tiff, at)[0] == 270)
+    struct.pack_into("<HHLL", tiff, text, 277, 3, 1_000_000, 4_000_000_000)  # samples per pixel, of which one is usual
+    np.testing.assert_array_equal(decode(bytes(tiff))[:, :, 0], picture()[:, :, 0])
+
+
 @pytest.fixture(scope="module")
 def swapped() -> bytes:
     """Return an ICC profile whose red is sRGB's green: what has it shows other colours than it stores."""
