@@ -206,6 +206,22 @@ def open_image(data: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Image.Image
     return image
 
 
+def load_image(data: bytes) -> Image.Image:
+    """Decode a file to Pillow's image as it is stored, within :func:`reading`; damaged metadata are left out."""
+    try:
+        image = open_image(data)
+        image.load()
+    except ImageError:
+        raise
+    except Exception:
+        plain = without_metadata(data)
+        if plain is None:
+            raise
+        image = open_image(plain)
+        image.load()
+    return image
+
+
 @contextmanager
 def reading(max_megapixels: int = MAX_MEGAPIXELS) -> Iterator[None]:
     """Convert all errors of Pillow in this block to an ``ImageError`` of one line, and silence Pillow's warnings.
