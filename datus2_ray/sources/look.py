@@ -29,6 +29,8 @@ PROBE = 1000
 #: Files in an object store that are looked into at most: each is a request.
 MAX_REQUESTS = 20_000
 
+_NO_STACKS = IMAGE_SUFFIXES - {".tif", ".tiff"}
+
 NAMED, CONTENT, UNSEEN = "no image by its name", "no image by its content", "not looked into"
 UNUSED = "not used by the data set's layout"
 
@@ -40,8 +42,9 @@ def suffix(path: str) -> str:
 
 def find_other_files(source: str, paths: Sequence[str]) -> dict[str, str]:
     """Return the files that are no images, and why: by their names, or by their first bytes where these say nothing."""
-    named = {path: NAMED for path in paths if suffix(path) in OTHER_SUFFIXES}
-    unknown = [path for path in paths if suffix(path) not in OTHER_SUFFIXES | IMAGE_SUFFIXES]
+    others = [(path, kind) for path in paths if (kind := suffix(path)) not in IMAGE_SUFFIXES]
+    named = {path: NAMED for path, kind in others if kind in OTHER_SUFFIXES}
+    unknown = [path for path, kind in others if kind not in OTHER_SUFFIXES]
     found = _look(source, unknown, _is_image)
     alike = set(found.values())
     unseen = {path: UNSEEN for path in unknown if path not in found} if alike != {True} else {}
@@ -50,7 +53,7 @@ def find_other_files(source: str, paths: Sequence[str]) -> dict[str, str]:
 
 def count_pages(source: str, paths: Sequence[str]) -> dict[str, int]:
     """Return the number of pictures in each TIFF file that holds several."""
-    stacks = [path for path in paths if suffix(path) in (".tif", ".tiff") or suffix(path) not in IMAGE_SUFFIXES]
+    stacks = [path for path in paths if suffix(path) not in _NO_STACKS]
     found = _look(source, stacks, lambda read: len(tiff.read_pages(read)) if tiff.is_tiff(read(0, 4)) else 1)
     return {path: pages for path, pages in found.items() if pages > 1}
 
