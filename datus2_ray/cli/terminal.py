@@ -14,7 +14,7 @@ from datus2_ray.commands.plan import Plan
 from datus2_ray.commands.status import StageStatus
 from datus2_ray.engine.machines import Machines
 from datus2_ray.report.scores import SETS
-from datus2_ray.store.run_folder import REPORT
+from datus2_ray.store.run_folder import PASSED_OVER, REPORT
 
 
 def print_summary(summary: dict[str, Any], out: str) -> None:
@@ -22,6 +22,10 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
     console = Console(highlight=False)
     quarantined = f", {summary['quarantined']} in quarantine" if summary["quarantined"] else ""
     images = f"{summary['images']:,} images{quarantined}"
+    for note, count in summary["notes"].items():
+        console.print(f"{count:,} image{'s' if count > 1 else ''}: {note}", markup=False)
+    if summary["passed_over"]:
+        console.print(f"files passed over: {summary['passed_over']:,}, see {out}/{PASSED_OVER}", soft_wrap=True)
     console.print(f"{images}, {summary['segments']:,} segments, {summary['clusters']} clusters")
     print_warnings(summary)
     if skipped := summary["refinement"].get("skipped"):

@@ -13,7 +13,7 @@ from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, Exported, HeadLearned, LayerFitted, Refined
+from datus2_ray.store.facts import Clustered, Exported, HeadLearned, Ingested, LayerFitted, Refined
 from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
@@ -72,7 +72,8 @@ def predict(
     kept = read_config(model.path("config.json"))
     clustered, fitted, refined = model.require(Clustered), model.find(LayerFitted), model.find(Refined)
     k = storage.read_json(model.path("summary.json"))["clusters"]
-    config = _config(kept, k, source, out, limit, max_error_rate, device, columns)
+    ranges = {kind: values for kind, *values in model.require(Ingested).facts.ranges}
+    config = _config(kept, k, ranges, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
     segmenter: Commit[Any] | None = refined or fitted
     head = model.find(HeadLearned) if segmenter is None else None
@@ -103,6 +104,7 @@ def predict(
 def _config(
     kept: RunConfig,
     k: int,
+    ranges: dict[str, list[float]],
     source: str,
     out: str,
     limit: int | None,
@@ -115,5 +117,5 @@ def _config(
     places = {"source": storage.absolute(source), "out": storage.absolute(out), "device": device or "auto"}
     settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "save_png": True}
     settings |= {stage: {**settings[stage], **values} for stage, values in PLACES.items()}
-    settings["ingest"] |= columns or {}
+    settings["ingest"] |= {"stretch": ranges, **(columns or {})}
     return RunConfig.model_validate(settings)

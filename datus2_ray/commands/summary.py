@@ -26,6 +26,8 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
     return {
         "images": run.commit(Ingested).rows_out,
         "quarantined": sum(commit.rows_quarantined for commit in run.commits.values()),
+        "passed_over": len(run.listing.passed_over),
+        "notes": run.facts(Ingested).notes,
         "unstructured": run.facts(Discovered).unstructured,
         "segments": run.facts(Clustered).segments,
         "clusters": run.required_k,

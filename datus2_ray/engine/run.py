@@ -7,16 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
+
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Machines, choose_device
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
+from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Discovered, Encoded, Ingested, Labelled, LayerFitted, Sampled, Surveyed
 from datus2_ray.store.lease import hold
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.run_folder import PASSED_OVER, RunFolder
 
 
 @dataclass(frozen=True)
@@ -132,4 +135,17 @@ def open_run(config: RunConfig, command: str, listing: Listing, machines: Machin
     folder = RunFolder(config.out)
     folder.claim(config.source, command)
     with hold(folder.uri, command):
+        _list_passed_over(folder, listing)
         yield Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines)
+
+
+def _list_passed_over(folder: RunFolder, listing: Listing) -> None:
+    """List the files of the source that are passed over in the run folder; commands have said how many there are."""
+    uri = folder.path(PASSED_OVER)
+    columns = {"path": list(listing.passed_over), "reason": list(listing.passed_over.values())}
+    table = pa.table(columns, schema=schemas.PASSED_OVER).sort_by("path")
+    kept = storage.read_table(uri) if storage.exists(uri) else schemas.PASSED_OVER.empty_table()
+    if not listing.passed_over:
+        storage.remove(uri)
+    elif not table.equals(kept):
+        storage.write_table(uri, table)

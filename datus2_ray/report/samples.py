@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray.core.images.decode import decode
 from datus2_ray.core.images.labels import decode_labels, upsample_nearest
 from datus2_ray.report.colours import Colours, paint_labels
 from datus2_ray.report.facts import FinishedRun
@@ -74,7 +73,7 @@ def draw_samples(run: FinishedRun, colours: MaskColours, other: OtherRun | None 
         sets = [(f"{other.name}: ", _read_masks(other.run, other.colours, part, ids))] if other else []
         sets += [("", _read_masks(run, colours, part, ids))]
         for image_id in ids:
-            pixels = fit(decode(images[image_id]["image"]), PICTURE_SIDE)
+            pixels = fit(table.decode(images[image_id]["image"]), PICTURE_SIDE)
             pictures = [photo(pixels, "image", f"Image {image_id}")]
             if run.config.discover.unit == "segments":  # a picture of every patch would show a grid
                 shown = show_segments(pixels, segments[image_id])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from datus2_ray.core.images import decode
+from datus2_ray.core.images.rendering import DEFAULT, Rendering
 from datus2_ray.errors import StorageError
 from datus2_ray.sources.layouts.layout import quote_id
 from datus2_ray.sources.shard_columns import ShardColumns
@@ -29,15 +33,24 @@ class ImagesTable:
         URI of the table.
     source : str or None
         URI of the shards; None if the table has all images itself.
+    rendering : Rendering
+        How all images of the set become 8-bit RGB.
     """
 
     folder: str
     source: str | None = None
+    rendering: Rendering = DEFAULT
 
     @staticmethod
     def of(ingested: Commit[Ingested]) -> ImagesTable:
         """Return the table of a run whose images were ingested."""
-        return ImagesTable(ingested.uri, ingested.facts.kept_in)
+        facts = ingested.facts
+        rendering = Rendering(facts.bands, facts.ranges, facts.max_megapixels)
+        return ImagesTable(ingested.uri, facts.kept_in, rendering)
+
+    def decode(self, data: bytes, min_side: int | None = None) -> NDArray[np.uint8]:
+        """Decode an image of the table to 8-bit RGB; see :func:`datus2_ray.core.images.decode.decode`."""
+        return decode.decode(data, min_side, self.rendering)
 
     def read(self, part: str, columns: list[str]) -> pa.Table:
         """Read columns of a part, in the order of its rows."""

@@ -5,22 +5,36 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import Sample
+from datus2_ray.sources.look import (
+    BESIDE_SHARDS,
+    NAMED,
+    NO_IMAGES,
+    UNUSED,
+    count_pages,
+    describe_passed_over,
+    find_other_files,
+)
 from datus2_ray.sources.place import Place, find_place
 from datus2_ray.sources.shard_columns import ShardColumns
-from datus2_ray.sources.shards import Slice, cut_shards, find_shards, pictures_among
+from datus2_ray.sources.shards import MAX_ROWS, Slice, cut_shards, find_shards, pictures_among
 from datus2_ray.sources.splits import choose_split
 from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.walk import FileEntry
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
 SAMPLE = 128
+
+#: Bytes of files after which a part takes no further one, however few images it has: it is in memory as a whole.
+PART_BYTES = 256 * 10**6
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,8 @@ class Listing:
     Parameters
     ----------
     parts : dict of str to dict
-        What reading a part takes: lists ``image_id``, ``image``, ``mask`` of paths, or the :class:`Slice` of a part.
+        What reading a part takes: lists ``image_id``, ``image`` and ``mask`` of paths and ``page`` (-1 where a file
+        is one picture), or the :class:`Slice` of a part.
     counts, sizes : dict of str to int
         Images in each part, and the bytes of their files.
     content : str
@@ -43,8 +58,10 @@ class Listing:
         Columns of the shards, of the first one with a mask if any; None if the source has files.
     root : str
         Folder that the paths in `parts` are relative to; a local path or URI.
+    passed_over : dict of str to str
+        Files that are not used, and why.
     notes : tuple of str
-        What was passed over, a line per kind.
+        What was passed over, a line per kind: files that are not used, and what no listing has, such as broken links.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -55,6 +72,7 @@ class Listing:
     labelled: bool
     columns: ShardColumns | None
     root: str = ""
+    passed_over: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -125,25 +143,34 @@ def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
 def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int | None = None) -> Listing:
     """List files in parts of a number of images, or of bytes if `part_bytes` is given."""
     entries = {entry.path: entry for entry in place.files}
+    passed_over = find_other_files(place.root, list(entries))
+    # By their names they are no images to a layout either, and belong into its messages.
+    candidates = [path for path in entries if passed_over.get(path, NAMED) == NAMED]
     try:
-        samples = layouts.find(config.dataset).samples(list(entries), config.split)[: config.limit]
+        samples = layouts.find(config.dataset).samples(candidates, config.split)
     except UsageError as error:
-        raise UsageError(f"{config.source}: {error}") from error
-    if not labelled:
-        samples = [replace(sample, mask=None) for sample in samples]
+        notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
+        raise UsageError("; ".join([f"{config.source}: {error}", *notes])) from error
+    if config.split is None:
+        used = {path for sample in samples for path in (sample.image, sample.mask)}
+        passed_over |= {path: UNUSED for path in candidates if path not in used and path not in passed_over}
+    pages = count_pages(place.root, [sample.image for sample in samples[: config.limit]])
     content = hashlib.sha256()
     parts: dict[str, dict[str, Any]] = {}
     sizes: dict[str, int] = {}
-    part = ""
-    for number, sample in enumerate(samples):
-        used = [entries[path] for path in (sample.image, sample.mask) if path is not None]
-        content.update(repr((sample, [(entry.size, entry.modified_ns) for entry in used])).encode())
-        full = number % config.ingest.images_per_part == 0 if part_bytes is None else sizes.get(part, 0) >= part_bytes
-        if full or not parts:
+    part, image = "", ""
+    for sample, page in islice(_pages(samples, pages), config.limit):
+        taken = sample if labelled else replace(sample, mask=None)
+        used_files = [entries[path] for path in (taken.image, taken.mask) if path is not None]
+        stamps = [(entry.size, entry.modified_ns) for entry in used_files]
+        content.update(repr((taken, stamps) if page < 0 else (taken, stamps, page)).encode())
+        if not parts or _is_full(config, parts[part]["image_id"], sizes[part], part_bytes, taken.image == image):
             part = part_name(len(parts))
-            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": []}, 0
-        sizes[part] += sum(entry.size for entry in used)
-        for column, value in (("image_id", sample.image_id), ("image", sample.image), ("mask", sample.mask or "")):
+            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": [], "page": []}, 0
+        image = taken.image
+        sizes[part] += sum(entry.size for entry in used_files) // pages.get(image, 1)
+        row = {"image_id": taken.image_id, "image": image, "mask": taken.mask or "", "page": page}
+        for column, value in row.items():
             parts[part][column].append(value)
     return Listing(
         parts=parts,
@@ -151,11 +178,28 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
         sizes=sizes,
         content=content.hexdigest(),
         dataset=config.dataset,
-        labelled=any(sample.mask is not None for sample in samples),
+        labelled=any(any(paths["mask"]) for paths in parts.values()),
         columns=None,
         root=place.root,
-        notes=place.notes,
+        passed_over=passed_over,
+        notes=(*place.notes, *describe_passed_over(passed_over)),
     )
+
+
+def _pages(samples: Sequence[Sample], pages: Mapping[str, int]) -> Iterator[tuple[Sample, int]]:
+    """Yield every sample with -1, or once for each of its pages, whose id names it."""
+    for sample in samples:
+        if sample.image not in pages:
+            yield sample, -1
+        for page in range(pages.get(sample.image, 0)):
+            yield replace(sample, image_id=f"{sample.image_id}/page-{page + 1:04d}"), page
+
+
+def _is_full(config: RunConfig, ids: Sequence[str], size: int, part_bytes: int | None, same_file: bool) -> bool:
+    """Return whether a part takes no further image; the pages of a stack stay together, as long as there are few."""
+    if same_file and len(ids) < MAX_ROWS:
+        return False
+    return size >= (part_bytes or PART_BYTES) or (part_bytes is None and len(ids) >= config.ingest.images_per_part)
 
 
 def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labelled: bool) -> Listing:
@@ -172,9 +216,9 @@ def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], label
             raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
         dataset = layouts.find(str(columns.dataset)).name
     slices_per_shard = Counter(rows.shard for rows in slices)
-    notes = [*place.notes, *_passed_over(pictures_among(place.files), "pictures beside the shards")]
+    passed_over = dict.fromkeys(pictures_among(place.files), BESIDE_SHARDS)
     if config.limit is None:
-        notes += _passed_over([path for path in paths if path not in slices_per_shard], "Parquet files without images")
+        passed_over |= {path: NO_IMAGES for path in paths if path not in slices_per_shard}
     entries = {entry.path: entry for entry in shards}
     stamps = [(path, entries[path].size, entries[path].modified_ns) for path in paths]
     content = repr([(stamps, config.ingest.outside_paths, slices)])
@@ -187,9 +231,6 @@ def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], label
         labelled=columns.mask is not None,
         columns=columns,
         root=place.root,
-        notes=tuple(notes),
+        passed_over=passed_over,
+        notes=(*place.notes, *describe_passed_over(passed_over)),
     )
-
-
-def _passed_over(paths: Sequence[str], what: str) -> list[str]:
-    return [f"{what} ({len(paths):,}, such as {paths[0]})"] if paths else []

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.errors import UsageError
+from datus2_ray.store import schemas
 
 #: Metadata of a shard written by ``datus2 ingest``: the layout that defines the classes, and whether there are masks.
 DATASET_KEY, LABELLED_KEY = b"datus2_ray.dataset", b"datus2_ray.labelled"
@@ -20,7 +21,8 @@ class ShardColumns:
 
     ``path`` and ``mask_path`` are columns beside those of bytes, which name a file where there are no bytes. Without a
     column of ids an image is named by its shard and row. ``dataset`` is set in shards of ``datus2 ingest``, which have
-    heights and widths, decodable images, and class ids as masks.
+    heights and widths, decodable images, and class ids as masks; ``ranges`` says whether they have the ranges of deep
+    images, too.
     """
 
     image: str
@@ -29,6 +31,7 @@ class ShardColumns:
     dataset: str | None
     path: str | None = None
     mask_path: str | None = None
+    ranges: bool = False
 
 
 def find_columns(source: str, shard: str, schema: pa.Schema, config: IngestConfig) -> ShardColumns:
@@ -72,7 +75,8 @@ def find_columns(source: str, shard: str, schema: pa.Schema, config: IngestConfi
     if noted and (schema.metadata or {}).get(LABELLED_KEY) == b"no":
         mask = None
     path, mask_path = (_beside(column, texts) for column in (image, mask))
-    return ShardColumns(image, image_id, mask, noted.decode() if noted else None, path, mask_path)
+    ranges = noted is not None and schemas.RANGE[0] in schema.names
+    return ShardColumns(image, image_id, mask, noted.decode() if noted else None, path, mask_path, ranges)
 
 
 def _names(column: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datus2_ray.config.ingest import IngestConfig
-from datus2_ray.core.images.decode import IMAGE_SUFFIXES
+from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
 from datus2_ray.store import storage
@@ -120,6 +120,8 @@ def cut_shards(
             return None, []
         columns = find_columns(source, shard, schema, config)
         groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
+        if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != footer.num_rows:
+            raise StorageError(f"{source}: the shard {shard} is damaged: its row groups have other rows than it")
         return columns, [(group.num_rows, group.total_byte_size) for group in groups]
 
     with ThreadPoolExecutor(FOOTER_THREADS) as threads:
@@ -181,7 +183,10 @@ def read_slices(source: str, slices: Sequence[Slice], columns: Sequence[str]) ->
         position += len(table)
         if not waiting:
             return
-    raise StorageError(f"{uri} is not what it was when the run began; run the same command again")
+    raise StorageError(
+        f"{uri} is not what it was when the run began, or damaged: row group {group} has fewer rows than its footer "
+        "says; run the same command again, or write the file again"
+    )
 
 
 def name_rows(rows: Slice) -> list[str]:

@@ -41,7 +41,8 @@ EXPLANATIONS = (
         r"EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired|RequestExpired|Token.*expired",
         "the credentials have expired; log in again, and give the same command: what is finished is kept",
     ),
-    # Answers to HEAD have no words, nor those whose body was lost: AWS says 400 to an expired token as to another region.
+    # Answers to HEAD have no words, nor those whose body was lost: AWS says 400 to an expired token as well
+    # as to another region.
     (
         r"HTTP status 400.*Head(Object|Bucket)|HTTP status 400.*No response body|HTTP status 400.*operation: *$",
         "the store refused without a reason (HTTP 400): if the credentials have expired, log in again and give the "

@@ -20,7 +20,13 @@ IMAGES = _schema(
     ("height", pa.int32(), "Rows of the image after EXIF rotation, in pixels."),
     ("width", pa.int32(), "Columns of the image after EXIF rotation, in pixels."),
     ("mask", pa.binary(), "Ground truth as 8-bit PNG of class ids, 255 = ignored; null where there is none."),
+    ("number_type", pa.string(), "Type of the image's values, such as uint16; null for 8 bits."),
+    ("low", pa.float64(), "Low value of the image: a thousandth is below it; null for 8 bits."),
+    ("high", pa.float64(), "High value of the image: a thousandth is above it; null for 8 bits."),
 )
+
+#: Columns about the values of an image of more than 8 bits.
+RANGE = ("number_type", "low", "high")
 
 #: Of ``images/`` if the source has shards, in which most images stay.
 SHARD_IMAGES = pa.schema(
@@ -41,6 +47,18 @@ SURVEY = _schema(
     ("id_hash", pa.uint64(), "64-bit hash of the image's id."),
     ("labelled", pa.bool_(), "Whether the image has ground truth."),
     ("largest_class", pa.int32(), "Largest class id in it; -1 where it was not looked for or there is none."),
+)
+
+#: Of the images of a part about which there is something to say.
+NOTES = _schema(
+    ("image_id", pa.string(), "The image."),
+    ("note", pa.string(), "What was done with it; null if it only has a range."),
+    *((field.name, field.type, field.metadata[b"description"].decode()) for field in map(IMAGES.field, RANGE)),
+)
+
+PASSED_OVER = _schema(
+    ("path", pa.string(), "A file of the source that is neither an image nor a mask of the run."),
+    ("reason", pa.string(), "Why it was passed over."),
 )
 
 QUARANTINE = _schema(

@@ -27,6 +27,8 @@ from datus2_ray.store.walk import FileEntry, PassedOver, local_path, walk
 #: Bytes of a file that are in memory at a time while it is copied.
 COPY_BYTES = 8 * 2**20
 
+#: What a damaged Parquet file raises.
+DAMAGED = (OSError, ValueError, pa.lib.ArrowException)
 
 #: Files of a list that are asked for at once, and the threads that ask.
 FIND_AT_ONCE, FIND_THREADS = 64, 16
@@ -234,6 +236,32 @@ def read_bytes(uri: str) -> bytes:
             raise _storage_error("read", uri, error, MissingFileError if file_alone else StorageError) from error
 
 
+@contextmanager
+def read_at(uri: str) -> Iterator[Callable[[int, int], bytes]]:
+    """Open a file for reading so many bytes at an offset.
+
+    Raises
+    ------
+    MissingFileError
+        If this file is missing or unreadable.
+    StorageError
+        If its store is.
+    """
+    filesystem, path = resolve(uri)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
+    try:
+        with closing(Path(local_path(path)).open("rb") if local else s3.RetryingFile(filesystem, path)) as file:
+
+            def read(offset: int, size: int) -> bytes:
+                file.seek(offset)
+                return bytes(file.read(size))
+
+            yield read
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+        raise _storage_error("read", uri, error, MissingFileError if missing else StorageError) from error
+
+
 def write_bytes(uri: str, data: bytes | memoryview) -> None:
     """Write a whole file so that a reader sees either the old one or the new one, also after a crash or power loss."""
     filesystem, path = resolve(uri)
@@ -328,19 +356,17 @@ def stream_row_group(uri: str, row_group: int, columns: list[str], rows: int) ->
     """Read some columns of one row group of a Parquet file, `rows` at a time, without holding more of it in memory."""
     filesystem, path = resolve(uri)
     local = isinstance(filesystem, pafs.LocalFileSystem)
-    try:
+    with _failing(f"read row group {row_group} of", uri, DAMAGED):
         remote = None if local else pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r")
-        with remote or filesystem.open_input_file(path) as file:
+        with remote or filesystem.open_input_file(os.fsencode(local_path(path))) as file:
             parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=COPY_BYTES)
             for batch in parquet.iter_batches(rows, row_groups=[row_group], columns=columns):
                 yield pa.Table.from_batches([batch])
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _storage_error(f"read row group {row_group} of", uri, error) from error
 
 
 def _read_parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
     filesystem, path = resolve(uri)
-    with _failing(f"read {what}", uri):
+    with _failing(f"read {what}", uri, DAMAGED):
         if isinstance(filesystem, pafs.LocalFileSystem):
             with filesystem.open_input_file(os.fsencode(local_path(path))) as local:
                 return read(pq.ParquetFile(local))
@@ -361,11 +387,11 @@ def _info(filesystem: pafs.FileSystem, what: str | pafs.FileSelector, uri: str) 
 
 
 @contextmanager
-def _failing(verb: str, uri: str) -> Iterator[None]:
+def _failing(verb: str, uri: str, errors: tuple[type[Exception], ...] = (OSError, pa.ArrowInvalid)) -> Iterator[None]:
     """Turn what fails in this block into a StorageError of one line."""
     try:
         yield
-    except (OSError, pa.ArrowInvalid) as error:
+    except errors as error:
         raise _storage_error(verb, uri, error) from error
     except DatusError:
         raise

@@ -53,6 +53,7 @@ def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
     summary = {
         "images": 4, "quarantined": 2, "segments": 9, "clusters": 3, "metrics": None,
         "backbone": {"name": "vit", "trained": trained, "supervised": trained, "assumed": trained}, "cnn": None,
+        "notes": {"the first of several frames taken": 2}, "passed_over": 3,
         "refinement": {"skipped": "too few images"},
     }  # fmt: skip
     print_summary(summary, "run")
@@ -64,6 +65,8 @@ def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
         "vit does not say with which mean and deviation of pixels it was trained: ImageNet's were" in text
     ) is trained
     assert "refinement skipped: too few images" in text
+    assert "2 images: the first of several frames taken" in text
+    assert "files passed over: 3, see run/passed_over.parquet" in text
     assert "run/report/index.html" in text
 
 

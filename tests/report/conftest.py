@@ -157,6 +157,7 @@ class RunMaker:
 
         truth = [encode_labels(mask) if self.classes else None for mask in column("truth")]
         images = {name: column(name) for name in ("image_id", "image", "height", "width")} | {"mask": truth}
+        images |= {name: [None] * len(rows) for name in schemas.RANGE}
         storage.write_table(self._part(run, Ingested, part), pa.table(images, schema=schemas.IMAGES))
         n, schema = len(rows), schemas.segments(2, 2)
         segments = {

@@ -67,6 +67,13 @@ def test_a_table_about_pictures_is_no_shard(columns: dict[str, Any], tmp_path: P
     assert find_shards(str(tmp_path), storage.list_files(str(tmp_path)), IngestConfig()) == []
 
 
+def test_a_damaged_footer_is_said_in_words(tmp_path: Path) -> None:
+    file = tmp_path / write(tmp_path, "a.parquet", {"image": BYTES, "caption": BYTES})
+    file.write_bytes(file.read_bytes().replace(b"caption", b"capt\xff\xfen"))
+    with pytest.raises(StorageError, match=r"cannot read the table .*a\.parquet"):
+        cut_shards(str(tmp_path), ["a.parquet"], IngestConfig(), None)
+
+
 def test_a_column_of_a_folder_of_pictures_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="has no Parquet files, so there is no column img"):

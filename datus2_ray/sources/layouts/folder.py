@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.decode import IMAGE_SUFFIXES
+from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import class_ids
 from datus2_ray.sources.layouts.layout import (

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.decode import IMAGE_SUFFIXES
+from datus2_ray.core.images.sniff import OTHER_SUFFIXES
 from datus2_ray.errors import ImageError
 
 # In order of preference where two masks share a stem.
@@ -101,8 +101,11 @@ class DatasetLayout(Protocol):
 
 
 def image_files(files: Iterable[str]) -> list[str]:
-    """Return the paths with an image suffix, sorted, without hidden files and those that macOS adds to archives."""
-    return sorted(path for path in files if _suffix(path) in IMAGE_SUFFIXES and not _is_hidden(path))
+    """Return the paths that may be images, sorted, without hidden files and those that macOS adds to archives.
+
+    A listing has no files without a known suffix that are no images, see :mod:`datus2_ray.sources.look`.
+    """
+    return sorted(path for path in files if _suffix(path) not in OTHER_SUFFIXES and not _is_hidden(path))
 
 
 def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:

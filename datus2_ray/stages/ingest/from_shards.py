@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray.core.images import decode
+from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError
@@ -18,6 +19,7 @@ from datus2_ray.sources.listing import slice_of
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import Slice, name_rows, read_slices
 from datus2_ray.stages.ingest.from_files import check_image
+from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas
 
 #: A row, and why it cannot be used.
@@ -26,12 +28,17 @@ Checked = tuple[dict[str, Any], ImageError | None]
 
 @dataclass(frozen=True)
 class ReadShard:
-    """CPU task: turn slices of a row group into their rows; `dataset` names the layout of masks in shards of others."""
+    """CPU task: turn slices of a row group into their rows; `dataset` names the layout of masks in shards of others.
+
+    Notes on the images are written below `folder`, that of the result.
+    """
 
     source: str
     dataset: str
     paths: PathReader
     heartbeat: Heartbeat
+    rendering: Rendering
+    folder: str
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Read the parts of a row group, one after the other.
@@ -50,27 +57,32 @@ class ReadShard:
                 columns = {"image_column": cut.columns.image, "id_column": cut.columns.image_id}
                 rows.append({**row, **place, **columns})
                 faults.append(fault)
+            write_notes(self.folder, item["part"], rows)
             table = pa.Table.from_pylist(rows, schema=schemas.SHARD_IMAGES)
             named = table.append_column("part", pa.array([item["part"]] * len(rows), pa.string()))
             yield with_faults(named, faults)
 
     def _own(self, cuts: Sequence[Slice]) -> Iterator[list[Checked]]:
         names = ["image_id", "height", "width", *(["mask"] if cuts[0].columns.mask else [])]
-        names += ["image"] if cuts[0].cut else []
+        names += schemas.RANGE if cuts[0].columns.ranges else ()
+        # Of other bands than the first three, nothing is known yet.
+        names += ["image"] if cuts[0].cut or self.rendering.bands else []
         for columns in read_slices(self.source, cuts, names):
             rows = (dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True))
-            yield [self._checked_own(row) for row in rows]
+            yield [self._checked_own(row, cuts[0].cut) for row in rows]
 
-    def _checked_own(self, row: dict[str, Any]) -> Checked:
+    def _checked_own(self, row: dict[str, Any], kept: bool) -> Checked:
         """Check that a row is what `datus2 ingest` would have written: that a file says so of itself proves nothing."""
         try:
             check_id(row["image_id"])
-            decode.check_sides(row["height"] or 0, row["width"] or 0)
+            decode.check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
+            if self.rendering.bands:
+                row |= check_image(row["image"], None, self.dataset, self.rendering) | {"mask": row.get("mask")}
             if row.get("mask") is not None:
                 class_ids(row["mask"], row["height"], row["width"])
         except ImageError as fault:
             return {"image_id": quote_id(str(row["image_id"]))}, fault
-        return row, None
+        return row if kept else {**row, "image": None}, None
 
     def _foreign(self, cuts: Sequence[Slice]) -> Iterator[list[Checked]]:
         used = cuts[0].columns
@@ -103,6 +115,6 @@ class ReadShard:
                 kept = {"image": image}
             if mask is None and mask_path:
                 mask = self.paths.read(cut.shard, mask_path)
-            return {"image_id": image_id, **kept, **check_image(image, mask, self.dataset)}, None
+            return {"image_id": image_id, **kept, **check_image(image, mask, self.dataset, self.rendering)}, None
         except ImageError as fault:
             return {"image_id": image_id}, fault

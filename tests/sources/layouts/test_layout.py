@@ -17,12 +17,14 @@ parts = st.text(st.one_of(st.sampled_from("ab./\\%\x00\n\udc80é"), st.character
 paths = st.lists(parts, min_size=1, max_size=4).map("/".join)
 
 
-def test_image_files_by_suffix_in_any_case_without_what_is_hidden() -> None:
+def test_image_files_are_all_but_what_is_hidden_or_no_image_by_its_name() -> None:
     files = [
-        "b.JPG", "a.jpeg", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif", "notes.txt", "i.jpg.txt", "jpg",
+        "b.JPG", "a.jpeg", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif", "notes.txt", "i.jpg.txt", "j",
+        "k.jpg.1", "l.jpg?w=800", "m.dng", "n.JSON",
         ".hidden.jpg", "x/.cache/a.jpg", "__MACOSX/a.jpg", "x/__MACOSX/._b.jpg", "Thumbs.db", "x/._a.jpg", ".jpg",
     ]  # fmt: skip
-    assert image_files(files) == ["a.jpeg", "b.JPG", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif"]
+    images = ["a.jpeg", "b.JPG", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif", "j", "k.jpg.1", "l.jpg?w=800"]
+    assert image_files(files) == images
 
 
 def test_usual_names_are_their_own_ids() -> None:

@@ -16,6 +16,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.sources import shards
 from datus2_ray.sources.images_table import ImagesTable
+from datus2_ray.sources.look import NO_IMAGES
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.store import storage
@@ -72,7 +73,7 @@ def test_without_a_split_all_are_taken_and_the_picture_beside_them_is_said(
     repository: Path, pictures: list[Path], open_here: Open
 ) -> None:
     run = open_here(repository, clusters=2)
-    assert run.listing.notes == ("pictures beside the shards (1, such as assets/teaser.jpg)",)
+    assert run.listing.notes == ("1 file, pictures beside shards: .jpg 1, for example assets/teaser.jpg",)
     assert Counter(images_of(ingest(run)).values()) == Counter(picture.read_bytes() for picture in pictures[:9])
     with pytest.raises(UsageError, match="has the splits test, train, not val"):
         open_here(repository, name="val", clusters=2, split="val")
@@ -85,7 +86,7 @@ def test_masks_may_be_in_some_splits_only(
     write(repository / "data" / "validation-00000-of-00001.parquet", pictures[9:11], mask=masks)
     pq.write_table(pa.table({"caption": ["a", "b"]}), repository / "data" / "captions.parquet")
     run, _ = execute(open_here(repository), (INGEST, SURVEY))
-    assert run.listing.notes[1] == "Parquet files without images (1, such as data/captions.parquet)"
+    assert run.listing.passed_over["data/captions.parquet"] == NO_IMAGES
     assert run.facts(Surveyed).labelled == 2
     assert run.commit(Ingested).rows_out == 11
 
