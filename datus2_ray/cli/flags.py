@@ -56,6 +56,8 @@ MaxErrorRate = Annotated[float | None, option("--max-error-rate", "max_error_rat
 ImageColumn = Annotated[str | None, option("--image-column", "ingest.image_column")]
 IdColumn = Annotated[str | None, option("--id-column", "ingest.id_column")]
 MaskColumn = Annotated[str | None, option("--mask-column", "ingest.mask_column")]
+Masks = Annotated[str | None, option("--masks", "ingest.masks", metavar="PATTERN|none")]
+IgnoreId = Annotated[list[str] | None, option("--ignore-id", "ingest.ignore_id")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
 
 #: Flags that make up the settings of a command, by the name of their parameter, in the order of the help.
@@ -78,6 +80,8 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "image_column": (ImageColumn, None),
     "id_column": (IdColumn, None),
     "mask_column": (MaskColumn, None),
+    "masks": (Masks, None),
+    "ignore_id": (IgnoreId, None),
 }
 
 

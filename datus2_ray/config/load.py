@@ -24,6 +24,8 @@ STAGE_FLAGS: dict[str, tuple[str, str, Any]] = {
     "image_column": ("ingest", "image_column", None),
     "id_column": ("ingest", "id_column", None),
     "mask_column": ("ingest", "mask_column", None),
+    "masks": ("ingest", "masks", None),
+    "ignore_id": ("ingest", "ignore_id", None),
     "no_refine": ("refine", "enabled", False),
 }
 

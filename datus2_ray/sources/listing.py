@@ -5,17 +5,31 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
+from datus2_ray.sources.ground_truth import (
+    MASKS_READ,
+    Palette,
+    check_masks,
+    looks_into,
+    name_layout,
+    read_file,
+    read_palette,
+)
+from datus2_ray.sources.layouts.layout import NO_MASKS, Sample, image_files
 from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards
 from datus2_ray.store import storage
 from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.storage import FileEntry
+
+#: Slices of shards of which some masks are read before a run.
+SLICES_READ = 4
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
 SAMPLE = 128
@@ -39,6 +53,10 @@ class Listing:
         Whether there are masks.
     columns : ShardColumns or None
         Columns of the shards; None if the source has files.
+    palette : tuple of (str, int)
+        Names and colours of the classes, where the source has a file of them.
+    notes : tuple of str
+        Lines on what was taken for ground truth, and what was left out.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -48,6 +66,8 @@ class Listing:
     dataset: str
     labelled: bool
     columns: ShardColumns | None
+    palette: Palette = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -116,8 +136,12 @@ def _list_files(
 ) -> Listing:
     """List files in parts of a number of images, or of bytes if `part_bytes` is given."""
     entries = {entry.path: entry for entry in files}
+    masks = config.ingest.masks or (None if labelled else NO_MASKS)
+    look_at = looks_into(config.source)
     try:
-        samples = layouts.find(config.dataset).samples(list(entries), config.split)[: config.limit]
+        samples = layouts.find(config.dataset).samples(list(entries), config.split, masks, look_at)
+        palette, notes = _look_at_masks(config, samples, list(entries), labelled)
+        samples = samples[: config.limit]
     except UsageError as error:
         raise UsageError(f"{config.source}: {error}") from error
     if not labelled:
@@ -144,15 +168,45 @@ def _list_files(
         dataset=config.dataset,
         labelled=any(sample.mask is not None for sample in samples),
         columns=None,
+        palette=palette,
+        notes=notes,
     )
+
+
+def _look_at_masks(
+    config: RunConfig, samples: Sequence[Sample], files: Sequence[str], labelled: bool
+) -> tuple[Palette, tuple[str, ...]]:
+    """Return the palette that a source has, and lines on its ground truth; UsageError if its masks are none."""
+    notes: list[str] = []
+    palette: Palette = ()
+    masks = [(sample.mask, sample.image) for sample in samples if sample.mask is not None]
+    if labelled and masks:
+        mask, image = masks[0]
+        notes.append(f"ground truth of {len(masks):,} of {len(samples):,} images, such as {mask} of {image}")
+        if layouts.find(config.dataset).class_names is None:
+            palette = read_palette(config.source, files)
+            read = [(path, partial(read_file, config.source, path)) for path, _ in masks]
+            notes[0] += f"; {check_masks(read, palette, config.ingest.ignore_id)}"
+    if config.dataset == layouts.FOLDER.name:
+        used = {path for sample in samples for path in (sample.image, sample.mask)}
+        left = [path for path in image_files(files) if path not in used]
+        if left:
+            notes.append(
+                f"{len(left):,} label maps are left out, such as {left[0]}; --masks PATTERN names the ground truth"
+            )
+        hint = name_layout(files, layouts.DATASETS)
+        notes += [hint] if hint else []
+    return palette, tuple(notes)
 
 
 def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> Listing:
     if config.split is not None:
         raise UsageError(f"{config.source} has shards, which have no splits; leave --split out, or give a subfolder")
     paths = [entry.path for entry in shards]
+    if config.ingest.masks not in (None, NO_MASKS):
+        raise UsageError(f"{config.source} has shards: --mask-column NAME names their ground truth, not --masks")
     columns = find_columns(config.source, paths[0], config.ingest)
-    if not labelled:
+    if not labelled or config.ingest.masks == NO_MASKS:
         columns = replace(columns, mask=None)
     dataset = config.dataset
     if columns.dataset not in (None, dataset):
@@ -164,6 +218,11 @@ def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> 
         raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
     sizes = {entry.path: entry.size for entry in shards}
     slices_per_shard = Counter(rows.shard for rows in slices)
+    notes: tuple[str, ...] = ()
+    if columns.mask is not None and layouts.find(dataset).class_names is None:
+        read = [(f"{cut.shard}, row {cut.first + row}", value) for cut, row, value in _some_masks(config, slices, columns)]
+        if read:
+            notes = (f"ground truth in {columns.mask}; {check_masks(read, (), config.ingest.ignore_id)}",)
     content = repr([(columns, [(entry.path, entry.size, entry.modified_ns) for entry in shards], slices)])
     return Listing(
         parts={part_name(i): asdict(rows) for i, rows in enumerate(slices)},
@@ -173,4 +232,20 @@ def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> 
         dataset=dataset,
         labelled=columns.mask is not None,
         columns=columns,
+        notes=notes,
     )
+
+
+def _some_masks(
+    config: RunConfig, slices: Sequence[Slice], columns: ShardColumns
+) -> list[tuple[Slice, int, Callable[[], bytes | None]]]:
+    """Return the first masks of some slices, and a function for each that returns it."""
+    chosen = [slices[number * len(slices) // SLICES_READ] for number in range(min(SLICES_READ, len(slices)))]
+    if len(slices) < SLICES_READ:
+        chosen = list(slices)
+    found: list[tuple[Slice, int, Callable[[], bytes | None]]] = []
+    for cut in chosen:
+        masks = read_slice(config.source, cut, [str(columns.mask)])[str(columns.mask)]
+        some = [(row, mask) for row, mask in enumerate(masks, cut.start) if mask is not None]
+        found += [(cut, row, partial(bytes, mask)) for row, mask in some[: MASKS_READ // SLICES_READ]]
+    return found

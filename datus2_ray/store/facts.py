@@ -36,11 +36,22 @@ class Ingested(Facts):
 
 @dataclass(frozen=True)
 class Surveyed(Facts):
-    """Number of images with ground truth, and the names of its classes in the order of their ids."""
+    """Number of images with ground truth, and the names of its classes.
+
+    ``codes`` are their ids in the ground truth, or their colours 0xRRGGBB if ``by_colour``. ``scored`` is False where
+    fewer than two classes occur. ``found`` is a line on what occurs. ``unusable`` counts the masks that cannot be used
+    by kind, and ``example`` is one of them.
+    """
 
     stage: ClassVar[str] = "survey"
     labelled: int
     classes: tuple[str, ...]
+    codes: tuple[int, ...] = ()
+    by_colour: bool = False
+    scored: bool = True
+    found: str = ""
+    unusable: dict[str, int] = field(default_factory=dict)
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,10 +209,11 @@ class Exported(Facts):
 
 @dataclass(frozen=True)
 class Sharded(Facts):
-    """The layout whose classes the masks in the shards hold."""
+    """The layout whose classes the masks in the shards hold; ``unusable`` counts masks left out by kind."""
 
     stage: ClassVar[str] = "shards"
     dataset: str
+    unusable: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

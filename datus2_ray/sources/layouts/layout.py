@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.decode import IMAGE_SUFFIXES
+from datus2_ray.core.images.label_map import LabelMap
+from datus2_ray.core.images.look import Look
 from datus2_ray.errors import ImageError
 
 # In order of preference where two masks share a stem.
@@ -47,6 +49,13 @@ class Sample:
     mask: str | None
 
 
+#: Returns what files look like, None for one that cannot be decoded.
+LookAt = Callable[[Sequence[str]], list[Look | None]]
+
+#: ``--masks none``: the run has no ground truth, and label maps are left out.
+NO_MASKS = "none"
+
+
 class DatasetLayout(Protocol):
     """Where a data set has its images and masks, and what the masks mean.
 
@@ -65,7 +74,9 @@ class DatasetLayout(Protocol):
     @property
     def palette(self) -> NDArray[np.uint8] | None: ...  # noqa: D102
 
-    def samples(self, files: Sequence[str], split: str | None) -> list[Sample]:
+    def samples(
+        self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
+    ) -> list[Sample]:
         """Find the samples in a listing of the source, sorted by ``image_id``.
 
         Parameters
@@ -75,16 +86,22 @@ class DatasetLayout(Protocol):
         split : str or None
             One of ``splits``. None takes every split, and each id then starts with the split's name (also if there is
             only one, so that ids do not change when another split is added).
+        masks : str, optional
+            Pattern of the files that are ground truth, or :data:`NO_MASKS`.
+        look_at : callable, optional
+            Looks into files where names do not decide what is an image; None for names alone.
 
         Raises
         ------
         UsageError
-            If there is no such split, or the files do not fit the layout.
+            If there is no such split, or the files do not fit the layout or the pattern.
         """
         ...
 
-    def decode_mask(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Decode a ground-truth mask to class ids [height, width], the size of its image; 255 is ignored.
+    def decode_mask(self, data: bytes, height: int, width: int) -> LabelMap:
+        """Decode a ground-truth mask of the size of its image, [height, width].
+
+        Where the layout names its classes, the map has their ids and 255 is void; else it is what the file has.
 
         Raises
         ------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray.core.images import decode, labels
+from datus2_ray.core.images import decode
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError
@@ -52,8 +52,6 @@ class ReadFiles:
         check_id(image_id)
         if isinstance(image, ImageError):
             raise image
-        if isinstance(mask, ImageError):
-            raise mask
         return {"image_id": image_id, "image": image, **check_image(image, mask, self.dataset)}
 
     def _bytes(self, path: str) -> Read:
@@ -64,16 +62,21 @@ class ReadFiles:
             return ImageError("unreadable", str(error))
 
 
-def check_image(data: bytes | None, mask: bytes | None, dataset: str) -> dict[str, Any]:
-    """Decode an image and its ground truth once, and return ``height``, ``width`` and ``mask``.
+def check_image(data: bytes | None, mask: Read, dataset: str) -> dict[str, Any]:
+    """Decode an image and its ground truth once, and return ``height``, ``width``, ``mask`` and ``mask_fault``.
 
     Raises
     ------
     ImageError
-        If one of them cannot be used.
+        If the image cannot be used. A ground truth that cannot be used costs the image its score, nothing else.
     """
     height, width = decode.decode(data or b"").shape[:2]
-    truth = None
-    if mask is not None:
-        truth = labels.encode_labels(layouts.find(dataset).decode_mask(mask, height, width))
-    return {"height": height, "width": width, "mask": truth}
+    truth, fault = None, None
+    try:
+        if isinstance(mask, ImageError):
+            raise ImageError("mask_unreadable", f"mask: {mask.message}")
+        if mask is not None:
+            truth = layouts.find(dataset).decode_mask(mask, height, width).encode()
+    except ImageError as error:
+        fault = str(error)
+    return {"height": height, "width": width, "mask": truth, "mask_fault": fault}

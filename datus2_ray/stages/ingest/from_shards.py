@@ -11,7 +11,7 @@ from datus2_ray.core.images import decode
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError
-from datus2_ray.sources.layouts.ground_truth import class_ids
+from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.layout import check_id, quote_id
 from datus2_ray.sources.listing import slice_of
 from datus2_ray.sources.shards import ShardColumns, Slice, name_rows, read_slice
@@ -51,10 +51,13 @@ class ReadShard:
         try:
             check_id(row["image_id"])
             decode.check_sides(row["height"] or 0, row["width"] or 0)
-            if row.get("mask") is not None:
-                class_ids(row["mask"], row["height"], row["width"])
         except ImageError as fault:
             return {"image_id": quote_id(str(row["image_id"]))}, fault
+        try:
+            if row.get("mask") is not None:
+                label_map(row["mask"], row["height"], row["width"])
+        except ImageError as fault:
+            return {**row, "mask": None, "mask_fault": str(fault)}, None
         return row, None
 
     def _foreign(self, cut: Slice) -> list[tuple[dict[str, Any], ImageError | None]]:

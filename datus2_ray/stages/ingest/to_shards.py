@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from datus2_ray.engine.heartbeat import Heartbeat
@@ -10,6 +11,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.sources.shards import DATASET_KEY, LABELLED_KEY
+from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
 
 
@@ -30,6 +32,13 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     return [Operator(ReadFiles(run.config.source, run.config.dataset, heartbeat))]
 
 
+def _facts(run: Run, placement: Placement) -> Sharded:
+    uris = (placement.path(part) for part in sorted(run.listing.counts))
+    faults = [storage.read_table(uri, ["mask_fault"])["mask_fault"].drop_null().to_pylist() for uri in uris]
+    kinds = Counter(fault.partition(":")[0] for found in faults for fault in found)
+    return Sharded(run.config.dataset, dict(sorted(kinds.items())))
+
+
 def _metadata(run: Run) -> tuple[int, dict[bytes, bytes]]:
     labelled = b"yes" if run.listing.labelled else b"no"
     return run.config.ingest.row_group_rows, {DATASET_KEY: run.config.dataset.encode(), LABELLED_KEY: labelled}
@@ -39,12 +48,12 @@ SHARDS = Stage(
     facts=Sharded,
     title="Check every image and pack it, with its ground truth, into Parquet shards",
     writes={"part-*.parquet": "shards of images, sizes and ground truth, as a source for `datus2 run`"},
-    version=2,
+    version=3,
     decides=_decides,
     uses=lambda prospect: [part_tasks(prospect)],
     work=PerPart(
         operators=_operators,
-        facts=lambda run, placement: Sharded(run.config.dataset),
+        facts=_facts,
         parts=lambda run: run.listing.counts,
         payload=lambda run, part: run.listing.parts[part],
         metadata=_metadata,
