@@ -23,6 +23,8 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
     quarantined = f", {summary['quarantined']} in quarantine" if summary["quarantined"] else ""
     images = f"{summary['images']:,} images{quarantined}"
     console.print(f"{images}, {summary['segments']:,} segments, {summary['clusters']} clusters")
+    for line in (summary.get("ground_truth") or {}).get("lines", []):
+        console.print(line, markup=False)
     print_warnings(summary)
     if skipped := summary["refinement"].get("skipped"):
         console.print(f"refinement skipped: {skipped}")

@@ -65,7 +65,7 @@ def plan_stages(
     folder = RunFolder(config.out)
     prospect = Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines, commits or {}).prospect
     uses: list[tuple[str, Use]] = []
-    notes: list[str] = []
+    notes = list(listing.notes)
     left_out: dict[str, str] = {}
     if prospect.device == "cuda" and not machines.gpus:
         notes.append(

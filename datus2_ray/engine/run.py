@@ -9,6 +9,7 @@ from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Machines, choose_device
+from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
@@ -65,14 +66,27 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes of the ground truth, or those that the layout names."""
-        surveyed = self.find(Surveyed)
-        return surveyed.facts.classes if surveyed else tuple(layouts.find(self.listing.dataset).class_names or ())
+        surveyed, names = self.find(Surveyed), tuple(layouts.find(self.listing.dataset).class_names or ())
+        # A single class is no number of clusters.
+        return surveyed.facts.classes if surveyed and (surveyed.facts.scored or names) else names
 
     @property
     def labelled(self) -> bool:
-        """Whether there is ground truth."""
+        """Whether there is ground truth to score by."""
         surveyed = self.find(Surveyed)
-        return surveyed.facts.labelled > 0 if surveyed else self.listing.labelled
+        return surveyed.facts.scored and surveyed.facts.labelled > 0 if surveyed else self.listing.labelled
+
+    @property
+    def unscored(self) -> str | None:
+        """Why nothing is scored; None where masks are."""
+        surveyed = self.find(Surveyed)
+        if self.labelled:
+            return None
+        if surveyed and surveyed.facts.labelled:
+            return "the ground truth has fewer than two classes"
+        if surveyed and surveyed.facts.unusable:
+            return "no mask of the ground truth can be used"
+        return "the source has no ground truth"
 
     @property
     def backbone(self) -> str:
@@ -113,7 +127,7 @@ class Run:
             device=choose_device(self.machines, self.config.device),
             parts=table.parts if table else self.listing.counts,
             part_bytes=max(self.listing.sizes.values(), default=0),
-            labelled=self.labelled,
+            unscored=self.unscored,
             has_k=self.k is not None or counted,
             has_ids=self.listing.columns is not None,
             has_layer=self.find(LayerFitted) is not None and self.find(Discovered) is None,
@@ -132,4 +146,6 @@ def open_run(config: RunConfig, command: str, listing: Listing, machines: Machin
     folder = RunFolder(config.out)
     folder.claim(config.source, command)
     with hold(folder.uri, command):
+        for note in listing.notes:
+            Progress("source", 0).skip(note)
         yield Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines)

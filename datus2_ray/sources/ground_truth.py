@@ -78,7 +78,9 @@ def parse_palette(text: str) -> Palette:
     return tuple((name, colour) for colour, name in entries.items())
 
 
-def check_masks(masks: Sequence[tuple[str, Callable[[], bytes | None]]], palette: Palette, ignored: Sequence[str]) -> str:
+def check_masks(
+    masks: Sequence[tuple[str, Callable[[], bytes | None]]], palette: Palette, ignored: Sequence[str]
+) -> str:
     """Read some masks and return a line on the classes in them; a mask is its name and a function that reads it.
 
     Raises
@@ -98,11 +100,11 @@ def check_masks(masks: Sequence[tuple[str, Callable[[], bytes | None]]], palette
         except ImageError as fault:
             faults.append((name, fault))
     if not counts:
-        formats = [(name, fault) for name, fault in faults if fault.kind == "mask_format"]
+        formats = [named for named in faults if named[1].kind == "mask_format"]
         if formats:
-            name, fault = formats[0]
+            name, first = formats[0]
             raise UsageError(
-                f"{name}: {fault.message.removeprefix('mask: ')}; mend the masks, or give --masks none to run without "
+                f"{name}: {first.message.removeprefix('mask: ')}; mend the masks, or give --masks none to run without "
                 "ground truth"
             )
         return "none of the masks looked at can be read"
@@ -113,7 +115,9 @@ def check_masks(masks: Sequence[tuple[str, Callable[[], bytes | None]]], palette
 def name_layout(paths: Iterable[str], known: Iterable[str]) -> str | None:
     """Return a line that names the data set that the folders of a source are those of, if any."""
     folders = {path.rpartition("/")[0] for path in paths}
-    every = {"/".join(parts[:end]) for folder in folders for parts in [folder.split("/")] for end in range(1, len(parts) + 1)}
+    every = {
+        "/".join(parts[:end]) for folder in folders for parts in [folder.split("/")] for end in range(1, len(parts) + 1)
+    }
     for needed, title, name, void in _KNOWN:
         roots = [{folder[: -len(last)] for folder in every if f"/{folder}".endswith(f"/{last}")} for last in needed]
         if set.intersection(*roots):

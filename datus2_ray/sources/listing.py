@@ -23,7 +23,7 @@ from datus2_ray.sources.ground_truth import (
     read_palette,
 )
 from datus2_ray.sources.layouts.layout import NO_MASKS, Sample, image_files
-from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards
+from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards, read_slice
 from datus2_ray.store import storage
 from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.storage import FileEntry
@@ -220,7 +220,9 @@ def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> 
     slices_per_shard = Counter(rows.shard for rows in slices)
     notes: tuple[str, ...] = ()
     if columns.mask is not None and layouts.find(dataset).class_names is None:
-        read = [(f"{cut.shard}, row {cut.first + row}", value) for cut, row, value in _some_masks(config, slices, columns)]
+        read = [
+            (f"{cut.shard}, row {cut.first + row}", value) for cut, row, value in _some_masks(config, slices, columns)
+        ]
         if read:
             notes = (f"ground truth in {columns.mask}; {check_masks(read, (), config.ingest.ignore_id)}",)
     content = repr([(columns, [(entry.path, entry.size, entry.modified_ns) for entry in shards], slices)])
@@ -240,12 +242,11 @@ def _some_masks(
     config: RunConfig, slices: Sequence[Slice], columns: ShardColumns
 ) -> list[tuple[Slice, int, Callable[[], bytes | None]]]:
     """Return the first masks of some slices, and a function for each that returns it."""
-    chosen = [slices[number * len(slices) // SLICES_READ] for number in range(min(SLICES_READ, len(slices)))]
-    if len(slices) < SLICES_READ:
-        chosen = list(slices)
+    count = min(SLICES_READ, len(slices))
+    chosen = [slices[number * len(slices) // count] for number in range(count)]
     found: list[tuple[Slice, int, Callable[[], bytes | None]]] = []
     for cut in chosen:
         masks = read_slice(config.source, cut, [str(columns.mask)])[str(columns.mask)]
         some = [(row, mask) for row, mask in enumerate(masks, cut.start) if mask is not None]
-        found += [(cut, row, partial(bytes, mask)) for row, mask in some[: MASKS_READ // SLICES_READ]]
+        found += [(cut, row, partial(bytes, mask)) for row, mask in some[: MASKS_READ // count]]
     return found

@@ -53,6 +53,20 @@ class Surveyed(Facts):
     unusable: dict[str, int] = field(default_factory=dict)
     example: str = ""
 
+    def describe(self) -> list[str]:
+        """Return a line on the classes, and one on the masks that cannot be used, if there are any."""
+        lines = []
+        if self.labelled:
+            scores = "" if self.scored else "; fewer than two classes occur, so nothing is scored"
+            lines.append(f"ground truth of {self.labelled:,} images: {self.found}{scores}")
+        if self.unusable:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unusable.items())
+            lines.append(
+                f"{sum(self.unusable.values()):,} masks cannot be used ({kinds}), such as {self.example}; their images "
+                "are used, and not scored"
+            )
+        return lines
+
 
 @dataclass(frozen=True)
 class Sampled(Facts):

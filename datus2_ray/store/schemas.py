@@ -20,7 +20,11 @@ IMAGES = _schema(
     ("height", pa.int32(), "Rows of the image after EXIF rotation, in pixels."),
     ("width", pa.int32(), "Columns of the image after EXIF rotation, in pixels."),
     ("mask", pa.binary(), "Ground truth as PNG: ids, palette indices or colours; null where there is none to use."),
-    ("mask_fault", pa.string(), "Kind and message of what is wrong with a ground truth that cannot be used, else null."),
+    (
+        "mask_fault",
+        pa.string(),
+        "Kind and message of what is wrong with a ground truth that cannot be used, else null.",
+    ),
 )
 
 #: Of ``images/`` if the source has shards, in which the images stay.

@@ -17,7 +17,11 @@ MAX_CLASSES = 4096
 
 #: Colours of the 21 classes of Pascal VOC, in the order of their ids, and of the border around objects, its void.
 VOC_COLOURS = tuple(
-    sum(((index >> 3 * level + channel & 1) << 7 - level) << 8 * (2 - channel) for level in range(3) for channel in range(3))
+    sum(
+        ((index >> 3 * level + channel & 1) << 7 - level) << 8 * (2 - channel)
+        for level in range(3)
+        for channel in range(3)
+    )
     for index in range(21)
 )
 VOC_VOID = 0xE0E0C0
@@ -122,11 +126,14 @@ def find_classes(
     )
 
 
-def count_named(counts: NDArray[np.int64], names: Sequence[str]) -> Classes:
+def count_named(counts: NDArray[np.int64], names: Sequence[str], ignored: Sequence[str] = ()) -> Classes:
     """Return the classes of a data set that names them, whose maps have the ids 0, 1, … and are else void."""
-    pixels = [int(counts[counts[:, 0] == number, 2].sum()) for number in range(len(names))]
+    kept = [number for number in range(len(names)) if str(number) not in ignored]
+    pixels = [int(counts[counts[:, 0] == number, 2].sum()) for number in kept]
     rest = int(counts[:, 2].sum()) - sum(pixels)
-    return Classes(False, tuple(range(len(names))), tuple(names), tuple(pixels), {"void": rest} if rest else {})
+    return Classes(
+        False, tuple(kept), tuple(names[number] for number in kept), tuple(pixels), {"void": rest} if rest else {}
+    )
 
 
 def draw_classes(data: bytes, codes: Sequence[int], by_colour: bool) -> Labels:
@@ -137,8 +144,8 @@ def draw_classes(data: bytes, codes: Sequence[int], by_colour: bool) -> Labels:
     order = np.argsort(codes)
     ascending = np.asarray(codes, np.uint32)[order]
     places = np.minimum(np.searchsorted(ascending, values), len(codes) - 1)
-    numbers: Labels = np.where(ascending[places] == values, order[places], np.iinfo(dtype).max).astype(dtype)
-    return numbers
+    numbers = np.where(ascending[places] == values, order[places], np.iinfo(dtype).max)
+    return numbers.astype(np.uint8) if len(codes) < NOISE_8 else numbers.astype(np.uint16)
 
 
 def _are_colours(counts: NDArray[np.int64]) -> bool:

@@ -48,7 +48,8 @@ class LabelMap:
         """Return the colours as 0xRRGGBB, shape [H, W]; an id is the grey of its value."""
         if self.coloured:
             red, green, blue = (self.values[:, :, channel].astype(np.uint32) for channel in range(3))
-            return red << 16 | green << 8 | blue
+            rgb: NDArray[np.uint32] = red << 16 | green << 8 | blue
+            return rgb
         return self._table()[self.values]
 
     def encode(self) -> bytes:
@@ -143,7 +144,9 @@ def read_label_map(data: bytes) -> LabelMap:
     if mode in ("LA", "PA", "RGBA"):
         opaque = values[:, :, -1]
         if not np.isin(opaque, (0, 255)).all():
-            raise ImageError("mask_format", "mask: half-transparent pixels belong to no class; save masks without alpha")
+            raise ImageError(
+                "mask_format", "mask: half-transparent pixels belong to no class; save masks without alpha"
+            )
         if mode == "PA":
             values = np.array(image.convert("RGBA"))
         values = np.where(opaque[:, :, None] == 0, 0, values[:, :, :-1]).astype(np.uint8)

@@ -52,4 +52,5 @@ def _codes(image: Image.Image) -> np.ndarray:
         ranks = np.unique(np.array(image), return_inverse=True)[1].reshape(image.height, image.width)
         return np.minimum(ranks, 255).astype(np.uint32) * np.uint32(0x010101)
     red, green, blue = np.moveaxis(np.array(image.convert("RGB")).astype(np.uint32), 2, 0)
-    return red << 16 | green << 8 | blue
+    rgb: np.ndarray = red << 16 | green << 8 | blue
+    return rgb

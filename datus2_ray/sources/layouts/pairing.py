@@ -212,7 +212,9 @@ def _find_twins(paths: Sequence[str], masks: str | None, look_at: LookAt) -> dic
     for _, pairs in frequent:
         first, second = ([pair[side] for pair in pairs] for side in (0, 1))
         looks = _majority(look_at, first), _majority(look_at, second)
-        for (mine, other), (mapped, images) in zip((looks, looks[::-1]), ((first, second), (second, first)), strict=True):
+        for (mine, other), (mapped, images) in zip(
+            (looks, looks[::-1]), ((first, second), (second, first)), strict=True
+        ):
             if mine == "map" and other in ("picture", "grey"):
                 twins |= dict(zip(mapped, images, strict=True))
             elif mine == "grey" and other == "picture":

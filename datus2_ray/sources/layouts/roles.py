@@ -14,26 +14,26 @@ from functools import lru_cache
 from datus2_ray.core.images.decode import IMAGE_SUFFIXES
 
 #: Words that name label maps, alone or beside other words: ``train_labels``, ``a_seg``, ``gtFine``.
-_MASK_WORDS = frozenset(
-    """
-    mask masks truemask truemasks label labels lbl lbls labelmap labelmaps labelid labelids labeltrainids labelled seg
-    segs segm segmap segmaps segmask segmasks segmentation segmentations segmentationclass segmentationobject annot
-    annots annotation annotations anno annos ann anns gt gts gtfine gtcoarse groundtruth groundtruths instance instances
-    instanceids panoptic semantic semantics stuffthingmaps trimap trimaps matte mattes superpixel superpixels
-    """.split()
-)
+_MASK_WORDS = frozenset({
+    "mask", "masks", "truemask", "truemasks", "label", "labels", "lbl", "lbls", "labelmap", "labelmaps", "labelid",
+    "labelids", "labeltrainids", "labelled", "seg", "segs", "segm", "segmap", "segmaps", "segmask", "segmasks",
+    "segmentation", "segmentations", "segmentationclass", "segmentationobject", "annot", "annots", "annotation",
+    "annotations", "anno", "annos", "ann", "anns", "gt", "gts", "gtfine", "gtcoarse", "groundtruth", "groundtruths",
+    "instance", "instances", "instanceids", "panoptic", "semantic", "semantics", "stuffthingmaps", "trimap",
+    "trimaps", "matte", "mattes", "superpixel", "superpixels",
+})  # fmt: skip
 #: Words that say more beside one of these; alone they say nothing.
-_BESIDE = frozenset(
-    """
-    class classes object objects png pngs pixel map maps id ids train trainids fine coarse color colour colored coloured
-    rgb bw binary raw aug true ground truth human machine visualization visualisation vis viz all stuff thing things
-    new original combined noboundary
-    """.split()
-)
+_BESIDE = frozenset({
+    "class", "classes", "object", "objects", "png", "pngs", "pixel", "map", "maps", "id", "ids", "train",
+    "trainids", "fine", "coarse", "color", "colour", "colored", "coloured", "rgb", "bw", "binary", "raw", "aug",
+    "true", "ground", "truth", "human", "machine", "visualization", "visualisation", "vis", "viz", "all", "stuff",
+    "thing", "things", "new", "original", "combined", "noboundary",
+})  # fmt: skip
 #: Words that name images.
-_IMAGE_WORDS = frozenset(
-    "image images img imgs jpegimages jpeg jpegs jpg jpgs leftimg8bit photo photos picture pictures rgb input inputs".split()
-)
+_IMAGE_WORDS = frozenset({
+    "image", "images", "img", "imgs", "jpegimages", "jpeg", "jpegs", "jpg", "jpgs", "leftimg8bit", "photo",
+    "photos", "picture", "pictures", "rgb", "input", "inputs",
+})  # fmt: skip
 #: Words after which no class ids come: of two label maps of an image the other is the ground truth.
 _LESSER = re.compile(r"instance|object|panoptic|color|colour|vis|superpixel|trimap|matte|coarse|part")
 

@@ -29,7 +29,9 @@ def test_real_frames(real_data: Path) -> None:
         assert sample.mask is not None
         size = decode((root / sample.image).read_bytes()).shape[:2]
         assert size == (360, 480)
-        counts += np.bincount(CAMVID.decode_mask((root / sample.mask).read_bytes(), *size).values.ravel(), minlength=256)
+        counts += np.bincount(
+            CAMVID.decode_mask((root / sample.mask).read_bytes(), *size).values.ravel(), minlength=256
+        )
     assert counts[11:255].sum() == 0
     # A street: most of it is road, buildings, sky and trees.
     assert counts[[0, 1, 3, 5]].sum() > 0.6 * counts.sum()

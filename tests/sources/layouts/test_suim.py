@@ -9,6 +9,7 @@ from PIL import Image
 
 from datus2_ray.core.images.decode import decode
 from datus2_ray.errors import ImageError
+from datus2_ray.sources.layouts import DatasetLayout
 from datus2_ray.sources.layouts.suim import SUIM, SUIM6
 
 
@@ -109,8 +110,8 @@ def test_real_sample_with_bmp_masks(real_data: Path) -> None:
     for sample in samples:
         assert sample.mask is not None
         assert sample.mask.endswith(".bmp")
-        ids = classes_of(SUIM6, 
-            (root / sample.mask).read_bytes(), *decode((root / sample.image).read_bytes()).shape[:2]
+        ids = classes_of(
+            SUIM6, (root / sample.mask).read_bytes(), *decode((root / sample.image).read_bytes()).shape[:2]
         )
         assert ids.max() < 6
 
