@@ -75,7 +75,7 @@ def find_classes(
     """Find the classes of a set.
 
     Values are ids where ids differ; they are colours where maps have colours, or where palettes of several maps give an
-    index different colours. 255 (65535 in maps of 16 bits) is void, unless it is the second of two ids or continues grey
+    index different colours. 255 (65535 in maps of 16 bits) is void, unless it is the second of two ids or ends grey
     levels at even distances, as in 0, 128, 255. The border of Pascal VOC's colours is void.
 
     Parameters

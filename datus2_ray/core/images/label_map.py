@@ -48,8 +48,7 @@ class LabelMap:
         """Return the colours as 0xRRGGBB, shape [H, W]; an id is the grey of its value."""
         if self.coloured:
             red, green, blue = (self.values[:, :, channel].astype(np.uint32) for channel in range(3))
-            rgb: NDArray[np.uint32] = red << 16 | green << 8 | blue
-            return rgb
+            return np.asarray(red << 16 | green << 8 | blue, np.uint32)
         return self._table()[self.values]
 
     def encode(self) -> bytes:
@@ -83,8 +82,8 @@ class LabelMap:
         if len(found) > MAX_VALUES:
             raise ImageError(
                 "mask_format",
-                f"mask: {len(found):,} {'colours' if self.coloured else 'ids'} in one image, so these are soft edges or "
-                "instances, not classes",
+                f"mask: {len(found):,} {'colours' if self.coloured else 'ids'} in one image: soft edges or instances, "
+                "not classes",
             )
         lengths = np.diff(np.append(starts, flat.size))
         insides = np.add.reduceat(_inside(codes).ravel(), starts, dtype=np.int64)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from datus2_ray.core.images.decode import open_image, reading
 
-#: A label map; a picture in one channel or by a palette, which may be a map with soft edges, or depth; a colour picture.
+#: A label map; a picture in grey or by a palette, which may be a map with soft edges, or depth; a picture in colours.
 Look = Literal["map", "grey", "picture"]
 
 #: Side of the part in the middle that is looked at.

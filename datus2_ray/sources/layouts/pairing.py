@@ -1,4 +1,4 @@
-"""Images and their label maps in any tree: by the names of folders and files, and by content where names decide nothing.
+"""Images and their label maps in any tree: by names of folders and files, and by content where these decide nothing.
 
 A label map is never taken for an image: it is the ground truth of one, or it is left out and counted.
 """
@@ -167,8 +167,8 @@ def _are_maps(
     if masks is None:
         path = alone or paths[0]
         raise UsageError(
-            f"no mask in {path.rpartition('/')[0] or 'the root'}/ is named like an image: {path} would be the mask of an "
-            "image of its name; give --masks PATTERN for the ground truth, or --masks none to leave label maps out"
+            f"no mask in {path.rpartition('/')[0] or 'the root'}/ is named like an image: {path} would be the mask of "
+            "an image of its name; give --masks PATTERN for the ground truth, or --masks none to leave label maps out"
         )
     return True
 
@@ -235,7 +235,7 @@ def _namesakes(paths: Sequence[str]) -> Iterable[tuple[str, str]]:
     for same in by_stem.values():
         yield from ((path, same[0]) for path in same[1:])
     by_place: dict[str, str] = {}
-    longer = [path for path in _repeated(paths, lambda path: [_place(path), *_beginnings(path)])]
+    longer = _repeated(paths, lambda path: [_place(path), *_beginnings(path)])
     for path in longer:
         by_place.setdefault(_place(path), path)
     for path in longer:
