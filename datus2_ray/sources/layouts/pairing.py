@@ -145,6 +145,20 @@ def _match(groups: Mapping[_Group, list[str]], others: Sequence[str]) -> dict[st
         # An image whose own name some map has takes no other.
         if path not in found and (images := [image for image in loose.get(key, []) if image not in done]):
             found[path] = images
+    if len(found) == len(keyed):
+        return found
+    # `1_sat.jpg` and `1_mask.png`: the one image whose name begins with what is left of the map's.
+    begins: dict[tuple[str, str], list[str]] = defaultdict(list)
+    done = {image for images in found.values() for image in images}
+    for path in others:
+        if path not in done:
+            folder, stem, _ = split_path(path)
+            key = _folder(folder)[1]
+            for match in _CUT.finditer(stem):
+                begins[key, fold(stem[: match.start()])].append(path)
+    for path, (_, key) in keyed.items():
+        if path not in found and len(begins.get(key, [])) == 1:
+            found[path] = begins[key]
     return found
 
 
@@ -215,9 +229,9 @@ def _find_twins(paths: Sequence[str], masks: str | None, look_at: LookAt) -> dic
         for (mine, other), (mapped, images) in zip(
             (looks, looks[::-1]), ((first, second), (second, first)), strict=True
         ):
-            if mine == "map" and other in ("picture", "grey"):
+            if mine == "map" and other not in ("map", None):
                 twins |= dict(zip(mapped, images, strict=True))
-            elif mine == "grey" and other == "picture":
+            elif mine == "grey" and other in ("flat", "picture"):
                 if masks is None:
                     raise UsageError(
                         f"is {mapped[0]} the mask of {images[0]}? It has its name, and is grey, but not in few values; "
