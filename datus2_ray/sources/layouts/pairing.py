@@ -171,6 +171,8 @@ def _are_maps(
 ) -> bool:
     """Return whether the files of a group, which its name calls label maps, are that."""
     paired = [path for path in paths if path in by_name]
+    if any(_in_image_folder(image) for path in paired for image in by_name[path]):
+        return True  # `images/` says it, too
     looks = _majority(look_at, paired or paths) if look_at is not None else None
     if paired:
         return looks != "picture"
@@ -185,6 +187,10 @@ def _are_maps(
             "an image of its name; give --masks PATTERN for the ground truth, or --masks none to leave label maps out"
         )
     return True
+
+
+def _in_image_folder(path: str) -> bool:
+    return any(folder_role(name).image for name in path.split("/")[:-1])
 
 
 def _image_folders(paths: Iterable[str]) -> set[str]:
