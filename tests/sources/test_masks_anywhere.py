@@ -158,7 +158,9 @@ def test_grey_files_that_may_be_masks_end_the_run_before_it_starts(
 ) -> None:
     def depth(ids: np.ndarray, number: int) -> bytes:
         # A ramp with noise: no few values, and no picture in colours.
-        ramp = np.linspace(0, 200, ids.size).reshape(ids.shape) + np.random.default_rng(number).integers(0, 50, ids.shape)
+        ramp = np.linspace(0, 200, ids.size).reshape(ids.shape) + np.random.default_rng(number).integers(
+            0, 50, ids.shape
+        )
         return png(ramp.astype(np.uint8))
 
     source = write(tmp_path / "in", scenes, "rgb_cam/{}.jpg", "other/{}.png", depth)
@@ -236,7 +238,9 @@ def test_0_and_255_are_two_classes(tmp_path: Path, scenes: Path, open_here: Open
     np.testing.assert_array_equal(drawn[3], scene_ids(scenes, 3) == 0)
 
 
-@pytest.mark.parametrize(("levels", "classes"), [((0, 128, 255), 3), ((0, 1, 255), 2), ((1, 2, 255), 2), ((0, 5, 9), 3)])
+@pytest.mark.parametrize(
+    ("levels", "classes"), [((0, 128, 255), 3), ((0, 1, 255), 2), ((1, 2, 255), 2), ((0, 5, 9), 3)]
+)
 def test_255_is_void_unless_it_ends_levels_of_grey(
     tmp_path: Path, scenes: Path, open_here: Open, levels: tuple[int, ...], classes: int
 ) -> None:
@@ -259,8 +263,6 @@ def test_gaps_are_no_classes_and_void_can_be_named(tmp_path: Path, scenes: Path,
     assert names == ("class 0", "class 1", "class 2")
     ids = scene_ids(scenes, 3)
     np.testing.assert_array_equal(drawn[3], np.where(ids < 3, ids, 255))
-
-
 
 
 def repainted(ids: np.ndarray, number: int) -> bytes:
@@ -292,7 +294,11 @@ def test_few_colours_are_classes(tmp_path: Path, scenes: Path, open_here: Open, 
 
 @pytest.mark.parametrize(
     ("file", "line"),
-    [("labelmap.txt", "{0}:{1},{2},{3}::"), ("class_dict.csv", "{0},{1},{2},{3}"), ("label_colors.txt", "{1} {2} {3}\t{0}")],
+    [
+        ("labelmap.txt", "{0}:{1},{2},{3}::"),
+        ("class_dict.csv", "{0},{1},{2},{3}"),
+        ("label_colors.txt", "{1} {2} {3}\t{0}"),
+    ],
 )
 def test_a_palette_of_the_data_names_classes_and_their_order(
     tmp_path: Path, scenes: Path, open_here: Open, file: str, line: str
@@ -332,7 +338,10 @@ def blurred(ids: np.ndarray, number: int) -> Image.Image:
     [
         (lambda ids, number: encoded(blurred(ids, number)), "soft edges"),
         (lambda ids, number: encoded(blurred(ids, number).convert("RGB")), "soft edges"),
-        (lambda ids, number: encoded(Image.fromarray(COLOURS[ids]).resize((99, 90)).resize(ids.shape[::-1])), "soft edges"),
+        (
+            lambda ids, number: encoded(Image.fromarray(COLOURS[ids]).resize((99, 90)).resize(ids.shape[::-1])),
+            "soft edges",
+        ),
         (lambda ids, number: encoded(blurred(ids, number), "JPEG"), "JPEG"),
         (lambda ids, number: png(np.arange(ids.size, dtype=np.uint16).reshape(ids.shape)), "instances"),
     ],
