@@ -65,13 +65,14 @@ def plan_stages(
     folder = RunFolder(config.out)
     prospect = Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines, commits or {}).prospect
     uses: list[tuple[str, Use]] = []
-    notes = list(listing.notes)
+    notes: list[str] = []
     left_out: dict[str, str] = {}
     if prospect.device == "cuda" and not machines.gpus:
         notes.append(
             "the cluster has no GPU yet: stages wait for its autoscaler to start some, and fail where nothing has "
             f"moved for no_progress_seconds = {config.no_progress_seconds}"
         )
+    notes += listing.ground_truth
     for stage in stages:
         reason = stage.reason_left_out(prospect, left_out)
         if reason is not None:

@@ -146,6 +146,6 @@ def open_run(config: RunConfig, command: str, listing: Listing, machines: Machin
     folder = RunFolder(config.out)
     folder.claim(config.source, command)
     with hold(folder.uri, command):
-        for note in listing.notes:
-            Progress("source", 0).skip(note)
+        for line in listing.ground_truth:
+            Progress("source", 0).skip(line)
         yield Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines)

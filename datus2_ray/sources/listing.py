@@ -55,8 +55,8 @@ class Listing:
         Columns of the shards; None if the source has files.
     palette : tuple of (str, int)
         Names and colours of the classes, where the source has a file of them.
-    notes : tuple of str
-        Lines on what was taken for ground truth, and what was left out.
+    ground_truth : tuple of str
+        Lines on what was taken for ground truth, which classes are in it, and what was left out.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -67,7 +67,7 @@ class Listing:
     labelled: bool
     columns: ShardColumns | None
     palette: Palette = ()
-    notes: tuple[str, ...] = ()
+    ground_truth: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -169,7 +169,7 @@ def _list_files(
         labelled=any(sample.mask is not None for sample in samples),
         columns=None,
         palette=palette,
-        notes=notes,
+        ground_truth=notes,
     )
 
 
@@ -234,7 +234,7 @@ def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> 
         dataset=dataset,
         labelled=columns.mask is not None,
         columns=columns,
-        notes=notes,
+        ground_truth=notes,
     )
 
 

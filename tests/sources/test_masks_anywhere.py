@@ -119,8 +119,8 @@ def test_more_label_maps_of_an_image_are_left_out_and_said(tmp_path: Path, scene
     write(tmp_path / "in", scenes, stem[0], stem[1] + "instanceIds.png", lambda ids, number: png(ids * 7))
     write(tmp_path / "in", scenes, stem[0], stem[1] + "color.png", lambda ids, number: png(COLOURS[ids]))
     run = open_here(write(tmp_path / "in", scenes, stem[0], stem[1] + "labelIds.png"), clusters=6)
-    assert any(f"{2 * COUNT} label maps are left out" in note for note in run.listing.notes)
-    assert any("this looks like Cityscapes" in note for note in run.listing.notes)
+    assert any(f"{2 * COUNT} label maps are left out" in note for note in run.listing.ground_truth)
+    assert any("this looks like Cityscapes" in note for note in run.listing.ground_truth)
     rows, surveyed = survey(run)
     assert len(rows) == COUNT
     np.testing.assert_array_equal(truth(rows, surveyed)[3], scene_ids(scenes, 3))
@@ -128,11 +128,11 @@ def test_more_label_maps_of_an_image_are_left_out_and_said(tmp_path: Path, scene
 
 def test_a_data_set_whose_layout_is_known_is_named(tmp_path: Path, scenes: Path, open_here: Open) -> None:
     ade = write(tmp_path / "ade", scenes, "images/training/{}.jpg", "annotations/training/{}.png")
-    assert any("this looks like ADE20K" in note for note in open_here(ade, clusters=6).listing.notes)
+    assert any("this looks like ADE20K" in note for note in open_here(ade, clusters=6).listing.ground_truth)
     camvid = write(tmp_path / "camvid", scenes, "train/{}.jpg", "trainannot/{}.png")
-    notes = open_here(camvid, clusters=6).listing.notes
+    notes = open_here(camvid, clusters=6).listing.ground_truth
     assert any("this looks like CamVid: --dataset camvid" in note for note in notes)
-    assert not any("looks like" in note for note in open_here(scenes, clusters=6).listing.notes)
+    assert not any("looks like" in note for note in open_here(scenes, clusters=6).listing.ground_truth)
 
 
 def test_no_folder_of_photographs_is_taken_for_label_maps(tmp_path: Path, scenes: Path, open_here: Open) -> None:
@@ -141,7 +141,7 @@ def test_no_folder_of_photographs_is_taken_for_label_maps(tmp_path: Path, scenes
     write(tmp_path / "in", scenes, "carnival/{}.jpg")
     write(tmp_path / "in", scenes, "carnival/{}_gt.jpg")
     run = open_here(tmp_path / "in", clusters=2)
-    assert (run.listing.images, run.listing.labelled, run.listing.notes) == (4 * COUNT, False, ())
+    assert (run.listing.images, run.listing.labelled, run.listing.ground_truth) == (4 * COUNT, False, ())
 
 
 def test_grey_photographs_that_share_names_are_images(tmp_path: Path, scenes: Path, open_here: Open) -> None:
@@ -186,7 +186,7 @@ def test_a_pattern_names_the_ground_truth(tmp_path: Path, scenes: Path, open_her
     source = write(tmp_path / "in", scenes, "photos/{}.jpg", "masks/{}.png", lambda ids, number: png(ids * 0))
     write(source, scenes, "photos/{}.jpg", "things/t_{}.png")
     run = open_here(source, clusters=6, masks=pattern)
-    assert any(f"{COUNT} label maps are left out" in note for note in run.listing.notes)
+    assert any(f"{COUNT} label maps are left out" in note for note in run.listing.ground_truth)
     rows, surveyed = survey(run)
     assert len(rows) == COUNT
     np.testing.assert_array_equal(truth(rows, surveyed)[3], scene_ids(scenes, 3))
@@ -205,7 +205,7 @@ def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path, scenes: Path, op
 def test_no_masks_are_used_where_none_are_wanted(tmp_path: Path, scenes: Path, open_here: Open) -> None:
     run = open_here(scenes, clusters=6, masks="none")
     assert (run.listing.images, run.listing.labelled) == (24, False)
-    assert any("24 label maps are left out" in note for note in run.listing.notes)
+    assert any("24 label maps are left out" in note for note in run.listing.ground_truth)
     assert not open_here(scenes, dataset="demo", clusters=6, masks="none", name="demo").listing.labelled
     rows = [{"image": (scenes / "images" / "scene_0000.jpg").read_bytes(), "mask": png(scene_ids(scenes, 0))}]
     (tmp_path / "shards").mkdir()
