@@ -82,7 +82,7 @@ def pretrain(config: RunConfig) -> None:
 )  # fmt: skip
 def experiment(
     config: RunConfig,
-    name: Annotated[str, typer.Argument(help="ablation, clusters, resolution, patch-size or data-size.")],
+    name: Annotated[str, typer.Argument(help="ablation, clusters, names, resolution, patch-size or data-size.")],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per variant, from --seed on.")] = 3,
     values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run.")] = False,
@@ -96,8 +96,8 @@ def experiment(
     from datus2_ray.commands.experiment import run_experiment
 
     results = run_experiment(name, config, seeds, points, lambda line: typer.echo(f"=== {line}"))
-    uris = answer.write_answer(name, results, config.out)
-    typer.echo(answer.table(answer.rows(results)) + "\n".join(uris))
+    table, uris = answer.write_answer(name, results, config.out)
+    typer.echo(table + "\n".join(uris))
 
 
 @app.command()

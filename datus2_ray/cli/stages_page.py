@@ -32,7 +32,9 @@ def stages_table(stages: Sequence[Stage[Any]]) -> str:
 
 
 def with_table(page: str, stages: Sequence[Stage[Any]]) -> str:
-    """Return a page with the table between its markers made anew."""
+    """Return a page with the table between its markers made anew; unchanged where it has no markers."""
+    if BEGIN not in page:
+        return page
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{stages_table(stages)}\n{END}{after}"

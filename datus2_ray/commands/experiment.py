@@ -18,16 +18,25 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing, list_source
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Discovered
+from datus2_ray.store.facts import Discovered, Probed
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one variant gave with one seed; `summary` is what a run's ``summary.json`` holds."""
+    """What one variant gave with one seed.
+
+    Parameters
+    ----------
+    summary : dict
+        What a run's ``summary.json`` holds.
+    probe : Probed or None
+        Scores of the linear probe, of an experiment that has one.
+    """
 
     variant: Variant
     seed: int
     summary: dict[str, Any]
+    probe: Probed | None = None
 
     @property
     def seconds_per_image(self) -> float | None:
@@ -85,22 +94,23 @@ def run_experiment(
         except (ValidationError, ValueError) as error:
             raise UsageError(f"{name}: these settings or values do not fit: {' '.join(str(error).split())}") from error
         return [
-            _run(opened, variant, config.model_copy(update={"seed": base.seed + number}), note)
+            _run(opened, variant, config.model_copy(update={"seed": base.seed + number}), EXPERIMENTS[name].probe, note)
             for variant, config in configs
             for number in range(seeds)
         ]
 
 
-def _run(opened: Run, variant: Variant, config: RunConfig, note: Callable[[str], None]) -> Result:
+def _run(opened: Run, variant: Variant, config: RunConfig, probe: bool, note: Callable[[str], None]) -> Result:
     from datus2_ray.commands.summary import summarise
     from datus2_ray.engine.execute import execute
-    from datus2_ray.stages import RUN
+    from datus2_ray.stages import PROBED_RUN, RUN
 
     note(f"{variant.name}, seed {config.seed}")
-    listing = _listing(opened, config)
-    plan_stages(config, RUN, listing, opened.machines)
-    run, left_out = execute(opened.configured(config, listing), RUN)
-    return Result(variant, config.seed, summarise(run, left_out))
+    listing, stages = _listing(opened, config), PROBED_RUN if probe else RUN
+    plan_stages(config, stages, listing, opened.machines)
+    run, left_out = execute(opened.configured(config, listing), stages)
+    probed = run.find(Probed)
+    return Result(variant, config.seed, summarise(run, left_out), probed.facts if probed else None)
 
 
 def _listing(opened: Run, config: RunConfig) -> Listing:

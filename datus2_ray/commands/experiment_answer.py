@@ -21,7 +21,11 @@ SCORES = {
     "miou": ("one_to_one", "miou"),
     "pixel_accuracy": ("one_to_one", "pixel_accuracy"),
     "many_to_one_miou": ("many_to_one", "miou"),
+    "many_to_one_pixel_accuracy": ("many_to_one", "pixel_accuracy"),
 }
+
+#: What the table, the chart and the CSV compare: sets of masks, and the linear probe of an experiment that has one.
+COMPARED = {**SETS, "probe": "linear probe"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Row:
     value : float or None
         Its x in the chart of a sweep.
     miou, pixel_accuracy : dict
-        Set of masks → mean and deviation in percent, one-to-one, noise counts as wrong.
+        Set of masks → mean and deviation in percent, noise counts as wrong; of a probe, at its own classes.
     segments, seconds : float
         Segments per image; seconds of discover per image.
     """
@@ -46,8 +50,8 @@ class Row:
     seconds: float | None
 
 
-def rows(results: Sequence[Result]) -> list[Row]:
-    """Combine the seeds of every variant, in the order of the variants."""
+def rows(results: Sequence[Result], matching: str = "one_to_one") -> list[Row]:
+    """Combine the seeds of every variant, in the order of the variants; `matching` says by which scores."""
     grouped: dict[str, list[Result]] = {}
     for result in results:
         grouped.setdefault(result.variant.name, []).append(result)
@@ -55,8 +59,8 @@ def rows(results: Sequence[Result]) -> list[Row]:
         Row(
             variant=name,
             value=seeds[0].variant.value,
-            miou=_over_seeds(seeds, "miou"),
-            pixel_accuracy=_over_seeds(seeds, "pixel_accuracy"),
+            miou=_over_seeds(seeds, matching, "miou"),
+            pixel_accuracy=_over_seeds(seeds, matching, "pixel_accuracy"),
             segments=statistics.fmean(seed.segments_per_image for seed in seeds),
             seconds=_mean_seconds(seeds),
         )
@@ -64,10 +68,10 @@ def rows(results: Sequence[Result]) -> list[Row]:
     ]
 
 
-def _over_seeds(seeds: Sequence[Result], score: str) -> dict[str, tuple[float, float]]:
+def _over_seeds(seeds: Sequence[Result], matching: str, score: str) -> dict[str, tuple[float, float]]:
     pairs = {}
-    for masks in SETS:
-        values = [value for seed in seeds if (value := _score(seed, masks, score)) is not None]
+    for masks in COMPARED:
+        values = [value for seed in seeds if (value := _score(seed, masks, matching, score)) is not None]
         if values:
             pairs[masks] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
     return pairs
@@ -79,44 +83,50 @@ def _mean_seconds(seeds: Sequence[Result]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def write_answer(experiment: str, results: Sequence[Result], out: str) -> list[str]:
-    """Write ``EXPERIMENT.csv``, ``EXPERIMENT.md`` and ``EXPERIMENT.svg`` below `out`, and return their URIs."""
-    variants = rows(results)
-    uris = []
-    for suffix, text in {"csv": _csv(results), "md": table(variants), "svg": chart(experiment, variants)}.items():
-        uris.append(storage.join(out, f"{experiment}.{suffix}"))
-        storage.write_bytes(uris[-1], text.encode())
-    return uris
+def write_answer(experiment: str, results: Sequence[Result], out: str) -> tuple[str, list[str]]:
+    """Write ``EXPERIMENT.csv``, ``EXPERIMENT.md`` and ``EXPERIMENT.svg`` below `out`; return the table and the URIs."""
+    variants = rows(results, EXPERIMENTS[experiment].matching)
+    files = {"csv": _csv(results), "md": table(variants), "svg": chart(experiment, variants)}
+    uris = {suffix: storage.join(out, f"{experiment}.{suffix}") for suffix in files}
+    for suffix, text in files.items():
+        storage.write_bytes(uris[suffix], text.encode())
+    return files["md"], list(uris.values())
 
 
 def table(variants: Sequence[Row]) -> str:
-    """Return a Markdown table, a row per variant."""
-    sets = [masks for masks in SETS if any(masks in row.miou for row in variants)]
-    header = ["variant", *(f"{SETS[masks]} mIoU" for masks in sets), "initial accuracy", "segments per image"]
-    lines = [[*header, "discover, s per image"], ["---", *["--:"] * (len(sets) + 3)]]
+    """Return a Markdown table, a row per variant: mIoU / pixel accuracy of every set of masks, in percent."""
+    compared = _compared(variants)
+    header = ["variant", *(COMPARED[masks] for masks in compared), "segments per image"]
+    lines = [[*header, "discover, s per image"], ["---", *["--:"] * (len(compared) + 2)]]
     for row in variants:
-        scores = [_pair(row.miou.get(masks)) for masks in sets]
-        accuracy = _pair(row.pixel_accuracy.get("initial"))
+        scores = [
+            f"{_pair(row.miou[masks])} / {_pair(row.pixel_accuracy[masks])}" if masks in row.miou else ""
+            for masks in compared
+        ]
         seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
-        lines.append([row.variant, *scores, accuracy, f"{row.segments:.1f}", seconds])
+        lines.append([row.variant, *scores, f"{row.segments:.1f}", seconds])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _compared(variants: Sequence[Row]) -> list[str]:
+    return [masks for masks in COMPARED if any(masks in row.miou for row in variants)]
 
 
 def chart(experiment: str, variants: Sequence[Row]) -> str:
     """Return an SVG file of the mIoU: curves over the value of a sweep, or points per variant if they have no order."""
     sweep = all(row.value is not None for row in variants)
-    sets = [masks for masks in SETS if any(masks in row.miou for row in variants)]
+    compared = _compared(variants)
     series = []
-    for number, masks in enumerate(sets):
+    for number, masks in enumerate(compared):
         scored = [(i, row) for i, row in enumerate(variants) if masks in row.miou]
         means, deviations = (np.array([row.miou[masks][which] for _, row in scored]) for which in (0, 1))
         if sweep:
             x, y = np.array([row.value for _, row in scored]), means
         else:
             # The sets of a variant are drawn below each other.
-            x, y = means, np.array([i + 0.22 * (number - (len(sets) - 1) / 2) for i, _ in scored])
-        series.append(Series(SETS[masks], masks, x, y, dots=True, line=sweep, errors=deviations))
-    score = "mIoU one-to-one in %, mean ± std"
+            x, y = means, np.array([i + 0.22 * (number - (len(compared) - 1) / 2) for i, _ in scored])
+        series.append(Series(COMPARED[masks], masks, x, y, dots=True, line=sweep, errors=deviations))
+    score = f"mIoU {EXPERIMENTS[experiment].matching.replace('_', '-')} in %, mean ± std"
     labels = (EXPERIMENTS[experiment].label, score) if sweep else (score, "")
     names = () if sweep else [row.variant for row in variants]
     return draw_chart(experiment, *labels, series, whole_x=False, rows=names).file()
@@ -125,10 +135,11 @@ def chart(experiment: str, variants: Sequence[Row]) -> str:
 def _csv(results: Sequence[Result]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    scores = [f"{masks}_{score}" for masks in SETS for score in SCORES]
+    scores = [f"{masks}_{score}" for masks in SETS for score in SCORES] + ["probe_miou", "probe_pixel_accuracy"]
     writer.writerow(["variant", "value", "seed", "images", "segments_per_image", "seconds_per_image", *scores])
     for result in results:
-        values = [_score(result, masks, score) for masks in SETS for score in SCORES]
+        values = [_score(result, masks, *path) for masks in SETS for path in SCORES.values()]
+        values += [_score(result, "probe", "", score) for score in ("miou", "pixel_accuracy")]
         writer.writerow(
             [
                 result.variant.name,
@@ -143,14 +154,13 @@ def _csv(results: Sequence[Result]) -> str:
     return text.getvalue()
 
 
-def _score(result: Result, masks: str, score: str) -> float | None:
-    """Return a score in percent; None if the run has no such masks."""
-    metrics = result.summary["metrics"].get(masks)
-    if metrics is None:
+def _score(result: Result, masks: str, matching: str, score: str) -> float | None:
+    """Return a score in percent; None if the run has no such masks, or no probe."""
+    scores = vars(result.probe) if masks == "probe" and result.probe else result.summary["metrics"].get(masks)
+    if scores is None:
         return None
-    matching, name = SCORES[score]
-    return 100 * float(metrics[matching][name])
+    return 100 * float(scores[score] if masks == "probe" else scores[matching][score])
 
 
-def _pair(pair: tuple[float, float] | None) -> str:
-    return "" if pair is None else f"{pair[0]:.1f} ± {pair[1]:.1f}"
+def _pair(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:.1f} ± {pair[1]:.1f}"

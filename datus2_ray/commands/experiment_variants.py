@@ -31,10 +31,20 @@ class Variant:
 
 @dataclass(frozen=True)
 class Axis:
-    """What an experiment without order, or a sweep, is told apart by: its label in the plot."""
+    """What an experiment without order, or a sweep, is told apart by: its label in the plot.
+
+    Parameters
+    ----------
+    matching : {"one_to_one", "many_to_one"}
+        The scores that the table and the plot show.
+    probe : bool
+        Whether a linear probe on the ground truth stands beside the variants.
+    """
 
     label: str
     variants: Callable[[RunConfig, Sequence[float], Listing], list[Variant]]
+    matching: str = "one_to_one"
+    probe: bool = False
 
 
 def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
@@ -100,6 +110,13 @@ def clusters(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     return [Variant(f"K = {value:g}", {"clusters": int(value)}, value) for value in chosen]
 
 
+def names(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
+    """Vary how many clusters a person names; by default as many as classes, then what an hour or more allows."""
+    classes = max(2, len(layouts.find(source.dataset).class_names or ()))
+    chosen = values or sorted({classes, *(count for count in (27, 60, 120, 240) if count > classes)})
+    return [Variant(f"{value:g} names", {"clusters": int(value)}, value) for value in chosen]
+
+
 def resolution(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
     """Vary Louvain's resolution."""
     chosen = values or (0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
@@ -128,6 +145,7 @@ def data_size(base: RunConfig, values: Sequence[float], source: Listing) -> list
 EXPERIMENTS = {
     "ablation": Axis("variant", ablation),
     "clusters": Axis("clusters K", clusters),
+    "names": Axis("clusters that are named", names, matching="many_to_one", probe=True),
     "resolution": Axis("Louvain's resolution", resolution),
     "patch-size": Axis("pixels of 224 that a patch covers", patch_size),
     "data-size": Axis("images", data_size),

@@ -54,7 +54,7 @@ class DiscoverConfig(StageConfig):
         1, "Orders of the patches that compiled tries; the partition of highest modularity is kept.", ge=1
     )
     resolution: float = setting(
-        6.0, "Resolution of Louvain; a higher one gives smaller segments.", gt=0, allow_inf_nan=False
+        3.0, "Resolution of Louvain; a higher one gives smaller segments.", gt=0, allow_inf_nan=False
     )
     tau: int = setting(5, "A segment is valid if it has more patches than this, else it is noise.", ge=0)
     noise: Literal["kept", "given"] = setting(

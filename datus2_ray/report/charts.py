@@ -22,7 +22,7 @@ MAX_POINTS = 400
 STYLE = """text { font: 12.5px sans-serif; fill: #5b6470 } .grid { stroke: #e0e1dc }
 polyline, path { fill: none; stroke-width: 2 } circle { fill: #ffffff; stroke-width: 2 }
 .initial { stroke: #4470c4 } .refined { stroke: #0b8268 } .token_kmeans { stroke: #8b929c }
-.token_kmeans_merged { stroke: #a67c3d }"""
+.token_kmeans_merged { stroke: #a67c3d } .probe { stroke: #b3446c }"""
 
 _Y_TICK = Markup(
     '<line class="grid" x1="{left}" x2="{right}" y1="{y}" y2="{y}"/>'

@@ -19,6 +19,7 @@ from datus2_ray.stages.ingest.to_shards import SHARDS
 from datus2_ray.stages.label.label import LABEL
 from datus2_ray.stages.predict.predict import PREDICT
 from datus2_ray.stages.pretrain.pretrain import PRETRAIN
+from datus2_ray.stages.probe.probe import PROBE
 from datus2_ray.stages.refine.refine import REFINE
 from datus2_ray.stages.sample.sample import SAMPLE
 
@@ -40,6 +41,9 @@ RUN: Stages = (
     EVALUATE,
     EXPORT,
 )
+
+#: The run of an experiment that compares named clusters with what is learned from labels.
+PROBED_RUN: Stages = (*RUN, PROBE)
 INGEST_COMMAND: Stages = (SHARDS,)
 PRETRAIN_COMMAND: Stages = (INGEST, PRETRAIN)
 
@@ -50,7 +54,7 @@ LABEL_COMMAND: Stages = (INGEST, DISCOVER, CODES, LABEL, EXPORT)
 #: Stages that a folder of each command may hold.
 COMMANDS: dict[str, Stages] = {
     "run": RUN,
-    "experiment": RUN,
+    "experiment": PROBED_RUN,
     "ingest": INGEST_COMMAND,
     "pretrain": PRETRAIN_COMMAND,
     "predict": (INGEST, DISCOVER, CODES, LABEL, PREDICT, EXPORT),

@@ -214,6 +214,16 @@ class Evaluated(Facts):
 
 
 @dataclass(frozen=True)
+class Probed(Facts):
+    """mIoU and pixel accuracy, in [0, 1], of a linear probe over ``images``, each scored by the half it is not in."""
+
+    stage: ClassVar[str] = "probe"
+    images: int
+    miou: float
+    pixel_accuracy: float
+
+
+@dataclass(frozen=True)
 class Exported(Facts):
     """The sets of masks that were written, each in a folder of its name."""
 

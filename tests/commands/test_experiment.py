@@ -93,6 +93,7 @@ def test_sweeps_have_their_values_or_their_own(scenes: Path, listing: Listing) -
 
     assert [one.clusters for one in of("clusters")] == [6, 9, 12, 18, 24]
     assert [one.clusters for one in of("clusters", 5, 7)] == [5, 7]
+    assert [one.clusters for one in of("names")] == [6, 27, 60, 120, 240]
     assert [one.discover.resolution for one in of("resolution", 2, 0.5)] == [2, 0.5]
     assert [one.discover.grid for one in of("patch-size")] == [28, 16, 14]
     assert {one.discover.input_size for one in of("patch-size")} == {None}
@@ -157,7 +158,7 @@ def test_runs_share_their_results_and_are_done_once(parts: Parts, scenes: Path, 
     assert again == results
     assert set(parts.written.values()) == {1}
 
-    uris = write_answer("clusters", results, config.out)
+    _, uris = write_answer("clusters", results, config.out)
     assert [Path(uri).name for uri in uris] == ["clusters.csv", "clusters.md", "clusters.svg"]
     read = list(csv.DictReader(io.StringIO(storage.read_bytes(uris[0]).decode())))
     assert [row["seed"] for row in read] == ["0", "1", "0", "1"]
@@ -237,7 +238,7 @@ def test_seconds_that_a_killed_attempt_took_with_it_are_left_empty(here: None, s
     results = run_experiment("clusters", config, 1, (4,), lambda line: None)
     assert results[0].seconds_per_image is None
     assert table(rows(results)).endswith(" |  |\n")
-    assert storage.read_bytes(write_answer("clusters", results, config.out)[0])
+    assert storage.read_bytes(write_answer("clusters", results, config.out)[1][0])
 
 
 def test_the_command_prints_the_table_and_draws_variants(here: None, scenes: Path, tmp_path: Path) -> None:
@@ -247,3 +248,21 @@ def test_the_command_prints_the_table_and_draws_variants(here: None, scenes: Pat
     assert done.exit_code == 0
     assert "| 16 of 224 pixels a patch |" in done.output
     assert ElementTree.parse(tmp_path / "patch-size.svg").getroot().tag.endswith("svg")
+
+
+def test_names_are_compared_with_a_probe(here: None, scenes: Path, tmp_path: Path) -> None:
+    config = base(scenes, tmp_path / "out")
+    results = run_experiment("names", config, 1, (6, 12), lambda line: None)
+    assert [result.summary["clusters"] for result in results] == [6, 12]
+    probe = results[0].probe
+    assert probe is not None
+    assert results[1].probe == probe
+    assert probe.images == 8
+    text, uris = write_answer("names", results, config.out)
+    named = [result.summary["metrics"]["initial"]["many_to_one"] for result in results]
+    for scores, line in zip(named, text.splitlines()[2:], strict=True):
+        assert f"| {100 * scores['miou']:.1f} ± 0.0 / {100 * scores['pixel_accuracy']:.1f} ± 0.0 |" in line
+        assert f"| {100 * probe.miou:.1f} ± 0.0 / {100 * probe.pixel_accuracy:.1f} ± 0.0 |" in line
+    read = list(csv.DictReader(io.StringIO(storage.read_bytes(uris[0]).decode())))
+    assert float(read[0]["probe_miou"]) == pytest.approx(100 * probe.miou, abs=1e-3)
+    assert "linear probe" in storage.read_bytes(uris[2]).decode()

@@ -16,7 +16,8 @@ from datus2_ray.commands.experiment_variants import Variant
 
 def result(variant: str, value: float | None, seed: int, miou: float, **others: float) -> Result:
     def scores(value: float) -> dict[str, Any]:
-        return {"one_to_one": {"miou": value, "pixel_accuracy": value + 0.3}, "many_to_one": {"miou": value}}
+        pair = {"miou": value, "pixel_accuracy": value + 0.3}
+        return {"one_to_one": pair, "many_to_one": pair}
 
     metrics = {name: scores(score) for name, score in {"initial": miou, **others}.items()}
     summary = {"images": 4, "segments": 100, "seconds_per_row": {"discover": 0.5}, "metrics": metrics}
@@ -36,7 +37,7 @@ def test_seeds_become_mean_and_sample_deviation() -> None:
     assert first.pixel_accuracy["initial"][0] == pytest.approx(47.0)
     assert first.miou["refined"] == (40.0, 0.0)
     assert (first.segments, first.seconds) == (25.0, 0.5)
-    assert "| K = 6 | 17.0 ± 1.4 | 40.0 ± 0.0 | 47.0 ± 1.4 | 25.0 | 0.500 |" in table(rows(SWEEP))
+    assert "| K = 6 | 17.0 ± 1.4 / 47.0 ± 1.4 | 40.0 ± 0.0 / 70.0 ± 0.0 | 25.0 | 0.500 |" in table(rows(SWEEP))
     assert "token" not in table(rows(SWEEP))
 
 

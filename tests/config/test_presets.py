@@ -29,7 +29,7 @@ def test_best_is_what_was_measured_best() -> None:
     assert preset_values("best") == {}
     assert (discover.grid, discover.input_size) == (28, None)
     assert (discover.feature, discover.graph, discover.neighbours) == ("token", "neighbours", 16)
-    assert (discover.unit, discover.place, discover.colour, discover.resolution) == ("segments", 0.2, 0.2, 6.0)
+    assert (discover.unit, discover.place, discover.colour, discover.resolution) == ("segments", 0.2, 0.2, 3.0)
     assert (discover.noise, discover.descriptor, discover.tau) == ("given", "tokens", 5)
     assert (cluster.metric, cluster.scaling, cluster.fine, cluster.restarts) == ("spherical", "centred", 300, 3)
     assert (cluster.pca, cluster.whitening) == (64, 0.6)

@@ -189,7 +189,7 @@ def sum_gradients(layer: TokenLayer, tokens: Tensor, labels: Tensor, exponent: f
     """Return the summed gradients of weight and bias, and the summed loss, one after the other, in one vector.
 
     The loss of a token is (1 - pᵠ) / q, with q = `exponent` and p the probability of its label: its gradient with
-    regard to the logits is pᵠ times that of the cross entropy.
+    regard to the logits is pᵠ times that of the cross entropy, which is the loss at q = 0.
 
     Parameters
     ----------
@@ -200,10 +200,11 @@ def sum_gradients(layer: TokenLayer, tokens: Tensor, labels: Tensor, exponent: f
     """
     logits = torch.addmm(layer.bias, tokens, layer.weight.T)
     log_p = logits.log_softmax(dim=1)
-    certainty = (exponent * log_p.gather(1, labels[:, None])).exp()
+    of_label = log_p.gather(1, labels[:, None])
+    certainty = (exponent * of_label).exp()
     errors = log_p.exp().mul_(certainty)
     errors.scatter_add_(1, labels[:, None], -certainty)
-    loss = ((1 - certainty) / exponent).sum()
+    loss = ((1 - certainty) / exponent if exponent else -of_label).sum()
     return torch.cat([(errors.T @ tokens).flatten(), errors.sum(dim=0), loss[None]])
 
 
