@@ -153,9 +153,8 @@ def _match(groups: Mapping[_Group, list[str]], others: Sequence[str]) -> dict[st
     for path in others:
         if path not in done:
             folder, stem, _ = split_path(path)
-            key = _folder(folder)[1]
             for match in _CUT.finditer(stem):
-                begins[key, fold(stem[: match.start()])].append(path)
+                begins[_folder(folder)[1], fold(stem[: match.start()])].append(path)
     for path, (_, key) in keyed.items():
         if path not in found and len(begins.get(key, [])) == 1:
             found[path] = begins[key]
