@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datus2_ray.core.images.classes import find_classes
 from datus2_ray.core.images.label_map import read_label_map
@@ -108,8 +109,19 @@ def check_masks(
                 "ground truth"
             )
         return "none of the masks looked at can be read"
+    _refuse_instances(counts)
     found = find_classes(np.concatenate(counts), palette, ignored)
     return f"in {len(counts)} of them {found.describe()}"
+
+
+def _refuse_instances(counts: Sequence[NDArray[np.int64]]) -> None:
+    """Raise a UsageError if most values occur in one mask only, as those of instances do that a whole set numbers."""
+    values, maps = np.unique(np.concatenate(counts)[:, :2], axis=0, return_counts=True)
+    if len(counts) >= 4 and len(values) > 4 * len(counts) and (maps == 1).mean() > 0.8:
+        raise UsageError(
+            f"{len(counts)} masks have {len(values)} ids or colours, most of them in one mask only: instances, not "
+            "classes; give --masks PATTERN for class maps, or --masks none to run without ground truth"
+        )
 
 
 def name_layout(paths: Iterable[str], known: Iterable[str]) -> str | None:

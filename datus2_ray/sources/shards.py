@@ -14,6 +14,7 @@ import pyarrow as pa
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.decode import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
+from datus2_ray.sources.layouts.roles import folder_role, is_lesser
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
 from datus2_ray.store.run_folder import BEGUN, COMMIT, OLD_RUN_FILE, RUN_FILE, RunFolder
@@ -85,7 +86,8 @@ def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -
 def find_columns(source: str, shard: str, config: IngestConfig) -> ShardColumns:
     """Return the configured columns, or else those that fit in a shard.
 
-    The default is ``image`` or the only column of encoded bytes, ``image_id``, and ``mask``.
+    The default is ``image`` or the only column of encoded bytes, ``image_id``, and ``mask`` or the only one that is
+    called so, such as ``annotation``.
 
     Raises
     ------
@@ -105,12 +107,17 @@ def find_columns(source: str, shard: str, config: IngestConfig) -> ShardColumns:
     texts = [name for name, kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
     numbers = [name for name, kind in kinds.items() if pa.types.is_integer(kind)]
     mask = named(config.mask_column, "--mask-column", encoded) if config.mask_column else None
+    # A column that is called a label map is never taken for images where there are others.
+    called = [name for name in encoded if folder_role(name.partition(".")[0]).word]
     if mask is None:
         mask = next((name for name in ("mask", "mask.bytes") if name in encoded), None)
+    if mask is None and len(certain := [name for name in called if not is_lesser(name)]) == 1 and len(encoded) > 1:
+        mask = certain[0]
     if config.image_column:
         image = named(config.image_column, "--image-column", encoded)
     else:
-        candidates = [name for name in encoded if name != mask]
+        others = [name for name in encoded if name != mask]
+        candidates = [name for name in others if name not in called] or others
         image = next((name for name in candidates if name in ("image", "image.bytes")), "")
         if not image and len(candidates) != 1:
             raise UsageError(

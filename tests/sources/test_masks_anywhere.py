@@ -214,6 +214,33 @@ def test_no_masks_are_used_where_none_are_wanted(tmp_path: Path, scenes: Path, o
     assert not open_here(tmp_path / "shards", clusters=6, masks="none", name="without").listing.labelled
 
 
+@pytest.mark.parametrize(
+    ("image", "mask", "third"),
+    [
+        ("image", "mask", None),
+        ("image", "annotation", None),
+        ("pixel_values", "label", None),
+        ("img", "seg", "instances"),
+    ],
+)
+def test_columns_of_shards_that_are_called_label_maps_are_that(
+    tmp_path: Path, scenes: Path, open_here: Open, image: str, mask: str, third: str | None
+) -> None:
+    rows = []
+    for number in range(COUNT):
+        data = (scenes / "images" / f"scene_{number:04d}.jpg").read_bytes()
+        maps = png(scene_ids(scenes, number))
+        row = {mask: {"bytes": maps, "path": "m.png"}, image: {"bytes": data, "path": "i.jpg"}}
+        rows.append({**row, third: maps} if third else row)
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in" / "a.parquet")
+    run = open_here(tmp_path / "in", clusters=6)
+    assert run.listing.columns is not None
+    assert run.listing.columns.image == f"{image}.bytes"
+    rows, surveyed = survey(run)
+    np.testing.assert_array_equal(truth(rows, surveyed)[3], scene_ids(scenes, 3))
+
+
 def test_names_that_differ_in_case_and_unicode_form_are_pairs(tmp_path: Path, scenes: Path, open_here: Open) -> None:
     source = write(tmp_path / "in", scenes, "images/Caf\u00e9{}.jpg", "masks/CAFE\u0301{}.PNG")
     rows, surveyed = survey(open_here(source, clusters=6))
@@ -343,6 +370,7 @@ def blurred(ids: np.ndarray, number: int) -> Image.Image:
             "soft edges",
         ),
         (lambda ids, number: encoded(blurred(ids, number), "JPEG"), "JPEG"),
+        (lambda ids, number: png(ids.astype(np.uint16) + 6 * number), "instances"),
         (lambda ids, number: png(np.arange(ids.size, dtype=np.uint16).reshape(ids.shape)), "instances"),
     ],
 )

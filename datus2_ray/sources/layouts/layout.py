@@ -19,6 +19,7 @@ from datus2_ray.core.images.decode import IMAGE_SUFFIXES
 from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.look import Look
 from datus2_ray.errors import ImageError
+from datus2_ray.sources.layouts.roles import fold
 
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
@@ -117,7 +118,7 @@ def image_files(files: Iterable[str]) -> list[str]:
 
 
 def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
-    """Map each mask's path below ``folder`` without suffix to its path below the root."""
+    """Map each mask's path below ``folder`` without suffix to its path below the root, also in its folded form."""
     masks = [
         path
         for path in files
@@ -125,12 +126,17 @@ def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
     ]
     # Preferred suffixes come last and overwrite.
     masks.sort(key=lambda path: -MASK_SUFFIXES.index(_suffix(path)))
-    return {_stem(path)[len(folder) + 1 :]: path for path in masks}
+    exact = {_stem(path)[len(folder) + 1 :]: path for path in masks}
+    return {**{fold(name): path for name, path in exact.items()}, **exact}
 
 
 def find_mask(masks: Mapping[str, str], name: str) -> str | None:
-    """Find the mask of the image at ``name`` below its folder: ``a.jpg`` has ``a.jpg.png`` or else ``a.png``."""
-    return masks.get(name) or masks.get(_stem(name))
+    """Find the mask of the image at ``name`` below its folder: ``a.jpg`` has ``a.jpg.png`` or else ``a.png``.
+
+    Names may differ in case and in their Unicode form, where none is the same.
+    """
+    names = (name, _stem(name))
+    return next((masks[key] for key in (*names, *map(fold, names)) if key in masks), None)
 
 
 def assign_ids(names: Sequence[str]) -> list[str]:
