@@ -62,7 +62,7 @@ class Surveyed(Facts):
         if self.unusable:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unusable.items())
             lines.append(
-                f"{sum(self.unusable.values()):,} masks cannot be used ({kinds}), such as {self.example}; their images "
+                f"masks that cannot be used: {sum(self.unusable.values()):,} ({kinds}), such as {self.example}; their images "
                 "are used, and not scored"
             )
         return lines

@@ -399,7 +399,7 @@ def test_a_mask_that_cannot_be_used_costs_no_image(tmp_path: Path, scenes: Path,
     assert surveyed.labelled == COUNT - 3
     assert surveyed.unusable == {"mask_format": 1, "mask_size": 1, "mask_unreadable": 1}
     assert surveyed.example.startswith("0000: mask_unreadable: ")
-    assert "3 masks cannot be used (mask_format 1, mask_size 1, mask_unreadable 1)" in surveyed.describe()[1]
+    assert "masks that cannot be used: 3 (mask_format 1, mask_size 1, mask_unreadable 1)" in surveyed.describe()[1]
 
 
 def test_one_class_is_no_score(tmp_path: Path, scenes: Path, open_here: Open) -> None:
