@@ -61,9 +61,10 @@ class Surveyed(Facts):
             lines.append(f"ground truth of {self.labelled:,} images: {self.found}{scores}")
         if self.unusable:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unusable.items())
+            total = sum(self.unusable.values())
             lines.append(
-                f"masks that cannot be used: {sum(self.unusable.values()):,} ({kinds}), such as {self.example}; their images "
-                "are used, and not scored"
+                f"masks that cannot be used: {total:,} ({kinds}), such as {self.example}; their images are used, and not "
+                "scored"
             )
         return lines
 
