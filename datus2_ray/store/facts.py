@@ -63,8 +63,8 @@ class Surveyed(Facts):
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unusable.items())
             total = sum(self.unusable.values())
             lines.append(
-                f"masks that cannot be used: {total:,} ({kinds}), such as {self.example}; their images are used, and not "
-                "scored"
+                f"masks that cannot be used: {total:,} ({kinds}), such as {self.example}; their images are used, but "
+                "not scored"
             )
         return lines
 
