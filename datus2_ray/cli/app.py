@@ -49,7 +49,8 @@ def plan(config: RunConfig) -> None:
 @app.command()
 @takes_settings(
     "preset", "backbone", "clusters", "device", "seed", "no_refine", "save_png", "image_column", "id_column",
-    "mask_column", out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
+    "mask_column", "ignore_id",
+    out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
     """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
@@ -57,12 +58,14 @@ def ingest(config: RunConfig) -> None:
 
     commit = ingest_images(config)
     refused = f", {commit.rows_quarantined:,} in quarantine" if commit.rows_quarantined else ""
-    typer.echo(f"shards: {commit.uri}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}")
+    unusable = sum(commit.facts.unusable.values())
+    masks = f", {unusable:,} masks that cannot be used (column mask_fault)" if unusable else ""
+    typer.echo(f"shards: {commit.uri}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}{masks}")
 
 
 @app.command()
 @takes_settings(
-    "preset", "clusters", "no_refine", "save_png", "mask_column",
+    "preset", "clusters", "no_refine", "save_png", "mask_column", "ignore_id",
     backbone=Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")],
 )  # fmt: skip
 def pretrain(config: RunConfig) -> None:

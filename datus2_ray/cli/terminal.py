@@ -27,6 +27,8 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
     if summary["passed_over"]:
         console.print(f"files passed over: {summary['passed_over']:,}, see {out}/{PASSED_OVER}", soft_wrap=True)
     console.print(f"{images}, {summary['segments']:,} segments, {summary['clusters']} clusters")
+    for line in (summary.get("ground_truth") or {}).get("lines", []):
+        console.print(line, markup=False)
     print_warnings(summary)
     if skipped := summary["refinement"].get("skipped"):
         console.print(f"refinement skipped: {skipped}")

@@ -67,7 +67,7 @@ def plan_pretraining(config: RunConfig) -> Plan:
 
 
 def list_shown(config: RunConfig, labelled: bool = True) -> Listing:
-    """List a source as :func:`list_source` does; show how far it is, where that takes long, and what is passed over."""
+    """List a source as :func:`list_source` does; show how far it is, where that takes long, and what it found."""
     return _shown(partial(list_source, config, labelled))
 
 
@@ -84,8 +84,8 @@ def _shown(make: Callable[..., Listing]) -> Listing:
     listing = make(show=show)
     if progress.done:
         progress.finish()
-    for note in listing.notes:
-        progress.skip(f"passed over {note}")
+    for line in (*(f"passed over {note}" for note in listing.notes), *listing.ground_truth):
+        progress.skip(line)
     return listing
 
 

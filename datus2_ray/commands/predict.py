@@ -17,8 +17,8 @@ from datus2_ray.store.facts import Clustered, Exported, HeadLearned, Ingested, L
 from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
-PLACES: dict[str, dict[str, None]] = {
-    "ingest": {"image_column": None, "id_column": None, "mask_column": None},
+PLACES: dict[str, dict[str, Any]] = {
+    "ingest": {"image_column": None, "id_column": None, "mask_column": None, "masks": None, "ignore_id": ()},
     "discover": {"actors": None, "max_actors": None, "gpus_per_actor": None},
     "cluster": {"workers": None},
 }

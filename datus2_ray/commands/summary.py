@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from datus2_ray.engine.run import Run
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.facts import Clustered, Discovered, Evaluated, Ingested, LayerFitted, Predicted, Refined
+from datus2_ray.store.facts import Clustered, Discovered, Evaluated, Ingested, LayerFitted, Predicted, Refined, Surveyed
 from datus2_ray.store.run_folder import ALL_QUARANTINED, QUARANTINE
 from datus2_ray.version import VERSION
 
@@ -29,6 +29,7 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "passed_over": len(run.listing.passed_over),
         "notes": run.facts(Ingested).notes,
         "unstructured": run.facts(Discovered).unstructured,
+        "ground_truth": _ground_truth(run),
         "segments": run.facts(Clustered).segments,
         "clusters": run.required_k,
         "refinement": _refinement(run, left_out),
@@ -38,6 +39,16 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "metrics": evaluated.facts.metrics if evaluated else None,
     }
+
+
+def _ground_truth(run: Run) -> dict[str, Any] | None:
+    surveyed = run.find(Surveyed)
+    if surveyed is None or not (surveyed.facts.labelled or surveyed.facts.unusable):
+        return None
+    found = surveyed.facts
+    classes = list(found.classes)
+    kept = {"images": found.labelled, "scored": found.scored, "classes": classes, "unusable": found.unusable}
+    return {**kept, "lines": found.describe()}
 
 
 def _refinement(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:

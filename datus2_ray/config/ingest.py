@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import field_validator
@@ -21,6 +22,14 @@ class IngestConfig(StageConfig):
     mask_column: str | None = setting(None, "Column with the encoded mask; default `mask`, if there is one.")
     outside_paths: bool = expert(
         False, "Read images that shards have no bytes of, but a path that leads out of the source."
+    )
+    masks: str | None = setting(
+        None,
+        "Label maps that are the ground truth: a pattern such as `annotations/*.png`, `*_seg.png` or a folder's name; "
+        "`none` leaves all out. Default: what names and content show.",
+    )
+    ignore_id: tuple[str, ...] = setting(
+        (), "Id of the ground truth that is not scored, such as 0, or colour, such as #e0e0c0, beside what is void."
     )
     bands: tuple[int, ...] | None = setting(
         None, "Bands shown as red, green and blue, or one as grey, such as 4,3,2; default the first three."
@@ -58,3 +67,13 @@ class IngestConfig(StageConfig):
         """How images become 8-bit RGB, as far as it is known before the set is."""
         ranges = tuple((kind, *values) for kind, values in sorted((self.stretch or {}).items()))
         return Rendering(self.bands or (), ranges, self.max_megapixels)
+
+    @field_validator("ignore_id", mode="before")
+    @classmethod
+    def _as_texts(cls, value: Any) -> Any:
+        """Check ids and colours; YAML reads an id as a number."""
+        texts = [str(item).strip().lower() for item in (value if isinstance(value, list | tuple) else [value])]
+        for text in texts:
+            if not re.fullmatch(r"\d+|#[0-9a-f]{6}|\d{1,3},\d{1,3},\d{1,3}", text):
+                raise ValueError(f"{text} is no id such as 255, and no colour such as #e0e0c0 or 224,224,192")
+        return tuple(texts)

@@ -25,6 +25,8 @@ STAGE_FLAGS: dict[str, tuple[str, str, Any]] = {
     "id_column": ("ingest", "id_column", None),
     "mask_column": ("ingest", "mask_column", None),
     "bands": ("ingest", "bands", None),
+    "masks": ("ingest", "masks", None),
+    "ignore_id": ("ingest", "ignore_id", None),
     "no_refine": ("refine", "enabled", False),
 }
 

@@ -68,14 +68,27 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes of the ground truth, or those that the layout names."""
-        surveyed = self.find(Surveyed)
-        return surveyed.facts.classes if surveyed else tuple(layouts.find(self.listing.dataset).class_names or ())
+        surveyed, names = self.find(Surveyed), tuple(layouts.find(self.listing.dataset).class_names or ())
+        # A single class is no number of clusters.
+        return surveyed.facts.classes if surveyed and (surveyed.facts.scored or names) else names
 
     @property
     def labelled(self) -> bool:
-        """Whether there is ground truth."""
+        """Whether there is ground truth to score by."""
         surveyed = self.find(Surveyed)
-        return surveyed.facts.labelled > 0 if surveyed else self.listing.labelled
+        return surveyed.facts.scored and surveyed.facts.labelled > 0 if surveyed else self.listing.labelled
+
+    @property
+    def unscored(self) -> str | None:
+        """Why nothing is scored; None where masks are."""
+        surveyed = self.find(Surveyed)
+        if self.labelled:
+            return None
+        if surveyed and surveyed.facts.labelled:
+            return "the ground truth has fewer than two classes"
+        if surveyed and surveyed.facts.unusable:
+            return "no mask of the ground truth can be used"
+        return "the source has no ground truth"
 
     @property
     def backbone(self) -> str:
@@ -116,7 +129,7 @@ class Run:
             device=choose_device(self.machines, self.config.device),
             parts=table.parts if table else self.listing.counts,
             part_bytes=max(self.listing.sizes.values(), default=0),
-            labelled=self.labelled,
+            unscored=self.unscored,
             has_k=self.k is not None or counted,
             has_ids=self.listing.columns is not None,
             has_layer=self.find(LayerFitted) is not None and self.find(Discovered) is None,
@@ -140,7 +153,7 @@ def open_run(config: RunConfig, command: str, listing: Listing, machines: Machin
 
 
 def _list_passed_over(folder: RunFolder, listing: Listing) -> None:
-    """List the files of the source that are passed over in the run folder; commands have said how many there are."""
+    """List the files of the source that are passed over in the run folder; commands have shown how many there are."""
     uri = folder.path(PASSED_OVER)
     columns = {"path": list(listing.passed_over), "reason": list(listing.passed_over.values())}
     table = pa.table(columns, schema=schemas.PASSED_OVER).sort_by("path")

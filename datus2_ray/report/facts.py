@@ -22,6 +22,7 @@ from datus2_ray.store.facts import (
     LayerFitted,
     Predicted,
     Refined,
+    Surveyed,
 )
 from datus2_ray.store.run_folder import RunFolder
 
@@ -51,6 +52,7 @@ class FinishedRun:
     discovered: Commit[Discovered]
     clustered: Commit[Clustered]
     labelled: Commit[Labelled]
+    surveyed: Commit[Surveyed] | None
     learned: Commit[HeadLearned] | None
     fitted: Commit[LayerFitted] | None
     refined: Commit[Refined] | None
@@ -94,6 +96,7 @@ def read_run(folder: RunFolder) -> FinishedRun:
         discovered=folder.require(Discovered),
         clustered=folder.require(Clustered),
         labelled=folder.require(Labelled),
+        surveyed=folder.find(Surveyed),
         learned=folder.find(HeadLearned),
         fitted=folder.find(LayerFitted),
         refined=folder.find(Refined),

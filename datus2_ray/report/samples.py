@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray.core.images.labels import decode_labels, upsample_nearest
+from datus2_ray.core.images.classes import draw_classes
+from datus2_ray.core.images.labels import Labels, decode_labels, upsample_nearest
 from datus2_ray.report.colours import Colours, paint_labels
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.pictures import PICTURE_SIDE, Picture, drawing, fit, photo, show_segments
@@ -80,21 +81,22 @@ def draw_samples(run: FinishedRun, colours: MaskColours, other: OtherRun | None 
                 pictures.append(photo(shown, "segments", f"Segments of {image_id}"))
             for name, masks in sets:
                 pictures += [
-                    _draw_mask(by_id[image_id], pixels, of_mask, f"{name}{step} mask", image_id)
+                    _draw(decode_labels(by_id[image_id]), pixels, of_mask, f"{name}{step} mask", image_id)
                     for step, by_id, of_mask in masks
                     if image_id in by_id
                 ]
-            if colours.truth is not None and images[image_id]["mask"] is not None:
-                truth = _draw_mask(images[image_id]["mask"], pixels, colours.truth, "ground truth", image_id, "void")
-                pictures.append(truth)
+            mask = images[image_id]["mask"]
+            if colours.truth is not None and mask is not None and run.surveyed is not None:
+                labels = draw_classes(mask, run.surveyed.facts.codes, run.surveyed.facts.by_colour)
+                pictures.append(_draw(labels, pixels, colours.truth, "ground truth", image_id, "void"))
             samples.append(Sample(image_id, pictures))
     return samples
 
 
-def _draw_mask(
-    data: bytes, pixels: np.ndarray, colours: Colours, caption: str, image_id: str, rest: Any = "noise"
+def _draw(
+    labels: Labels, pixels: np.ndarray, colours: Colours, caption: str, image_id: str, rest: Any = "noise"
 ) -> Picture:
-    labels = upsample_nearest(decode_labels(data), *pixels.shape[:2])
+    labels = upsample_nearest(labels, *pixels.shape[:2])
     alt = f"{caption[0].upper()}{caption[1:]} of {image_id}"
     return drawing(paint_labels(labels, colours, rest), caption, alt)
 

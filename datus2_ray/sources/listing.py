@@ -7,15 +7,26 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.layouts import Sample
+from datus2_ray.sources.ground_truth import (
+    MASKS_READ,
+    Palette,
+    check_masks,
+    looks_into,
+    name_layout,
+    read_file,
+    read_palette,
+)
+from datus2_ray.sources.layouts.layout import NO_MASKS, Sample
 from datus2_ray.sources.look import (
     BESIDE_SHARDS,
+    LABEL_MAP,
     NAMED,
     NO_IMAGES,
     UNUSED,
@@ -25,10 +36,13 @@ from datus2_ray.sources.look import (
 )
 from datus2_ray.sources.place import Place, find_place
 from datus2_ray.sources.shard_columns import ShardColumns
-from datus2_ray.sources.shards import MAX_ROWS, Slice, cut_shards, find_shards, pictures_among
+from datus2_ray.sources.shards import MAX_ROWS, Slice, cut_shards, find_shards, pictures_among, read_slice
 from datus2_ray.sources.splits import choose_split
 from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.walk import FileEntry
+
+#: Slices of shards of which some masks are read before a run.
+SLICES_READ = 4
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
 SAMPLE = 128
@@ -62,6 +76,10 @@ class Listing:
         Files that are not used, and why.
     notes : tuple of str
         What was passed over, a line per kind: files that are not used, and what no listing has, such as broken links.
+    palette : tuple of (str, int)
+        Names and colours of the classes, where the source has a file of them.
+    ground_truth : tuple of str
+        Lines on what was taken for ground truth, and which classes are in it.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -74,6 +92,8 @@ class Listing:
     root: str = ""
     passed_over: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    palette: Palette = ()
+    ground_truth: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -146,14 +166,18 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
     passed_over = find_other_files(place.root, list(entries))
     # By their names they are no images to a layout either, and belong into its messages.
     candidates = [path for path in entries if passed_over.get(path, NAMED) == NAMED]
+    masks = config.ingest.masks or (None if labelled else NO_MASKS)
     try:
-        samples = layouts.find(config.dataset).samples(candidates, config.split)
+        samples = layouts.find(config.dataset).samples(candidates, config.split, masks, looks_into(place.root))
+        palette, ground_truth = _look_at_masks(config, place.root, samples, candidates, labelled)
     except UsageError as error:
         notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
         raise UsageError("; ".join([f"{config.source}: {error}", *notes])) from error
     if config.split is None:
         used = {path for sample in samples for path in (sample.image, sample.mask)}
-        passed_over |= {path: UNUSED for path in candidates if path not in used and path not in passed_over}
+        # What a folder has beside images are label maps, a data set may have anything.
+        reason = LABEL_MAP if config.dataset == layouts.FOLDER.name else UNUSED
+        passed_over |= {path: reason for path in candidates if path not in used and path not in passed_over}
     pages = count_pages(place.root, [sample.image for sample in samples[: config.limit]])
     content = hashlib.sha256()
     parts: dict[str, dict[str, Any]] = {}
@@ -183,6 +207,8 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
         root=place.root,
         passed_over=passed_over,
         notes=(*place.notes, *describe_passed_over(passed_over)),
+        palette=palette,
+        ground_truth=ground_truth,
     )
 
 
@@ -202,10 +228,33 @@ def _is_full(config: RunConfig, ids: Sequence[str], size: int, part_bytes: int |
     return size >= (part_bytes or PART_BYTES) or (part_bytes is None and len(ids) >= config.ingest.images_per_part)
 
 
+def _look_at_masks(
+    config: RunConfig, root: str, samples: Sequence[Sample], files: Sequence[str], labelled: bool
+) -> tuple[Palette, tuple[str, ...]]:
+    """Return the palette that a source has, and lines on its ground truth; UsageError if its masks are none."""
+    notes: list[str] = []
+    palette: Palette = ()
+    masks = [(sample.mask, sample.image) for sample in samples if sample.mask is not None]
+    if labelled and masks:
+        mask, image = masks[0]
+        notes.append(f"ground truth of {len(masks):,} of {len(samples):,} images, such as {mask} of {image}")
+        if layouts.find(config.dataset).class_names is None:
+            palette = read_palette(root, files)
+            read = [(path, partial(read_file, root, path)) for path, _ in masks]
+            notes[0] += f"; {check_masks(read, palette, config.ingest.ignore_id)}"
+    if config.dataset == layouts.FOLDER.name:
+        hint = name_layout(files, layouts.DATASETS)
+        notes += [hint] if hint else []
+    return palette, tuple(notes)
+
+
 def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labelled: bool) -> Listing:
+    if config.ingest.masks not in (None, NO_MASKS):
+        raise UsageError(f"{config.source} has shards: --mask-column NAME names their ground truth, not --masks")
     paths = [entry.path for entry in shards]
     if config.split is not None:
         paths = choose_split(place.root, paths, config.split)
+    labelled = labelled and config.ingest.masks != NO_MASKS
     slices = cut_shards(place.root, paths, config.ingest, config.limit, labelled)
     if not slices:
         raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
@@ -219,6 +268,11 @@ def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], label
     passed_over = dict.fromkeys(pictures_among(place.files), BESIDE_SHARDS)
     if config.limit is None:
         passed_over |= {path: NO_IMAGES for path in paths if path not in slices_per_shard}
+    ground_truth: tuple[str, ...] = ()
+    if columns.mask is not None and layouts.find(dataset).class_names is None:
+        masks = _some_masks(place.root, [cut for cut in slices if cut.columns.mask])
+        if masks:
+            ground_truth = (f"ground truth in {columns.mask}; {check_masks(masks, (), config.ingest.ignore_id)}",)
     entries = {entry.path: entry for entry in shards}
     stamps = [(path, entries[path].size, entries[path].modified_ns) for path in paths]
     content = repr([(stamps, config.ingest.outside_paths, slices)])
@@ -233,4 +287,17 @@ def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], label
         root=place.root,
         passed_over=passed_over,
         notes=(*place.notes, *describe_passed_over(passed_over)),
+        ground_truth=ground_truth,
     )
+
+
+def _some_masks(root: str, slices: Sequence[Slice]) -> list[tuple[str, Callable[[], bytes | None]]]:
+    """Return the first masks of some slices: the name of each, and a function that returns it."""
+    count = min(SLICES_READ, len(slices))
+    found: list[tuple[str, Callable[[], bytes | None]]] = []
+    for cut in (slices[number * len(slices) // count] for number in range(count)):
+        column = str(cut.columns.mask)
+        masks = read_slice(root, cut, [column])[column]
+        some = [(row, mask) for row, mask in enumerate(masks, cut.first + cut.start) if mask is not None]
+        found += [(f"{cut.shard}, row {row}", partial(bytes, mask)) for row, mask in some[: MASKS_READ // count]]
+    return found

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.errors import UsageError
+from datus2_ray.sources.layouts.roles import folder_role, is_lesser
 from datus2_ray.store import schemas
 
 #: Metadata of a shard written by ``datus2 ingest``: the layout that defines the classes, and whether there are masks.
@@ -37,8 +38,8 @@ class ShardColumns:
 def find_columns(source: str, shard: str, schema: pa.Schema, config: IngestConfig) -> ShardColumns:
     """Return the configured columns, or else those that fit in a shard.
 
-    The default is ``image`` or the only column of encoded bytes, ``image_id``, and ``mask``. A configured mask that is
-    not there is None: some splits have none.
+    The default is ``image`` or the only column of encoded bytes, ``image_id``, and ``mask`` or the only one that is
+    called so, such as ``annotation``. A configured mask that is not there is None: some splits have none.
 
     Raises
     ------
@@ -57,10 +58,16 @@ def find_columns(source: str, shard: str, schema: pa.Schema, config: IngestConfi
     texts = [name for name, kind in kinds.items() if _is_text(kind)]
     numbers = [name for name, kind in kinds.items() if pa.types.is_integer(kind)]
     mask = next((name for name in _names(config.mask_column or "mask") if name in encoded), None)
+    # A column that is called a label map is never taken for images where there are others.
+    called = [name for name in encoded if folder_role(name.partition(".")[0]).word]
+    certain = [name for name in called if not is_lesser(name)]
+    if mask is None and config.mask_column is None and len(certain) == 1 and len(encoded) > 1:
+        mask = certain[0]
     if config.image_column:
         image = named(config.image_column, "--image-column", encoded)
     else:
-        candidates = [name for name in encoded if name != mask]
+        others = [name for name in encoded if name != mask]
+        candidates = [name for name in others if name not in called] or others
         image = next((name for name in _names("image") if name in candidates), "")
         if not image and len(candidates) != 1:
             raise UsageError(

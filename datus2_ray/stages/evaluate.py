@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datus2_ray.core.cluster.clusters import Clusters
+from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import decode_labels, paint, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix, score
 from datus2_ray.engine.clustering.table import MERGED, PLAIN, read_token_clusters
@@ -21,7 +22,7 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
-from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, TokensClustered
+from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, Surveyed, TokensClustered
 
 #: Parts read at a time when their counts are added: from an object store each is a round trip.
 READ_THREADS = 16
@@ -57,14 +58,16 @@ class ScorePart:
     """CPU task: count the confusion matrices of the images of one part, one for each set of masks.
 
     `images` and `segments` are the URIs of the tables with the ground truth and with the tokens, `masks` those of the
-    sets of masks by name, `tokens` what the baselines assign tokens by.
+    sets of masks by name, `tokens` what the baselines assign tokens by; `codes` are the ids of the classes in the
+    ground truth, or their colours if `by_colour`.
     """
 
     images: str
     segments: str
     masks: dict[str, str]
     tokens: dict[str, Clusters]
-    classes: int
+    codes: tuple[int, ...]
+    by_colour: bool
     k: int
     heartbeat: Heartbeat
 
@@ -89,14 +92,14 @@ class ScorePart:
             return None
         if labels is None:
             return np.empty((0, 3), dtype=np.int64)
-        counts = confusion_matrix(truth, _resolve(labels), self.classes, self.k)
+        counts = confusion_matrix(truth, _resolve(labels), len(self.codes), self.k)
         rows, columns = counts.nonzero()
         return np.column_stack([rows, columns, counts[rows, columns]])
 
     def _truth(self, part: str) -> dict[str, np.ndarray]:
         table = storage.read_table(storage.join(self.images, part), ["image_id", "mask"])
         pairs = zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True)
-        return {image_id: decode_labels(mask) for image_id, mask in pairs if mask is not None}
+        return {i: draw_classes(mask, self.codes, self.by_colour) for i, mask in pairs if mask is not None}
 
     def _masks(self, uri: str) -> dict[str, Any]:
         table = storage.read_table(uri, ["image_id", "mask"])
@@ -128,14 +131,18 @@ def _sets(run: Run) -> dict[str, str]:
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {"classes": run.classes, "k": run.required_k, "seed": run.config.seed}
+    surveyed = run.facts(Surveyed)
+    codes = {"codes": surveyed.codes, "by_colour": surveyed.by_colour}
+    return {"classes": run.classes, **codes, "k": run.required_k, "seed": run.config.seed}
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     baseline = run.find(TokensClustered)
     tokens = read_token_clusters(baseline) if baseline else {}
     images, segments = run.commit(Ingested).uri, run.commit(Discovered).uri
-    return [Operator(ScorePart(images, segments, _sets(run), tokens, len(run.classes), run.required_k, heartbeat))]
+    truth = run.facts(Surveyed)
+    codes, by_colour = truth.codes, truth.by_colour
+    return [Operator(ScorePart(images, segments, _sets(run), tokens, codes, by_colour, run.required_k, heartbeat))]
 
 
 def _facts(run: Run, placement: Placement) -> Evaluated:
@@ -150,11 +157,11 @@ EVALUATE = Stage(
     facts=Evaluated,
     title="Score all sets of masks against the ground truth",
     writes={"part-*.parquet": "per image: confusion counts of every set of masks"},
-    version=4,
-    reads=(Ingested, Discovered, Labelled),
+    version=5,
+    reads=(Ingested, Surveyed, Discovered, Labelled),
     may_read=(Predicted, TokensClustered),
     decides=_decides,
-    left_out=lambda prospect: None if prospect.labelled else "the source has no ground truth",
+    left_out=lambda prospect: prospect.unscored,
     uses=lambda prospect: [part_tasks(prospect)],
     work=PerPart(operators=_operators, facts=_facts, parts=lambda run: run.commit(Labelled).parts),
 )

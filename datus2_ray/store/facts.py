@@ -36,11 +36,37 @@ class Ingested(Facts):
 
 @dataclass(frozen=True)
 class Surveyed(Facts):
-    """Number of images with ground truth, and the names of its classes in the order of their ids."""
+    """Number of images with ground truth, and the names of its classes.
+
+    ``codes`` are their ids in the ground truth, or their colours 0xRRGGBB if ``by_colour``. ``scored`` is False where
+    fewer than two classes occur. ``found`` is a line on what occurs. ``unusable`` counts the masks that cannot be used
+    by kind, and ``example`` is one of them.
+    """
 
     stage: ClassVar[str] = "survey"
     labelled: int
     classes: tuple[str, ...]
+    codes: tuple[int, ...] = ()
+    by_colour: bool = False
+    scored: bool = True
+    found: str = ""
+    unusable: dict[str, int] = field(default_factory=dict)
+    example: str = ""
+
+    def describe(self) -> list[str]:
+        """Return a line on the classes, and one on the masks that cannot be used, if there are any."""
+        lines = []
+        if self.labelled:
+            scores = "" if self.scored else "; fewer than two classes occur, so nothing is scored"
+            lines.append(f"ground truth of {self.labelled:,} images: {self.found}{scores}")
+        if self.unusable:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unusable.items())
+            total = sum(self.unusable.values())
+            lines.append(
+                f"masks that cannot be used: {total:,} ({kinds}), such as {self.example}; their images are used, but "
+                "not scored"
+            )
+        return lines
 
 
 @dataclass(frozen=True)
@@ -208,10 +234,11 @@ class Exported(Facts):
 
 @dataclass(frozen=True)
 class Sharded(Facts):
-    """The layout whose classes the masks in the shards hold."""
+    """The layout whose classes the masks in the shards hold; ``unusable`` counts masks left out by kind."""
 
     stage: ClassVar[str] = "shards"
     dataset: str
+    unusable: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,19 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datus2_ray.core.images.label_map import LabelMap
+from datus2_ray.core.images.look import Look
 from datus2_ray.core.images.sniff import OTHER_SUFFIXES
 from datus2_ray.errors import ImageError
+from datus2_ray.sources.layouts.roles import fold
 
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
@@ -53,6 +55,13 @@ class Sample:
     mask: str | None
 
 
+#: Returns what files look like, None for one that cannot be decoded.
+LookAt = Callable[[Sequence[str]], list[Look | None]]
+
+#: ``--masks none``: the run has no ground truth, and label maps are left out.
+NO_MASKS = "none"
+
+
 class DatasetLayout(Protocol):
     """Where a data set has its images and masks, and what the masks mean.
 
@@ -71,7 +80,9 @@ class DatasetLayout(Protocol):
     @property
     def palette(self) -> NDArray[np.uint8] | None: ...  # noqa: D102
 
-    def samples(self, files: Sequence[str], split: str | None) -> list[Sample]:
+    def samples(
+        self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
+    ) -> list[Sample]:
         """Find the samples in a listing of the source, sorted by ``image_id``.
 
         Parameters
@@ -81,16 +92,22 @@ class DatasetLayout(Protocol):
         split : str or None
             One of ``splits``. None takes every split, and each id then starts with the split's name (also if there is
             only one, so that ids do not change when another split is added).
+        masks : str, optional
+            Pattern of the files that are ground truth, or :data:`NO_MASKS`.
+        look_at : callable, optional
+            Looks into files where names do not decide what is an image; None for names alone.
 
         Raises
         ------
         UsageError
-            If there is no such split, or the files do not fit the layout.
+            If there is no such split, or the files do not fit the layout or the pattern.
         """
         ...
 
-    def decode_mask(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Decode a ground-truth mask to class ids [height, width], the size of its image; 255 is ignored.
+    def decode_mask(self, data: bytes, height: int, width: int) -> LabelMap:
+        """Decode a ground-truth mask of the size of its image, [height, width].
+
+        Where the layout names its classes, the map has their ids and 255 is void; else it is what the file has.
 
         Raises
         ------
@@ -109,7 +126,7 @@ def image_files(files: Iterable[str]) -> list[str]:
 
 
 def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
-    """Map each mask's path below ``folder`` without suffix to its path below the root."""
+    """Map each mask's path below ``folder`` without suffix to its path below the root, also in its folded form."""
     masks = [
         path
         for path in files
@@ -117,12 +134,17 @@ def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
     ]
     # Preferred suffixes come last and overwrite.
     masks.sort(key=lambda path: -MASK_SUFFIXES.index(_suffix(path)))
-    return {_stem(path)[len(folder) + 1 :]: path for path in masks}
+    exact = {_stem(path)[len(folder) + 1 :]: path for path in masks}
+    return {**{fold(name): path for name, path in exact.items()}, **exact}
 
 
 def find_mask(masks: Mapping[str, str], name: str) -> str | None:
-    """Find the mask of the image at ``name`` below its folder: ``a.jpg`` has ``a.jpg.png`` or else ``a.png``."""
-    return masks.get(name) or masks.get(_stem(name))
+    """Find the mask of the image at ``name`` below its folder: ``a.jpg`` has ``a.jpg.png`` or else ``a.png``.
+
+    Names may differ in case and in their Unicode form, where none is the same.
+    """
+    names = (name, _stem(name))
+    return next((masks[key] for key in (*names, *map(fold, names)) if key in masks), None)
 
 
 def assign_ids(names: Sequence[str]) -> list[str]:
@@ -138,10 +160,10 @@ def assign_ids(names: Sequence[str]) -> list[str]:
         count = Counter(ids)
         ids = [image_id if count[image_id] == 1 else quote_id(name) for image_id, name in zip(ids, names, strict=True)]
     # On the disks of Windows and macOS such names are one: the mask of the one would replace that of the other.
-    if len({hash(_fold(image_id)) for image_id in ids}) < len(ids):
-        count = Counter(map(_fold, ids))
+    if len({hash(fold(image_id)) for image_id in ids}) < len(ids):
+        count = Counter(map(fold, ids))
         ids = [
-            image_id if count[folded := _fold(image_id)] == 1 or image_id == folded else _mark(image_id)
+            image_id if count[folded := fold(image_id)] == 1 or image_id == folded else _mark(image_id)
             for image_id in ids
         ]
     return ids
@@ -211,8 +233,3 @@ def _mark(path: str) -> str:
     folder, separator, name = path.rpartition("/")
     mark = f"~{hashlib.sha256(path.encode()).hexdigest()[:16]}"
     return folder + separator + name.encode()[: _MAX_STEM_BYTES - len(mark)].decode(errors="ignore") + mark
-
-
-def _fold(text: str) -> str:
-    """Return a name without case and in one Unicode form."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()

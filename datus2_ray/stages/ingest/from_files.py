@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray.core.images import decode, labels, tiff
+from datus2_ray.core.images import decode, tiff
 from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
@@ -66,8 +66,6 @@ class ReadFiles:
         check_id(image_id)
         if isinstance(image, ImageError):
             raise image
-        if isinstance(mask, ImageError):
-            raise mask
         return {"image_id": image_id, "image": image, **check_image(image, mask, self.dataset, self.rendering)}
 
     def _bytes(self, path: str) -> Read:
@@ -108,20 +106,25 @@ def _pages(data: bytes) -> list[tiff.Page]:
     return tiff.pages_of(data)
 
 
-def check_image(data: bytes | None, mask: bytes | None, dataset: str, rendering: Rendering) -> dict[str, Any]:
+def check_image(data: bytes | None, mask: Read, dataset: str, rendering: Rendering) -> dict[str, Any]:
     """Decode an image and its ground truth once, and return its columns beside id and image, and its ``notes``.
 
     Raises
     ------
     ImageError
-        If one of them cannot be used.
+        If the image cannot be used. A ground truth that cannot be used costs the image its score, nothing else.
     """
     decoded = decode.inspect(data or b"", rendering)
     height, width = decoded.values.shape[:2]
-    truth = None
-    if mask is not None:
-        truth = labels.encode_labels(layouts.find(dataset).decode_mask(mask, height, width))
-    row = {"height": height, "width": width, "mask": truth, "notes": decoded.notes}
+    truth, fault = None, None
+    try:
+        if isinstance(mask, ImageError):
+            raise ImageError("mask_unreadable", f"mask: {mask.message}")
+        if mask is not None:
+            truth = layouts.find(dataset).decode_mask(mask, height, width).encode()
+    except ImageError as error:
+        fault = str(error)
+    row = {"height": height, "width": width, "mask": truth, "mask_fault": fault, "notes": decoded.notes}
     if (measured := decoded.measure()) is not None:
         row |= dict(zip(schemas.RANGE, measured, strict=True))
     return row

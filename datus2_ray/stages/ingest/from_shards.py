@@ -13,12 +13,12 @@ from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError
-from datus2_ray.sources.layouts.ground_truth import class_ids
+from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.layout import check_id, quote_id
 from datus2_ray.sources.listing import slice_of
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import Slice, name_rows, read_slices
-from datus2_ray.stages.ingest.from_files import check_image
+from datus2_ray.stages.ingest.from_files import Read, check_image
 from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas
 
@@ -78,11 +78,16 @@ class ReadShard:
             decode.check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
             if self.rendering.bands:
                 row |= check_image(row["image"], None, self.dataset, self.rendering) | {"mask": row.get("mask")}
-            if row.get("mask") is not None:
-                class_ids(row["mask"], row["height"], row["width"])
         except ImageError as fault:
             return {"image_id": quote_id(str(row["image_id"]))}, fault
-        return row if kept else {**row, "image": None}, None
+        if not kept:
+            row = {**row, "image": None}
+        try:
+            if row.get("mask") is not None:
+                label_map(row["mask"], row["height"], row["width"])
+        except ImageError as fault:
+            return {**row, "mask": None, "mask_fault": str(fault)}, None
+        return row, None
 
     def _foreign(self, cuts: Sequence[Slice]) -> Iterator[list[Checked]]:
         used = cuts[0].columns
@@ -113,8 +118,13 @@ class ReadShard:
             if image is None and path:
                 image = self.paths.read(cut.shard, path)
                 kept = {"image": image}
-            if mask is None and mask_path:
-                mask = self.paths.read(cut.shard, mask_path)
-            return {"image_id": image_id, **kept, **check_image(image, mask, self.dataset, self.rendering)}, None
+            truth = self._read_mask(cut, mask_path) if mask is None and mask_path else mask
+            return {"image_id": image_id, **kept, **check_image(image, truth, self.dataset, self.rendering)}, None
         except ImageError as fault:
             return {"image_id": image_id}, fault
+
+    def _read_mask(self, cut: Slice, path: str) -> Read:
+        try:
+            return self.paths.read(cut.shard, path)
+        except ImageError as fault:
+            return fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from datus2_ray.engine.heartbeat import Heartbeat
@@ -12,6 +13,7 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.sources.shard_columns import DATASET_KEY, LABELLED_KEY
 from datus2_ray.stages.ingest.notes import note_lines, sum_notes
+from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
 
 
@@ -37,7 +39,10 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
 def _facts(run: Run, placement: Placement) -> Sharded:
     _, notes = sum_notes(placement.uri, run.listing.parts, run.config.ingest.rendering)
     say("ingest", *note_lines(notes))
-    return Sharded(run.config.dataset)
+    uris = (placement.path(part) for part in sorted(run.listing.counts))
+    faults = [storage.read_table(uri, ["mask_fault"])["mask_fault"].drop_null().to_pylist() for uri in uris]
+    kinds = Counter(fault.partition(":")[0] for found in faults for fault in found)
+    return Sharded(run.config.dataset, dict(sorted(kinds.items())))
 
 
 def _metadata(run: Run) -> tuple[int, dict[bytes, bytes]]:
@@ -49,7 +54,7 @@ SHARDS = Stage(
     facts=Sharded,
     title="Check every image and pack it, with its ground truth, into Parquet shards",
     writes={"part-*.parquet": "shards of images, sizes and ground truth, as a source for `datus2 run`"},
-    version=3,
+    version=4,
     decides=_decides,
     uses=lambda prospect: [part_tasks(prospect)],
     work=PerPart(

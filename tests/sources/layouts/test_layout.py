@@ -112,6 +112,9 @@ def test_masks_by_stem_png_first() -> None:
     assert find_mask(masks, "a.jpg") == "m/a.png"
     assert find_mask(masks, "x/b.jpg") == "m/x/b.TIF"
     assert find_mask(masks, "b.jpg") is None
+    folded = index_masks(["m/CAFE\u0301.png", "m/b.png", "m/B.png"], "m")
+    assert find_mask(folded, "Caf\u00e9.jpg") == "m/CAFE\u0301.png"
+    assert (find_mask(folded, "b.jpg"), find_mask(folded, "B.jpg")) == ("m/b.png", "m/B.png")
     assert find_mask({"a": "m/a.png", "a.jpg": "m/a.jpg.png"}, "a.jpg") == "m/a.jpg.png"
 
 
