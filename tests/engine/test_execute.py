@@ -250,11 +250,11 @@ def test_on_ray_an_operator_that_breaks_between_two_parts_gives_one_line(
     error: Exception, line: str, open_run: Callable[..., Run], journal: Path
 ) -> None:
     open_run(journal / "in")
-    writer = Operator(PartWriter(str(journal / "out"), "count"))
+    writer = Operator(PartWriter(str(journal.parent / "out"), "count"))
     with pytest.raises(DatusError) as caught:
         list(stream_parts([{"part": "x"}], lambda heartbeat: [Operator(Two(journal, error)), writer]))
     assert str(caught.value) == line
-    assert [entry.path for entry in storage.list_files(str(journal / "out"))] == sorted(made(journal))
+    assert [entry.path for entry in storage.list_files(str(journal.parent / "out"))] == sorted(made(journal))
 
 
 def test_a_block_is_through_all_operators_before_the_next_one_is_made() -> None:
