@@ -50,8 +50,8 @@ EXPLANATIONS = (
     ),
     (
         r"ACCESS_DENIED|AccessDenied|HTTP status 403|Forbidden",
-        "access was denied; the credentials need the rights to list, get, put and delete there; for a public bucket "
-        "set AWS_NO_SIGN_REQUEST=yes",
+        "access was denied: if the credentials have expired, log in again, else they need the rights to list, get, put "
+        "and delete there; for a public bucket set AWS_NO_SIGN_REQUEST=yes",
     ),
     (
         r"HTTP status 301|PermanentRedirect|AuthorizationHeaderMalformed",

@@ -37,7 +37,7 @@ def test_credentials_that_expire_end_in_one_line_and_what_is_done_is_kept(
     with faulty(expire) as address, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", address)
         s3.open_bucket.cache_clear()
-        with pytest.raises(DatusError, match=r"the credentials (have expired|need the rights)") as caught:
+        with pytest.raises(DatusError, match=r"the credentials have expired[;,] log in again") as caught:
             execute_stage(run, INGEST)
     assert "\n" not in str(caught.value)
     s3.open_bucket.cache_clear()
