@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.regions import box_of, regions
-from datus2_ray.exports.format import Format, LabelledImage, Records, Written
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Coco(Format):
         )
         return Written({}, tuple(to_json(fields) for fields in (entry, *annotations)))
 
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield the file of each split; images are numbered in it from 1, and so are annotations."""
         for split in self.splits:
             yield f"annotations/{split}.json", lambda split=split: self._pieces(lambda: records(split))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -12,7 +12,7 @@ from PIL import Image
 
 from datus2_ray.core.images.regions import box_of, regions
 from datus2_ray.exports.coco import json_file, to_json, with_fields
-from datus2_ray.exports.format import Format, LabelledImage, Records, Written, colours_of
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, colours_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CocoPanoptic(Format):
         record = (to_json(entry), to_json({"file_name": name, "segments_info": segments}))
         return Written({f"annotations/{image.split}/{name}": file.getvalue()}, record)
 
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield the file of each split; images are numbered in it from 1."""
         for split in self.splits:
             yield f"annotations/{split}.json", lambda split=split: self._pieces(lambda: records(split))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO, RawIOBase
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from datus2_ray.core.images.regions import regions, void_of
 from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.exports.format import Format, LabelledImage, Records, Written, check_colours, colours_of
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, check_colours, colours_of
 
 #: What CVAT calls pixels without a class, and their colour.
 BACKGROUND, BLACK = "background", "#000000"
@@ -56,7 +56,7 @@ class Cvat(Format):
             objects[region] = number
         return objects
 
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield the zip file."""
         yield "annotations.zip", lambda: self._zip(records)
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from datus2_ray.core.images.labels import Labels
 from datus2_ray.core.names.names import NamedClass
-from datus2_ray.errors import UsageError
+from datus2_ray.errors import ImageError, UsageError
 
 #: Suffix of an image's file by what it is, where no file of the source is known.
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif", "WEBP": ".webp"}
@@ -107,12 +107,16 @@ class Format(ABC):
     def encode(self, image: LabelledImage) -> Written:
         """Return what an image becomes; raise an ImageError if it cannot be written in this format."""
 
-    def encode_part(self, part: str, images: Iterable[LabelledImage]) -> Iterator[Written]:
-        """Yield what each image of a part becomes; `part` is the stem of a file's name."""
-        return map(self.encode, images)
+    def encode_part(self, part: str, images: Iterable[LabelledImage]) -> Iterator[Written | ImageError]:
+        """Yield what each image of a part becomes, or why it cannot be written; `part` is the stem of a file's name."""
+        for image in images:
+            try:
+                yield self.encode(image)
+            except ImageError as fault:
+                yield fault
 
     @abstractmethod
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield the path of each file of the whole set, and a function that yields its bytes."""
 
 
@@ -136,7 +140,9 @@ def check_colours(classes: Iterable[NamedClass], background: str | None) -> None
     seen = {background: "the background"}
     for named in classes:
         if (other := seen.setdefault(named.colour, named.name)) != named.name:
-            raise UsageError(f"class {named.name} and {other} have the same colour, {named.colour}; give it another one")
+            raise UsageError(
+                f"class {named.name} and {other} have the same colour, {named.colour}; give it another one"
+            )
 
 
 def sniff_suffix(image: bytes) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from datus2_ray.core.images.regions import void_of
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.coco import joined, to_json
-from datus2_ray.exports.format import Format, LabelledImage, Records, Written
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class GeoJson(Format):
         if crs is None:
             raise ImageError("no_georeference", "the TIFF file does not say where on earth it lies")
         if shape != image.mask.shape:
-            raise ImageError("mask_size", f"mask of {image.width}x{image.height} pixels for a TIFF of {shape[1]}x{shape[0]}")
+            raise ImageError(
+                "mask_size", f"mask of {image.width}x{image.height} pixels for a TIFF of {shape[1]}x{shape[0]}"
+            )
         shapes = rasterio.features.shapes(image.mask, mask=image.mask != void_of(image.mask), transform=transform)
         features = [
             {
@@ -51,7 +53,7 @@ class GeoJson(Format):
         ]
         return Written({}, tuple(map(to_json, features)))
 
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield the collection of each split."""
         for split in self.splits:
             yield f"{split}.geojson", lambda split=split: self._collection(records(split))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from datus2_ray.core.images.labels import encode_labels
-from datus2_ray.exports.format import Format, LabelledImage, Records, Written
+from datus2_ray.errors import ImageError
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
 
 #: Arrow type of a picture.
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -36,7 +37,7 @@ class HuggingFace(Format):
         """Return nothing: the images of a part share a file."""
         return Written({})
 
-    def encode_part(self, part: str, images: Iterable[LabelledImage]) -> Iterator[Written]:
+    def encode_part(self, part: str, images: Iterable[LabelledImage]) -> Iterator[Written | ImageError]:
         """Return a file per split with the images of a part, as those of its first one."""
         rows: dict[str, list[dict[str, Any]]] = {}
         count = 0
@@ -49,7 +50,7 @@ class HuggingFace(Format):
         files = {f"data/{split}-{part}.parquet": _table(of_split) for split, of_split in rows.items()}
         yield from [Written(files), *[Written({})] * (count - 1)][:count]
 
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield what says which files and classes there are."""
         # A split that no image fell in has no files.
         splits = [split for split in self.splits if next(records(split), None) is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.images.regions import regions
 from datus2_ray.exports.coco import joined, to_json
-from datus2_ray.exports.format import Format, LabelledImage, Records, Written
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
 
 #: Bits that a length of a run, less one, may have.
 RUN_BITS = (3, 4, 8, 16)
@@ -45,7 +45,7 @@ class LabelStudio(Format):
         task = {"data": {"image": f"{self.image_url}{image.file}"}, "predictions": [prediction]}
         return Written({}, (to_json(task),))
 
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield the tasks of each split, and the settings of the labelling interface."""
         for split in self.splits:
             yield f"{split}.json", lambda split=split: self._tasks(task for _, (task,) in records(split))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 import numpy as np
 
 from datus2_ray.core.images.labels import encode_labels, encode_palette_png
-from datus2_ray.exports.format import Format, LabelledImage, Records, Written, colours_of
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, colours_of
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,15 @@ class Png(Format):
             mask = encode_labels(image.mask)
         return Written({f"masks/{image.image_id}.png": mask})
 
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield list and legend of the classes, and the ids of each split where there are several."""
         yield "labels.txt", lambda: (f"{named.name}\n".encode() for named in self.classes)
         yield "legend.svg", self._legend
         for split in self.splits if len(self.splits) > 1 else ():
-            yield f"splits/{split}.txt", lambda split=split: (f"{image_id}\n".encode() for image_id, _ in records(split))
+            yield (
+                f"splits/{split}.txt",
+                lambda split=split: (f"{image_id}\n".encode() for image_id, _ in records(split)),
+            )
 
     def _legend(self) -> Iterator[bytes]:
         height = 24 * len(self.classes) + 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.images.outlines import join_rings, trace
 from datus2_ray.core.images.regions import regions
-from datus2_ray.exports.format import Format, LabelledImage, Records, Written
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Yolo(Format):
         labels = f"{before}/labels/{after.rpartition('.')[0]}.txt"
         return Written({file: image.image or b"", labels[1:]: "".join(lines).encode()})
 
-    def merge(self, records: Records) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def merge(self, records: Records) -> Merged:
         """Yield ``data.yaml``."""
         yield "data.yaml", self._data
 

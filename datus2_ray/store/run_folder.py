@@ -164,12 +164,21 @@ class RunFolder:
         return storage.exists(uri) and any(entry.path != BEGUN for entry in storage.list_files(uri))
 
     def begin(
-        self, stage: str, fingerprint: str, decides: dict[str, Any], inputs: Mapping[str, str] | None = None
+        self,
+        stage: str,
+        fingerprint: str,
+        decides: dict[str, Any],
+        inputs: Mapping[str, str] | None = None,
+        adds: bool = False,
     ) -> set[str]:
-        """Prepare the folder of a result and return the names of the parts that an interrupted attempt finished."""
+        """Prepare the folder of a result and return the names of the parts that an interrupted attempt finished.
+
+        With `adds`, a finished run stays one.
+        """
         uri = self.result(stage, fingerprint)
-        # From here on the folder is no finished run: what is in it may be of different settings.
-        self.unfinish()
+        if not adds:
+            # From here on the folder is no finished run: what is in it may be of different settings.
+            self.unfinish()
         if not storage.exists(storage.join(uri, BEGUN)):
             begun = {"fingerprint": fingerprint, "decides": decides, "inputs": dict(inputs or {})}
             storage.write_json(storage.join(uri, BEGUN), begun)
