@@ -152,9 +152,7 @@ def predict(
 @app.command()
 def export(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run, or of predicted masks.")],
-    format_name: Annotated[
-        str, option("--format", "export.format", metavar="[png|coco|coco-panoptic|cvat|label-studio|yolo|hf|geojson]")
-    ],
+    format_name: Annotated[str, option("--format", "export.format")],
     masks: Annotated[str | None, option("--masks", "export.masks")] = None,
     instances: Annotated[bool, option("--instances", "export.instances")] = False,
     min_area: Annotated[int, option("--min-area", "export.min_area")] = 0,
@@ -165,14 +163,9 @@ def export(
     """Write the masks of a finished run in a format that other tools read."""
     from datus2_ray.commands.export import export as export_masks
 
-    settings = {
-        "format": format_name,
-        "masks": masks,
-        "instances": instances,
-        "min_area": min_area,
-        "image_url": image_url,
-    }
-    typer.echo(export_masks(run_folder, {**settings, **({"splits": shares("--splits", splits)} if splits else {})}))
+    given = {"splits": shares("--splits", splits)} if splits else {}
+    objects = {"masks": masks, "instances": instances, "min_area": min_area}
+    typer.echo(export_masks(run_folder, {"format": format_name, **objects, "image_url": image_url, **given}))
 
 
 @app.command()

@@ -16,9 +16,7 @@ class ExportConfig(StageConfig):
     """Export: masks → files that other tools read."""
 
     format: FormatName | None = setting(None, "Format that masks are written in; default none.")
-    masks: MaskSet | None = setting(
-        None, "Masks that are written: initial or refined; default the last that there are."
-    )
+    masks: MaskSet | None = setting(None, "Set of masks: initial or refined; default the best that there is.")
     instances: bool = setting(False, "Make every connected region an object of its own, where the format has objects.")
     min_area: int = setting(0, "Connected regions of fewer pixels get no class.", ge=0)
     splits: dict[str, float] = setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,18 +35,18 @@ class Coco(Format):
         return Written({}, tuple(to_json(fields) for fields in (entry, *annotations)))
 
     def merge(self, records: Records) -> Merged:
-        """Yield the file of each split; images are numbered in it from 1, and so are annotations."""
+        """Return the file of each split; images are numbered in it from 1, and so are annotations."""
         for split in self.splits:
-            yield f"annotations/{split}.json", lambda split=split: self._pieces(lambda: records(split))
+            yield f"annotations/{split}.json", partial(self._pieces, records, split)
 
-    def _pieces(self, records: Callable[[], Iterator[tuple[str, tuple[bytes, ...]]]]) -> Iterator[bytes]:
+    def _pieces(self, records: Records, split: str) -> Iterator[bytes]:
         def images() -> Iterator[bytes]:
-            for number, (_, (entry, *_)) in enumerate(records(), 1):
+            for number, (_, (entry, *_)) in enumerate(records(split), 1):
                 yield with_fields(entry, id=number)
 
         def annotations() -> Iterator[bytes]:
             count = 0
-            for number, (_, (_, *found)) in enumerate(records(), 1):
+            for number, (_, (_, *found)) in enumerate(records(split), 1):
                 for annotation in found:
                     count += 1
                     yield with_fields(annotation, id=count, image_id=number)
@@ -58,7 +59,8 @@ def run_lengths(region: NDArray[np.bool_]) -> dict[str, Any]:
     """Return COCO's run lengths of a region, compressed."""
     from pycocotools import mask as masks
 
-    encoded = masks.encode(np.asfortranarray(region, np.uint8))
+    encode: Any = masks.encode
+    encoded = encode(np.asfortranarray(region, np.uint8))
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -17,7 +18,7 @@ from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Wr
 
 @dataclass(frozen=True)
 class CocoPanoptic(Format):
-    """``annotations/SPLIT.json`` and ``annotations/SPLIT/ID.png``, whose pixels are R + 256 G + 65536 B, 0 = no class."""
+    """``annotations/SPLIT.json`` and ``annotations/SPLIT/ID.png``, of R + 256 G + 65536 B, 0 = no class."""
 
     def encode(self, image: LabelledImage) -> Written:
         """Return the PNG file; the record is the image's entry and its annotation, without their numbers."""
@@ -37,17 +38,17 @@ class CocoPanoptic(Format):
         return Written({f"annotations/{image.split}/{name}": file.getvalue()}, record)
 
     def merge(self, records: Records) -> Merged:
-        """Yield the file of each split; images are numbered in it from 1."""
+        """Return the file of each split; images are numbered in it from 1."""
         for split in self.splits:
-            yield f"annotations/{split}.json", lambda split=split: self._pieces(lambda: records(split))
+            yield f"annotations/{split}.json", partial(self._pieces, records, split)
 
-    def _pieces(self, records: Callable[[], Iterator[tuple[str, tuple[bytes, ...]]]]) -> Iterator[bytes]:
+    def _pieces(self, records: Records, split: str) -> Iterator[bytes]:
         categories = [
             {"id": n, "name": c.name, "supercategory": c.name, "isthing": int(self.instances), "color": colour}
             for n, (c, colour) in enumerate(zip(self.classes, colours_of(self.classes).tolist(), strict=True), 1)
         ]
         yield from json_file(
             categories=[to_json(category) for category in categories],
-            images=(with_fields(entry, id=number) for number, (_, (entry, _)) in enumerate(records(), 1)),
-            annotations=(with_fields(own, image_id=number) for number, (_, (_, own)) in enumerate(records(), 1)),
+            images=(with_fields(entry, id=number) for number, (_, (entry, _)) in enumerate(records(split), 1)),
+            annotations=(with_fields(own, image_id=number) for number, (_, (_, own)) in enumerate(records(split), 1)),
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO, RawIOBase
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +33,8 @@ class Cvat(Format):
         for named in self.classes:
             if ":" in named.name or named.name.startswith("#") or named.name == BACKGROUND:
                 raise UsageError(
-                    f"cvat cannot have a class {named.name!r}: give it a name without a colon, that does not begin with "
-                    f"# and is not {BACKGROUND}, or let it be ignored"
+                    f"cvat cannot have a class {named.name!r}: give it a name that has no colon, does not begin with # "
+                    f"and is not {BACKGROUND}, or let it be ignored"
                 )
         check_colours(self.classes, BLACK)
 
@@ -57,8 +59,8 @@ class Cvat(Format):
         return objects
 
     def merge(self, records: Records) -> Merged:
-        """Yield the zip file."""
-        yield "annotations.zip", lambda: self._zip(records)
+        """Return the zip file."""
+        yield "annotations.zip", partial(self._zip, records)
 
     def _zip(self, records: Records) -> Iterator[bytes]:
         sink = _Pieces()
@@ -92,9 +94,9 @@ class _Pieces(RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: object) -> int:
-        self._data += data  # type: ignore[operator]
-        return len(data)  # type: ignore[arg-type]
+    def write(self, data: Any) -> int:
+        self._data += data
+        return len(data)
 
     def take(self) -> bytes:
         data, self._data = bytes(self._data), bytearray()

@@ -76,6 +76,9 @@ class Written:
 #: The records of a split, one image after another, with their ids.
 Records = Callable[[str], Iterator[tuple[str, tuple[bytes, ...]]]]
 
+#: The path of each file of the whole set, and a function that yields its bytes, from the first on at every call.
+Merged = Iterator[tuple[str, Callable[[], Iterator[bytes]]]]
+
 
 @dataclass(frozen=True)
 class Format(ABC):
@@ -100,7 +103,7 @@ class Format(ABC):
     #: Whether it takes the encoded images.
     takes_images: ClassVar[bool] = False
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027
         """Raise a UsageError if the classes cannot be written in this format."""
 
     @abstractmethod
@@ -117,7 +120,7 @@ class Format(ABC):
 
     @abstractmethod
     def merge(self, records: Records) -> Merged:
-        """Yield the path of each file of the whole set, and a function that yields its bytes."""
+        """Return the files of the whole set."""
 
 
 def split_of(image_id: str, shares: Mapping[str, float]) -> str:
@@ -140,9 +143,7 @@ def check_colours(classes: Iterable[NamedClass], background: str | None) -> None
     seen = {background: "the background"}
     for named in classes:
         if (other := seen.setdefault(named.colour, named.name)) != named.name:
-            raise UsageError(
-                f"class {named.name} and {other} have the same colour, {named.colour}; give it another one"
-            )
+            raise UsageError(f"class {named.name} and {other} have the same colour {named.colour}; change one of them")
 
 
 def sniff_suffix(image: bytes) -> str:

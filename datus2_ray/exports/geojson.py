@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from datus2_ray.core.images.regions import void_of
@@ -39,9 +40,8 @@ class GeoJson(Format):
         if crs is None:
             raise ImageError("no_georeference", "the TIFF file does not say where on earth it lies")
         if shape != image.mask.shape:
-            raise ImageError(
-                "mask_size", f"mask of {image.width}x{image.height} pixels for a TIFF of {shape[1]}x{shape[0]}"
-            )
+            sizes = f"{image.width}x{image.height} pixels for a TIFF of {shape[1]}x{shape[0]}"
+            raise ImageError("mask_size", f"mask of {sizes}")
         shapes = rasterio.features.shapes(image.mask, mask=image.mask != void_of(image.mask), transform=transform)
         features = [
             {
@@ -54,11 +54,11 @@ class GeoJson(Format):
         return Written({}, tuple(map(to_json, features)))
 
     def merge(self, records: Records) -> Merged:
-        """Yield the collection of each split."""
+        """Return the collection of each split."""
         for split in self.splits:
-            yield f"{split}.geojson", lambda split=split: self._collection(records(split))
+            yield f"{split}.geojson", partial(self._collection, records, split)
 
-    def _collection(self, records: Iterator[tuple[str, tuple[bytes, ...]]]) -> Iterator[bytes]:
+    def _collection(self, records: Records, split: str) -> Iterator[bytes]:
         yield b'{"type": "FeatureCollection", "features": [\n'
-        yield from joined(feature for _, features in records for feature in features)
+        yield from joined(feature for _, features in records(split) for feature in features)
         yield b"]}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -38,25 +39,28 @@ class HuggingFace(Format):
         return Written({})
 
     def encode_part(self, part: str, images: Iterable[LabelledImage]) -> Iterator[Written | ImageError]:
-        """Return a file per split with the images of a part, as those of its first one."""
+        """Yield a file per split with the images of a part, as those of its first one."""
         rows: dict[str, list[dict[str, Any]]] = {}
-        count = 0
-        for count, image in enumerate(images, 1):
+        for image in images:
             pictures = {
                 "image": {"bytes": image.image, "path": f"{image.image_id}{image.suffix}"},
                 "mask": {"bytes": encode_labels(image.mask), "path": f"{image.image_id}.png"},
             }
             rows.setdefault(image.split, []).append({"image_id": image.image_id, **pictures})
         files = {f"data/{split}-{part}.parquet": _table(of_split) for split, of_split in rows.items()}
-        yield from [Written(files), *[Written({})] * (count - 1)][:count]
+        for number in range(sum(map(len, rows.values()))):
+            yield Written({} if number else files)
 
     def merge(self, records: Records) -> Merged:
-        """Yield what says which files and classes there are."""
+        """Return what says which files and classes there are."""
         # A split that no image fell in has no files.
         splits = [split for split in self.splits if next(records(split), None) is not None]
-        yield "README.md", lambda: self._card(splits)
+        yield "README.md", partial(self._card, splits)
+        yield "id2label.json", self._names
+
+    def _names(self) -> Iterator[bytes]:
         ids = {number: named.name for number, named in enumerate(self.classes)}
-        yield "id2label.json", lambda: iter([json.dumps(ids, indent=2, ensure_ascii=False).encode() + b"\n"])
+        yield json.dumps(ids, indent=2, ensure_ascii=False).encode() + b"\n"
 
     def _card(self, splits: list[str]) -> Iterator[bytes]:
         files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]

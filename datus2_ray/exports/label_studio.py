@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -46,14 +47,14 @@ class LabelStudio(Format):
         return Written({}, (to_json(task),))
 
     def merge(self, records: Records) -> Merged:
-        """Yield the tasks of each split, and the settings of the labelling interface."""
+        """Return the tasks of each split, and the settings of the labelling interface."""
         for split in self.splits:
-            yield f"{split}.json", lambda split=split: self._tasks(task for _, (task,) in records(split))
+            yield f"{split}.json", partial(self._tasks, records, split)
         yield "labels.xml", self._labels
 
-    def _tasks(self, tasks: Iterator[bytes]) -> Iterator[bytes]:
+    def _tasks(self, records: Records, split: str) -> Iterator[bytes]:
         yield b"[\n"
-        yield from joined(tasks)
+        yield from joined(task for _, (task,) in records(split))
         yield b"]\n"
 
     def _labels(self) -> Iterator[bytes]:
@@ -69,8 +70,8 @@ def encode_brush(region: NDArray[np.bool_]) -> bytes:
 
     References
     ----------
-    rle-pack of https://github.com/thi-ng/umbrella: a stream of bits with 32 bits for the number of values, 5 for the bits
-    of a value less one, four times 4 for the bits of a length, less one; then runs of 1, 2 bits for which of the four, the
+    rle-pack of https://github.com/thi-ng/umbrella: a stream of bits, 32 for the number of values, 5 for the bits of a
+    value less one, four times 4 for the bits of a length, less one; then runs of a 1, 2 bits for which of the four, the
     length less one, and the value.
     """
     flat = region.reshape(-1)

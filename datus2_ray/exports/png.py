@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -25,18 +26,19 @@ class Png(Format):
         return Written({f"masks/{image.image_id}.png": mask})
 
     def merge(self, records: Records) -> Merged:
-        """Yield list and legend of the classes, and the ids of each split where there are several."""
+        """Return list and legend of the classes, and the ids of each split where there are several."""
         yield "labels.txt", lambda: (f"{named.name}\n".encode() for named in self.classes)
         yield "legend.svg", self._legend
         for split in self.splits if len(self.splits) > 1 else ():
-            yield (
-                f"splits/{split}.txt",
-                lambda split=split: (f"{image_id}\n".encode() for image_id, _ in records(split)),
-            )
+            yield f"splits/{split}.txt", partial(self._ids, records, split)
+
+    def _ids(self, records: Records, split: str) -> Iterator[bytes]:
+        for image_id, _ in records(split):
+            yield f"{image_id}\n".encode()
 
     def _legend(self) -> Iterator[bytes]:
-        height = 24 * len(self.classes) + 8
-        yield f'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="{height}" font-family="sans-serif">\n'.encode()
+        size = f'width="480" height="{24 * len(self.classes) + 8}"'
+        yield f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">\n'.encode()
         yield b'<rect width="100%" height="100%" fill="#ffffff"/>\n'
         for number, named in enumerate(self.classes):
             y = 24 * number + 8

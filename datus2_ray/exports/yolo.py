@@ -32,7 +32,7 @@ class Yolo(Format):
         return Written({file: image.image or b"", labels[1:]: "".join(lines).encode()})
 
     def merge(self, records: Records) -> Merged:
-        """Yield ``data.yaml``."""
+        """Return ``data.yaml``."""
         yield "data.yaml", self._data
 
     def _data(self) -> Iterator[bytes]:

@@ -35,12 +35,13 @@ def trace(region: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     outside = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
     width = inside.shape[1] + 1
     number = np.full((4, (inside.shape[0] + 1) * width), -1)
-    begins, directions = [], []
-    for direction, (neighbour, (x, y)) in enumerate(zip(outside, starts, strict=True)):
+    begins: list[NDArray[np.int64]] = []
+    directions: list[NDArray[np.int64]] = []
+    for side, (neighbour, (x, y)) in enumerate(zip(outside, starts, strict=True)):
         row, column = np.nonzero(inside & ~neighbour)
+        number[side, (row + y) * width + column + x] = np.arange(len(row)) + sum(len(found) for found in begins)
         begins.append((row + y) * width + column + x)
-        number[direction, begins[-1]] = np.arange(len(row)) + sum(map(len, directions))
-        directions.append(np.full(len(row), direction))
+        directions.append(np.full(len(row), side))
     begin, direction = np.concatenate(begins), np.concatenate(directions)
     end = begin + np.array([1, width, -1, -width])[direction]
     following = np.full(len(begin), -1)
