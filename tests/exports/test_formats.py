@@ -44,7 +44,9 @@ def picture(image_id: str, mask: np.ndarray) -> LabelledImage:
 def pictures() -> Iterator[LabelledImage]:
     """Yield masks with holes, holes in holes, thin lines, single pixels and pixels without a class, of many sizes."""
     rng = np.random.default_rng(0)
-    for number, (height, width) in enumerate([(17, 23), (64, 48), (1, 40), (33, 1), (90, 70), (40, 40), (8, 8), (51, 77)]):
+    for number, (height, width) in enumerate(
+        [(17, 23), (64, 48), (1, 40), (33, 1), (90, 70), (40, 40), (8, 8), (51, 77)]
+    ):
         smooth = ndimage.gaussian_filter(rng.random((height, width)), number / 2)
         levels = np.quantile(smooth, [0.2, 0.4, 0.6, 0.8])
         mask = np.array([0, 1, 2, 3, VOID], np.uint8)[np.digitize(smooth, levels)]
@@ -92,7 +94,9 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def read_back(exports: Path, readers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+def read_back(
+    exports: Path, readers: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, np.ndarray]:
     out = tmp_path_factory.mktemp("read") / "read.npz"
     script = Path(__file__).parent / "foreign.py"
     subprocess.run([sys.executable, "-W", "ignore", script, exports, out], env=readers, check=True)
@@ -182,7 +186,11 @@ def test_a_split_depends_on_the_id_only_and_keeps_its_share() -> None:
         assert abs(found.count(name) / len(ids) - share / 10) < 0.02
     # Where a share grows at the end of the others, images move to it and between no others.
     more = [split_of(image_id, {"train": 8.0, "val": 1.0, "test": 2.0}) for image_id in ids]
-    assert {(a, b) for a, b in zip(found, more, strict=True) if a != b} <= {("train", "val"), ("train", "test"), ("val", "test")}
+    assert {(a, b) for a, b in zip(found, more, strict=True) if a != b} <= {
+        ("train", "val"),
+        ("train", "test"),
+        ("val", "test"),
+    }
 
 
 @pytest.mark.parametrize("name", ["a:b", "#1", "background"])

@@ -28,7 +28,9 @@ def components(mask: np.ndarray) -> list[np.ndarray]:
     return [labels == label for label in range(1, count + 1)]
 
 
-masks = arrays.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans(), fill=st.nothing())
+masks = arrays.arrays(
+    bool, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans(), fill=st.nothing()
+)
 
 
 @given(mask=masks, scale=st.integers(1, 3))
