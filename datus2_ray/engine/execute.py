@@ -49,9 +49,11 @@ def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]
             continue
         run = execute_stage(run, stage)
     made = {stage.name: run.commits[stage.name].fingerprint for stage in stages if stage.name not in left_out}
-    # The commits that a run starts with may be those of another folder.
-    before = {name: kept for name, kept in run.folder.current().items() if name in run.commits}
-    run.folder.set_current({**before, **made})
+    kept = run.folder.current()
+    if any(stage.name in left_out and stage.name in kept and not stage.adds for stage in stages):
+        # What was made from a stage that the run now does without; of the stages before, it has the commits.
+        kept = {name: stamp for name, stamp in kept.items() if name in run.commits}
+    run.folder.set_current({**kept, **made})
     return run, left_out
 
 

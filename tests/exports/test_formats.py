@@ -107,7 +107,7 @@ def read_back(
 def objects_of(image: LabelledImage) -> np.ndarray:
     objects = np.zeros(image.mask.shape, np.uint16)
     for number in np.unique(image.mask[image.mask != VOID]):
-        labels, count = ndimage.label(image.mask == number)
+        labels, _ = ndimage.label(image.mask == number)
         objects[labels > 0] = labels[labels > 0] + objects.max()
     return objects
 

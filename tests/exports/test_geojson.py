@@ -40,7 +40,8 @@ target.check()
 png = BytesIO()
 Image.fromarray(mask).save(png, format="PNG")
 data = tiff(crs=CRS, transform=transform)
-images = [LabelledImage(str(i), "train", "a.tif", mask, image) for i, image in enumerate((data, png.getvalue(), tiff()))]
+files = (data, png.getvalue(), tiff())
+images = [LabelledImage(str(i), "train", "a.tif", mask, file) for i, file in enumerate(files)]
 images.append(LabelledImage("3", "train", "a.tif", mask[1:], data))
 first, *others = target.encode_part("part", images)
 assert [fault.kind for fault in others] == ["no_georeference", "no_georeference", "mask_size"], others

@@ -259,7 +259,7 @@ def is_sound(image_id: str) -> bool:
     return True
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(names | longest, min_size=1))
 def test_an_id_of_any_script_and_length_that_ingest_takes_names_a_file_of_its_own(run: Run, names: set[str]) -> None:
     ids = tuple(image_id for image_id in sorted(set(assign_ids(sorted(names)))) if is_sound(image_id))

@@ -12,7 +12,7 @@ from datus2_ray.core.images.outlines import join_rings, trace
 
 
 def filled(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Paint the sides of a polygon, which are all horizontal or vertical, and what they enclose an odd number of times."""
+    """Paint the sides of a polygon, all horizontal or vertical, and what they enclose an odd number of times."""
     painted, crossings = np.zeros((height, width), bool), np.zeros((height, width), int)
     for (x0, y0), (x1, y1) in zip(polygon - 0.5, np.roll(polygon, -1, axis=0) - 0.5, strict=True):
         assert x0 == x1 or y0 == y1
