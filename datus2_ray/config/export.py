@@ -9,16 +9,19 @@ from pydantic import field_validator
 from datus2_ray.config.base import StageConfig, setting
 
 FormatName = Literal["png", "coco", "coco-panoptic", "cvat", "label-studio", "yolo", "hf", "geojson"]
-MaskSet = Literal["initial", "refined"]
+MaskSet = Literal["initial", "refined", "named", "taught"]
 
 
 class ExportConfig(StageConfig):
     """Export: masks → files that other tools read."""
 
     format: FormatName | None = setting(None, "Format that masks are written in; default none.")
-    masks: MaskSet | None = setting(None, "Set of masks: initial or refined; default the best that there is.")
+    masks: MaskSet | None = setting(None, "Set of masks: initial, refined, named or taught; default the last of these.")
     instances: bool = setting(False, "Make every connected region an object of its own, where the format has objects.")
     min_area: int = setting(0, "Connected regions of fewer pixels get no class.", ge=0)
+    min_confidence: float = setting(
+        0.0, "Pixels of taught masks whose class is less certain than this, in [0, 1], get none.", ge=0, le=1
+    )
     splits: dict[str, float] = setting(
         {"train": 1.0}, "Splits and their shares; an image's split depends on its id only."
     )

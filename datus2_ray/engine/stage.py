@@ -154,7 +154,7 @@ class Stage(Generic[F]):
     computes : bool
         Whether models compute in it, so that the device is part of the fingerprint.
     adds : bool
-        Whether it adds to a finished run, whose settings, scores and report stay as they are.
+        Whether it only adds to a finished run, which stays finished meanwhile.
     left_out : callable
         Returns why a run does without the stage; None where it does not.
     uses : callable

@@ -65,21 +65,19 @@ def match(named: Iterable[str], images: Mapping[str, str]) -> tuple[dict[str, st
     list of str
         Names that are no image of the run.
     """
-    ids: dict[str, str | None] = {}
-    for places in (lambda path: [posixpath.basename(path)], lambda path: [path]):
-        found: dict[str, str | None] = {}
-        for image_id, file in images.items():
-            for place in {key for path in (image_id, file) for key in (*places(path), *places(posixpath.splitext(path)[0]))}:
-                found[place] = image_id if found.get(place, image_id) == image_id else None
-        ids |= found
+    paths: dict[str, str] = {}
+    last: dict[str, str | None] = {}
+    for image_id, file in images.items():
+        paths |= {image_id: image_id, file: image_id, posixpath.splitext(file)[0]: image_id}
+        name = posixpath.basename(image_id)
+        last[name] = None if name in last else image_id
     matched: dict[str, str] = {}
-    unknown = []
+    unknown: list[str] = []
     for name in named:
         stem = posixpath.splitext(name)[0]
-        keys = (name, stem, posixpath.basename(name), posixpath.basename(stem))
-        image_id = next((known for key in keys if (known := ids.get(key)) is not None), None)
-        if image_id is None:
+        found = paths.get(name) or paths.get(stem) or last.get(posixpath.basename(stem))
+        if found is None:
             unknown.append(name)
         else:
-            matched[image_id] = name
+            matched[found] = name
     return matched, unknown

@@ -46,7 +46,9 @@ class DrawCoco:
             try:
                 mask[_region(segmentation, height, width)] = number
             except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise ImageError("mask_format", f"a segmentation is neither polygons nor run lengths: {error}") from error
+                raise ImageError(
+                    "mask_format", f"a segmentation is neither polygons nor run lengths: {error}"
+                ) from error
         return mask
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray.core.images.labels import decode_labels
+from datus2_ray.config.export import ExportConfig
+from datus2_ray.core.images.labels import Labels, decode_labels, upsample_nearest
 from datus2_ray.core.images.palette import palette
-from datus2_ray.core.images.regions import without_small
+from datus2_ray.core.images.regions import void_of, without_small
+from datus2_ray.core.names.masks import label_table
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
@@ -26,28 +28,32 @@ from datus2_ray.exports.format import Format, LabelledImage, Written, sniff_suff
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Exported, Facts, Ingested, Labelled, Predicted
+from datus2_ray.store.facts import Exported, Facts, Ingested, Labelled, Named, Predicted, TaughtMasks
 
 #: Sets of masks, the best last.
-SETS: dict[str, type[Facts]] = {"initial": Labelled, "refined": Predicted}
+SETS: dict[str, type[Facts]] = {"initial": Labelled, "refined": Predicted, "named": Named, "taught": TaughtMasks}
 
 
 @dataclass(frozen=True)
 class ExportPart:
-    """CPU task: write the files of a part into `folder`; `masks` is the URI of the set of masks."""
+    """CPU task: write the files of a part into `folder`.
+
+    `masks` is the URI of the set of masks, `numbers` what every label in them becomes; labels beyond are no class.
+    """
 
     images: ImagesTable
     masks: str
     folder: str
     target: Format
-    splits: Mapping[str, float]
-    min_area: int
+    numbers: Labels
+    settings: ExportConfig
     heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Write one part's files; an image id may hold slashes and then makes folders, but never leaves the folder."""
         part = block["part"][0].as_py()
-        table = storage.read_table(storage.join(self.masks, part), ["image_id", "mask"])
+        columns = ["image_id", "mask", *(["confidence"] if self.settings.min_confidence else [])]
+        table = storage.read_table(storage.join(self.masks, part), columns)
         images = self._images(part, table)
         rows: list[dict[str, Any]] = []
         faults: list[ImageError | None] = []
@@ -57,7 +63,7 @@ class ExportPart:
             written = outcome if isinstance(outcome, Written) else Written({})
             for file, data in written.files.items():
                 storage.write_bytes(storage.join(self.folder, file), data)
-            split = split_of(image_id, self.splits)
+            split = split_of(image_id, self.settings.splits)
             rows.append(
                 {"image_id": image_id, "split": split, "files": list(written.files), "record": list(written.record)}
             )
@@ -75,16 +81,23 @@ class ExportPart:
                 "`datus2 run` again"
             )
         images = images.take(pc.index_in(masks["image_id"], value_set=images["image_id"].combine_chunks()))
-        for row, mask in zip(images.to_pylist(), masks["mask"].to_pylist(), strict=True):
+        for row, mask in zip(images.to_pylist(), masks.drop_columns(["image_id"]).to_pylist(), strict=True):
             image_id, image = row["image_id"], row.get("image")
-            labels = decode_labels(mask)
             yield LabelledImage(
                 image_id,
-                split_of(image_id, self.splits),
+                split_of(image_id, self.settings.splits),
                 row["file"] if has_files else f"{image_id}{sniff_suffix(image)}",
-                without_small(labels, self.min_area) if self.min_area else labels,
+                self._labels(mask["mask"], mask.get("confidence")),
                 image if self.target.takes_images else None,
             )
+
+    def _labels(self, mask: bytes, confidence: bytes | None) -> Labels:
+        found = decode_labels(mask)
+        labels: Labels = self.numbers[np.minimum(found, len(self.numbers) - 1)]
+        if confidence is not None:
+            certain = upsample_nearest(decode_labels(confidence), *labels.shape)
+            labels[certain < 255 * self.settings.min_confidence] = void_of(labels)
+        return without_small(labels, self.settings.min_area) if self.settings.min_area else labels
 
 
 def _masks(run: Run) -> tuple[str, Commit[Any]]:
@@ -92,15 +105,25 @@ def _masks(run: Run) -> tuple[str, Commit[Any]]:
     commits = {name: commit for name, facts in SETS.items() if (commit := run.find(facts)) is not None}
     wanted = run.config.export.masks or list(commits)[-1]
     if wanted not in commits:
-        raise UsageError(f"{run.folder.uri} has no {wanted} masks; it has {' and '.join(commits)}")
+        raise UsageError(f"{run.folder.uri} has no {wanted} masks; it has {', '.join(commits)}")
+    if run.config.export.min_confidence and wanted != "taught":
+        raise UsageError("only masks that were taught have a confidence: `datus2 name RUN --teach` makes them")
     return wanted, commits[wanted]
 
 
+def _classes(run: Run) -> tuple[NamedClass, ...]:
+    """Return the class of every label of the masks: those that a person named, or one for each cluster."""
+    facts = _masks(run)[1].facts
+    if isinstance(facts, Named | TaughtMasks):
+        return facts.classes
+    colours = palette(run.required_k).tolist()
+    return tuple(NamedClass(f"cluster {number}", f"#{bytes(rgb).hex()}") for number, rgb in enumerate(colours))
+
+
 def _target(run: Run) -> Format:
-    """Return the format, with the classes of the masks."""
+    """Return the format, with the classes that are written."""
     settings = run.config.export
-    colours = np.asarray(palette(run.required_k))
-    classes = tuple(NamedClass(f"cluster {i}", f"#{bytes(rgb).hex()}") for i, rgb in enumerate(colours.tolist()))
+    classes = tuple(named for named in _classes(run) if not named.ignore)
     target = FORMATS[str(settings.format)](classes, tuple(settings.splits), settings.instances, settings.image_url)
     target.check()
     return target
@@ -109,8 +132,11 @@ def _target(run: Run) -> Format:
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     settings, (_, masks) = run.config.export, _masks(run)
     images, folder = ImagesTable.of(run.commit(Ingested)), placement.path(str(settings.format))
-    task = ExportPart(images, masks.uri, folder, _target(run), settings.splits, settings.min_area, heartbeat)
-    return [Operator(task)]
+    target = _target(run)
+    written = label_table(target.classes)
+    numbers = np.full(len(_classes(run)) + 1, written[-1])
+    numbers[:-1][[not named.ignore for named in _classes(run)]] = written[:-1]
+    return [Operator(ExportPart(images, masks.uri, folder, target, numbers, settings, heartbeat))]
 
 
 def _facts(run: Run, placement: Placement) -> Exported:
@@ -131,7 +157,8 @@ def _facts(run: Run, placement: Placement) -> Exported:
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {**run.config.export.identity(), "masks": _masks(run)[0], "k": run.required_k}
+    masks = {"masks": _masks(run)[0], "classes": [asdict(named) for named in _classes(run)]}
+    return {**run.config.export.identity(), **masks}
 
 
 EXPORT = Stage(
@@ -143,7 +170,7 @@ EXPORT = Stage(
     },
     version=4,
     reads=(Ingested,),
-    may_read=(Labelled, Predicted),
+    reads_either=(Labelled, Predicted, Named, TaughtMasks),
     decides=_decides,
     left_out=lambda prospect: None if prospect.config.export.format else "not asked for (export.format)",
     uses=lambda prospect: [part_tasks(prospect)],
