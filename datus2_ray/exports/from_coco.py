@@ -80,7 +80,7 @@ def _polygons(polygons: list[Any], height: int, width: int) -> NDArray[np.bool_]
 
 
 def _counts(text: str) -> list[int]:
-    """Decode COCO's compressed run lengths: 5 bits a character, and from the third on differences to the last but one."""
+    """Decode COCO's compressed run lengths: 5 bits per character; from the third on, what the last but one lacks."""
     counts: list[int] = []
     at = 0
     while at < len(text):

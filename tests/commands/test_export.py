@@ -15,6 +15,7 @@ import datus2_ray
 from datus2_ray.cli.app import app
 from datus2_ray.commands.clean import clean
 from datus2_ray.commands.export import export
+from datus2_ray.commands.name import take_names
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import load
 from datus2_ray.errors import DatusError, StorageError, UsageError
@@ -121,6 +122,24 @@ def test_the_command_line_takes_every_option(monkeypatch: pytest.MonkeyPatch) ->
     assert (result.exit_code, result.stdout) == (0, "FOLDER\n")
     settings = {"masks": "initial", "instances": True, "min_area": 9, "splits": {"train": 0.8, "val": 0.2}}
     assert taken == [("RUN", {"format": "label-studio", **settings, "image_url": "s3://b/"})]
+
+
+def test_names_are_those_of_now(here: None, scenes: Path, tmp_path: Path) -> None:
+    out = finished(scenes / "images", tmp_path / "run")
+    file = tmp_path / "names.yaml"
+    titles = []
+    for text in ("clusters: {land: [0, 1, 2, 3, 4, 5], sky: [6, 7, 8]}", "clusters: {land: [0, 1], water: [6, 7, 8]}"):
+        classes = [name for name in ("land", "sky", "water") if name in text]
+        file.write_text(f"classes: [{', '.join(classes)}]\n{text}")
+        take_names(str(out), str(file))
+        folder = Path(export(str(out), {"format": "png"}))
+        titles.append((folder / "labels.txt").read_text().split())
+    assert titles == [["land", "sky"], ["land", "water"]]
+    clusters = Path(export(str(out), {"format": "png", "masks": "initial"}))
+    assert (clusters / "labels.txt").read_text().splitlines()[0] == "cluster 0"
+    file.write_text("classes: [land]")
+    take_names(str(out), str(file))
+    assert "cluster 0" in Path(export(str(out), {"format": "png"}), "labels.txt").read_text()
 
 
 def test_what_cannot_be_exported_is_refused_in_one_line(here: None, scenes: Path, tmp_path: Path) -> None:

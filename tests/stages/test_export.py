@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datus2_ray.core.images.labels import decode_labels, encode_labels
+from datus2_ray.core.names.names import NamedClass
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, ImageError, StorageError, UsageError
@@ -25,7 +26,16 @@ from datus2_ray.sources.layouts.layout import assign_ids, check_id
 from datus2_ray.stages.export import EXPORT
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Exported, Facts, Ingested, Labelled, Predicted, ShardColumnsUsed
+from datus2_ray.store.facts import (
+    Exported,
+    Facts,
+    Ingested,
+    Labelled,
+    Named,
+    Predicted,
+    ShardColumnsUsed,
+    TaughtMasks,
+)
 from datus2_ray.store.run_folder import COMMIT, QUARANTINE, part_name, written_parts
 
 K = 5
@@ -168,6 +178,44 @@ def test_small_regions_get_no_class(run: Run) -> None:
     masks = [decode_labels(data) for file, data in files_of(exported).items() if file.endswith(".png")]
     assert np.unique(masks).tolist() == [255]
     assert exported.uri != export(with_masks(run)).uri
+
+
+CLASSES = (NamedClass("road", "#e69f00"), NamedClass("car", "#0000ff", ignore=True), NamedClass("tree", "#009e73"))
+
+
+def test_masks_of_classes_have_their_names_and_colours_and_not_those_that_are_ignored(run: Run) -> None:
+    run = write_masks(with_masks(run), Named(CLASSES), seed=5, k=len(CLASSES))
+    exported = export(run)
+    assert exported.facts.masks == "named"
+    assert Path(exported.path("png", "labels.txt")).read_text() == "road\ntree\n"
+    for part in run.commit(Named).parts:
+        for row in storage.read_table(run.commit(Named).path(part)).to_pylist():
+            expected = np.array([0, 255, 1, *[255] * 253], np.uint8)[decode_labels(row["mask"])]
+            image = Image.open(exported.path("png", "masks", f"{row['image_id']}.png"))
+            np.testing.assert_array_equal(np.asarray(image), expected)
+            assert set(np.asarray(image.convert("RGB"))[expected == 1][:, 0].tolist()) == {0x00}
+    coco = json.loads(Path(export(run, format="coco").path("coco", "annotations", "train.json")).read_text())
+    assert [category["name"] for category in coco["categories"]] == ["road", "tree"]
+    # Another name or colour is another export.
+    renamed = write_masks(run, Named((NamedClass("way", "#e69f00"), *CLASSES[1:])), seed=5, k=len(CLASSES))
+    assert export(renamed).uri != exported.uri
+
+
+def test_uncertain_pixels_get_no_class(run: Run) -> None:
+    run = write_masks(run, Named(CLASSES), seed=5, k=len(CLASSES), parts=1)
+    with pytest.raises(UsageError, match="only masks that were taught have a confidence"):
+        export(run, min_confidence=0.5)
+    rows = storage.read_table(run.commit(Named).path(part_name(0))).to_pylist()
+    # Of patches, of which each is 2 x 2 pixels.
+    confidence = np.random.default_rng(0).integers(0, 256, (3, 4)).astype(np.uint8)
+    rows = [{**row, "confidence": encode_labels(confidence)} for row in rows]
+    run = write_table(run, TaughtMasks(CLASSES), [rows], schemas.TAUGHT_MASKS, "taught")
+    sure = export(run, min_confidence=0.5)
+    assert sure.facts.masks == "taught"
+    mask, kept = (np.asarray(Image.open(exported.path("png", "masks", "0a.png"))) for exported in (export(run), sure))
+    certain = np.kron(confidence, np.ones((2, 2))) >= 127.5
+    np.testing.assert_array_equal(kept, np.where(certain, mask, 255))
+    assert (kept != mask).any()
 
 
 def test_an_image_that_a_format_cannot_hold_goes_to_quarantine(run: Run) -> None:
