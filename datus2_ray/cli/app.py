@@ -168,6 +168,22 @@ def export(
     typer.echo(export_masks(run_folder, {"format": format_name, **objects, "image_url": image_url, **given}))
 
 
+@app.command(name="import")
+def import_masks(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    coco: Annotated[str | None, typer.Option("--coco", help="COCO file of annotations.")] = None,
+    cvat: Annotated[str | None, typer.Option("--cvat", help='Zip file of CVAT, "Segmentation mask 1.1".')] = None,
+    debug: Debug = False,
+) -> None:
+    """Take masks that were drawn or corrected elsewhere as names of clusters and segments; score the run by them."""
+    from datus2_ray.cli.terminal import print_imported
+    from datus2_ray.commands.annotations import import_annotations
+
+    if (coco is None) == (cvat is None):
+        raise UsageError("give the file to import: --coco FILE or --cvat FILE")
+    print_imported(import_annotations(run_folder, str(coco or cvat), "coco" if coco else "cvat"))
+
+
 @app.command()
 def relabel(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
