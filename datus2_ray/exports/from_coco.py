@@ -22,16 +22,19 @@ def read_coco(data: bytes, where: str) -> Annotations:
         categories = {category["id"]: str(category["name"]).strip() for category in coco["categories"]}
         files = {image["id"]: str(image["file_name"]) for image in coco["images"]}
         drawn: dict[str, list[tuple[int, Any]]] = {file: [] for file in files.values()}
-        order = {number: place for place, number in enumerate(categories)}
+        # Categories of the same name are one class.
+        names = {name.casefold(): name for name in reversed(categories.values())}
+        places = {name: place for place, name in enumerate(dict.fromkeys(map(str.casefold, categories.values())))}
+        order = {number: places[name.casefold()] for number, name in categories.items()}
         for annotation in coco["annotations"]:
             region = (order[annotation["category_id"]], annotation["segmentation"])
             drawn[files[annotation["image_id"]]].append(region)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
-    check_classes(categories.values(), where)
+    check_classes(places, where)
     classes: list[NamedClass] = []
-    for name in categories.values():
-        classes.append(NamedClass(name, free_colour(classes)))
+    for place in places:
+        classes.append(NamedClass(names[place], free_colour(classes)))
     return Annotations(tuple(classes), {file: json.dumps(found).encode() for file, found in drawn.items()}, DrawCoco())
 
 
