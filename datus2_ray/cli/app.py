@@ -156,6 +156,7 @@ def export(
     masks: Annotated[str | None, option("--masks", "export.masks")] = None,
     instances: Annotated[bool, option("--instances", "export.instances")] = False,
     min_area: Annotated[int, option("--min-area", "export.min_area")] = 0,
+    min_confidence: Annotated[float, option("--min-confidence", "export.min_confidence")] = 0.0,
     splits: Annotated[str | None, option("--splits", "export.splits", metavar="train=0.8,val=0.2")] = None,
     image_url: Annotated[str, option("--image-url", "export.image_url")] = "",
     debug: Debug = False,
@@ -164,8 +165,8 @@ def export(
     from datus2_ray.commands.export import export as export_masks
 
     given = {"splits": shares("--splits", splits)} if splits else {}
-    objects = {"masks": masks, "instances": instances, "min_area": min_area}
-    typer.echo(export_masks(run_folder, {"format": format_name, **objects, "image_url": image_url, **given}))
+    objects = {"masks": masks, "instances": instances, "min_area": min_area, "min_confidence": min_confidence}
+    typer.echo(export_masks(run_folder, format_name, image_url=image_url, **objects, **given))
 
 
 @app.command(name="import")
