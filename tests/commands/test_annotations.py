@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,6 @@ from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.names import read_history, read_names, undo
 from datus2_ray.store.run_folder import RunFolder
-from tests.commands.test_export import finished
 
 
 def masks_of(folder: str) -> dict[str, np.ndarray]:
@@ -29,9 +29,14 @@ def masks_of(folder: str) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def named(here: None, scenes: Path, tmp_path: Path) -> Path:
+def out(here: None, small_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of a finished run."""
+    return Path(shutil.copytree(small_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def named(out: Path, tmp_path: Path) -> Path:
     """Return a run of which most clusters have one of two names."""
-    out = finished(scenes / "images", tmp_path / "run")
     file = tmp_path / "names.yaml"
     file.write_text("classes: [land, sky]\nclusters: {land: [0, 1, 2, 3], sky: [4, 5, 6, 7, 8]}")
     take_names(str(out), str(file))
@@ -93,8 +98,7 @@ def test_what_was_corrected_is_in_the_next_masks(named: Path, tmp_path: Path) ->
         np.testing.assert_array_equal(mask, before[name])
 
 
-def test_masks_of_a_run_without_names_name_its_clusters(here: None, scenes: Path, tmp_path: Path) -> None:
-    out = finished(scenes / "images", tmp_path / "run")
+def test_masks_of_a_run_without_names_name_its_clusters(out: Path, tmp_path: Path) -> None:
     clusters = masks_of(export(str(out), "png"))
     file = Path(export(str(out), "coco"), "annotations", "train.json")
     coco = json.loads(file.read_text())
