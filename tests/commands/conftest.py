@@ -13,6 +13,18 @@ from datus2_ray.config.load import RunConfig, load
 from datus2_ray.store import storage
 from tests.in_process import commands_without_ray
 
+#: Of a small, quick run with refined masks, tokens and a tree, for what is done with finished runs.
+TO_NAME = (
+    "ingest.images_per_part=4",
+    "discover.input_size=112",
+    "discover.resolution=3",
+    "discover.tau=0",
+    "cluster.restarts=1",
+    "cluster.fine=20",
+    "refine.min_images=2",
+    "evaluate.token_kmeans=false",
+)
+
 #: Of a small, quick run of all stages.
 SETTINGS = (
     "ingest.images_per_part=10",
@@ -32,6 +44,22 @@ SETTINGS = (
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whole commands run in this process, without Ray; trainings under Ray Train cannot."""
     commands_without_ray(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def run_to_name(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Run all stages once on ten scenes, in this process, and return the folder; tests copy it."""
+    with pytest.MonkeyPatch.context() as patch:
+        commands_without_ray(patch)
+        out = tmp_path_factory.mktemp("named") / "run"
+        datus2_ray.run(settings_to_name(scenes, out))
+    return str(out)
+
+
+def settings_to_name(source: Path, out: Path, *more: str, **flags: Any) -> RunConfig:
+    """Return the settings of that run, and any more."""
+    flags = {"source": str(source), "out": str(out), "dataset": "demo", "limit": 10, "clusters": 8, **flags}
+    return load(flags, assignments=TO_NAME + more)
 
 
 def small_settings(source: Path | str, out: Path | str, *more: str, preset: str = "paper", **flags: Any) -> RunConfig:
