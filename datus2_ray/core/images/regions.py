@@ -58,7 +58,7 @@ class Region:
     def run_lengths(self, by_column: bool) -> NDArray[np.int64]:
         """Return the lengths of the runs of pixels outside and inside, in turn, over all of the image.
 
-        Pixels are taken row by row, or column by column; the first run is one outside, and the only one that may be empty.
+        Pixels are taken row by row, or column by column; the first run is outside, and may be empty.
         """
         pixels, across, first, second = self.pixels, self.shape[1], self.top, self.left
         if by_column:
