@@ -27,7 +27,17 @@ from datus2_ray.core.names.names import Names
 from datus2_ray.engine.naming import Naming
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Named, Predicted, Surveyed, TaughtMasks
+from datus2_ray.store.facts import (
+    Clustered,
+    Discovered,
+    Exported,
+    Ingested,
+    Labelled,
+    Named,
+    Predicted,
+    Surveyed,
+    TaughtMasks,
+)
 from datus2_ray.store.names import append_change, open_names, read_history, read_names
 from datus2_ray.store.run_folder import RunFolder
 from tests.commands.conftest import settings_to_name
@@ -320,11 +330,11 @@ def test_new_images_come_out_with_names(given: Given, scenes: Path, tmp_path: Pa
         return Path(datus2_ray.predict(given.folder.uri, str(scenes / "images"), str(tmp_path / out), limit=10))
 
     by_cluster = predicted("named")
-    assert by_cluster.name == "named"
+    assert RunFolder(str(tmp_path / "named")).require(Exported).facts.masks == "named"
     assert (by_cluster.parent / "labels.txt").read_text().split("\n")[:-1] == [c.name for c in names.classes]
     name(given.folder.uri, teach=True)
     by_layer = predicted("taught")
-    assert by_layer.name == "taught"
+    assert RunFolder(str(tmp_path / "taught")).require(Exported).facts.masks == "taught"
     # The same images as in the run: the same masks, without segments.
     folder = RunFolder(str(tmp_path / "taught"))
     for row, known in zip(rows(folder, TaughtMasks), rows(given.folder, TaughtMasks), strict=True):
