@@ -196,7 +196,8 @@ class Named(Facts):
 class Taught(Facts):
     """How a layer on tokens was fitted to the classes of named segments; see :class:`LayerFitted`.
 
-    ``names`` is the hash of the names that it was fitted to.
+    ``names`` is the hash of the names that it was fitted to. ``agreements`` has one share: of the tokens whose segment
+    the layer gives the class that it was named.
     """
 
     stage: ClassVar[str] = "teach"

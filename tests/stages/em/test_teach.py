@@ -11,18 +11,16 @@ import pytest
 import torch
 
 from datus2_ray.core.names.names import NamedClass, Names
+from datus2_ray.core.refine.em import Recipe
 from datus2_ray.core.refine.token_layer import from_bytes
 from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.naming import Naming
 from datus2_ray.engine.run import Run
-from datus2_ray.stages.em import worker
 from datus2_ray.stages.em.teach import TEACH
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Taught
-from tests.stages.em.test_em import CLASSES, IMAGES, image, quick, with_segments
-
-__all__ = ["quick"]
+from tests.stages.em.test_em import CLASSES, IMAGES, image, with_segments
 
 TITLES = tuple(NamedClass(f"class {number}", "#000000", number == 2) for number in range(CLASSES))
 
@@ -33,7 +31,8 @@ def named(clusters: dict[int, int], segments: dict[str, dict[int, int]] | None =
 
 
 @pytest.fixture
-def run(quick: None, open_here: Callable[..., Run], tmp_path: Path) -> Run:
+def run(open_here: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr("datus2_ray.core.names.teach.RECIPE", Recipe(rounds=1, steps=60, batch=256, exponent=0.0))
     return with_segments(open_here(tmp_path / "in", preset="best", clusters=CLASSES))
 
 
@@ -61,17 +60,15 @@ def test_names_are_learned_and_ignored_classes_are_classes_too(run: Run) -> None
     assert (classes == np.array([1, 2, 0])[truth]).mean() > 0.9
     assert commit.facts.classes == TITLES
     assert commit.facts.names == named({0: 1, 1: 2, 2: 0}).names.fingerprint()
-    # All segments are named and keep their class: one round.
-    assert commit.facts.agreements == (1.0,)
+    assert len(commit.facts.agreements) == 1
+    assert 0.7 < commit.facts.agreements[0] < 1
 
 
-def test_what_nobody_named_votes_and_never_becomes_a_class_of_its_own(run: Run) -> None:
+def test_what_nobody_named_teaches_nothing(run: Run) -> None:
     commit = taught(run, named({0: 0, 1: 1}))
     classes, truth = found(commit)
     assert set(classes) <= {0, 1}
-    # A fifth of the names is wrong, and names are kept.
-    assert (classes[truth < 2] == truth[truth < 2]).mean() > 0.8
-    assert commit.facts.agreements[0] < 1
+    assert (classes[truth < 2] == truth[truth < 2]).mean() > 0.8  # a fifth of the names is wrong
 
 
 def test_a_single_segment_teaches_its_own_class(run: Run) -> None:
@@ -93,11 +90,3 @@ def test_names_decide_the_result_and_neither_k_nor_colours_of_clusters_do(run: R
     other = run.config.model_copy(update={"clusters": 2})
     assert TEACH.identify(replace(run, config=other).by(naming), "cpu").fingerprint == commit.fingerprint
     assert TEACH.identify(run.by(named({0: 0})), "cpu").fingerprint != commit.fingerprint
-
-
-def test_given_names_are_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[bool] = []
-    fit = worker.fit
-    monkeypatch.setattr(worker, "fit", lambda *given, keep_given: [kept.append(keep_given), fit(*given)][1])
-    taught(run, named({0: 0, 1: 1}))
-    assert kept == [True]
