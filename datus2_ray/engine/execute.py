@@ -79,7 +79,7 @@ def _make(run: Run, stage: Stage[F], identity: Identity) -> Commit[F]:
     uses = stage.uses(replace(run.prospect, device=identity.device))
     pools = {use.runs: use.pool for use in uses if use.pool}
     placement = Placement(run.folder.result(stage.name, stamp), identity.device, pools)
-    before = run.folder.begin(stage.name, stamp, dict(identity.decides))
+    before = run.folder.begin(stage.name, stamp, dict(identity.decides), dict(identity.inputs))
     run.folder.set_current(run.folder.current(), begun=(stage.name, stamp))
     make: Callable[..., Commit[F]] = _whole if isinstance(stage.work, Whole) else _parts
     commit = make(run, stage, stage.work, stamp, placement, before)

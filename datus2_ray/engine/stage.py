@@ -118,10 +118,11 @@ class Whole(Generic[F]):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a result is on a device: its fingerprint, and what decides it beside its inputs."""
+    """What a result is on a device: its fingerprint, and what decides it: settings, and fingerprints of its inputs."""
 
     device: Device
     decides: Mapping[str, Any]
+    inputs: Mapping[str, str]
     fingerprint: str
 
 
@@ -184,7 +185,7 @@ class Stage(Generic[F]):
             for facts in (*self.reads, *self.may_read, *self.reads_either)
             if facts.stage in run.commits
         }
-        return Identity(device, decides, fingerprint(self.name, self.version, decides, inputs))
+        return Identity(device, decides, inputs, fingerprint(self.name, self.version, decides, inputs))
 
     def reason_left_out(self, prospect: Prospect, left_out: Mapping[str, str]) -> str | None:
         """Return why a run does without the stage, given the stages before it that it does without."""

@@ -119,9 +119,11 @@ class TokensClustered(Facts):
 
 @dataclass(frozen=True)
 class Labelled(Facts):
-    """Nothing beside the table."""
+    """``areas`` are the pixels of the segments of every fine cluster, about; ``pixels`` are those of all images."""
 
     stage: ClassVar[str] = "label"
+    areas: tuple[int, ...] = ()
+    pixels: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ A changed setting makes a sibling beside the earlier result, which stays until `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,13 +163,16 @@ class RunFolder:
         uri = self.result(stage, fingerprint)
         return storage.exists(uri) and any(entry.path != BEGUN for entry in storage.list_files(uri))
 
-    def begin(self, stage: str, fingerprint: str, decides: dict[str, Any]) -> set[str]:
+    def begin(
+        self, stage: str, fingerprint: str, decides: dict[str, Any], inputs: Mapping[str, str] | None = None
+    ) -> set[str]:
         """Prepare the folder of a result and return the names of the parts that an interrupted attempt finished."""
         uri = self.result(stage, fingerprint)
         # From here on the folder is no finished run: what is in it may be of different settings.
         self.unfinish()
         if not storage.exists(storage.join(uri, BEGUN)):
-            storage.write_json(storage.join(uri, BEGUN), {"fingerprint": fingerprint, "decides": decides})
+            begun = {"fingerprint": fingerprint, "decides": decides, "inputs": dict(inputs or {})}
+            storage.write_json(storage.join(uri, BEGUN), begun)
         return written_parts(uri)
 
     def commit(self, commit: Commit[Any]) -> None:

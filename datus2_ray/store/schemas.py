@@ -186,6 +186,9 @@ INITIAL_MASKS = pa.schema(
         *_schema(
             ("segment_clusters", pa.list_(pa.int32()), "Cluster of every valid segment."),
             ("segment_distances", pa.list_(pa.float32()), "Distance of its descriptor to the nearest centroid."),
+            ("segment_fine", pa.list_(pa.int32()), "Fine cluster of that centroid: its row number, whatever K is."),
+            ("segment_second", pa.list_(pa.int32()), "Second nearest fine cluster; -1 where there is one only."),
+            ("segment_second_distances", pa.list_(pa.float32()), "Distance to its centroid."),
         ),
     ]
 )
