@@ -33,14 +33,15 @@ class Named:
     ----------
     of_fine : ndarray of int32, shape (M,)
         Class of every fine cluster, -1 where unnamed.
-    can_undo, can_redo : bool
+    undoable, redoable : int
+        Changes that can be taken back one after the other, and done again.
     """
 
     names: Names
     number: int
     of_fine: np.ndarray
-    can_undo: bool
-    can_redo: bool
+    undoable: int
+    redoable: int
 
     def to_json(self) -> dict[str, Any]:
         """Return what the page needs of it; segments with a class of their own travel with their images."""
@@ -53,8 +54,8 @@ class Named:
                 for named, count in zip(self.names.classes, counts, strict=True)
             ],
             "fine": self.of_fine.tolist(),
-            "undo": self.can_undo,
-            "redo": self.can_redo,
+            "undo": self.undoable,
+            "redo": self.redoable,
         }
 
 
@@ -127,7 +128,7 @@ class Naming:
             done, undone = open_to_turn(read_history(self._run))
             # Re-read: an edit by hand was noted just now.
             self._seen = tuple(storage.find_file(self._run.path(name)) for name in (NAMES, HISTORY))
-            self._named = Named(names, number, names.of_fine(self._tables.leaves), bool(done), bool(undone))
+            self._named = Named(names, number, names.of_fine(self._tables.leaves), len(done), len(undone))
         return self._named
 
 

@@ -17,7 +17,7 @@ RGB = NDArray[np.uint8]
 JPEG_QUALITY = 82
 
 #: How much of the colour of what lies around a segment is kept in its crop; the rest of it is grey.
-AROUND = 0.5
+AROUND = 0.6
 
 
 def photo(data: bytes, side: int) -> bytes:

@@ -31,13 +31,13 @@ function show() {
       h("span", { class: "soft share" }, percent(share), found.segments ? h("small", { title: "single segments" }, ` +${found.segments}`) : null),
       h("button", { class: "small edit", id: `edit-${number}`, "aria-label": `Edit class ${found.name}`, onclick: () => editClass(number) }, "Edit"));
   }), h("li", { class: "rest" }, h("kbd", { "aria-hidden": "true" }, "0"), h("span", { class: "swatch hollow" }),
-    h("button", { class: "class", id: "class-rest", "aria-pressed": String(clusterFilter() === "unnamed"), onclick: () => { filterClusters("unnamed"); show(); } }, "without a name"),
+    h("button", { class: "class", id: "class-rest", "aria-pressed": String(clusterFilter() === "unnamed"), onclick: () => { filterClusters("unnamed"); show(); } }, "unnamed"),
     h("span", { class: "soft share" }, percent(pixels.get(UNNAMED) / run.pixels))));
   if (focused?.startsWith("class-") || focused?.startsWith("edit-")) $(focused)?.focus();
   progress(pixels);
   suggest();
   scores(run.metrics);
-  $("undo").disabled = !names.undo && !state.undone.length;
+  $("undo").disabled = !names.undo && !state.made.length;
   $("redo").disabled = !names.redo;
 }
 
@@ -54,10 +54,10 @@ function progress(pixels) {
 function suggest() {
   const { tree, labels } = state, box = $("alike");
   const pair = tree.pairs(labels).find(([a, b]) => !different.has(`${a} ${b}`) && !(classOf(a) === classOf(b) && classOf(a) !== UNNAMED && classOf(a) !== undefined));
-  $("undo").disabled = !state.names.undo && !state.undone.length;
+  $("undo").disabled = !state.names.undo && !state.made.length;
   if (!pair) { box.hidden = true; box.dataset.pair = ""; return; }
   if (box.dataset.pair === pair.join() && !box.hidden) return;
-  const rows = pair.map((node) => { const crops = h("span", { class: "crops row" }); fillCrops(crops, node, 4, 112); return h("div", {}, crops, h("b", {}, labels.get(node))); });
+  const rows = pair.map((node) => { const crops = h("span", { class: "crops row" }); fillCrops(crops, node, 4, 112); return h("div", {}, h("b", {}, labels.get(node)), crops); });
   box.dataset.pair = pair.join();
   box.hidden = false;
   box.replaceChildren(h("h2", {}, "These two look alike"), ...rows, h("div", { class: "buttons" },

@@ -41,7 +41,7 @@ export function filterClusters(value) {
 export const clusterFilter = () => filter;
 
 function fillFilter() {
-  const options = [["all", "all"], ["unnamed", "without a name"], ["mixed", "mixed"], ...state.names.classes.map(({ name }) => [`class ${name}`, name])];
+  const options = [["all", "all"], ["unnamed", "unnamed"], ["mixed", "mixed"], ...state.names.classes.map(({ name }) => [`class ${name}`, name])];
   if (!options.some(([value]) => value === filter)) filter = "all";
   $("filter").replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
   $("filter").value = filter;

@@ -23,16 +23,17 @@ export function startImages() {
   $("tiles").addEventListener("keydown", (event) => { if (moveInGrid(event.key, [...$("tiles").children], document.activeElement)) event.preventDefault(); });
   $("opacity").addEventListener("input", () => document.documentElement.style.setProperty("--overlay", $("opacity").value / 100));
   const repaint = perFrame(() => { for (const tile of tiles.values()) tile.paint(); document.dispatchEvent(new Event("repaint")); });
-  $("colouring").addEventListener("change", () => { look.colouring = $("colouring").value; repaint(); });
+  $("colouring").addEventListener("change", () => { look.colouring = $("colouring").value; borders(); repaint(); });
   $("masks").addEventListener("change", () => { look.masks = $("masks").value; repaint(); });
   $("patterns").addEventListener("change", () => { look.patterns = $("patterns").checked; localStorage.setItem("patterns", look.patterns); repaint(); });
   look.patterns = $("patterns").checked = localStorage.getItem("patterns") === "true";
-  $("masks-choice").hidden = !state.run.refined;
+  const borders = () => { $("masks-choice").hidden = !state.run.refined || $("colouring").value !== "classes"; };
   document.documentElement.style.setProperty("--overlay", 0.55);
-  on("names", () => { fillFilter(); repaint(); });
+  on("names", () => { fillFilter(); borders(); repaint(); });
   on("view", repaint);
   new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more(); }, { rootMargin: "600px" }).observe($("more-images"));
   fillFilter();
+  borders();
 }
 
 function fillFilter() {

@@ -6,7 +6,7 @@ import { Tree } from "/static/tree.js";
 export const state = {
   run: null, tree: null, names: null,
   k: 2, splits: new Set(), labels: new Map(),
-  undone: [], // splits, newest last, with the number of the names when they were made: U takes back what came last
+  made: [], // splits, newest last, with the number of changes that could be undone then: U takes back what came last
 };
 
 const listeners = { names: [], view: [] };
@@ -68,7 +68,7 @@ export function setK(k) {
 export function split(node) {
   if (state.tree.isLeaf(node)) { say("This is a fine cluster; it cannot be split further."); return false; }
   state.splits.add(node);
-  state.undone.push([node, state.names.number]);
+  state.made.push([node, state.names.undo]);
   look();
   tell("view");
   return true;
@@ -105,9 +105,9 @@ export function edit(change) {
 
 export async function undo() {
   await waiting;
-  const last = state.undone.at(-1);
-  if (last && last[1] >= state.names.number) {
-    state.undone.pop();
+  const last = state.made.at(-1);
+  if (last && last[1] >= state.names.undo) {
+    state.made.pop();
     unsplit(last[0]);
     say("Split undone");
     return;
