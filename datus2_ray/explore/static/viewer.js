@@ -3,7 +3,7 @@
 import { crop } from "/static/card.js";
 import { focusCluster } from "/static/clusters.js";
 import { openDetail } from "/static/detail.js";
-import { $, h, percent, say } from "/static/dom.js";
+import { $, fill, h, percent, say } from "/static/dom.js";
 import { fetchPage, focusTile, grid, refresh } from "/static/images.js";
 import { classesOfSegments, outline, paint, readMap } from "/static/overlay.js";
 import { titleOf, UNNAMED } from "/static/naming.js";
@@ -98,7 +98,7 @@ function showSide() {
   }
   const node = nodeOf(image.fine[chosen]), other = image.second[chosen] < 0 ? -1 : nodeOf(image.second[chosen]), own = image.own[chosen] !== undefined;
   const field = h("input", { type: "text", list: "names", maxLength: 80, placeholder: "Another class", "aria-label": "Class of this one segment", onkeydown: (event) => { event.stopPropagation(); if (event.key === "Enter" && field.value.trim()) assign(field.value.trim()); } });
-  side.replaceChildren(
+  fill(side,
     h("h3", {}, `Segment ${chosen}`, h("span", { class: "soft" }, ` ${percent(image.share[chosen])} of the image`)),
     crop({ image: image.image, segment: chosen, id: image.id }, 320),
     h("p", {}, swatch(classes[chosen]), h("b", {}, h("bdi", {}, titleOf(classes[chosen]))), own ? " (this one segment)" : ` (cluster ${state.labels.get(node)})`),
