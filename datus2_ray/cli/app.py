@@ -185,6 +185,38 @@ def explore(
 
 
 @app.command()
+def name(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    file: Annotated[
+        str | None, typer.Option("--file", help="YAML file of names to take, as RUN/names.yaml is.")
+    ] = None,
+    carry_over: Annotated[
+        bool, typer.Option("--carry-over", help="Map names of an earlier clustering to the current one by overlap.")
+    ] = False,
+    masks: Annotated[bool, typer.Option("--masks", help="Write the masks of classes, and score them.")] = False,
+    teach: Annotated[
+        bool, typer.Option("--teach", help="Teach a layer the named segments; write its masks, with confidence, too.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Show how far the clusters of a finished run are named; take names from a file, write masks of classes."""
+    from rich.console import Console
+
+    from datus2_ray.cli.terminal import names_table
+    from datus2_ray.commands import name as naming
+
+    if carry_over:
+        typer.echo("\n".join(naming.carry_over_names(run_folder)))
+    if file is not None:
+        naming.take_names(run_folder, file)
+    typer.echo(naming.naming_progress(run_folder))
+    if masks or teach:
+        summary = naming.name(run_folder, teach=teach)
+        if scores := (summary["metrics"] or {}).get("names"):
+            Console(highlight=False).print(names_table(scores))
+
+
+@app.command()
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
     out: Annotated[str | None, typer.Option("--out", help="JSON file for the scores of several runs.")] = None,

@@ -13,7 +13,7 @@ from datus2_ray.commands.doctor import Finding
 from datus2_ray.commands.plan import Plan
 from datus2_ray.commands.status import StageStatus
 from datus2_ray.engine.machines import Machines
-from datus2_ray.report.scores import SETS
+from datus2_ray.report.scores import NAMED_SETS, SETS
 from datus2_ray.store.run_folder import REPORT
 
 
@@ -28,6 +28,8 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
         console.print(f"refinement skipped: {skipped}")
     if summary["metrics"]:
         console.print(score_table(summary["metrics"]))
+        if "names" in summary["metrics"]:
+            console.print(names_table(summary["metrics"]["names"]))
     console.print(f"report: {out}/{REPORT}", soft_wrap=True)
 
 
@@ -48,6 +50,22 @@ def score_table(metrics: dict[str, Any]) -> Table:
     for name, title in SETS.items():
         if name in metrics:
             table.add_row(title, *(_percent(value) for value in _row(metrics[name])))
+    return table
+
+
+def names_table(scores: dict[str, Any]) -> Table:
+    """Return the table of the scores of names, ``names`` of ``metrics.json``, in percent."""
+    by_name, classes = scores["named"]["by_name"], scores["classes"]
+    others = len(classes) - by_name
+    ending = f", {others} to their most frequent class" if others else ""
+    table = Table(title=f"{by_name} classes matched by name{ending}; in percent", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("masks", no_wrap=True)
+    for column in ("mIoU", "acc.", "F1", "cover-\nage"):
+        table.add_column(column, justify="right")
+    for name in NAMED_SETS:
+        if name in scores:
+            values = (scores[name][key] for key in ("miou", "pixel_accuracy", "mean_f1", "coverage"))
+            table.add_row(name, *map(_percent, values))
     return table
 
 

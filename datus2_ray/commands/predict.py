@@ -1,7 +1,12 @@
-"""Masks for images that a run never saw: by what labelled its own, or by its centroids where it was not refined."""
+"""Masks for images that a run never saw: by what labelled its own, or by its centroids where it was not refined.
+
+Where clusters of the run are named, the masks are of classes: by the layer that was taught, with a confidence, or as
+the clusters are named.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from datus2_ray.commands.plan import check_place, plan_stages
@@ -9,12 +14,15 @@ from datus2_ray.commands.weights import check_same_backbone
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import read_config
 from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.naming import Naming, find_naming
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
+from datus2_ray.engine.stage import Stage
+from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, Exported, HeadLearned, LayerFitted, Refined
+from datus2_ray.store.facts import Clustered, Exported, HeadLearned, LayerFitted, Refined, Taught
 from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
@@ -35,7 +43,7 @@ def predict(
     device: str | None = None,
     columns: dict[str, str | None] | None = None,
 ) -> str:
-    """Label the images of a folder with the clusters of a finished run; no ground truth is needed.
+    """Label the images of a folder with the clusters or classes of a finished run; no ground truth is needed.
 
     Parameters
     ----------
@@ -63,6 +71,8 @@ def predict(
     ------
     StorageError
         If `run` is no finished run.
+    UsageError
+        If the names are of another clustering, or were changed after they were taught.
     BackboneError
         If a layer or a head reads tokens of the images, and the backbone is missing or not the one of its training.
     DatusError
@@ -75,18 +85,18 @@ def predict(
     k = storage.read_json(model.path("summary.json"))["clusters"]
     config = _config(kept, k, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
-    segmenter: Commit[Any] | None = refined or fitted
+    naming = find_naming(model, k)
+    taught = _find_taught(model, naming)
+    segmenter: Commit[Any] | None = taught or refined or fitted
     head = model.find(HeadLearned) if segmenter is None else None
-    reads_tokens = head or (fitted if refined is None else None)
+    reads_tokens = taught or head or (fitted if refined is None else None)
     if reads_tokens is not None:
         check_same_backbone(config, reads_tokens.facts.backbone)
-
-    from datus2_ray.stages import LABEL_COMMAND, PREDICT_COMMAND
 
     if segmenter is None:
         # Else discover would keep the tokens of these images, for a layer that nobody fits.
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
-    stages = LABEL_COMMAND if segmenter is None else PREDICT_COMMAND
+    stages = _stages(naming, segmenter)
     machines = check_place(config, "predict")
     listing = list_source(config, labelled=False)
     models = {commit.facts.stage: commit for commit in (clustered, head, segmenter) if commit is not None}
@@ -96,9 +106,30 @@ def predict(
 
         from datus2_ray.engine.execute import execute
 
-        labelled, _ = execute(opened.after(models).on(Machines.now()), stages)
+        labelled, _ = execute(opened.after(models).by(naming).on(Machines.now()), stages)
     exported = labelled.commit(Exported)
-    return exported.path(exported.facts.sets[0])
+    return exported.path(exported.facts.sets[-1])
+
+
+def _find_taught(model: RunFolder, naming: Naming | None) -> Commit[Taught] | None:
+    """Return the layer that was taught the names; None where nothing was taught or nothing is named."""
+    taught = model.find(Taught) if naming else None
+    if taught is not None and naming is not None and taught.facts.names != naming.names.fingerprint():
+        raise UsageError(
+            f"the names of {model.uri} were changed after a layer was taught them; teach it again by "
+            f"`datus2 name {model.uri} --teach`"
+        )
+    return taught
+
+
+def _stages(naming: Naming | None, segmenter: Commit[Any] | None) -> Sequence[Stage[Any]]:
+    from datus2_ray import stages
+
+    if segmenter is None:
+        return stages.LABEL_NAMES_COMMAND if naming else stages.LABEL_COMMAND
+    if isinstance(segmenter.facts, Taught):
+        return stages.PREDICT_TAUGHT_COMMAND
+    return stages.PREDICT_NAMES_COMMAND if naming else stages.PREDICT_COMMAND
 
 
 def _config(

@@ -153,6 +153,8 @@ class Stage(Generic[F]):
         Returns what else decides its result: settings, seed, weights by content.
     computes : bool
         Whether models compute in it, so that the device is part of the fingerprint.
+    adds : bool
+        Whether it only adds to a finished run, which stays finished meanwhile.
     left_out : callable
         Returns why a run does without the stage; None where it does not.
     uses : callable
@@ -170,6 +172,7 @@ class Stage(Generic[F]):
     may_read: tuple[type[Facts], ...] = ()
     reads_either: tuple[type[Facts], ...] = ()
     computes: bool = False
+    adds: bool = False
     left_out: Callable[[Prospect], str | None] = field(default=_always)
 
     @property

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from datus2_ray.core.names.names import NamedClass
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -180,6 +182,52 @@ class Predicted(Facts):
     """Nothing beside the table."""
 
     stage: ClassVar[str] = "predict"
+
+
+@dataclass(frozen=True)
+class Named(Facts):
+    """The classes whose ids the masks hold."""
+
+    stage: ClassVar[str] = "named"
+    classes: tuple[NamedClass, ...]
+
+
+@dataclass(frozen=True)
+class Taught(Facts):
+    """How a layer on tokens was fitted to the classes of named segments; see :class:`LayerFitted`.
+
+    ``names`` is the hash of the names that it was fitted to.
+    """
+
+    stage: ClassVar[str] = "teach"
+    classes: tuple[NamedClass, ...]
+    names: str
+    dim: int
+    backbone: str
+    images: int
+    share: float
+    tokens: int
+    workers: int
+    steps: int
+    agreements: tuple[float, ...]
+    loss: float
+    model: str
+
+
+@dataclass(frozen=True)
+class TaughtMasks(Facts):
+    """The classes whose ids the masks hold."""
+
+    stage: ClassVar[str] = "taught"
+    classes: tuple[NamedClass, ...]
+
+
+@dataclass(frozen=True)
+class NamesScored(Facts):
+    """What ``names`` of ``metrics.json`` holds."""
+
+    stage: ClassVar[str] = "score_names"
+    metrics: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

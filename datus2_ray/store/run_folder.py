@@ -164,16 +164,31 @@ class RunFolder:
         return storage.exists(uri) and any(entry.path != BEGUN for entry in storage.list_files(uri))
 
     def begin(
-        self, stage: str, fingerprint: str, decides: dict[str, Any], inputs: Mapping[str, str] | None = None
+        self,
+        stage: str,
+        fingerprint: str,
+        decides: Mapping[str, Any],
+        inputs: Mapping[str, str] | None = None,
+        adds: bool = False,
     ) -> set[str]:
-        """Prepare the folder of a result and return the names of the parts that an interrupted attempt finished."""
+        """Prepare the folder of a result and return the names of the parts that an interrupted attempt finished.
+
+        Unless the result only `adds` to a finished run, the folder is none from here on: what is in it may be of
+        different settings.
+        """
         uri = self.result(stage, fingerprint)
-        # From here on the folder is no finished run: what is in it may be of different settings.
-        self.unfinish()
+        if not adds:
+            self.unfinish()
         if not storage.exists(storage.join(uri, BEGUN)):
-            begun = {"fingerprint": fingerprint, "decides": decides, "inputs": dict(inputs or {})}
+            begun = {"fingerprint": fingerprint, "decides": dict(decides), "inputs": dict(inputs or {})}
             storage.write_json(storage.join(uri, BEGUN), begun)
         return written_parts(uri)
+
+    def inputs(self, stage: str, fingerprint: str) -> dict[str, str]:
+        """Return the fingerprints of what a result was made from, by stage; none where it does not say so."""
+        uri = storage.join(self.result(stage, fingerprint), BEGUN)
+        kept: dict[str, str] = storage.read_json(uri).get("inputs", {}) if storage.exists(uri) else {}
+        return kept
 
     def commit(self, commit: Commit[Any]) -> None:
         """Write a commit: from now on the result counts."""

@@ -193,6 +193,42 @@ INITIAL_MASKS = pa.schema(
     ]
 )
 
+#: Of ``named/``; `C` classes are those of the facts of its commit.
+NAMED_MASKS = _schema(
+    ("image_id", pa.string(), "The image."),
+    ("height", pa.int32(), "Rows of the image, in pixels."),
+    ("width", pa.int32(), "Columns of the image, in pixels."),
+    (
+        "mask",
+        pa.binary(),
+        "PNG of class ids at the image's size: 8-bit, 255 = no class or an ignored one; or 16-bit, 65535.",
+    ),
+    (
+        "segment_classes",
+        pa.list_(pa.int32()),
+        "Class of every valid segment, -1 = none; null where the image has no segments, as in `datus2 predict`.",
+    ),
+)
+
+#: Of ``taught/``.
+TAUGHT_MASKS = pa.schema(
+    [
+        *NAMED_MASKS,
+        *_schema(
+            (
+                "confidence",
+                pa.binary(),
+                "8-bit PNG of the patch grid, not of the image: 255 times the probability of the class of a patch.",
+            ),
+            (
+                "segment_confidence",
+                pa.list_(pa.float32()),
+                "Mean probability of the class over the patches of every valid segment; 1 where it was named alone.",
+            ),
+        ),
+    ]
+)
+
 
 #: A cell of a confusion matrix: class, cluster (K is noise) and the pixels that have both.
 CONFUSION_CELL = pa.list_(pa.int64(), 3)

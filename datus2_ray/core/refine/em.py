@@ -72,7 +72,7 @@ class Group:
     sizes : Tensor
         Tokens of every segment, int64, shape [S].
     labels : Tensor
-        Class of every segment, int64, shape [S].
+        Class of every segment, int64, shape [S]; -1 where it has none yet.
     """
 
     tokens: Tensor
@@ -108,8 +108,12 @@ def fit(
     sum_over_workers: SumOverWorkers = lambda values: values,
     threads: int = 1,
     on_step: Callable[[int], None] = lambda step: None,
+    *,
+    keep_given: bool = False,
 ) -> Fitted:
     """Fit a layer to the classes of segments, and let the segments vote, round after round.
+
+    A segment without a class is learned from once it has voted.
 
     Parameters
     ----------
@@ -121,6 +125,13 @@ def fit(
         Groups that are summed at once, where that saves time; torch itself shall use one thread.
     on_step : callable
         Called with the steps done.
+    keep_given : bool
+        Segments that came with a class keep it; only the others vote.
+
+    Raises
+    ------
+    ValueError
+        If no segment has a class.
 
     References
     ----------
@@ -131,7 +142,8 @@ def fit(
         held = _Held(dict(sorted(groups.items())), spec.dim, sum_over_workers, pool)
         mean, deviation, counts = held.moments()
         device = mean.device
-        labels = {number: group.labels for number, group in held.groups.items()}
+        given = {number: group.labels for number, group in held.groups.items()}
+        labels = given
         fitted = Fitted(TokenLayer(spec), [], [], int(counts.sum()))
         for number in range(recipe.rounds):
             layer = TokenLayer(spec).to(device)
@@ -139,10 +151,12 @@ def fit(
             layer.deviation.copy_(deviation)
             losses = []
             rng = np.random.default_rng((seed, number))
-            for step, loss in enumerate(_learn(layer, held, labels, counts, recipe, rng)):
+            for step, loss in enumerate(_learn(layer, held, labels, recipe, rng)):
                 losses.append(loss)
                 on_step(number * recipe.steps + step + 1)
             before, labels = labels, held.vote(layer)
+            if keep_given:
+                labels = {number: torch.where(given[number] < 0, labels[number], given[number]) for number in labels}
             agreement = held.agreement(before, labels)
             fitted = Fitted(
                 layer, [*fitted.losses, torch.stack(losses).tolist()], [*fitted.agreements, agreement], fitted.tokens
@@ -156,24 +170,26 @@ def _learn(
     layer: TokenLayer,
     held: _Held,
     labels: Mapping[int, Tensor],
-    counts: Tensor,
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> Iterator[Tensor]:
     """Take the steps of a round, and yield the loss of each."""
     optimiser = torch.optim.AdamW(layer.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    group_sizes = counts.cpu().numpy()
+    targets = {number: labels[number].repeat_interleave(group.sizes) for number, group in held.groups.items()}
+    known = {number: (of_group >= 0).nonzero()[:, 0] for number, of_group in targets.items()}
+    group_sizes = held.count(known).cpu().numpy()
     ends = np.cumsum(group_sizes)
+    if not ends[-1]:
+        raise ValueError("no segment has a class")
     weights = layer.weight.numel()
     length, threaded = weights + layer.bias.numel() + 1, weights * recipe.batch >= GROUPS * WORTH_A_THREAD
-    targets = {number: labels[number].repeat_interleave(group.sizes) for number, group in held.groups.items()}
     for _ in range(recipe.steps):
         drawn = rng.integers(ends[-1], size=recipe.batch)
         of_group = np.searchsorted(ends, drawn, side="right")
 
         def gradient(number: int, drawn: np.ndarray = drawn, of_group: np.ndarray = of_group) -> Tensor:
             first = ends[number] - group_sizes[number]
-            chosen = torch.from_numpy(drawn[of_group == number] - first).to(layer.mean.device)
+            chosen = known[number][torch.from_numpy(drawn[of_group == number] - first).to(layer.mean.device)]
             tokens = layer.standardise(held.groups[number].tokens.index_select(0, chosen))
             return sum_gradients(layer, tokens, targets[number][chosen], recipe.exponent)
 
@@ -254,6 +270,13 @@ class _Held:
         # Constant but for the rounding of the sums.
         deviation[deviation <= 1e-6 * mean.abs()] = 1
         return mean.float(), deviation.float(), counts
+
+    def count(self, tokens: Mapping[int, Tensor]) -> Tensor:
+        """Return how many tokens of each of all groups are among some of the held ones, int64 [GROUPS]."""
+        device = next(iter(self.groups.values())).tokens.device
+        return self.collect(lambda n: torch.tensor([len(tokens[n])], device=device), 1, torch.int64, threaded=False)[
+            :, 0
+        ]
 
     def vote(self, layer: TokenLayer) -> dict[int, Tensor]:
         """Return the class of every segment of every held group."""

@@ -33,6 +33,8 @@ class Plan:
     ----------
     threads : int
         CPU threads of a worker.
+    keep_given : bool
+        Segments that came with a class keep it.
     """
 
     segments: SegmentTokens
@@ -42,6 +44,7 @@ class Plan:
     workers: int
     threads: int
     device: Device
+    keep_given: bool = False
 
 
 def fit_alone(config: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +90,8 @@ def _fit(
 ) -> Fitted:
     threads = min(plan.threads, os.cpu_count() or 1)
     groups = plan.segments.read(range(rank, GROUPS, plan.workers), device, threads, lambda: report(0))
-    return fit(groups, plan.spec, plan.seed, plan.recipe, sum_up, threads if device.type == "cpu" else 1, report)
+    at_once = threads if device.type == "cpu" else 1
+    return fit(groups, plan.spec, plan.seed, plan.recipe, sum_up, at_once, report, keep_given=plan.keep_given)
 
 
 def _history(fitted: Fitted) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def test_free_colours_differ(count: int) -> None:
     assert len({named.colour for named in classes}) == count
 
 
-def test_the_content_does_not_depend_on_the_order_of_naming() -> None:
+def test_the_fingerprint_does_not_depend_on_the_order_of_naming() -> None:
     first = Names("c", (ROAD, CAR), {0: 0, 3: 1}, {"a": {1: 1, 2: 0}, "b": {0: 0}})
     second = Names("c", (ROAD, CAR), {3: 1, 0: 0}, {"b": {0: 0}, "a": {2: 0, 1: 1}})
-    assert first.content() == second.content()
-    assert first.content() != Names("c", (CAR, ROAD), {0: 0, 3: 1}, first.segments).content()
+    assert first.fingerprint() == second.fingerprint()
+    assert first.fingerprint() != Names("c", (CAR, ROAD), {0: 0, 3: 1}, first.segments).fingerprint()

@@ -163,3 +163,54 @@ def test_two_processes_fit_the_bits_of_one(tmp_path: Path) -> None:
 
 def test_as_many_workers_as_groups_have_something_to_do() -> None:
     assert TOKEN_WORKERS == GROUPS
+
+
+def hidden(groups: Mapping[int, Group], share: float) -> dict[int, Group]:
+    """Take the class from some of the segments."""
+    rng = np.random.default_rng(1)
+    return {
+        number: replace(
+            group, labels=group.labels.masked_fill(torch.from_numpy(rng.random(len(group.labels)) < share), -1)
+        )
+        for number, group in groups.items()
+    }
+
+
+def test_segments_without_a_class_are_not_learned_from_until_they_have_voted() -> None:
+    groups, truths = planted(0.0)
+    some = hidden(groups, 0.7)
+    known = {
+        number: Group(group.tokens[mask.repeat_interleave(group.sizes)], group.sizes[mask], group.labels[mask])
+        for number, group in some.items()
+        for mask in [group.labels >= 0]
+    }
+    one_round = replace(QUICK, rounds=1)
+    fitted = fit(some, SPEC, 0, one_round)
+    # But for mean and deviation, which are those of all tokens, only segments with a class count.
+    alone = fit(known, SPEC, 0, one_round)
+    assert accuracy(fitted, groups, truths) > 0.97
+    assert abs(fitted.losses[0][-1] - alone.losses[0][-1]) < 0.02
+    assert fitted.tokens == sum(len(group.tokens) for group in groups.values())
+    named = sum(int(group.sizes[group.labels >= 0].sum()) for group in some.values())
+    assert fitted.agreements[0] <= named / fitted.tokens
+    with pytest.raises(ValueError, match="no segment has a class"):
+        fit(hidden(groups, 2.0), SPEC, 0, one_round)
+
+
+def test_given_classes_are_kept_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups, truths = planted(0.4)
+    seen: list[dict[int, torch.Tensor]] = []
+    learn = em._learn
+
+    def note(layer, held, labels, recipe, rng):  # type: ignore[no-untyped-def]
+        seen.append(dict(labels))
+        return learn(layer, held, labels, recipe, rng)
+
+    monkeypatch.setattr(em, "_learn", note)
+    some = hidden(groups, 0.5)
+    fit(some, SPEC, 0, replace(QUICK, rounds=2, agreement=2.0), keep_given=True)
+    for number, group in some.items():
+        given = group.labels >= 0
+        assert torch.equal(seen[1][number][given], group.labels[given])
+        assert (seen[1][number] >= 0).all()
+        assert (seen[1][number][~given] == truths[number][~given]).double().mean() > 0.8
