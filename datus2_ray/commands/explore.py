@@ -47,18 +47,19 @@ def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> 
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
-            explored.teaching.stop()
+            explored.jobs.stop()
 
 
 def open_run(run: RunFolder, cache: Path) -> Any:
     """Return a finished run as the explorer shows it, with its tables prepared."""
     from datus2_ray.engine.clustering.table import read_tree
     from datus2_ray.explore.gallery import Gallery, Sources
+    from datus2_ray.explore.jobs import Jobs
     from datus2_ray.explore.naming import Naming
     from datus2_ray.explore.prepare import prepare
     from datus2_ray.explore.server import Explored
     from datus2_ray.explore.tables import open_tables
-    from datus2_ray.explore.teaching import Teaching
+    from datus2_ray.explore.taught import Lessons
     from datus2_ray.store.facts import Clustered, Surveyed
 
     folder = prepare(run)
@@ -75,7 +76,8 @@ def open_run(run: RunFolder, cache: Path) -> Any:
         tables=tables,
         gallery=Gallery(tables, sources),
         naming=naming,
-        teaching=Teaching(run),
+        lessons=Lessons(run, tables),
+        jobs=Jobs(run),
         refined=sources.masks is not None,
         suggested=surveyed.facts.classes if surveyed else (),
         metrics=lambda: _metrics(run),
@@ -88,7 +90,10 @@ def _metrics(run: RunFolder) -> dict[str, Any] | None:
     if not storage.exists(uri):
         return None
     kept = storage.read_json(uri)
-    return {name: kept[name]["many_to_one"] for name in ("names", "initial", "refined") if "many_to_one" in kept.get(name, {})}
+    scores = {name: kept[name]["many_to_one"] for name in ("initial", "refined") if name in kept}
+    of_names = kept.get("names", {})
+    scores |= {name: of_names[name] for name in ("named", "taught") if name in of_names}
+    return {name: {key: found[key] for key in ("miou", "pixel_accuracy")} for name, found in scores.items()}
 
 
 def _listen(port: int | None) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from datus2_ray.explore.tables import Tables
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Discovered, Ingested, Predicted
+from datus2_ray.store.facts import Discovered, Ingested, Predicted, TaughtMasks
 from datus2_ray.store.run_folder import RunFolder
 
 #: Bytes of tables as they were read, and of pictures, that are kept.
@@ -64,7 +65,11 @@ class Gallery:
 
     def label_map(self, image: int) -> bytes:
         """Return the segments and the refined mask of an image as :func:`~pictures.label_map` has them."""
-        return self._drawn.get(("map", image), lambda: self._draw_map(image))
+        return self._drawn.get(("map", image), lambda: self._draw_map(image, self._sources.masks))
+
+    def taught_map(self, image: int, taught: Commit[TaughtMasks]) -> bytes:
+        """Return the segments and the taught classes of an image in the same form."""
+        return self._drawn.get(("taught", taught.fingerprint, image), lambda: self._draw_map(image, taught))
 
     def _draw_photo(self, image: int, side: int) -> bytes:
         data = self._encoded(image)
@@ -76,32 +81,28 @@ class Gallery:
         with self._turns:
             return pictures.crop(data, patch_map, segment, side)
 
-    def _draw_map(self, image: int) -> bytes:
-        masks = self._sources.masks
-        row = self._row("masks", image) if masks else {}
+    def _draw_map(self, image: int, masks: Commit[Any] | None) -> bytes:
+        row = self._row(image, masks.uri, ["mask"]) if masks else {}
         mask = decode_labels(row["mask"]) if row.get("mask") else None
         return pictures.label_map(self._patch_map(image), mask, MAP_SIDE)
 
     def _encoded(self, image: int) -> bytes:
-        data: bytes = self._row("images", image)["image"]
+        table = self._sources.images
+        data: bytes = self._row_of(image, "images", lambda part: table.read(part, ["image_id", "image"]))["image"]
         return data
 
     def _patch_map(self, image: int) -> np.ndarray:
-        row = self._row("segments", image)
+        row = self._row(image, self._sources.segments.uri, ["grid_height", "grid_width", "patch_map"])
         return np.array(row["patch_map"], dtype=np.int16).reshape(row["grid_height"], row["grid_width"])
 
-    def _row(self, what: str, image: int) -> dict[str, Any]:
-        """Return the row of an image in one of the sources, empty if it has none."""
+    def _row(self, image: int, uri: str, columns: list[str]) -> dict[str, Any]:
+        return self._row_of(
+            image, uri, lambda part: storage.read_table(storage.join(uri, part), ["image_id", *columns])
+        )
+
+    def _row_of(self, image: int, what: str, read: Callable[[str], pa.Table]) -> dict[str, Any]:
+        """Return the row of an image in a table, empty if it has none."""
         part = self._tables.parts[self._tables.image_part[image]]
-        table = self._read.get((what, part), lambda: self._read_part(what, part))
+        table = self._read.get((what, part), lambda: read(part))
         rows = table.filter(pc.equal(table["image_id"], self._tables.image_ids[image])).to_pylist()
         return rows[0] if rows else {}
-
-    def _read_part(self, what: str, part: str) -> pa.Table:
-        if what == "images":
-            return self._sources.images.read(part, ["image_id", "image"])
-        if what == "segments":
-            columns = ["image_id", "grid_height", "grid_width", "patch_map"]
-            return storage.read_table(self._sources.segments.path(part), columns)
-        assert self._sources.masks is not None
-        return storage.read_table(self._sources.masks.path(part), ["image_id", "mask"])

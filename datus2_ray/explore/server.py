@@ -24,9 +24,10 @@ from datus2_ray.errors import DatusError, ImageError, UsageError
 from datus2_ray.explore.edits import parse_request
 from datus2_ray.explore.gallery import Gallery
 from datus2_ray.explore.guard import Guard
+from datus2_ray.explore.jobs import Jobs
 from datus2_ray.explore.naming import Conflict, Naming, check, groups, own_class
 from datus2_ray.explore.tables import Kind, Tables
-from datus2_ray.explore.teaching import Teaching
+from datus2_ray.explore.taught import Lessons
 
 #: Sides of pictures that the page asks for, in pixels; other ones would fill the memory.
 CROP_SIDES, PHOTO_SIDES = (112, 224, 320), (320, 640, 1600)
@@ -61,7 +62,8 @@ class Explored:
     tables: Tables
     gallery: Gallery
     naming: Naming
-    teaching: Teaching
+    lessons: Lessons
+    jobs: Jobs
     refined: bool
     suggested: tuple[str, ...]
     metrics: Callable[[], dict[str, Any] | None]
@@ -91,10 +93,12 @@ def build_app(explored: Explored, token: str, port: int) -> Starlette:
         Route("/api/samples/{node:int}/{kind}", answers.samples),
         Route("/api/images", answers.images),
         Route("/api/image/{image:int}", answers.image),
-        Route("/api/teach", answers.teach, methods=["GET", "POST"]),
+        Route("/api/job", answers.job),
+        Route("/api/job/{name}", answers.start, methods=["POST"]),
         Route(pictures + "/crop/{image:int}/{segment:int}/{side:int}", answers.crop),
         Route(pictures + "/photo/{image:int}/{side:int}", answers.photo),
         Route(pictures + "/map/{image:int}", answers.label_map),
+        Route(pictures + "/taught/{version}/{image:int}", answers.taught_map),
     ]
     hosts = ("127.0.0.1", "localhost")
     return Starlette(
@@ -139,7 +143,7 @@ class _Answers:
                 "refined": of.refined,
                 "suggested": list(of.suggested),
                 "names": of.naming.now().to_json(),
-                "metrics": of.metrics(),
+                **self._results(),
             }
         )
 
@@ -192,7 +196,11 @@ class _Answers:
             found[tables.find_images(asked["text"][:200])] = True
             chosen &= found
         if asked.get("order") == "uncertain":
-            score = tables.uncertainty(groups(named, self._members))
+            lesson = self._of.lessons.now()
+            if lesson is None:
+                score = tables.uncertainty(groups(named, self._members))
+            else:
+                score = tables.doubt_of_images(lesson.doubt)
             chosen &= score > 0
         kept = np.flatnonzero(chosen)
         kept = kept[np.argsort(-score[kept], kind="stable")]
@@ -218,7 +226,9 @@ class _Answers:
         tables = self._of.tables
         rows = tables.rows_of_image(image)
         pixels = int(tables.heights[image]) * int(tables.widths[image])
+        lesson = self._of.lessons.now()
         more = {
+            "doubt": None if lesson is None else lesson.doubt[rows].round(4).tolist(),
             "second": tables.second[rows].tolist(),
             "margin": tables.margin[rows].round(4).tolist(),
             "share": (tables.pixels[rows] / pixels).round(5).tolist(),
@@ -249,11 +259,27 @@ class _Answers:
         """Answer with the segments and the refined mask of an image as PNG."""
         return _picture(self._of.gallery.label_map(self._checked_image(request)), "image/png")
 
-    def teach(self, request: Request) -> Response:
-        """Begin to teach, or answer how far it is."""
-        if request.method == "POST":
-            self._of.teaching.start()
-        return JSONResponse({**self._of.teaching.state(), "metrics": self._of.metrics()})
+    def taught_map(self, request: Request) -> Response:
+        """Answer with the segments and the taught classes of an image as PNG."""
+        lesson, image = self._of.lessons.now(), self._checked_image(request)
+        if lesson is None or request.path_params["version"] != lesson.version:
+            raise HTTPException(404)
+        return _picture(self._of.gallery.taught_map(image, lesson.masks), "image/png")
+
+    def start(self, request: Request) -> Response:
+        """Start a command on the run."""
+        self._of.jobs.start(request.path_params["name"])
+        return self.job(request)
+
+    def job(self, request: Request) -> Response:
+        """Answer how far a command is, and with what it changes."""
+        return JSONResponse({**self._of.jobs.state(), **self._results()})
+
+    def _results(self) -> dict[str, Any]:
+        lesson = self._of.lessons.now()
+        names = self._of.naming.now().names.fingerprint()
+        taught = None if lesson is None else lesson.to_json(self._of.tables, names)
+        return {"metrics": self._of.metrics(), "taught": taught}
 
 
 def _number(request: Request, name: str, default: int, most: int | None) -> int:

@@ -134,6 +134,11 @@ class Tables:
         pixels = np.bincount(self.image[other], weights=self.pixels[other], minlength=self.images)
         return pixels / np.maximum(1, self.heights.astype(np.int64) * self.widths)
 
+    def doubt_of_images(self, doubt: np.ndarray) -> np.ndarray:
+        """Return the mean doubt over the pixels of every image; `doubt` is that of every segment, in [0, 1]."""
+        pixels = np.bincount(self.image, weights=self.pixels * doubt, minlength=self.images)
+        return pixels / np.maximum(1, self.heights.astype(np.int64) * self.widths)
+
     def find_images(self, text: str) -> np.ndarray:
         """Return the images whose id has a text in it, in the order of the ids."""
         found = pc.match_substring(self.image_ids, text, ignore_case=True)

@@ -14,7 +14,7 @@ from tests.explore.conftest import TOKEN, Served
 
 Serve = Callable[..., Served]
 
-PATHS = ["/", "/static/app.js", "/api/run", "/api/names", "/api/samples/3/nearest", "/api/images", "/api/image/0", "/api/teach"]
+PATHS = ["/", "/static/app.js", "/api/run", "/api/names", "/api/samples/3/nearest", "/api/images", "/api/image/0", "/api/job"]
 EDIT = {"expected": 0, "edit": {"do": "add", "name": "road"}}
 
 
@@ -30,7 +30,7 @@ def test_nothing_is_answered_without_the_token(serve: Serve) -> None:
             assert TOKEN.encode() not in body
     for wrong in ("?token=", "?token=wrong", f"?token={TOKEN}x", "?token=%ff", f"?token=x&token={TOKEN}x"):
         assert served.ask("GET", f"/{wrong}", cookie=None)[0] == 401
-    for path in ("/api/edit", "/api/teach"):
+    for path in ("/api/edit", "/api/job/teach"):
         assert served.ask("POST", path, EDIT, cookie=None)[0] == 401
     assert read_names(served.run).classes == ()
 

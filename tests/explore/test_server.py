@@ -139,16 +139,16 @@ def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: Served) -> None
 
 def test_teaching_runs_the_command_and_says_how_it_went(serve: Serve) -> None:
     served = serve()
-    assert served.json("GET", "/api/teach")["state"] == "idle"
+    assert served.json("GET", "/api/job")["state"] == "idle"
     import sys
 
     for code, state, line in (("print('round 1'); print('done')", "done", "done"), ("print('error: no names'); raise SystemExit(1)", "failed", "error: no names")):
-        served.explored.teaching._command = [sys.executable, "-c", code]
-        served.json("POST", "/api/teach", {})
-        while (answer := served.json("GET", "/api/teach"))["state"] == "running":
+        served.explored.jobs._program = (sys.executable, "-c", code)
+        served.json("POST", "/api/job/teach", {})
+        while (answer := served.json("GET", "/api/job"))["state"] == "running":
             pass
         assert (answer["state"], answer["line"]) == (state, line)
-    served.explored.teaching._command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    served.json("POST", "/api/teach", {})
-    assert served.ask("POST", "/api/teach", {})[0] == 422
-    served.explored.teaching.stop()
+    served.explored.jobs._program = (sys.executable, "-c", "import time; time.sleep(60)")
+    served.json("POST", "/api/job/teach", {})
+    assert served.ask("POST", "/api/job/teach", {})[0] == 422
+    served.explored.jobs.stop()

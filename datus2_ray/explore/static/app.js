@@ -5,8 +5,8 @@ import { startClusters } from "/static/clusters.js";
 import { startDetail } from "/static/detail.js";
 import { $, h, say } from "/static/dom.js";
 import { isEmpty, reload, startImages } from "/static/images.js";
+import { startJobs } from "/static/jobs.js";
 import { load, poll, redo, state, undo } from "/static/state.js";
-import { startTeach } from "/static/teach.js";
 import { startViewer } from "/static/viewer.js";
 
 const KEYS = [
@@ -72,7 +72,7 @@ async function start() {
   startDetail();
   startImages();
   startViewer();
-  startTeach();
+  startJobs();
   for (const tab of TABS) {
     $(`tab-${tab}`).addEventListener("click", () => choose(tab));
     $(`tab-${tab}`).addEventListener("keydown", (event) => {

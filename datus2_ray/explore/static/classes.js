@@ -1,8 +1,9 @@
 // The classes: their colours, shares and keys; editing one; the pair that looks alike; progress; scores.
 
 import { fillCrops } from "/static/card.js";
-import { clusterFilter, filterClusters } from "/static/clusters.js";
-import { $, h, percent, say } from "/static/dom.js";
+import { clusterFilter, filterClusters, focusCluster } from "/static/clusters.js";
+import { openDetail } from "/static/detail.js";
+import { $, fill, h, percent, say } from "/static/dom.js";
 import { joinNodes } from "/static/join.js";
 import { fillNames } from "/static/namebox.js";
 import { classOf, findClass, pixelsOfClasses, UNNAMED } from "/static/naming.js";
@@ -14,7 +15,8 @@ const different = new Set(JSON.parse(sessionStorage.getItem("different") ?? "[]"
 export function startClasses() {
   $("add-class").addEventListener("click", () => editClass(null));
   on("names", show);
-  on("view", suggest);
+  on("view", () => { suggest(); next(); });
+  on("results", () => { scores(state.run.metrics); next(); });
   show();
 }
 
@@ -36,6 +38,7 @@ function show() {
   if (focused?.startsWith("class-") || focused?.startsWith("edit-")) $(focused)?.focus();
   progress(pixels);
   suggest();
+  next();
   scores(run.metrics);
   $("undo").disabled = !names.undo && !state.made.length;
   $("redo").disabled = !names.redo;
@@ -69,14 +72,29 @@ function suggest() {
     } }, "Keep apart")));
 }
 
-export function scores(metrics) {
-  const box = $("scores"), titles = { names: "with these names", initial: "initial masks", refined: "refined masks" };
+/** Offer the clusters that a name would help most: most pixels without one, or that the layer is in doubt about. */
+function next() {
+  const { tree, labels, run, names } = state, box = $("next"), { taught } = run;
+  const gain = (node) => tree.leavesOf(node).reduce((sum, leaf) => sum + (taught ? taught.doubt[leaf] : 0) + (names.fine[leaf] === UNNAMED ? tree.pixels[leaf] : 0), 0);
+  const best = [...labels.keys()].map((node) => [gain(node), node]).filter(([pixels, node]) => pixels > 0 && !(taught === null && classOf(node) !== UNNAMED)).sort((a, b) => b[0] - a[0]).slice(0, 3).map(([, node]) => node);
+  box.hidden = !best.length || !names.classes.length;
+  if (box.dataset.nodes === best.join()) return;
+  box.dataset.nodes = best.join();
+  fill(box, h("h2", {}, "Name next"), best.map((node) => {
+    const crops = h("span", { class: "crops row" });
+    fillCrops(crops, node, 4, 112);
+    return h("button", { class: "next", "aria-label": `Go to cluster ${labels.get(node)}`, onclick: () => { if (!focusCluster(node)) openDetail(node); } }, h("b", {}, labels.get(node)), crops);
+  }));
+}
+
+function scores(metrics) {
+  const box = $("scores"), titles = { initial: "initial masks", refined: "refined masks", named: "as named", taught: "as taught" };
   const rows = Object.entries(metrics ?? {}).filter(([name]) => titles[name]);
   box.hidden = !rows.length;
   box.replaceChildren(h("h2", {}, "Scores"), h("table", {},
     h("thead", {}, h("tr", {}, h("th"), h("th", { scope: "col" }, "mIoU"), h("th", { scope: "col" }, "accuracy"))),
     h("tbody", {}, rows.map(([name, found]) => h("tr", {}, h("th", { scope: "row" }, titles[name]), h("td", {}, percent(found.miou)), h("td", {}, percent(found.pixel_accuracy)))))),
-    h("p", { class: "soft" }, "Against the ground truth; every cluster counts as its most frequent class."));
+    h("p", { class: "soft" }, "Against the ground truth. Clusters count as their most frequent class, names as the class of that name; Teach renews the last two."));
 }
 
 /** Edit a class, or add one. */

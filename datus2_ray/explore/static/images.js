@@ -2,7 +2,7 @@
 
 import { $, count, h, moveInGrid, perFrame, say, watcher } from "/static/dom.js";
 import { get, on, state } from "/static/state.js";
-import { look, paint, readMap } from "/static/overlay.js";
+import { isStale, look, paint, readMap } from "/static/overlay.js";
 import { openViewer } from "/static/viewer.js";
 
 const PAGE = 24;
@@ -27,10 +27,17 @@ export function startImages() {
   $("masks").addEventListener("change", () => { look.masks = $("masks").value; repaint(); });
   $("patterns").addEventListener("change", () => { look.patterns = $("patterns").checked; localStorage.setItem("patterns", look.patterns); repaint(); });
   look.patterns = $("patterns").checked = localStorage.getItem("patterns") === "true";
-  const borders = () => { $("masks-choice").hidden = !state.run.refined || $("colouring").value !== "classes"; };
+  const borders = () => { 
+    const choices = [...(state.run.refined ? [["masks", "refined"]] : []), ["segments", "of segments"], ...(state.run.taught ? [["taught", `as taught${state.run.taught.current ? "" : ", before"}`]] : [])];
+    $("masks").replaceChildren(...choices.map(([value, text]) => h("option", { value }, text)));
+    if (!choices.some(([value]) => value === look.masks)) look.masks = choices[0][0];
+    $("masks").value = look.masks;
+    $("masks-choice").hidden = choices.length < 2 || $("colouring").value !== "classes";
+  };
   document.documentElement.style.setProperty("--overlay", 0.55);
   on("names", () => { fillFilter(); borders(); repaint(); });
   on("view", repaint);
+  on("results", () => { borders(); repaint(); });
   new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more(); }, { rootMargin: "600px" }).observe($("more-images"));
   fillFilter();
   borders();
@@ -95,7 +102,10 @@ function tile(image) {
   const element = h("button", { class: "tile", "aria-label": `Open image ${image.id}`, onclick: () => openViewer(image.image) }, frame, h("bdi", { class: "soft" }, image.id));
   let map = null;
   tiles.set(element, {
-    paint: () => { if (map) paint(canvas, map, image); },
+    paint: async () => {
+      if (!map) return;
+      try { if (isStale(map, image.image)) map = await readMap(image.image); paint(canvas, map, image); } catch (error) { say(error.message, "error"); }
+    },
     fill: async () => {
       photo.src = `${state.run.pictures}/photo/${image.image}/640`;
       try { map = await readMap(image.image); paint(canvas, map, image); } catch (error) { say(error.message, "error"); }

@@ -1,15 +1,24 @@
 // Colours over an image, computed here from its segments and the names: a new name is seen at once.
 
-import { clusterColour, hexToRgb, UNNAMED } from "/static/naming.js";
+import { clusterColour, findClass, hexToRgb, UNNAMED } from "/static/naming.js";
 import { state } from "/static/state.js";
 
 const NO_SEGMENT = 65535, NO_LABEL = 255;
 
 export const look = { colouring: null, masks: "masks", patterns: false };
 
-/** Read the label map of an image: segment and refined cluster of every pixel. */
-export async function readMap(image, signal) {
-  const answer = await fetch(`${state.run.pictures}/map/${image}`, { signal });
+/** Whether taught masks are shown: their labels are classes, not clusters. */
+const showsTaught = () => look.masks === "taught" && state.run.taught !== null;
+
+/** The address of what `readMap` reads now. */
+const mapUrl = (image) => `${state.run.pictures}/${showsTaught() ? `taught/${state.run.taught.version}` : "map"}/${image}`;
+
+/** Whether a map is not the one that is to be shown any more. */
+export const isStale = (map, image) => map.url !== mapUrl(image);
+
+/** Read the label map of an image: segment, and refined cluster or taught class, of every pixel. */
+export async function readMap(image) {
+  const url = mapUrl(image), taught = showsTaught(), answer = await fetch(url);
   if (!answer.ok) throw new Error(await answer.text());
   const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height);
@@ -22,7 +31,7 @@ export async function readMap(image, signal) {
     segments[i] = pixels[at] | (pixels[at + 1] << 8);
     labels[i] = pixels[at + 2];
   }
-  return { width, height, segments, labels };
+  return { width, height, segments, labels, taught, url };
 }
 
 /** The class that most of the area of each cluster of the masks has. */
@@ -60,11 +69,13 @@ export function paint(canvas, map, image) {
   const colours = state.names.classes.map(({ colour, ignore }) => (ignore ? [40, 42, 46] : hexToRgb(colour)));
   const clusters = byClass ? null : image.fine.map((leaf) => clusterColour(place[leaf]));
   const refined = byClass && state.run.refined && look.masks === "masks";
+  const taught = byClass && map.taught ? state.run.taught.classes.map(findClass) : null;
   for (let i = 0, at = 0; i < segments.length; i++, at += 4) {
     const segment = segments[i], label = labels[i];
     let found = UNNAMED, colour = null;
     if (byClass) {
-      if (refined && label !== NO_LABEL && (segment === NO_SEGMENT || state.ofRunCluster[image.fine[segment]] !== label)) found = ofLabels[label] ?? UNNAMED;
+      if (taught) found = taught[label] ?? UNNAMED;
+      else if (refined && label !== NO_LABEL && (segment === NO_SEGMENT || state.ofRunCluster[image.fine[segment]] !== label)) found = ofLabels[label] ?? UNNAMED;
       else if (segment !== NO_SEGMENT) found = classes[segment];
       if (found !== UNNAMED) colour = colours[found];
     } else if (segment !== NO_SEGMENT) {

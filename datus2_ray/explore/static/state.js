@@ -9,7 +9,7 @@ export const state = {
   made: [], // splits, newest last, with the number of changes that could be undone then: U takes back what came last
 };
 
-const listeners = { names: [], view: [] };
+const listeners = { names: [], view: [], results: [] };
 export const on = (what, call) => listeners[what].push(call);
 const tell = (what) => listeners[what].forEach((call) => call());
 
@@ -84,6 +84,12 @@ export function unsplit(node) {
 function take(names) {
   state.names = names;
   tell("names");
+}
+
+/** Take over what a command changed: scores, and what was taught. */
+export function takeResults({ metrics, taught }) {
+  Object.assign(state.run, { metrics, taught });
+  tell("results");
 }
 
 /** Save an edit; edits wait for one another. Return whether it was saved. */

@@ -5,7 +5,7 @@ import { focusCluster } from "/static/clusters.js";
 import { openDetail } from "/static/detail.js";
 import { $, fill, h, percent, say } from "/static/dom.js";
 import { fetchPage, focusTile, grid, refresh } from "/static/images.js";
-import { classesOfSegments, outline, paint, readMap } from "/static/overlay.js";
+import { classesOfSegments, isStale, outline, paint, readMap } from "/static/overlay.js";
 import { titleOf, UNNAMED } from "/static/naming.js";
 import { edit, get, on, state } from "/static/state.js";
 
@@ -18,6 +18,7 @@ export function startViewer() {
   dialog.addEventListener("keydown", onKey);
   document.addEventListener("repaint", () => now?.paint());
   on("names", () => now?.renew());
+  on("results", () => now?.renew());
 }
 
 /** Open an image, with a segment chosen. */
@@ -42,12 +43,15 @@ export async function openViewer(number, segment = null) {
     h("div", { class: "columns" }, stage, side));
   now = {
     image, map, overlay, lines, sheet, stage, side, chosen: segment, scale: 1,
-    paint: () => paint(overlay, map, image),
+    paint: async () => {
+      if (isStale(now.map, number)) now.map = await readMap(number);
+      paint(overlay, now.map, image);
+    },
     renew: async () => {
       const held = now;
       const fresh = await get(`/api/image/${number}`).catch(() => null);
       if (!fresh || now !== held) return;
-      image.own = fresh.own;
+      Object.assign(image, { own: fresh.own, doubt: fresh.doubt });
       refresh(image);
       now.paint();
       showSide();
@@ -103,6 +107,7 @@ function showSide() {
     crop({ image: image.image, segment: chosen, id: image.id }, 320),
     h("p", {}, swatch(classes[chosen]), h("b", {}, h("bdi", {}, titleOf(classes[chosen]))), own ? " (this one segment)" : ` (cluster ${state.labels.get(node)})`),
     other >= 0 && other !== node && image.margin[chosen] < NEAR ? h("p", { class: "warn" }, `Uncertain: nearly as near to cluster ${state.labels.get(other)}.`) : null,
+    image.doubt ? h("p", { class: image.doubt[chosen] > 0.5 ? "warn" : "soft" }, `The taught layer is ${percent(1 - image.doubt[chosen])} sure here.`) : null,
     h("button", { onclick: () => { $("viewer").close(); $("tab-clusters").click(); openDetail(node); focusCluster(node); } }, `Cluster ${state.labels.get(node)}`),
     h("h3", {}, "This one segment is"),
     h("div", { class: "assign" }, names.classes.map((found, number) => h("button", { class: "small", "aria-pressed": String(own && image.own[chosen] === number), data: { assign: number }, onclick: () => assign(found.name) }, h("kbd", {}, number < 9 ? number + 1 : ""), swatch(number), h("bdi", {}, found.name))), field),
@@ -125,8 +130,9 @@ async function nextUncertain() {
   const at = found.images.findIndex((one) => one.image === now.image.image);
   const next = found.images[(at + 1) % found.images.length];
   await openViewer(next.image);
-  const uncertain = now.image.margin.map((margin, segment) => [margin, segment]).filter(([margin, segment]) => margin < NEAR && now.image.second[segment] >= 0);
-  if (uncertain.length) choose(uncertain.sort((a, b) => now.image.share[b[1]] - now.image.share[a[1]])[0][1]);
+  const { doubt, margin, second, share } = now.image;
+  const unsure = share.map((part, segment) => [doubt ? part * doubt[segment] : margin[segment] < NEAR && second[segment] >= 0 ? part : 0, segment]).sort((a, b) => b[0] - a[0])[0];
+  if (unsure?.[0] > 0) choose(unsure[1]);
 }
 
 function zoom(factor, event) {
