@@ -11,6 +11,8 @@ from datus2_ray.version import VERSION
 
 if TYPE_CHECKING:
     from datus2_ray.commands.ingest import ingest
+    from datus2_ray.commands.load import load
+    from datus2_ray.commands.name import name
     from datus2_ray.commands.predict import predict
     from datus2_ray.commands.pretrain import pretrain
     from datus2_ray.commands.relabel import relabel
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
     from datus2_ray.config.run import RunConfig
 
 __version__ = VERSION
-__all__ = ["RunConfig", "ingest", "predict", "pretrain", "relabel", "run"]
+__all__ = ["RunConfig", "ingest", "load", "name", "predict", "pretrain", "relabel", "run"]
 
 _MODULES = {
     "RunConfig": "config.run",
     "ingest": "commands.ingest",
+    "load": "commands.load",
+    "name": "commands.name",
     "run": "commands.run",
     "predict": "commands.predict",
     "pretrain": "commands.pretrain",

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from datus2_ray.commands.plan import check_place, plan_stages
 from datus2_ray.commands.summary import collect_metrics, write_metrics
 from datus2_ray.config.load import read_config
@@ -18,6 +16,7 @@ from datus2_ray.core.names.names import Names
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.naming import require_naming
 from datus2_ray.engine.run import Run, open_run
+from datus2_ray.engine.segments_table import LabelledImage, SegmentsTable
 from datus2_ray.engine.session import start_ray
 from datus2_ray.engine.stage import Stage
 from datus2_ray.engine.training.shares import image_ids
@@ -25,7 +24,6 @@ from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import NAME_COMMAND, RUN, TEACH_COMMAND
 from datus2_ray.store import storage
-from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Taught
 from datus2_ray.store.names import append_change, open_names, parse_names, read_names
@@ -221,7 +219,7 @@ def carry_over_names(run: str) -> list[str]:
     if names.is_empty or names.clustering == clustered.fingerprint:
         return ["the names are of the current clustering; there is nothing to carry over"]
     old = _find_labelled(folder, names.clustering)
-    pairs = _pairs(_Tables.of(folder, old), _Tables.of(folder, labelled))
+    pairs = _pairs(folder, old, labelled)
     carried = carry_over(names, clustered.fingerprint, clustered.facts.centroids, pairs)
     append_change(folder, Change.between(names, carried.names), number)
     lines = [
@@ -248,41 +246,29 @@ def _find_labelled(folder: RunFolder, clustering: str) -> Commit[Labelled]:
     )
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """The tables of segments and of their clusters; an image may be in other parts of other clusterings."""
-
-    segments: str
-    labels: str
-    parts: tuple[str, ...]
-
-    @staticmethod
-    def of(folder: RunFolder, labelled: Commit[Labelled]) -> _Tables:
-        inputs = folder.inputs(Labelled.stage, labelled.fingerprint)
-        return _Tables(
-            folder.result(Discovered.stage, inputs[Discovered.stage]), labelled.uri, tuple(sorted(labelled.parts))
-        )
-
-    def read(self, part: str) -> dict[str, SegmentedImage]:
-        """Return the images of a part by their id."""
-        columns = ["image_id", "grid_height", "patch_map"]
-        table = storage.read_table(storage.join(self.segments, part), columns)
-        labels = storage.read_table(storage.join(self.labels, part), ["image_id", "segment_fine"])
-        fine = dict(zip(labels["image_id"].to_pylist(), list_arrays(labels["segment_fine"]), strict=True))
-        maps = zip(*(table[name].to_pylist() for name in columns[:2]), list_arrays(table["patch_map"]), strict=True)
-        return {
-            image_id: SegmentedImage(image_id, np.asarray(patch_map).reshape(height, -1), np.asarray(fine[image_id]))
-            for image_id, height, patch_map in maps
-            if image_id in fine
-        }
+def _segments(folder: RunFolder, labelled: Commit[Labelled]) -> SegmentsTable:
+    inputs = folder.inputs(Labelled.stage, labelled.fingerprint)
+    return SegmentsTable(folder.result(Discovered.stage, inputs[Discovered.stage]), labelled.uri)
 
 
-def _pairs(old: _Tables, new: _Tables) -> Iterator[tuple[SegmentedImage, SegmentedImage]]:
+def _pairs(
+    folder: RunFolder, old: Commit[Labelled], new: Commit[Labelled]
+) -> Iterator[tuple[SegmentedImage, SegmentedImage]]:
     """Return the images that both clusterings have, which other parts may hold."""
-    places = {image_id: part for part in old.parts for image_id in image_ids(old.labels, [part])}
+    places = {image_id: part for part in sorted(old.parts) for image_id in image_ids(old.uri, [part])}
+    before, after = _segments(folder, old), _segments(folder, new)
+
+    def read(part: str) -> dict[str, LabelledImage]:
+        return {image.image_id: image for image in before.read(part)}
+
     # Slices of the same sorted ids, or the same row groups: a part meets one or two others.
-    read = lru_cache(maxsize=2)(old.read)
-    for part in new.parts:
-        for image_id, image in new.read(part).items():
-            if image_id in places:
-                yield read(places[image_id])[image_id], image
+    cached = lru_cache(maxsize=2)(read)
+    for part in sorted(new.parts):
+        for image in after.read(part):
+            if image.image_id in places:
+                other = cached(places[image.image_id])[image.image_id]
+                yield _without_mask(other), _without_mask(image)
+
+
+def _without_mask(image: LabelledImage) -> SegmentedImage:
+    return SegmentedImage(image.image_id, image.patch_map, image.fine)

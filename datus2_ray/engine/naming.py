@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from datus2_ray.core.names.masks import classes_of_clusters
+from datus2_ray.core.images.labels import Labels, decode_labels
+from datus2_ray.core.names.masks import classes_of_clusters, label_table, paint_clusters, paint_segments
 from datus2_ray.core.names.names import NamedClass, Names
 from datus2_ray.engine.clustering.table import read_clusters
+from datus2_ray.engine.segments_table import LabelledImage
 from datus2_ray.errors import UsageError
 from datus2_ray.store.facts import Clustered, Labelled
 from datus2_ray.store.names import NAMES, read_names
@@ -26,6 +29,22 @@ class Naming:
     def classes(self) -> tuple[NamedClass, ...]:
         """The classes."""
         return self.names.classes
+
+    def paint(self, clusters: bytes, image: LabelledImage | None) -> tuple[Labels, NDArray[np.int32] | None]:
+        """Return the class of every pixel of an image, and of every segment if it has some.
+
+        Parameters
+        ----------
+        clusters : bytes
+            Its mask of clusters as PNG, the refined one where there is one.
+        image : LabelledImage or None
+            Its segments.
+        """
+        mask, table, of_clusters = decode_labels(clusters), label_table(self.classes), np.array(self.cluster_classes)
+        if image is None:
+            return paint_clusters(mask, of_clusters, table), None
+        classes = self.names.of_segments(image.image_id, image.fine)
+        return paint_segments(mask, of_clusters, image.patch_map, image.clusters, classes, table), classes
 
 
 def find_naming(folder: RunFolder, k: int) -> Naming | None:

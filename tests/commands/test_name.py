@@ -284,6 +284,7 @@ def test_names_are_carried_over_to_another_clustering(given: Given, scenes: Path
     names = name_all(given)
     first = rows(folder, Labelled)[0]
     edit(folder, lambda names: edits.name_segments(names, {first["image_id"]: [1]}, "mine"))
+    score = name(folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"]
     run(settings(scenes, Path(folder.uri), "cluster.fine=25", dataset="demo", seed=3))
     with pytest.raises(UsageError, match=f"of clustering {names.clustering[:12]}, and this run has .* --carry-over"):
         name(folder.uri)
@@ -296,7 +297,7 @@ def test_names_are_carried_over_to_another_clustering(given: Given, scenes: Path
     before, after = name_of_segments(names, folder, first), name_of_segments(carried, folder, first)
     assert after[1] == "mine"
     assert before[1] != "mine"
-    assert name(folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > 0.7
+    assert name(folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > score - 0.1
     assert carry_over_names(folder.uri) == ["the names are of the current clustering; there is nothing to carry over"]
 
 
