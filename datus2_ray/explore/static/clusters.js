@@ -67,10 +67,10 @@ function arrange() {
   const size = (node) => { let at = node; while (state.splits.has(tree.parent[at])) at = tree.parent[at]; return tree.pixels[at]; };
   nodes.sort((a, b) => size(b) - size(a) || tree.pixels[b] - tree.pixels[a]);
   order = all ? nodes : nodes.slice(0, MOST);
-  const focused = document.activeElement?.closest?.(".card");
-  const lost = focused && !order.includes(Number(focused.dataset.node)) ? Number(focused.dataset.node) : null;
+  const shown = new Set(order), focused = document.activeElement?.closest?.(".card");
+  const lost = focused && !shown.has(Number(focused.dataset.node)) ? Number(focused.dataset.node) : null;
   for (const [node, card] of cards) {
-    if (order.includes(node)) continue;
+    if (shown.has(node)) continue;
     crops.unobserve(card.element);
     cards.delete(node);
   }

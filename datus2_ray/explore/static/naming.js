@@ -5,7 +5,14 @@ import { state } from "/static/state.js";
 export const UNNAMED = -1;
 
 /** Classes of a node by their pixels, largest first: [[class, pixels], …]. */
+let known = new Map(), knownOf = null;
 export function classesOf(node) {
+  if (knownOf !== state.names) { known = new Map(); knownOf = state.names; }
+  if (!known.has(node)) known.set(node, countClasses(node));
+  return known.get(node);
+}
+
+function countClasses(node) {
   const pixels = new Map();
   for (const leaf of state.tree.leavesOf(node)) {
     const found = state.names.fine[leaf];

@@ -10,6 +10,7 @@ export class Tree {
     this.pixels = new Float64Array(this.nodes);
     this.segments = new Float64Array(this.nodes);
     this.firstLeaf = new Int32Array(this.nodes);
+    this.known = new Map();
     for (let node = 0; node < this.nodes; node++) {
       if (node < this.leaves) {
         this.pixels[node] = run.leafPixels[node];
@@ -30,12 +31,14 @@ export class Tree {
 
   /** Fine clusters of a node. */
   leavesOf(node) {
+    if (this.known.has(node)) return this.known.get(node);
     const found = [], stack = [node];
     while (stack.length) {
       const at = stack.pop();
       if (this.isLeaf(at)) found.push(at);
       else stack.push(...this.children(at));
     }
+    this.known.set(node, found);
     return found;
   }
 
