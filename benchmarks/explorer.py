@@ -1,4 +1,4 @@
-"""The explorer over 2,000,000 segments of 100,000 images: seconds until the first page, of the slider, MB of the server.
+"""The explorer over 2,000,000 segments of 100,000 images: seconds of the page, memory of the server.
 
     python benchmarks/explorer.py [--images 100000] [--segments 20] [--keep FOLDER]
 
@@ -9,7 +9,6 @@ the pages are drawn by headless Chromium, which chromedriver starts.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -45,7 +44,13 @@ def browser() -> Any:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,900"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=1280,900",
+    ):
         options.add_argument(argument)
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
 
@@ -59,6 +64,54 @@ def seconds(action: Callable[[], Any], done: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
+#: Whether the pictures of the first two cards are there.
+SEEN = """
+return [...document.querySelectorAll('.card')].slice(0, 2).every(card => {
+    const pictures = [...card.querySelectorAll('.crops img')];
+    return pictures.length && pictures.every(one => one.complete && one.naturalWidth);
+})"""
+
+#: Move the slider to K clusters; seconds until all cards are drawn.
+SLIDE = """
+const [k, done] = arguments, slider = document.getElementById('k'), begun = performance.now();
+slider.value = k;
+slider.dispatchEvent(new Event('input'));
+const look = () => document.querySelectorAll('.card').length === Math.min(240, k)
+    ? requestAnimationFrame(() => setTimeout(() => done((performance.now() - begun) / 1000))) : setTimeout(look, 1);
+look();"""
+
+#: Fetch something; seconds until the last byte.
+ASK = """
+const [path, done] = arguments, begun = performance.now();
+fetch(path).then(answer => answer.arrayBuffer()).then(() => done((performance.now() - begun) / 1000));"""
+
+#: Name the first cluster; seconds until it is saved and shown.
+NAME = """
+const [done] = arguments, begun = performance.now(), field = document.querySelector('.card .name');
+field.focus();
+field.value = 'road';
+field.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true}));
+const look = () => document.querySelector('.card').classList.contains('done')
+    ? done((performance.now() - begun) / 1000) : setTimeout(look, 1);
+look();"""
+
+#: Fetch crops of random segments of a node of the tree.
+LEAF_THROUGH = """
+const [node, done] = arguments;
+const { pictures } = await (await fetch('/api/run')).json();
+const found = await (await fetch(`/api/samples/${node}/random?count=12`)).json();
+for (const one of found) await (await fetch(`${pictures}/crop/${one.image}/${one.segment}/224`)).arrayBuffer();
+done();"""
+
+QUESTIONS = (
+    ("random segments of all, s", f"/api/samples/{2 * FINE - 2}/random?count=36"),
+    ("borderline segments of a large cluster, s", f"/api/samples/{2 * FINE - 3}/borderline?count=36"),
+    ("most uncertain images, s", "/api/images?order=uncertain"),
+    ("images of a cluster, s", f"/api/images?node={2 * FINE - 5}"),
+    ("images by name, s", "/api/images?text=99999"),
+)
+
+
 def measure(run: Path) -> dict[str, float]:
     """Return all figures of one run."""
     found: dict[str, float] = {}
@@ -67,46 +120,32 @@ def measure(run: Path) -> dict[str, float]:
     server.wait()
     server, address, found["start again, s"] = serve(run)
     process, page = psutil.Process(server.pid), browser()
+    page.set_script_timeout(120)
     try:
-        script = page.execute_script
-        found["first page with all cards, s"] = seconds(lambda: page.get(address), lambda: script("return document.body.dataset.ready"))
-        visible = "return [...document.querySelectorAll('.card')].slice(0, 2).every(c => { const i = c.querySelectorAll('.crops img'); return i.length && [...i].every(one => one.complete && one.naturalWidth) })"
-        found["and the pictures in the window, s"] = found["first page with all cards, s"] + seconds(lambda: None, lambda: script(visible))
-        slide = """
-            const done = arguments[1], k = document.getElementById('k'), begun = performance.now();
-            k.value = arguments[0]; k.dispatchEvent(new Event('input'));
-            const look = () => document.querySelectorAll('.card').length === Math.min(240, Number(arguments[0]))
-                ? requestAnimationFrame(() => setTimeout(() => done((performance.now() - begun) / 1000))) : setTimeout(look, 1);
-            look();"""
-        for k in (60, 120, 300, 27):
-            found[f"slider to {k} clusters, s"] = page.execute_async_script(slide, k)
-        ask = "const done = arguments[1], begun = performance.now(); fetch(arguments[0]).then(answer => answer.arrayBuffer()).then(() => done((performance.now() - begun) / 1000))"
-        for title, path in (
-            ("random segments of all, s", f"/api/samples/{2 * FINE - 2}/random?count=36"),
-            ("borderline segments of a large cluster, s", f"/api/samples/{2 * FINE - 3}/borderline?count=36"),
-            ("most uncertain images, s", "/api/images?order=uncertain"),
-            ("images of a cluster, s", f"/api/images?node={2 * FINE - 5}"),
-            ("find images by name, s", "/api/images?text=99999"),
-        ):
-            found[title] = page.execute_async_script(ask, path)
-        name = """
-            const done = arguments[0], begun = performance.now(), field = document.querySelector('.card .name');
-            field.focus(); field.value = 'road'; field.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true}));
-            const look = () => document.querySelector('.card').classList.contains('done') ? done((performance.now() - begun) / 1000) : setTimeout(look, 1);
-            look();"""
-        found["name a cluster, saved and shown, s"] = page.execute_async_script(name)
-        found["images of a class, s"] = page.execute_async_script(ask, "/api/images?class=0")
-        # Leaf through many pictures, as in an hour of work.
-        for node in range(0, FINE, 2):
-            for one in json.loads(page.execute_async_script("const done = arguments[1]; fetch(arguments[0]).then(a => a.text()).then(done)", f"/api/samples/{node}/random?count=12")):
-                picture = f"{script('return performance.getEntriesByType(`resource`).map(e => e.name).find(n => n.includes(`/pictures/`))').rsplit('/', 4)[0]}/crop/{one['image']}/{one['segment']}/224"
-                page.execute_async_script(ask, picture)
+        ready = seconds(lambda: page.get(address), lambda: page.execute_script("return document.body.dataset.ready"))
+        pictures = seconds(lambda: None, lambda: page.execute_script(SEEN))
+        found |= {"first page, all cards, s": ready, "and the pictures in the window, s": ready + pictures}
+        for k in (60, 120, 300, K):
+            found[f"slider to {k} clusters, s"] = page.execute_async_script(SLIDE, k)
+        for title, path in QUESTIONS:
+            found[title] = page.execute_async_script(ASK, path)
+        found["name a cluster, s"] = page.execute_async_script(NAME)
+        found["images of a class, s"] = page.execute_async_script(ASK, "/api/images?class=0")
+        # 3,600 pictures of as many images, more than the caches hold.
+        for node in range(FINE):
+            page.execute_async_script(f"(async () => {{ {LEAF_THROUGH} }})()", node)
         found["server's memory, MB"] = process.memory_info().rss / 2**20
-        found["server's peak memory, MB"] = int(next(line for line in Path(f"/proc/{server.pid}/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+        found["server's peak memory, MB"] = peak(server.pid)
     finally:
         page.quit()
         server.terminate()
     return found
+
+
+def peak(pid: int) -> float:
+    """Return the maximum resident memory of a process in MB, by Linux."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
 
 def main() -> None:
@@ -119,11 +158,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.keep or Path(scratch) / "run"
         if not folder.exists():
-            MadeRun(folder, arguments.images, arguments.segments, FINE, K, per_part=16, one_picture=True).write()
+            MadeRun(folder, arguments.images, arguments.segments, FINE, K, per_part=64, one_picture=True).write()
         shutil.rmtree(folder / "explore", ignore_errors=True)
         for name in ("names.yaml", "names.jsonl"):
             (folder / name).unlink(missing_ok=True)
-        print(f"{arguments.images:,} images, {arguments.images * arguments.segments:,} segments, {FINE} fine clusters, {os.cpu_count()} CPUs\n")
+        segments = arguments.images * arguments.segments
+        print(f"{arguments.images:,} images, {segments:,} segments, {FINE} fine clusters, {os.cpu_count()} CPUs\n")
         print("| figure | value |\n|--------|-------|")
         for title, value in measure(folder).items():
             print(f"| {title} | {value:.0f} |" if "MB" in title else f"| {title} | {value:.3f} |")

@@ -10,10 +10,7 @@ from typing import Any
 
 from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
-from datus2_ray.store.run_folder import RunFolder
-
-#: Tried first, so that a forwarded port and the report's link stay as they are.
-PORT = 8237
+from datus2_ray.store.run_folder import EXPLORER_PORT, RunFolder
 
 
 def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> None:
@@ -22,7 +19,7 @@ def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> 
     Parameters
     ----------
     port : int, optional
-        Default :data:`PORT`, or any free one if that is taken.
+        Default the one that the report links to, or any free one if that is taken.
     ready : callable
         Called with the address, which has the token in it.
 
@@ -99,7 +96,7 @@ def _metrics(run: RunFolder) -> dict[str, Any] | None:
 def _listen(port: int | None) -> socket.socket:
     """Return a socket of this machine's loopback."""
     try:
-        return socket.create_server(("127.0.0.1", PORT if port is None else port))
+        return socket.create_server(("127.0.0.1", EXPLORER_PORT if port is None else port))
     except OSError as error:
         if port is None:
             return socket.create_server(("127.0.0.1", 0))

@@ -21,7 +21,7 @@ from datus2_ray.store.names import HISTORY, NAMES, append_change, open_names, op
 from datus2_ray.store.run_folder import RunFolder
 
 
-class Conflict(DatusError):
+class ConflictError(DatusError):
     """The names are not those that an edit was made from: somebody else changed them."""
 
 
@@ -86,7 +86,7 @@ class Naming:
 
         Raises
         ------
-        Conflict
+        ConflictError
             If the names were changed since the page read them.
         UsageError
             If the edit is not possible.
@@ -94,7 +94,7 @@ class Naming:
         with self._lock:
             named = self._read()
             if named.number != request.expected:
-                raise Conflict("the names were changed elsewhere; they are shown as they are now: please repeat")
+                raise ConflictError("the names were changed elsewhere; they are shown as they are now: please repeat")
             if isinstance(request.edit, Turn):
                 (undo if request.edit.do == "undo" else redo)(self._run, named.number)
             else:

@@ -23,7 +23,7 @@ AROUND = 0.6
 def photo(data: bytes, side: int) -> bytes:
     """Return an image as JPEG whose longer side is at most `side` pixels."""
     pixels = decode(data, _min_side(data, side))
-    height, width = _fit(*pixels.shape[:2], side)
+    height, width = _fit(pixels.shape[0], pixels.shape[1], side)
     return _jpeg(resize(pixels, height, width) if (height, width) != pixels.shape[:2] else pixels)
 
 
@@ -54,7 +54,7 @@ def crop(data: bytes, patch_map: NDArray[np.int16], segment: int, side: int) -> 
     vertical = _window((top + bottom) / 2 * height, length, height)
     horizontal = _window((left + right) / 2 * width, length, width)
     cut = np.ascontiguousarray(pixels[vertical, horizontal])
-    shown = resize(cut, *_fit(*cut.shape[:2], side, enlarge=True))
+    shown = resize(cut, *_fit(cut.shape[0], cut.shape[1], side, enlarge=True))
     mask = _enlarge(patch_map == segment, height, width)[vertical, horizontal]
     return _jpeg(_square(_outline(shown, _enlarge(mask, *shown.shape[:2])), side))
 
@@ -65,10 +65,10 @@ def label_map(patch_map: NDArray[np.int16], mask: Labels | None, side: int) -> b
     A pixel has the number of its segment in red + 256 green (65535: none), and its label of the mask in blue (255:
     none). The size is that of the patch map without a mask, else that of the mask, at most `side` pixels.
     """
-    segments = patch_map.view(np.uint16)
+    segments: Labels = patch_map.view(np.uint16)
     blue = np.full(patch_map.shape, NOISE_8, np.uint8)
     if mask is not None:
-        height, width = _fit(*mask.shape, side)
+        height, width = _fit(mask.shape[0], mask.shape[1], side)
         segments = upsample_nearest(segments, height, width)
         blue = np.minimum(upsample_nearest(mask, height, width), NOISE_8).astype(np.uint8)
     pixels = np.stack([(segments & 255).astype(np.uint8), (segments >> 8).astype(np.uint8), blue], axis=-1)

@@ -25,7 +25,7 @@ from datus2_ray.explore.edits import parse_request
 from datus2_ray.explore.gallery import Gallery
 from datus2_ray.explore.guard import Guard
 from datus2_ray.explore.jobs import Jobs
-from datus2_ray.explore.naming import Conflict, Naming, check, groups, own_class
+from datus2_ray.explore.naming import ConflictError, Naming, check, groups, own_class
 from datus2_ray.explore.tables import Kind, Tables
 from datus2_ray.explore.taught import Lessons
 
@@ -107,7 +107,7 @@ def build_app(explored: Explored, token: str, port: int) -> Starlette:
             Middleware(Guard, token=token, port=port, hosts=hosts),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4),
         ],
-        exception_handlers={Conflict: _conflict, UsageError: _refused, DatusError: _failed, ImageError: _failed},
+        exception_handlers={ConflictError: _conflict, UsageError: _refused, DatusError: _failed, ImageError: _failed},
     )
 
 
@@ -174,7 +174,9 @@ class _Answers:
         ids = tables.image_ids.take(tables.image[rows]).to_pylist()
         columns = (tables.image, tables.segment, tables.fine, tables.second, tables.margin)
         names = ("image", "segment", "fine", "second", "margin")
-        found = [dict(zip(names, values, strict=True)) for values in zip(*(c[rows].tolist() for c in columns), strict=True)]
+        found = [
+            dict(zip(names, values, strict=True)) for values in zip(*(c[rows].tolist() for c in columns), strict=True)
+        ]
         return [{**segment, "id": image_id} for segment, image_id in zip(found, ids, strict=True)]
 
     def images(self, request: Request) -> Response:

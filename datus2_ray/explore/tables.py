@@ -65,6 +65,10 @@ class Tables:
         """Number of fine clusters."""
         return len(self.order)
 
+    @property
+    def _image_pixels(self) -> Any:
+        return self.heights.astype(np.int64) * self.widths
+
     def rows(self, node: int) -> slice:
         """Return the rows of the segments of a node of the tree."""
         low, high = self.spans[node]
@@ -117,12 +121,16 @@ class Tables:
     def share_of_node(self, node: int) -> np.ndarray:
         """Return the pixels of every image that belong to a node, float64 [images]."""
         rows = self.rows(node)
-        return np.bincount(self.image[rows], weights=self.pixels[rows], minlength=self.images)
+        return self._per_image(rows)
 
     def share_of_class(self, of_segments: np.ndarray, number: int) -> np.ndarray:
         """Return the pixels of every image whose segments have a class; `of_segments` is that of every row."""
-        rows = np.flatnonzero(of_segments == number)
-        return np.bincount(self.image[rows], weights=self.pixels[rows], minlength=self.images)
+        return self._per_image(np.flatnonzero(of_segments == number))
+
+    def _per_image(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return the pixels of segments, added per image."""
+        pixels: np.ndarray = np.bincount(self.image[rows], weights=self.pixels[rows], minlength=self.images)
+        return pixels
 
     def uncertainty(self, of_fine: np.ndarray) -> np.ndarray:
         """Return the share of every image, in [0, 1], that may as well belong to another class, float64 [images].
@@ -131,13 +139,14 @@ class Tables:
         """
         near = np.flatnonzero((self.margin < UNCERTAIN) & (self.second >= 0))
         other = near[of_fine[self.fine[near]] != of_fine[self.second[near]]]
-        pixels = np.bincount(self.image[other], weights=self.pixels[other], minlength=self.images)
-        return pixels / np.maximum(1, self.heights.astype(np.int64) * self.widths)
+        shares: np.ndarray = self._per_image(other) / self._image_pixels
+        return shares
 
     def doubt_of_images(self, doubt: np.ndarray) -> np.ndarray:
         """Return the mean doubt over the pixels of every image; `doubt` is that of every segment, in [0, 1]."""
         pixels = np.bincount(self.image, weights=self.pixels * doubt, minlength=self.images)
-        return pixels / np.maximum(1, self.heights.astype(np.int64) * self.widths)
+        shares: np.ndarray = pixels / self._image_pixels
+        return shares
 
     def find_images(self, text: str) -> np.ndarray:
         """Return the images whose id has a text in it, in the order of the ids."""
@@ -166,7 +175,7 @@ def _smallest(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def open_tables(folder: str, cache: Path) -> Tables:
-    """Map the prepared tables of a run into memory; from an object store they are copied to the folder `cache` first."""
+    """Map the prepared tables of a run into memory; those of an object store are copied to the folder `cache` first."""
     about: dict[str, Any] = storage.read_json(storage.join(folder, ABOUT))
     opened = {}
     for name in (SEGMENTS, IMAGES, BY_IMAGE):

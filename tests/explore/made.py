@@ -47,7 +47,13 @@ class MadeRun:
         self.colours = random.integers(40, 230, (self.leaves, 3), dtype=np.uint8)
         tree = merge(random.random((self.leaves, 2)), random.random(self.leaves) + 0.5)
         nodes = np.arange(self.leaves, 2 * self.leaves - 1, dtype=np.int32)
-        columns = {"node": nodes, "left": tree.left, "right": tree.right, "height": tree.heights, "weight": tree.weights}
+        columns = {
+            "node": nodes,
+            "left": tree.left,
+            "right": tree.right,
+            "height": tree.heights,
+            "weight": tree.weights,
+        }
         self._write(run, Clustered, "tree.parquet", pa.table(columns, schema=schemas.TREE))
         self.tree, members = tree, tree.members(self.k)
         ids = list(self.ids or (f"shot_{i:06d}" for i in range(self.images)))
@@ -65,24 +71,37 @@ class MadeRun:
             farther = (distance * (1 + random.random(fine.shape) ** 2)).astype(np.float32)
             pictures = [picture or self._picture(patch_map, row) for row in fine]
             picture = pictures[0] if self.one_picture else None
-            masks = [encode_labels(upsample_nearest(paint(patch_map, members[row], self.k), *SIZE)) for row in fine[: 1 if self.one_picture else n]]
+            masks = [
+                encode_labels(upsample_nearest(paint(patch_map, members[row], self.k), *SIZE))
+                for row in fine[: 1 if self.one_picture else n]
+            ]
             masks = masks * n if self.one_picture else masks
             self.fine |= dict(zip(chosen, fine, strict=True))
             sides = {"height": [SIZE[0]] * n, "width": [SIZE[1]] * n}
             images = {"image_id": chosen, "image": pictures, **sides, "mask": pa.nulls(n, pa.binary())}
             self._write(run, Ingested, part, pa.table(images, schema=schemas.IMAGES))
-            grid = {"grid_height": pa.array([GRID[0]] * n, pa.int32()), "grid_width": pa.array([GRID[1]] * n, pa.int32())}
+            grid = {
+                "grid_height": pa.array([GRID[0]] * n, pa.int32()),
+                "grid_width": pa.array([GRID[1]] * n, pa.int32()),
+            }
             found = {
-                "image_id": chosen, "height": pa.array([SIZE[0]] * n, pa.int32()), "width": pa.array([SIZE[1]] * n, pa.int32()), **grid,
-                "patch_map": list_column([patch_map.ravel()] * n, pa.int16()), "sizes": list_column([sizes] * n, pa.int32()),
-            }  # fmt: skip
+                "image_id": chosen,
+                "height": pa.array([SIZE[0]] * n, pa.int32()),
+                "width": pa.array([SIZE[1]] * n, pa.int32()),
+                **grid,
+                "patch_map": list_column([patch_map.ravel()] * n, pa.int16()),
+                "sizes": list_column([sizes] * n, pa.int32()),
+            }
             self._write(run, Discovered, part, pa.table(found))
             label = {
-                "image_id": chosen, "mask": masks, "segment_clusters": list_column(list(members[fine]), pa.int32()),
-                "segment_distances": list_column(list(distance), pa.float32()), "segment_fine": list_column(list(fine), pa.int32()),
+                "image_id": chosen,
+                "mask": masks,
+                "segment_clusters": list_column(list(members[fine]), pa.int32()),
+                "segment_distances": list_column(list(distance), pa.float32()),
+                "segment_fine": list_column(list(fine), pa.int32()),
                 "segment_second": list_column(list(second), pa.int32()),
                 "segment_second_distances": list_column(list(farther), pa.float32()),
-            }  # fmt: skip
+            }
             self._write(run, Labelled, part, pa.table(label))
             if self.refined:
                 self._write(run, Predicted, part, pa.table({"image_id": chosen, "mask": masks}, schema=schemas.MASKS))

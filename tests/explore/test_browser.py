@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
@@ -18,12 +21,39 @@ from datus2_ray.store import storage
 from datus2_ray.store.names import append_change, open_names, read_names
 from tests.explore.conftest import Served
 
-webdriver = pytest.importorskip("selenium.webdriver")
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-
 Serve = Callable[..., Served]
 SECONDS = 10
+
+#: Controls that can be seen and have no name for those who cannot see them.
+UNNAMED_CONTROLS = """
+return [...document.querySelectorAll('button, input, select, dialog[open], [role=group]')].filter(one =>
+    one.offsetParent !== null && !(one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.length
+        || one.title || document.getElementById(one.getAttribute('aria-labelledby'))?.textContent)
+).map(one => one.outerHTML)"""
+
+#: What has the focus, and the style of its outline.
+FOCUSED = """
+const one = document.activeElement;
+return [one.id || one.className, one.matches('body') ? 'nothing' : getComputedStyle(one).outlineStyle]"""
+
+#: Colours of text with a contrast under 4.5 (WCAG 2.2, level AA) to what they stand on.
+PALE_TEXT = """
+const linear = value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+const luminance = variable => {
+    const probe = document.createElement('i');
+    probe.style.color = `var(${variable})`;
+    document.body.append(probe);
+    const [red, green, blue] = getComputedStyle(probe).color.match(/[\\d.]+/g).map(value => linear(value / 255));
+    probe.remove();
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+};
+const pairs = ['--text', '--soft', '--warn', '--danger', '--accent'].flatMap(
+    text => ['--page', '--card', '--raised'].map(ground => [text, ground]));
+return [...pairs, ['--on-accent', '--accent']].filter(pair => {
+    const [low, high] = pair.map(luminance).sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05) < 4.5;
+});"""
+
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
@@ -37,7 +67,13 @@ def chromium() -> Iterator[Any]:
         pytest.skip("no chromium and chromedriver on PATH: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,900"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=1280,900",
+    ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
@@ -84,7 +120,10 @@ class Page:
         self.browser.switch_to.active_element.send_keys(*keys)
 
     def cards(self) -> list[int]:
-        return [int(node) for node in self.script("return [...document.querySelectorAll('.card')].map(card => card.dataset.node)")]
+        return [
+            int(node)
+            for node in self.script("return [...document.querySelectorAll('.card')].map(card => card.dataset.node)")
+        ]
 
     def focus(self, node: int) -> None:
         self.script("document.querySelector(`.card[data-node='${arguments[0]}']`).focus()", node)
@@ -116,7 +155,8 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, serve: Serve) -> None:
     cards = page.cards()
     tables = served.explored.tables
     sizes = [sum(tables.leaf_pixels[leaf] for leaf in page.leaves(node)) for node in cards]
-    assert len(cards) == 6 and sizes == sorted(sizes, reverse=True)
+    assert len(cards) == 6
+    assert sizes == sorted(sizes, reverse=True)
 
     # Name five clusters: typed, completed, by a key.
     page.focus(cards[0])
@@ -132,7 +172,8 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, serve: Serve) -> None:
     page.keys(Keys.ARROW_RIGHT, Keys.ENTER)
     page.keys("Tr", Keys.ENTER)  # the only name that begins so
     names = page.saved(lambda names: named(names, "tree") == page.leaves(cards[2]) | page.leaves(cards[4]))
-    assert named(names, "sky") == page.leaves(cards[1]) and len(names.classes) == 3
+    assert named(names, "sky") == page.leaves(cards[1])
+    assert len(names.classes) == 3
     assert page.cards() == cards, "nothing jumps"
 
     # Join the last one, which has no name, with the likeliest.
@@ -173,7 +214,8 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, serve: Serve) -> None:
     page.until(lambda: "Undone" in page.message)
     page.keys("u")
     page.until(lambda: page.cards() == cards)
-    assert page.focused() == whole and read_names(served.run) == before
+    assert page.focused() == whole
+    assert read_names(served.run) == before
     page.keys(Keys.SHIFT + "u")
     page.saved(lambda names: named(names, "car") == page.leaves(half))
     page.keys("u")
@@ -184,7 +226,9 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, serve: Serve) -> None:
     page.click(".tile")
     page.find("#viewer[open] .sheet img")
     sheet = page.find("#viewer .sheet")
-    webdriver.ActionChains(chromium).move_to_element_with_offset(sheet, 0, -sheet.size["height"] // 2 + 5).click().perform()
+    webdriver.ActionChains(chromium).move_to_element_with_offset(
+        sheet, 0, -sheet.size["height"] // 2 + 5
+    ).click().perform()
     page.until(lambda: "Segment 0" in page.text("#viewer .side"))
     page.keys("2")
     names = page.saved(lambda names: names.segments == {"shot_000000": {0: names.find("sky")}})
@@ -211,7 +255,10 @@ def test_classes_are_renamed_coloured_ignored_joined_and_removed(chromium: Any, 
         served.edit(number, do="clusters", clusters=[number], name=title)
     page = Page(chromium, served)
     page.click("#edit-0")
-    page.script("document.getElementById('class-name').value = 'street'; document.getElementById('class-colour').value = '#123456'")
+    page.script(
+        "document.getElementById('class-name').value = 'street';"
+        "document.getElementById('class-colour').value = '#123456'"
+    )
     page.click("#class-ignore")
     page.click("#edit-class .main")
     first = page.saved(lambda names: names.find("street") == 0).classes[0]
@@ -272,30 +319,34 @@ def test_another_person_is_seen_and_never_overwritten(chromium: Any, serve: Serv
 
 def test_everything_has_a_name_and_the_focus_is_seen(chromium: Any, serve: Serve) -> None:
     page = Page(chromium, serve(leaves=16, k=6))
-    unnamed = """return [...document.querySelectorAll('button, input, select, dialog[open], [role=group]')].filter(one => one.offsetParent !== null
-        && !(one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.length || one.title
-             || document.getElementById(one.getAttribute('aria-labelledby'))?.textContent)).map(one => one.outerHTML)"""
-    assert page.script(unnamed) == []
+    assert page.script(UNNAMED_CONTROLS) == []
     for opener in ("#help", "#add-class"):
         page.click(opener)
-        assert page.script(unnamed) == []
+        assert page.script(UNNAMED_CONTROLS) == []
         page.script("document.querySelector('dialog[open]').close()")
     # Tab reaches every control, and each shows that it has the focus.
     page.script("document.body.focus(); document.activeElement.blur()")
     seen = set()
     for _ in range(40):
         page.keys(Keys.TAB)
-        look = page.script("const one = document.activeElement; return [one.id || one.className, one.matches('body') ? 'x' : getComputedStyle(one).outlineStyle]")
+        look = page.script(FOCUSED)
         seen.add(look[0])
         assert look[1] != "none", look
-    assert {"tab-clusters", "teach", "k", "filter", "find"} <= seen and any(one.startswith("card") for one in seen)
+    assert {"tab-clusters", "teach", "k", "filter", "find"} <= seen
+    assert any(one.startswith("card") for one in seen)
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_window_and_text_has_contrast(chromium: Any, serve: Serve, width: int, scheme: str) -> None:
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False})
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+def test_nothing_is_wider_than_the_window_and_text_has_contrast(
+    chromium: Any, serve: Serve, width: int, scheme: str
+) -> None:
+    chromium.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+    )
+    chromium.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
     try:
         served = serve(ids=[f"{'long_name_of_a_folder/' * 6}{i}" for i in range(5)])
         served.edit(0, do="clusters", clusters=[0], name="a long name of a class that somebody needed for a reason")
@@ -303,18 +354,7 @@ def test_nothing_is_wider_than_the_window_and_text_has_contrast(chromium: Any, s
         for tab in ("#tab-clusters", "#tab-images"):
             page.click(tab)
             assert page.script("return document.documentElement.scrollWidth") <= width
-        pale = page.script("""
-            const light = text => { const c = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-                return 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]; };
-            const probe = (variable) => { const one = document.createElement('i'); one.style.color = `var(${variable})`; document.body.append(one);
-                const found = light(getComputedStyle(one).color); one.remove(); return found; };
-            const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-            const out = [];
-            for (const text of ['--text', '--soft', '--warn', '--danger', '--accent']) for (const ground of ['--page', '--card', '--raised'])
-                if (ratio(probe(text), probe(ground)) < 4.5) out.push([text, ground, ratio(probe(text), probe(ground))]);
-            if (ratio(probe('--on-accent'), probe('--accent')) < 4.5) out.push('on accent');
-            return out;""")
-        assert pale == []
+        assert page.script(PALE_TEXT) == []
         assert page.errors() == []
     finally:
         chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -50,5 +50,7 @@ def test_a_label_map_has_every_segment_and_label(height: int, width: int, seed: 
     segments = pixels[..., 0] + 256 * pixels[..., 1]
     assert np.array_equal(np.where(segments == 65535, -1, segments), patch_map)
     assert np.array_equal(pixels[..., 2], mask)
-    assert np.array_equal(np.array(Image.open(BytesIO(label_map(patch_map, None, 64))))[..., 2], np.full((height, width), 255))
+    assert np.array_equal(
+        np.array(Image.open(BytesIO(label_map(patch_map, None, 64))))[..., 2], np.full((height, width), 255)
+    )
     assert max(size(label_map(patch_map, np.zeros((300, 200), np.uint8), 64))) == 64

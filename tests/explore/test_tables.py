@@ -35,9 +35,14 @@ def test_the_rows_of_a_node_are_the_segments_of_its_fine_clusters(made: tuple[Ma
     ids = tables.image_ids.to_pylist()
     for node in range(2 * run.leaves - 1):
         rows, leaves = tables.rows(node), leaves_of(run, node)
-        found = {(ids[image], int(segment)) for image, segment in zip(tables.image[rows], tables.segment[rows], strict=True)}
-        expected = {(image, segment) for image, fine in run.fine.items() for segment, leaf in enumerate(fine) if leaf in leaves}
-        assert found == expected and len(found) == rows.stop - rows.start
+        found = {
+            (ids[image], int(segment)) for image, segment in zip(tables.image[rows], tables.segment[rows], strict=True)
+        }
+        expected = {
+            (image, segment) for image, fine in run.fine.items() for segment, leaf in enumerate(fine) if leaf in leaves
+        }
+        assert found == expected
+        assert len(found) == rows.stop - rows.start
         assert tables.node_images[node] == len({image for image, _ in expected})
         if node < run.leaves:
             assert (np.diff(tables.distance[rows]) >= 0).all()
@@ -50,14 +55,17 @@ def test_the_rows_of_a_node_are_the_segments_of_its_fine_clusters(made: tuple[Ma
 
 
 @pytest.mark.parametrize("count", [1, 5, 1000])
-def test_samples_are_of_the_node_the_nearest_the_borderline_or_any(made: tuple[MadeRun, RunFolder, Tables], count: int) -> None:
+def test_samples_are_of_the_node_the_nearest_the_borderline_or_any(
+    made: tuple[MadeRun, RunFolder, Tables], count: int
+) -> None:
     run, _, tables = made
     for node in range(2 * run.leaves - 1):
         rows, leaves = tables.rows(node), leaves_of(run, node)
         inside = np.arange(rows.start, rows.stop)
         for kind in ("nearest", "random", "borderline"):
             found = tables.samples(node, kind, count)
-            assert len(np.unique(found)) == len(found) <= count and np.isin(found, inside).all()
+            assert len(np.unique(found)) == len(found) <= count
+            assert np.isin(found, inside).all()
             assert np.array_equal(found, tables.samples(node, kind, count))
             images = tables.image[found]
             different = len(np.unique(images))
@@ -71,14 +79,17 @@ def test_samples_are_of_the_node_the_nearest_the_borderline_or_any(made: tuple[M
         assert set(tables.samples(3, "nearest", 1000)) == set(range(tables.rows(3).start, tables.rows(3).stop))
 
 
-def test_an_image_is_uncertain_by_the_area_that_may_belong_to_another_class(made: tuple[MadeRun, RunFolder, Tables]) -> None:
+def test_an_image_is_uncertain_by_the_area_that_may_belong_to_another_class(
+    made: tuple[MadeRun, RunFolder, Tables],
+) -> None:
     run, _, tables = made
     of_fine = np.arange(run.leaves) % 3
     expected = np.zeros(tables.images)
     for row in range(len(tables.image)):
         if tables.margin[row] < UNCERTAIN and of_fine[tables.fine[row]] != of_fine[tables.second[row]]:
             expected[tables.image[row]] += tables.pixels[row] / (SIZE[0] * SIZE[1])
-    assert expected.any() and np.allclose(tables.uncertainty(of_fine), expected)
+    assert expected.any()
+    assert np.allclose(tables.uncertainty(of_fine), expected)
     assert not tables.uncertainty(np.zeros(run.leaves)).any()
 
 
@@ -86,7 +97,8 @@ def test_tables_are_made_once_and_anew_after_an_interrupt(made: tuple[MadeRun, R
     _, run, tables = made
     folder = prepare(run)
     before = {entry.path: entry.modified_ns for entry in storage.list_files(folder)}
-    assert prepare(run) == folder and before == {entry.path: entry.modified_ns for entry in storage.list_files(folder)}
+    assert prepare(run) == folder
+    assert before == {entry.path: entry.modified_ns for entry in storage.list_files(folder)}
     storage.remove(storage.join(folder, ABOUT))
     assert np.array_equal(open_tables(prepare(run), Path(run.uri)).image, tables.image)
 
