@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +94,10 @@ def start_ray(no_progress_seconds: int) -> None:
                 )
             except ConnectionError as error:
                 raise _no_answer(str(address)) from error
+        if threading.current_thread() is threading.main_thread():
+            # What `ray job stop` and Kubernetes send ends a run as the interrupt key does; Ray's core would write a
+            # trace of its own.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_ray_data(no_progress_seconds)
     for name in ("ray", "ray.data", "ray.train"):  # after the import of ray.data, which sets its own level
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.starts_ray
 
 START = """
 import json
+import os
+import signal
+import time
 import numpy as np
 import pyarrow as pa
 from datus2_ray.engine.machines import Machines
@@ -42,31 +45,44 @@ start_ray(120)
 pair = before, Machines.now()
 machines = [[found.cpus, found.gpus, found.memory, found.joined, len(found.nodes)] for found in pair]
 rows = list(stream_parts([{"part": "a"}], lambda _: [Operator(task), Operator(Actor, Pool(1, 1, "cpu"))]))
-print(json.dumps([machines, rows]))
+print(json.dumps([machines, rows]), flush=True)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
 """
 
 
 @pytest.fixture(scope="module")
-def started() -> tuple[list[list[Any]], list[dict[str, Any]]]:
+def started() -> subprocess.CompletedProcess[str]:
     """Start Ray in a process of its own, whose user's shell asks for eight threads."""
     environment = {**os.environ, "OMP_NUM_THREADS": "8"}
     environment.pop("RAY_ADDRESS", None)
-    ran = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", START], capture_output=True, text=True, check=True, timeout=180, env=environment
     )
-    machines, rows = json.loads(ran.stdout.splitlines()[-1])
+
+
+def printed(started: subprocess.CompletedProcess[str]) -> tuple[list[list[Any]], list[dict[str, Any]]]:
+    machines, rows = json.loads(started.stdout.splitlines()[-2])
     return machines, rows
 
 
 def test_every_task_and_actor_has_one_thread_whatever_the_users_shell_says(started: Any) -> None:
-    assert started[1] == [{"part": "a", "task": 1, "actor": 1}]
+    assert printed(started)[1] == [{"part": "a", "task": 1, "actor": 1}]
 
 
 def test_before_ray_starts_this_machine_has_what_ray_will_say(started: Any) -> None:
-    before, after = started[0]
+    before, after = printed(started)[0]
     assert before[:2] == after[:2]
     assert before[2] == pytest.approx(after[2], rel=0.5)  # what is free changes from second to second
     assert before[3:] == after[3:] == [False, 1]
+
+
+def test_a_termination_ends_as_an_interrupt_does_without_a_trace_of_rays(started: Any) -> None:
+    assert started.stdout.splitlines()[-1] == "interrupted"
+    assert "PC: @" not in started.stderr
 
 
 @pytest.mark.parametrize(
