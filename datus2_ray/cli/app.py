@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, takes_settings
+from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, shares, takes_settings
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError, UsageError
 
@@ -45,7 +45,7 @@ def plan(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "preset", "backbone", "clusters", "device", "seed", "no_refine", "save_png", "image_column", "id_column",
+    "preset", "backbone", "clusters", "device", "seed", "no_refine", "image_column", "id_column",
     "mask_column", out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
@@ -59,7 +59,7 @@ def ingest(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "preset", "clusters", "no_refine", "save_png", "mask_column",
+    "preset", "clusters", "no_refine", "mask_column",
     backbone=Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")],
 )  # fmt: skip
 def pretrain(config: RunConfig) -> None:
@@ -74,7 +74,7 @@ def pretrain(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "no_refine", "save_png", "max_error_rate", "image_column", "id_column", "mask_column",
+    "no_refine", "max_error_rate", "image_column", "id_column", "mask_column",
     out=Annotated[str, typer.Option("--out", help="Folder for runs, table, plot and CSV; a local path or s3:// URI.")],
 )  # fmt: skip
 def experiment(
@@ -147,6 +147,41 @@ def predict(
         run_folder, source, out, limit=limit, max_error_rate=max_error_rate, device=device, columns=columns
     )
     typer.echo(f"masks: {pictures}")
+
+
+@app.command()
+def export(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run, or of predicted masks.")],
+    format_name: Annotated[str, option("--format", "export.format")],
+    masks: Annotated[str | None, option("--masks", "export.masks")] = None,
+    instances: Annotated[bool, option("--instances", "export.instances")] = False,
+    min_area: Annotated[int, option("--min-area", "export.min_area")] = 0,
+    splits: Annotated[str | None, option("--splits", "export.splits", metavar="train=0.8,val=0.2")] = None,
+    image_url: Annotated[str, option("--image-url", "export.image_url")] = "",
+    debug: Debug = False,
+) -> None:
+    """Write the masks of a finished run in a format that other tools read."""
+    from datus2_ray.commands.export import export as export_masks
+
+    given = {"splits": shares("--splits", splits)} if splits else {}
+    objects = {"masks": masks, "instances": instances, "min_area": min_area}
+    typer.echo(export_masks(run_folder, {"format": format_name, **objects, "image_url": image_url, **given}))
+
+
+@app.command(name="import")
+def import_masks(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    coco: Annotated[str | None, typer.Option("--coco", help="COCO file of annotations.")] = None,
+    cvat: Annotated[str | None, typer.Option("--cvat", help='Zip file of CVAT, "Segmentation mask 1.1".')] = None,
+    debug: Debug = False,
+) -> None:
+    """Take masks that were drawn or corrected elsewhere as names of clusters and segments; score the run by them."""
+    from datus2_ray.cli.terminal import print_imported
+    from datus2_ray.commands.annotations import import_annotations
+
+    if (coco is None) == (cvat is None):
+        raise UsageError("give the file to import: --coco FILE or --cvat FILE")
+    print_imported(import_annotations(run_folder, str(coco or cvat), "coco" if coco else "cvat"))
 
 
 @app.command()

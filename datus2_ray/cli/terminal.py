@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -15,6 +15,9 @@ from datus2_ray.commands.status import StageStatus
 from datus2_ray.engine.machines import Machines
 from datus2_ray.report.scores import NAMED_SETS, SETS
 from datus2_ray.store.run_folder import REPORT
+
+if TYPE_CHECKING:  # it imports the stages
+    from datus2_ray.commands.annotations import Imported
 
 
 def print_summary(summary: dict[str, Any], out: str) -> None:
@@ -159,3 +162,17 @@ def _row(scores: dict[str, Any]) -> tuple[float | None, ...]:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def print_imported(imported: Imported) -> None:
+    """Print what an import brought, and how well the masks of the run agreed with it."""
+    scores = imported.scores
+    print(
+        f"{imported.images:,} images, of which the {scores['set']} masks agreed in "
+        f"{100 * (scores['pixel_accuracy'] or 0):.1f} % of the pixels (mIoU {100 * (scores['miou'] or 0):.1f})\n"
+        f"named: {imported.clusters:,} clusters, {imported.segments:,} single segments\n"
+        f"masks and scores: {imported.uri}"
+    )
+    if imported.unknown:
+        names = ", ".join(imported.unknown[:3]) + (", …" if len(imported.unknown) > 3 else "")
+        print(f"{len(imported.unknown):,} images of the file are none of the run: {names}")

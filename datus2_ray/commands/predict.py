@@ -52,7 +52,7 @@ def predict(
     source : str
         Folder or shards of images.
     out : str
-        Folder for the masks, as tables and as palette PNG files.
+        Folder for the masks, as tables and as palette PNG files; ``datus2 export`` takes it for other formats.
     limit : int, optional
         Only the first N image ids in sorted order.
     max_error_rate : float
@@ -107,8 +107,9 @@ def predict(
         from datus2_ray.engine.execute import execute
 
         labelled, _ = execute(opened.after(models).by(naming).on(Machines.now()), stages)
+        storage.write_json(storage.join(config.out, "config.json"), config.model_dump(mode="json"))
     exported = labelled.commit(Exported)
-    return exported.path(exported.facts.sets[-1])
+    return exported.path(exported.facts.format, "masks")
 
 
 def _find_taught(model: RunFolder, naming: Naming | None) -> Commit[Taught] | None:
@@ -145,7 +146,7 @@ def _config(
     """Return the settings of the finished run, applied to other images."""
     changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": k, "max_error_rate": max_error_rate}
     places = {"source": storage.absolute(source), "out": storage.absolute(out), "device": device or "auto"}
-    settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "save_png": True}
+    settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "export": {"format": "png"}}
     settings |= {stage: {**settings[stage], **values} for stage, values in PLACES.items()}
     settings["ingest"] |= columns or {}
     return RunConfig.model_validate(settings)

@@ -58,7 +58,8 @@ def _still_current(run: Run, stages: Sequence[Stage[Any]], made: Mapping[str, st
     current = run.folder.current()
     # The commits that a run starts with may be those of another folder.
     kept = {**{name: stamp for name, stamp in current.items() if name in run.commits}, **made}
-    own = {stage.name for stage in stages}
+    # One that only adds, and was not asked for this time, is not undone by that.
+    own = {stage.name for stage in stages if not stage.adds}
     for name in current:  # in the order in which they were made
         inputs = {} if name in kept or name in own else run.folder.inputs(name, current[name])
         if inputs and all(kept.get(stage) == stamp for stage, stamp in inputs.items()):

@@ -7,14 +7,24 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from datus2_ray.config.export import FormatName
 from datus2_ray.errors import UsageError
 from datus2_ray.store.run_folder import RunFolder
 
+
+def _export(format_name: str, run: str) -> list[str]:
+    return ["export", run, "--format", format_name]
+
+
 #: The arguments of `datus2` by what the page asks for, given the URI of the run.
-COMMANDS: dict[str, Callable[[str], list[str]]] = {"teach": lambda run: ["name", run, "--teach"]}
+COMMANDS: dict[str, Callable[[str], list[str]]] = {
+    "teach": lambda run: ["name", run, "--teach"],
+    **{f"export-{name}": partial(_export, name) for name in get_args(FormatName)},
+}
 
 
 class Jobs:

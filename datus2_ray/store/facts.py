@@ -250,10 +250,12 @@ class Probed(Facts):
 
 @dataclass(frozen=True)
 class Exported(Facts):
-    """The sets of masks that were written, each in a folder of its name."""
+    """The format, the set of masks, and the files of the whole set; all files are in a folder of the format's name."""
 
     stage: ClassVar[str] = "export"
-    sets: tuple[str, ...]
+    format: str
+    masks: str
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
 
 IMAGES = _schema(
     ("image_id", pa.string(), "Relative path of the image in its source, without extension; unique in a run."),
+    ("file", pa.string(), "Path of its file in the source."),
     ("image", pa.binary(), "The encoded image, byte for byte as in the source."),
     ("height", pa.int32(), "Rows of the image after EXIF rotation, in pixels."),
     ("width", pa.int32(), "Columns of the image after EXIF rotation, in pixels."),
@@ -25,7 +26,7 @@ IMAGES = _schema(
 #: Of ``images/`` if the source has shards, in which the images stay.
 SHARD_IMAGES = pa.schema(
     [
-        *(field for field in IMAGES if field.name != "image"),
+        *(field for field in IMAGES if field.name not in ("file", "image")),
         *_schema(
             ("shard", pa.string(), "Shard that has the image: its path below the source."),
             ("row_group", pa.int32(), "Its row group there, the same for all images of a part."),
@@ -175,9 +176,11 @@ MASKS = _schema(
     ("mask", pa.binary(), "PNG of cluster ids at the image's size: 8-bit, noise 255, or 16-bit, noise 65535."),
 )
 
-PNG_FILES = _schema(
+EXPORTED = _schema(
     ("image_id", pa.string(), "The image."),
-    ("files", pa.list_(pa.string()), "Its masks as files, one per set of masks: paths below `png/`."),
+    ("split", pa.string(), "Split of the export that it belongs to."),
+    ("files", pa.list_(pa.string()), "Files that it became: paths in the folder of the format."),
+    ("record", pa.list_(pa.large_binary()), "Its part of the files of the whole set."),
 )
 
 INITIAL_MASKS = pa.schema(

@@ -59,6 +59,8 @@ class FinishedRun:
 @pytest.fixture(scope="session")
 def finished_run(ray_session: None, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Run all stages once, on Ray, by the public face; tests may run it again, but leave it as it is."""
-    config = small_settings(scenes, tmp_path_factory.mktemp("finished") / "run", dataset="demo", save_png=True)
+    config = small_settings(
+        scenes, tmp_path_factory.mktemp("finished") / "run", dataset="demo", export={"format": "png"}
+    )
     summary = datus2_ray.run(config)
     return FinishedRun(config, summary, tables(config.out))

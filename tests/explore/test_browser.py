@@ -246,6 +246,13 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, serve: Serve) -> None:
     served.explored.jobs._program = (sys.executable, "-c", "print('taught 12 images')")
     page.click("#teach")
     page.until(lambda: "taught 12 images" in page.text("#job"))
+
+    # Export: so is this one, with the format that was chosen.
+    served.explored.jobs._program = (sys.executable, "-c", "import sys; print(*sys.argv[1:])")
+    page.click("#export")
+    page.script("document.getElementById('format').value = 'coco-panoptic'")
+    page.click("#export-dialog .main")
+    page.until(lambda: f"export {served.run.uri} --format coco-panoptic" in page.text("#job"))
     assert page.errors() == []
 
 

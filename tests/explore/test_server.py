@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from io import BytesIO
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -176,4 +177,6 @@ def test_teaching_runs_the_command_and_says_how_it_went(serve: Serve) -> None:
     served.explored.jobs._program = (sys.executable, "-c", "import time; time.sleep(60)")
     served.json("POST", "/api/job/teach", {})
     assert served.ask("POST", "/api/job/teach", {})[0] == 422
+    for name in ("rm", "export", "export-exe", "teach --x"):
+        assert served.ask("POST", f"/api/job/{quote(name)}", {})[0] == 422
     served.explored.jobs.stop()

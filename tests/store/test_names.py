@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from datus2_ray.core.names.changes import Change
+from datus2_ray.store.names import append_change, open_names, parse_names, read_history, read_names, redo, undo
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datus2_ray.core.names import edits
-from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.names import LONGEST, NamedClass, Names
 from datus2_ray.errors import UsageError
 from datus2_ray.store import names as kept
 from datus2_ray.store import storage
-from datus2_ray.store.names import append_change, open_names, parse_names, read_history, read_names, redo, undo
 from datus2_ray.store.run_folder import RunFolder
 
 FINGERPRINT = "0123456789abcdef" * 2

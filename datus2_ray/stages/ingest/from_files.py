@@ -38,9 +38,10 @@ class ReadFiles:
         faults: list[ImageError | None] = []
         with ThreadPoolExecutor(READ_THREADS) as threads:
             read = (threads.map(self._bytes, part[name]) for name in ("image", "mask"))
-            for image_id, image, mask in self.heartbeat.through(zip(part["image_id"], *read, strict=True)):
+            named = zip(part["image_id"], part["image"], *read, strict=True)
+            for image_id, file, image, mask in self.heartbeat.through(named):
                 try:
-                    rows.append(self._row(image_id, image, mask))
+                    rows.append({"file": file, **self._row(image_id, image, mask)})
                     faults.append(None)
                 except ImageError as fault:
                     rows.append({"image_id": image_id})
