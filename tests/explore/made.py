@@ -78,7 +78,8 @@ class MadeRun:
             masks = masks * n if self.one_picture else masks
             self.fine |= dict(zip(chosen, fine, strict=True))
             sides = {"height": [SIZE[0]] * n, "width": [SIZE[1]] * n}
-            images = {"image_id": chosen, "image": pictures, **sides, "mask": pa.nulls(n, pa.binary())}
+            files = [f"{image_id}.png" for image_id in chosen]
+            images = {"image_id": chosen, "file": files, "image": pictures, **sides, "mask": pa.nulls(n, pa.binary())}
             self._write(run, Ingested, part, pa.table(images, schema=schemas.IMAGES))
             grid = {
                 "grid_height": pa.array([GRID[0]] * n, pa.int32()),
