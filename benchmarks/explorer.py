@@ -71,14 +71,18 @@ return [...document.querySelectorAll('.card')].slice(0, 2).every(card => {
     return pictures.length && pictures.every(one => one.complete && one.naturalWidth);
 })"""
 
-#: Move the slider to K clusters; seconds until all cards are drawn.
+#: Move the slider to K clusters; seconds until its cards fill the window, and until all of them are drawn.
 SLIDE = """
-const [k, done] = arguments, slider = document.getElementById('k'), begun = performance.now();
+const [k, done] = arguments, slider = document.getElementById('k'), begun = performance.now(), times = [];
 slider.value = k;
 slider.dispatchEvent(new Event('input'));
-const look = () => document.querySelectorAll('.card').length === Math.min(240, k)
-    ? requestAnimationFrame(() => setTimeout(() => done((performance.now() - begun) / 1000))) : setTimeout(look, 1);
-look();"""
+const look = () => {
+    const cards = document.querySelectorAll('.card').length, now = (performance.now() - begun) / 1000;
+    if (!times.length && document.getElementById('k-number').value == k && cards >= Math.min(k, 40)) times.push(now);
+    if (cards === Math.min(240, k)) done([times[0], now]);
+    else requestAnimationFrame(look);
+};
+requestAnimationFrame(() => requestAnimationFrame(look));"""
 
 #: Fetch something; seconds until the last byte.
 ASK = """
@@ -126,7 +130,8 @@ def measure(run: Path) -> dict[str, float]:
         pictures = seconds(lambda: None, lambda: page.execute_script(SEEN))
         found |= {"first page, all cards, s": ready, "and the pictures in the window, s": ready + pictures}
         for k in (60, 120, 300, K):
-            found[f"slider to {k} clusters, s"] = page.execute_async_script(SLIDE, k)
+            shown, drawn = page.execute_async_script(SLIDE, k)
+            found |= {f"slider to {k} clusters, s": shown, f"and all of its {min(k, 240)} cards, s": drawn}
         for title, path in QUESTIONS:
             found[title] = page.execute_async_script(ASK, path)
         found["name a cluster, s"] = page.execute_async_script(NAME)

@@ -8,11 +8,11 @@ import { nameByKey, nameNode } from "/static/namebox.js";
 import { classesOf, titleOf, UNNAMED } from "/static/naming.js";
 import { on, setK, split, state } from "/static/state.js";
 
-/** Cards that are shown at once; more only when asked for. */
-const MOST = 240;
+/** Cards that are shown unless more are asked for, and those that are drawn in one frame. */
+const MOST = 240, PER_FRAME = 40;
 
 const cards = new Map();
-let order = [], filter = "all", all = false;
+let drawing = 0, order = [], filter = "all", all = false;
 
 const crops = watcher((element) => cards.get(Number(element.dataset.node))?.fill());
 const actions = { open: openDetail, join: openJoin, split: (node) => splitCard(node) };
@@ -74,21 +74,32 @@ function arrange() {
     crops.unobserve(card.element);
     cards.delete(node);
   }
-  grid.replaceChildren(...order.map((node) => {
-    if (!cards.has(node)) cards.set(node, new Card(node, actions));
+  // Those in the window at once, the others frame by frame: the slider stays fluent. What has the focus is among the first.
+  const first = Math.max(PER_FRAME, focused ? order.indexOf(lost === null ? Number(focused.dataset.node) : heirIn(shown, lost)) + PER_FRAME : 0);
+  const draw = (node) => {
+    const fresh = !cards.has(node);
+    if (fresh) cards.set(node, new Card(node, actions));
     const card = cards.get(node);
-    if (!before.has(node)) crops.observe(card.element);
-    card.show();
+    if (fresh || !before.has(node)) crops.observe(card.element);
+    if (!fresh) card.show();
     return card.element;
-  }));
-  if (focused) (cards.get(lost === null ? Number(focused.dataset.node) : heir(lost)) ?? cards.get(order[0]))?.element.focus({ preventScroll: true });
+  };
+  const mine = ++drawing;
+  grid.replaceChildren(...order.slice(0, first).map(draw));
+  const rest = (from) => {
+    if (mine !== drawing || from >= order.length) return;
+    grid.append(...order.slice(from, from + PER_FRAME).map(draw));
+    requestAnimationFrame(() => rest(from + PER_FRAME));
+  };
+  requestAnimationFrame(() => rest(first));
+  if (focused) (cards.get(lost === null ? Number(focused.dataset.node) : heirIn(shown, lost)) ?? cards.get(order[0]))?.element.focus({ preventScroll: true });
   $("more-cards").hidden = order.length === nodes.length;
   count();
 }
 
-/** The node that shows what a node showed: a half of it, or the whole that it is in. */
-function heir(node) {
-  for (let at = node; at >= 0; at = state.tree.parent[at]) if (cards.has(at)) return at;
+/** The node that shows what a node showed: the whole that it is in, or the larger half of it. */
+function heirIn(shown, node) {
+  for (let at = node; at >= 0; at = state.tree.parent[at]) if (shown.has(at)) return at;
   return order.find((other) => { for (let at = other; at >= 0; at = state.tree.parent[at]) if (at === node) return true; return false; });
 }
 
@@ -117,7 +128,7 @@ function onKey(event) {
   const card = event.target.closest(".card");
   if (!card || event.target.tagName === "INPUT" || event.ctrlKey || event.metaKey || event.altKey) return;
   const node = Number(card.dataset.node), key = event.key;
-  if (moveInGrid(key, order.map((other) => cards.get(other).element), card)) { event.preventDefault(); return; }
+  if (moveInGrid(key, [...$("cards").children], card)) { event.preventDefault(); return; }
   const acts = {
     Enter: () => { if (event.target === card) { const field = cards.get(node).named.field; field.focus(); field.select(); } else return false; },
     " ": () => { if (event.target === card) openDetail(node); else return false; },
