@@ -29,17 +29,21 @@ export function nameBox(node, done) {
     field.placeholder = found.length > 1 ? `mixed: ${found.map(([number]) => titleOf(number)).join(", ")}` : "Name it";
     field.setAttribute("aria-label", `Name of cluster ${state.labels.get(node) ?? ""}`);
   };
+  let refused = null;
+  // A name that was refused, because somebody else was faster, is given again by Enter only, not by leaving the field.
   const save = async () => {
     const text = completed(field.value.trim());
     field.value = text;
-    if (text !== shown) await nameNode(node, text || null);
+    if (text === shown) return true;
+    const saved = await nameNode(node, text || null);
+    refused = saved ? null : text;
+    return saved;
   };
   field.addEventListener("keydown", async (event) => {
     if (event.key === "Enter") {
       event.preventDefault();
       event.stopPropagation();
-      await save();
-      done(true);
+      if (await save()) done(true);
     } else if (event.key === "Escape") {
       event.stopPropagation();
       field.value = shown;
@@ -47,7 +51,7 @@ export function nameBox(node, done) {
     }
   });
   // Leaving the field saves, as leaving a cell of a table does.
-  field.addEventListener("change", save);
+  field.addEventListener("change", () => { if (field.value.trim() !== refused) save(); });
   show();
   return { field, show };
 }
@@ -59,11 +63,13 @@ export async function nameNode(node, name) {
     // A name for what was joined before it had one.
     const before = titleOf(now);
     const change = findClass(name) >= 0 ? { do: "join", name: before, into: name } : { do: "change", name: before, rename: name };
-    if (await edit(change)) say(`${before}: ${name}`);
-    return;
+    const saved = await edit(change);
+    if (saved) say(`${before}: ${name}`);
+    return saved;
   }
   const saved = await edit({ do: "clusters", clusters: state.tree.leavesOf(node), name });
   if (saved) say(name === null ? `Cluster ${label} has no name now` : `Cluster ${label}: ${name}`);
+  return saved;
 }
 
 /** Name a node by the number of a class that a key stands for, from 1. */
