@@ -39,7 +39,9 @@ def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> 
         explored = open_run(run, Path(cache))
         number, token = listener.getsockname()[1], new_token()
         app = build_app(explored, token, number)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=1
+        )
         ready(f"http://127.0.0.1:{number}/?token={token}")
         try:
             uvicorn.Server(config).run(sockets=[listener])
@@ -48,7 +50,7 @@ def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> 
 
 
 def open_run(run: RunFolder, cache: Path) -> Any:
-    """Return a finished run as the explorer shows it, with its tables prepared."""
+    """Return a finished run as the explorer shows it, with its tables prepared; `cache` is a folder of this machine."""
     from datus2_ray.engine.clustering.table import read_tree
     from datus2_ray.explore.gallery import Gallery, Sources
     from datus2_ray.explore.jobs import Jobs
@@ -74,7 +76,7 @@ def open_run(run: RunFolder, cache: Path) -> Any:
         gallery=Gallery(tables, sources),
         naming=naming,
         lessons=Lessons(run, tables),
-        jobs=Jobs(run),
+        jobs=Jobs(run, cache / "job.log"),
         refined=sources.masks is not None,
         suggested=surveyed.facts.classes if surveyed else (),
         metrics=lambda: _metrics(run),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -28,14 +27,15 @@ COMMANDS: dict[str, Callable[[str], list[str]]] = {
 
 
 class Jobs:
-    """Starts commands on a run, one at a time, and says how they go."""
+    """Starts commands on a run, one at a time, and says how they go; `log` is the file that they print to."""
 
-    def __init__(self, run: RunFolder, program: tuple[str, ...] = (sys.executable, "-m", "datus2_ray")) -> None:
-        self._run, self._program = run, program
+    def __init__(
+        self, run: RunFolder, log: Path, program: tuple[str, ...] = (sys.executable, "-m", "datus2_ray")
+    ) -> None:
+        self._run, self._log, self._program = run, log, program
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._name = ""
-        self._log = Path(tempfile.mkdtemp(prefix="datus2-explore-")) / "log"
 
     def start(self, name: str) -> None:
         """Start a command; raise a UsageError if there is no such command or one is under way."""

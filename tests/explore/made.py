@@ -28,7 +28,7 @@ SIZE = (96, 128)
 class MadeRun:
     """Images of `segments` stripes, each of the colour of its fine cluster; K clusters of M fine ones."""
 
-    folder: Path
+    folder: Path | str
     images: int = 10
     segments: int = 6
     leaves: int = 12
