@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from datus2_ray.core.names.changes import Change
-from datus2_ray.store.names import append_change, open_names, parse_names, read_history, read_names, redo, undo
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datus2_ray.core.names import edits
+from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.names import LONGEST, NamedClass, Names
 from datus2_ray.errors import UsageError
 from datus2_ray.store import names as kept
 from datus2_ray.store import storage
+from datus2_ray.store.names import append_change, open_names, parse_names, read_history, read_names, redo, undo
 from datus2_ray.store.run_folder import RunFolder
 
 FINGERPRINT = "0123456789abcdef" * 2
@@ -87,6 +88,13 @@ def test_undo_and_redo_are_changes_too(folder: RunFolder) -> None:
     assert len(read_history(folder)) == 10
 
 
+def test_a_history_that_is_gone_is_noticed(folder: RunFolder) -> None:
+    names, _ = open_names(folder)
+    change = Change.between(names, edits.name_clusters(names, [0], "road"))
+    with pytest.raises(UsageError, match=r"are new \(change 0, expected 3\)"):
+        append_change(folder, change, 3)
+
+
 def test_who_comes_second_is_refused(folder: RunFolder) -> None:
     names, number = open_names(folder)
     change = Change.between(names, edits.name_clusters(names, [0], "road"))
@@ -148,7 +156,7 @@ def test_after_a_crash_between_the_two_files_nothing_is_lost(
 ) -> None:
     name(folder, 3, "road")
     with monkeypatch.context() as patch:
-        patch.setattr(kept, "_write_entry", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(kept, "_write_line", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             name(folder, 4, "car")
     names, number = open_names(folder)
@@ -156,6 +164,20 @@ def test_after_a_crash_between_the_two_files_nothing_is_lost(
     assert number == 2
     undo(folder, number)
     assert read_names(folder).clusters == {3: 0}
+
+
+def test_a_clustering_that_changes_is_part_of_the_history(folder: RunFolder) -> None:
+    name(folder, 3, "road")
+    names, number = open_names(folder)
+    append_change(folder, Change.between(names, replace(names, clustering="other", clusters={8: 0})), number)
+    assert (read_names(folder).clustering, read_names(folder).clusters) == ("other", {8: 0})
+    file = Path(folder.path("names.yaml"))
+    file.write_text(file.read_text().replace("road: [8]", "road: [8, 9]"))
+    assert open_names(folder)[1] == 3
+    assert read_history(folder)[2].change == Change(clusters={9: (None, "road")})
+    undo(folder, 3)
+    undo(folder, 4)
+    assert (read_names(folder).clustering, read_names(folder).clusters) == (FINGERPRINT, {3: 0})
 
 
 titles = st.text(min_size=1, max_size=LONGEST).filter(lambda text: text.isprintable() and text == text.strip())

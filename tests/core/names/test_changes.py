@@ -7,11 +7,11 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from datus2_ray.core.names.changes import Change
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datus2_ray.core.names import edits
+from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.names import Names
 from datus2_ray.errors import UsageError
 
