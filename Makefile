@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/datus2 demo --out demo
 
-# One process takes the tests on Ray, the other one all others.
+# One process takes the tests on Ray, the other one all others. Those of the explorer's page need chromium and
+# chromedriver (apt-get install chromium chromium-driver); without them they are skipped, with the reason at the end.
 test: lint type-check
 	$(BIN)/pytest -n 2 --dist loadgroup
 
@@ -37,6 +38,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/driver_memory.py
 	$(BIN)/python benchmarks/scale.py $(IMAGES) --counts $(COUNTS)
+	$(BIN)/python benchmarks/explorer.py
 
 # Trains the backbone that comes with the package: make backbone DATA=FOLDER (see datus2_ray/weights/README.md).
 # Interrupted, the same command goes on from the last checkpoint.

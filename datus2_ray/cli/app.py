@@ -205,6 +205,28 @@ def relabel(
 
 
 @app.command()
+def explore(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of this machine; default 8237 or a free one.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only show the address.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Look at the clusters of a finished run in a browser: name, join, split, correct, teach."""
+    import webbrowser
+
+    from datus2_ray.commands.explore import explore as serve
+
+    def ready(address: str) -> None:
+        typer.echo(f"explorer: {address}\nCtrl+C ends it; all that you did is saved")
+        if not no_browser:
+            webbrowser.open(address)
+
+    serve(run_folder, port, ready)
+
+
+@app.command()
 def name(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     file: Annotated[

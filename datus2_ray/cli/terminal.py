@@ -40,6 +40,7 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
         if "names" in summary["metrics"]:
             console.print(names_table(summary["metrics"]["names"]))
     console.print(f"report: {out}/{REPORT}", soft_wrap=True)
+    console.print(f"name the clusters: datus2 explore {out}", soft_wrap=True)
 
 
 def print_warnings(summary: dict[str, Any]) -> None:

@@ -47,6 +47,9 @@ FINISHED = ("summary.json", "config.json")
 #: The page about a finished run.
 REPORT = "report/index.html"
 
+#: Where `datus2 explore` serves a run on this machine, unless it is taken; the page links to it.
+EXPLORER_PORT = 8237
+
 #: Digits of a fingerprint in the name of its folder.
 DIGITS = 12
 
