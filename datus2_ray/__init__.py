@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 from datus2_ray.version import VERSION
 
 if TYPE_CHECKING:
+    from datus2_ray.commands.annotations import import_annotations
+    from datus2_ray.commands.export import export
     from datus2_ray.commands.ingest import ingest
+    from datus2_ray.commands.load import load
+    from datus2_ray.commands.name import name
     from datus2_ray.commands.predict import predict
     from datus2_ray.commands.pretrain import pretrain
     from datus2_ray.commands.relabel import relabel
@@ -18,11 +22,26 @@ if TYPE_CHECKING:
     from datus2_ray.config.run import RunConfig
 
 __version__ = VERSION
-__all__ = ["RunConfig", "ingest", "predict", "pretrain", "relabel", "run"]
+__all__ = [
+    "RunConfig",
+    "export",
+    "import_annotations",
+    "ingest",
+    "load",
+    "name",
+    "predict",
+    "pretrain",
+    "relabel",
+    "run",
+]
 
 _MODULES = {
     "RunConfig": "config.run",
+    "export": "commands.export",
+    "import_annotations": "commands.annotations",
     "ingest": "commands.ingest",
+    "load": "commands.load",
+    "name": "commands.name",
     "run": "commands.run",
     "predict": "commands.predict",
     "pretrain": "commands.pretrain",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, takes_settings
+from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, shares, takes_settings
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError, UsageError
 
@@ -48,9 +48,8 @@ def plan(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "preset", "backbone", "clusters", "device", "seed", "no_refine", "save_png", "image_column", "id_column",
-    "mask_column", "ignore_id",
-    out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
+    "preset", "backbone", "clusters", "device", "seed", "no_refine", "image_column", "id_column", "mask_column",
+    "ignore_id", out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
     """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
@@ -65,7 +64,7 @@ def ingest(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "preset", "clusters", "no_refine", "save_png", "mask_column", "ignore_id",
+    "preset", "clusters", "no_refine", "mask_column", "ignore_id",
     backbone=Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")],
 )  # fmt: skip
 def pretrain(config: RunConfig) -> None:
@@ -80,7 +79,7 @@ def pretrain(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "no_refine", "save_png", "max_error_rate", "image_column", "id_column", "mask_column",
+    "no_refine", "max_error_rate", "image_column", "id_column", "mask_column",
     out=Annotated[str, typer.Option("--out", help="Folder for runs, table, plot and CSV; a local path or s3:// URI.")],
 )  # fmt: skip
 def experiment(
@@ -157,6 +156,42 @@ def predict(
 
 
 @app.command()
+def export(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run, or of predicted masks.")],
+    format_name: Annotated[str, option("--format", "export.format")],
+    masks: Annotated[str | None, option("--masks", "export.masks")] = None,
+    instances: Annotated[bool, option("--instances", "export.instances")] = False,
+    min_area: Annotated[int, option("--min-area", "export.min_area")] = 0,
+    min_confidence: Annotated[float, option("--min-confidence", "export.min_confidence")] = 0.0,
+    splits: Annotated[str | None, option("--splits", "export.splits", metavar="train=0.8,val=0.2")] = None,
+    image_url: Annotated[str, option("--image-url", "export.image_url")] = "",
+    debug: Debug = False,
+) -> None:
+    """Write the masks of a finished run in a format that other tools read."""
+    from datus2_ray.commands.export import export as export_masks
+
+    given = {"splits": shares("--splits", splits)} if splits else {}
+    objects = {"masks": masks, "instances": instances, "min_area": min_area, "min_confidence": min_confidence}
+    typer.echo(export_masks(run_folder, format_name, image_url=image_url, **objects, **given))
+
+
+@app.command(name="import")
+def import_masks(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    coco: Annotated[str | None, typer.Option("--coco", help="COCO file of annotations.")] = None,
+    cvat: Annotated[str | None, typer.Option("--cvat", help='Zip file of CVAT, "Segmentation mask 1.1".')] = None,
+    debug: Debug = False,
+) -> None:
+    """Take masks that were drawn or corrected elsewhere as names of clusters and segments; score the run by them."""
+    from datus2_ray.cli.terminal import print_imported
+    from datus2_ray.commands.annotations import import_annotations
+
+    if (coco is None) == (cvat is None):
+        raise UsageError("give the file to import: --coco FILE or --cvat FILE")
+    print_imported(import_annotations(run_folder, str(coco or cvat), "coco" if coco else "cvat"))
+
+
+@app.command()
 def relabel(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     clusters: Annotated[int, option("--clusters", "clusters")],
@@ -167,6 +202,60 @@ def relabel(
     from datus2_ray.commands.relabel import relabel as relabel_run
 
     print_summary(relabel_run(run_folder, clusters), run_folder)
+
+
+@app.command()
+def explore(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of this machine; default 8237 or a free one.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only show the address.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Look at the clusters of a finished run in a browser: name, join, split, correct, teach."""
+    import webbrowser
+
+    from datus2_ray.commands.explore import explore as serve
+
+    def ready(address: str) -> None:
+        typer.echo(f"explorer: {address}\nCtrl+C ends it; all that you did is saved")
+        if not no_browser:
+            webbrowser.open(address)
+
+    serve(run_folder, port, ready)
+
+
+@app.command()
+def name(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    file: Annotated[
+        str | None, typer.Option("--file", help="YAML file of names to take, as RUN/names.yaml is.")
+    ] = None,
+    carry_over: Annotated[
+        bool, typer.Option("--carry-over", help="Map names of an earlier clustering to the current one by overlap.")
+    ] = False,
+    masks: Annotated[bool, typer.Option("--masks", help="Write the masks of classes, and score them.")] = False,
+    teach: Annotated[
+        bool, typer.Option("--teach", help="Teach a layer the named segments; write its masks, with confidence, too.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Show how far the clusters of a finished run are named; take names from a file, write masks of classes."""
+    from rich.console import Console
+
+    from datus2_ray.cli.terminal import names_table
+    from datus2_ray.commands import name as naming
+
+    if carry_over:
+        typer.echo("\n".join(naming.carry_over_names(run_folder)))
+    if file is not None:
+        naming.take_names(run_folder, file)
+    typer.echo(naming.naming_progress(run_folder))
+    if masks or teach:
+        summary = naming.name(run_folder, teach=teach)
+        if scores := (summary["metrics"] or {}).get("names"):
+            Console(highlight=False).print(names_table(scores))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -13,8 +13,11 @@ from datus2_ray.commands.doctor import Finding
 from datus2_ray.commands.plan import Plan
 from datus2_ray.commands.status import StageStatus
 from datus2_ray.engine.machines import Machines
-from datus2_ray.report.scores import SETS
+from datus2_ray.report.scores import NAMED_SETS, SETS
 from datus2_ray.store.run_folder import PASSED_OVER, REPORT
+
+if TYPE_CHECKING:  # it imports the stages
+    from datus2_ray.commands.annotations import Imported
 
 
 def print_summary(summary: dict[str, Any], out: str) -> None:
@@ -34,7 +37,10 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
         console.print(f"refinement skipped: {skipped}")
     if summary["metrics"]:
         console.print(score_table(summary["metrics"]))
+        if "names" in summary["metrics"]:
+            console.print(names_table(summary["metrics"]["names"]))
     console.print(f"report: {out}/{REPORT}", soft_wrap=True)
+    console.print(f"name the clusters: datus2 explore {out}", soft_wrap=True)
 
 
 def print_warnings(summary: dict[str, Any]) -> None:
@@ -60,6 +66,22 @@ def score_table(metrics: dict[str, Any]) -> Table:
     for name, title in SETS.items():
         if name in metrics:
             table.add_row(title, *(_percent(value) for value in _row(metrics[name])))
+    return table
+
+
+def names_table(scores: dict[str, Any]) -> Table:
+    """Return the table of the scores of names, ``names`` of ``metrics.json``, in percent."""
+    by_name, classes = scores["named"]["by_name"], scores["classes"]
+    others = len(classes) - by_name
+    ending = f", {others} to their most frequent class" if others else ""
+    table = Table(title=f"{by_name} classes matched by name{ending}; in percent", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("masks", no_wrap=True)
+    for column in ("mIoU", "acc.", "F1", "cover-\nage"):
+        table.add_column(column, justify="right")
+    for name in NAMED_SETS:
+        if name in scores:
+            values = (scores[name][key] for key in ("miou", "pixel_accuracy", "mean_f1", "coverage"))
+            table.add_row(name, *map(_percent, values))
     return table
 
 
@@ -152,3 +174,17 @@ def _row(scores: dict[str, Any]) -> tuple[float | None, ...]:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def print_imported(imported: Imported) -> None:
+    """Print what an import brought, and how well the masks of the run agreed with it."""
+    scores = imported.scores
+    print(
+        f"{imported.images:,} images, of which the {scores['set']} masks agreed in "
+        f"{100 * (scores['pixel_accuracy'] or 0):.1f} % of the pixels (mIoU {100 * (scores['miou'] or 0):.1f})\n"
+        f"named: {imported.clusters:,} clusters, {imported.segments:,} single segments\n"
+        f"masks and scores: {imported.uri}"
+    )
+    if imported.unknown:
+        names = ", ".join(imported.unknown[:3]) + (", …" if len(imported.unknown) > 3 else "")
+        print(f"{len(imported.unknown):,} images of the file are none of the run: {names}")

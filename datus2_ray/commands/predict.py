@@ -1,7 +1,12 @@
-"""Masks for images that a run never saw: by what labelled its own, or by its centroids where it was not refined."""
+"""Masks for images that a run never saw: by what labelled its own, or by its centroids where it was not refined.
+
+Where clusters of the run are named, the masks are of classes: by the layer that was taught, with a confidence, or as
+the clusters are named.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from datus2_ray.commands.plan import check_place, list_shown, plan_stages
@@ -9,11 +14,14 @@ from datus2_ray.commands.weights import check_same_backbone
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import read_config
 from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.naming import Naming, find_naming
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
+from datus2_ray.engine.stage import Stage
+from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, Exported, HeadLearned, Ingested, LayerFitted, Refined
+from datus2_ray.store.facts import Clustered, Exported, HeadLearned, Ingested, LayerFitted, Refined, Taught
 from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
@@ -34,7 +42,7 @@ def predict(
     device: str | None = None,
     columns: dict[str, str | None] | None = None,
 ) -> str:
-    """Label the images of a folder with the clusters of a finished run; no ground truth is needed.
+    """Label the images of a folder with the clusters or classes of a finished run; no ground truth is needed.
 
     Parameters
     ----------
@@ -43,7 +51,7 @@ def predict(
     source : str
         Folder or shards of images.
     out : str
-        Folder for the masks, as tables and as palette PNG files.
+        Folder for the masks, as tables and as palette PNG files; ``datus2 export`` takes it for other formats.
     limit : int, optional
         Only the first N image ids in sorted order.
     max_error_rate : float
@@ -62,6 +70,8 @@ def predict(
     ------
     StorageError
         If `run` is no finished run.
+    UsageError
+        If the names are of another clustering, or were changed after they were taught.
     BackboneError
         If a layer or a head reads tokens of the images, and the backbone is missing or not the one of its training.
     DatusError
@@ -75,18 +85,18 @@ def predict(
     ranges = {kind: values for kind, *values in model.require(Ingested).facts.ranges}
     config = _config(kept, k, ranges, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
-    segmenter: Commit[Any] | None = refined or fitted
+    naming = find_naming(model, k)
+    taught = _find_taught(model, naming)
+    segmenter: Commit[Any] | None = taught or refined or fitted
     head = model.find(HeadLearned) if segmenter is None else None
-    reads_tokens = head or (fitted if refined is None else None)
+    reads_tokens = taught or head or (fitted if refined is None else None)
     if reads_tokens is not None:
         check_same_backbone(config, reads_tokens.facts.backbone)
-
-    from datus2_ray.stages import LABEL_COMMAND, PREDICT_COMMAND
 
     if segmenter is None:
         # Else discover would keep the tokens of these images, for a layer that nobody fits.
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
-    stages = LABEL_COMMAND if segmenter is None else PREDICT_COMMAND
+    stages = _stages(naming, segmenter)
     machines = check_place(config, "predict")
     listing = list_shown(config, labelled=False)
     models = {commit.facts.stage: commit for commit in (clustered, head, segmenter) if commit is not None}
@@ -96,9 +106,31 @@ def predict(
 
         from datus2_ray.engine.execute import execute
 
-        labelled, _ = execute(opened.after(models).on(Machines.now()), stages)
+        labelled, _ = execute(opened.after(models).by(naming).on(Machines.now()), stages)
+        storage.write_json(storage.join(config.out, "config.json"), config.model_dump(mode="json"))
     exported = labelled.commit(Exported)
-    return exported.path(exported.facts.sets[0])
+    return exported.path(exported.facts.format, "masks")
+
+
+def _find_taught(model: RunFolder, naming: Naming | None) -> Commit[Taught] | None:
+    """Return the layer that was taught the names; None where nothing was taught or nothing is named."""
+    taught = model.find(Taught) if naming else None
+    if taught is not None and naming is not None and taught.facts.names != naming.names.fingerprint():
+        raise UsageError(
+            f"the names of {model.uri} were changed after a layer was taught them; teach it again by "
+            f"`datus2 name {model.uri} --teach`"
+        )
+    return taught
+
+
+def _stages(naming: Naming | None, segmenter: Commit[Any] | None) -> Sequence[Stage[Any]]:
+    from datus2_ray import stages
+
+    if segmenter is None:
+        return stages.LABEL_NAMES_COMMAND if naming else stages.LABEL_COMMAND
+    if isinstance(segmenter.facts, Taught):
+        return stages.PREDICT_TAUGHT_COMMAND
+    return stages.PREDICT_NAMES_COMMAND if naming else stages.PREDICT_COMMAND
 
 
 def _config(
@@ -115,7 +147,7 @@ def _config(
     """Return the settings of the finished run, applied to other images."""
     changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": k, "max_error_rate": max_error_rate}
     places = {"source": storage.absolute(source), "out": storage.absolute(out), "device": device or "auto"}
-    settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "save_png": True}
+    settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "export": {"format": "png"}}
     settings |= {stage: {**settings[stage], **values} for stage, values in PLACES.items()}
     settings["ingest"] |= {"stretch": ranges, **(columns or {})}
     return RunConfig.model_validate(settings)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datus2_ray.commands.plan import plan_run
-from datus2_ray.commands.summary import summarise, write_quarantine
+from datus2_ray.commands.summary import summarise, write_metrics, write_quarantine
 from datus2_ray.commands.weights import check_weights, local_weights
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import resolve_paths
@@ -16,7 +16,6 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.engine.stage import Stage
 from datus2_ray.stages import RUN
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Evaluated
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -67,12 +66,7 @@ def run_stages(run: Run, stages: Sequence[Stage[Any]], weights: Mapping[str, Any
     if run.folder.is_finished(settings) and not run.events.grew:
         kept: dict[str, Any] = storage.read_json(run.folder.path("summary.json"))
         return kept
-    evaluated = run.find(Evaluated)
-    metrics = evaluated.facts.metrics if evaluated else None
-    if metrics is None:
-        storage.remove(run.folder.path("metrics.json"))
-    else:
-        storage.write_json(run.folder.path("metrics.json"), metrics)
+    write_metrics(run)
     write_quarantine(run)
     summary = {**summarise(run, left_out), **weights}
     storage.write_json(run.folder.path("config.json"), settings)

@@ -19,7 +19,7 @@ from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.store.commit import fingerprint
 
 #: Commands that run as jobs.
-COMMANDS = ("run", "ingest", "pretrain", "predict", "relabel", "evaluate")
+COMMANDS = ("run", "ingest", "pretrain", "predict", "relabel", "evaluate", "export")
 
 #: Parameters of these commands that are paths, which must be the same on the cluster.
 PATHS = ("source", "out", "run_folder", "runs")

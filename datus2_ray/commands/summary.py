@@ -13,14 +13,23 @@ import pyarrow as pa
 
 from datus2_ray.engine.run import Run
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.facts import Clustered, Discovered, Evaluated, Ingested, LayerFitted, Predicted, Refined, Surveyed
+from datus2_ray.store.facts import (
+    Clustered,
+    Discovered,
+    Evaluated,
+    Ingested,
+    LayerFitted,
+    NamesScored,
+    Predicted,
+    Refined,
+    Surveyed,
+)
 from datus2_ray.store.run_folder import ALL_QUARANTINED, QUARANTINE
 from datus2_ray.version import VERSION
 
 
 def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
     """Return what ``summary.json`` holds, given the stages that the run did without."""
-    evaluated = run.find(Evaluated)
     seconds = {stage: run.events.stage_seconds(commit.fingerprint) for stage, commit in run.commits.items()}
     per_row = {stage: run.events.seconds_per_row(commit.fingerprint) for stage, commit in run.commits.items()}
     return {
@@ -37,7 +46,7 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "seconds_per_row": {stage: round(value, 6) for stage, value in _without_nulls(per_row).items()},
         "versions": {"datus2-ray": VERSION, **{name: version(name) for name in ("ray", "torch", "timm", "numpy")}},
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
-        "metrics": evaluated.facts.metrics if evaluated else None,
+        "metrics": collect_metrics(run),
     }
 
 
@@ -49,6 +58,23 @@ def _ground_truth(run: Run) -> dict[str, Any] | None:
     classes = list(found.classes)
     kept = {"images": found.labelled, "scored": found.scored, "classes": classes, "unusable": found.unusable}
     return {**kept, "lines": found.describe()}
+
+
+def collect_metrics(run: Run) -> dict[str, Any] | None:
+    """Return what ``metrics.json`` holds: scores of masks and, where clusters are named, of names; None without any."""
+    evaluated, scored = run.find(Evaluated), run.folder.find(NamesScored)
+    if evaluated is None:
+        return None
+    return {**evaluated.facts.metrics, **({"names": scored.facts.metrics} if scored else {})}
+
+
+def write_metrics(run: Run) -> None:
+    """Write ``metrics.json``, or remove it where there are no scores."""
+    metrics = collect_metrics(run)
+    if metrics is None:
+        storage.remove(run.folder.path("metrics.json"))
+    else:
+        storage.write_json(run.folder.path("metrics.json"), metrics)
 
 
 def _refinement(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:

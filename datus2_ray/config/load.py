@@ -70,10 +70,12 @@ def load(
             settings = merge(settings, {stage: {key: value}} if stage else {key: value})
     if removed := removed_settings(settings):
         raise UsageError("; ".join(removed))
-    try:
-        return resolve_paths(RunConfig.model_validate(settings))
-    except ValidationError as error:
-        raise UsageError(_describe(error)) from error
+    return resolve_paths(_validate(settings))
+
+
+def change(config: RunConfig, **changes: Any) -> RunConfig:
+    """Return settings with some of them changed; raise a UsageError as :func:`load` does."""
+    return _validate({**config.model_dump(), **changes})
 
 
 def load_from_command(flags: Mapping[str, Any]) -> RunConfig:
@@ -109,6 +111,13 @@ def resolve_paths(config: RunConfig) -> RunConfig:
     places = {"source": storage.absolute(config.source), "out": storage.absolute(config.out)}
     models = {"backbone": _absolute_weights(config.backbone), "discover": discover, "refine": refine}
     return config.model_copy(update={**places, **models})
+
+
+def _validate(settings: Mapping[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UsageError(_describe(error)) from error
 
 
 def _absolute_weights(spec: str | None) -> str | None:

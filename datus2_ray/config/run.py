@@ -10,6 +10,7 @@ from datus2_ray.config.base import StageConfig, expert, setting
 from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.config.evaluate import EvaluateConfig
+from datus2_ray.config.export import ExportConfig
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.config.label import LabelConfig
 from datus2_ray.config.pretrain import PretrainConfig
@@ -43,7 +44,6 @@ class RunConfig(StageConfig):
     max_error_rate: float = expert(
         0.05, "The run ends when more than this share of the images is unusable.", ge=0, le=1
     )
-    save_png: bool = setting(False, "Also write the masks as palette PNG files.")
     no_progress_seconds: int = expert(180, "A stage fails after this many seconds without progress.", ge=1)
     ingest: IngestConfig = Field(default_factory=IngestConfig)
     discover: DiscoverConfig = Field(default_factory=DiscoverConfig)
@@ -51,4 +51,5 @@ class RunConfig(StageConfig):
     label: LabelConfig = Field(default_factory=LabelConfig)
     refine: RefineConfig = Field(default_factory=RefineConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    export: ExportConfig = Field(default_factory=ExportConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)

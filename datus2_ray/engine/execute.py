@@ -50,10 +50,22 @@ def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]
             continue
         run = execute_stage(run, stage)
     made = {stage.name: run.commits[stage.name].fingerprint for stage in stages if stage.name not in left_out}
-    # The commits that a run starts with may be those of another folder.
-    before = {name: kept for name, kept in run.folder.current().items() if name in run.commits}
-    run.folder.set_current({**before, **made})
+    run.folder.set_current(_still_current(run, stages, made))
     return run, left_out
+
+
+def _still_current(run: Run, stages: Sequence[Stage[Any]], made: Mapping[str, str]) -> dict[str, str]:
+    """Return which results are current: those of these stages, and of others that were made from current ones."""
+    current = run.folder.current()
+    # The commits that a run starts with may be those of another folder.
+    kept = {**{name: stamp for name, stamp in current.items() if name in run.commits}, **made}
+    # One that only adds, and was not asked for this time, is not undone by that.
+    own = {stage.name for stage in stages if not stage.adds}
+    for name in current:  # in the order in which they were made
+        inputs = {} if name in kept or name in own else run.folder.inputs(name, current[name])
+        if inputs and all(kept.get(stage) == stamp for stage, stamp in inputs.items()):
+            kept[name] = current[name]
+    return kept
 
 
 def execute_stage(run: Run, stage: Stage[F]) -> Run:
@@ -80,7 +92,7 @@ def _make(run: Run, stage: Stage[F], identity: Identity) -> Commit[F]:
     uses = stage.uses(replace(run.prospect, device=identity.device))
     pools = {use.runs: use.pool for use in uses if use.pool}
     placement = Placement(run.folder.result(stage.name, stamp), identity.device, pools)
-    before = run.folder.begin(stage.name, stamp, dict(identity.decides))
+    before = run.folder.begin(stage.name, stamp, identity.decides, identity.inputs, stage.adds)
     run.folder.set_current(run.folder.current(), begun=(stage.name, stamp))
     make: Callable[..., Commit[F]] = _whole if isinstance(stage.work, Whole) else _parts
     commit = make(run, stage, stage.work, stamp, placement, before)

@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Machines, choose_device
+from datus2_ray.engine.naming import Naming
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Discovered, Encoded, Ingested, Labelled, LayerFitted, Sampled, Surveyed
+from datus2_ray.store.facts import Discovered, Encoded, Ingested, Labelled, LayerFitted, Sampled, Surveyed, Taught
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import PASSED_OVER, RunFolder
 
@@ -26,7 +27,8 @@ from datus2_ray.store.run_folder import PASSED_OVER, RunFolder
 class Run:
     """What every stage is given.
 
-    `commits` are the results of the stages before, by stage; in ``datus2 predict`` also those of another run.
+    `commits` are the results of the stages before, by stage; in ``datus2 predict`` also those of another run. `named`
+    are the names that a finished run was given, where the command uses them.
     """
 
     config: RunConfig
@@ -35,6 +37,7 @@ class Run:
     listing: Listing
     machines: Machines
     commits: Mapping[str, Commit[Any]] = field(default_factory=dict)
+    named: Naming | None = None
 
     def commit(self, facts: type[F]) -> Commit[F]:
         """Return the result of an earlier stage, named by its class of facts."""
@@ -56,6 +59,10 @@ class Run:
     def after(self, commits: Mapping[str, Commit[Any]]) -> Run:
         """Return the same run after stages that are finished."""
         return replace(self, commits={**self.commits, **commits})
+
+    def by(self, naming: Naming | None) -> Run:
+        """Return the same run with names."""
+        return replace(self, named=naming)
 
     def on(self, machines: Machines) -> Run:
         """Return the same run on other machines."""
@@ -113,6 +120,13 @@ class Run:
         return self.k
 
     @property
+    def naming(self) -> Naming:
+        """The names, for stages that need them."""
+        if self.named is None:
+            raise ValueError("nothing is named")
+        return self.named
+
+    @property
     def described(self) -> Commit[Any]:
         """The table with the segments and the descriptors that are clustered: codes of a head, or discover's own."""
         encoded: Commit[Any] | None = self.find(Encoded)
@@ -132,7 +146,7 @@ class Run:
             unscored=self.unscored,
             has_k=self.k is not None or counted,
             has_ids=self.listing.columns is not None,
-            has_layer=self.find(LayerFitted) is not None and self.find(Discovered) is None,
+            has_layer=self.find(Discovered) is None and bool(self.find(LayerFitted) or self.find(Taught)),
         )
 
 

@@ -122,10 +122,11 @@ class Whole(Generic[F]):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a result is on a device: its fingerprint, and what decides it beside its inputs."""
+    """What a result is on a device: its fingerprint, and what decides it: settings, and fingerprints of its inputs."""
 
     device: Device
     decides: Mapping[str, Any]
+    inputs: Mapping[str, str]
     fingerprint: str
 
 
@@ -156,6 +157,8 @@ class Stage(Generic[F]):
         Returns what else decides its result: settings, seed, weights by content.
     computes : bool
         Whether models compute in it, so that the device is part of the fingerprint.
+    adds : bool
+        Whether it only adds to a finished run, which stays finished meanwhile.
     left_out : callable
         Returns why a run does without the stage; None where it does not.
     uses : callable
@@ -173,6 +176,7 @@ class Stage(Generic[F]):
     may_read: tuple[type[Facts], ...] = ()
     reads_either: tuple[type[Facts], ...] = ()
     computes: bool = False
+    adds: bool = False
     left_out: Callable[[Prospect], str | None] = field(default=_always)
 
     @property
@@ -188,7 +192,7 @@ class Stage(Generic[F]):
             for facts in (*self.reads, *self.may_read, *self.reads_either)
             if facts.stage in run.commits
         }
-        return Identity(device, decides, fingerprint(self.name, self.version, decides, inputs))
+        return Identity(device, decides, inputs, fingerprint(self.name, self.version, decides, inputs))
 
     def reason_left_out(self, prospect: Prospect, left_out: Mapping[str, str]) -> str | None:
         """Return why a run does without the stage, given the stages before it that it does without."""

@@ -14,6 +14,9 @@ SETS = {
     "token_kmeans_merged": "token k-means merged",
 }
 
+#: Sets of masks of classes, as clusters are named.
+NAMED_SETS = ("named", "taught")
+
 #: Their titles in the report.
 TITLES = {
     "initial": "initial masks",

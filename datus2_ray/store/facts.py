@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from datus2_ray.core.names.names import NamedClass
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -145,9 +147,11 @@ class TokensClustered(Facts):
 
 @dataclass(frozen=True)
 class Labelled(Facts):
-    """Nothing beside the table."""
+    """``areas`` are the pixels of the segments of every fine cluster, about; ``pixels`` are those of all images."""
 
     stage: ClassVar[str] = "label"
+    areas: tuple[int, ...] = ()
+    pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,53 @@ class Predicted(Facts):
 
 
 @dataclass(frozen=True)
+class Named(Facts):
+    """The classes whose ids the masks hold."""
+
+    stage: ClassVar[str] = "named"
+    classes: tuple[NamedClass, ...]
+
+
+@dataclass(frozen=True)
+class Taught(Facts):
+    """How a layer on tokens was fitted to the classes of named segments; see :class:`LayerFitted`.
+
+    ``names`` is the hash of the names that it was fitted to. ``agreements`` has one share: of the tokens whose segment
+    the layer gives the class that it was named.
+    """
+
+    stage: ClassVar[str] = "teach"
+    classes: tuple[NamedClass, ...]
+    names: str
+    dim: int
+    backbone: str
+    images: int
+    share: float
+    tokens: int
+    workers: int
+    steps: int
+    agreements: tuple[float, ...]
+    loss: float
+    model: str
+
+
+@dataclass(frozen=True)
+class TaughtMasks(Facts):
+    """The classes whose ids the masks hold."""
+
+    stage: ClassVar[str] = "taught"
+    classes: tuple[NamedClass, ...]
+
+
+@dataclass(frozen=True)
+class NamesScored(Facts):
+    """What ``names`` of ``metrics.json`` holds."""
+
+    stage: ClassVar[str] = "score_names"
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Evaluated(Facts):
     """What ``metrics.json`` holds."""
 
@@ -226,10 +277,12 @@ class Probed(Facts):
 
 @dataclass(frozen=True)
 class Exported(Facts):
-    """The sets of masks that were written, each in a folder of its name."""
+    """The format, the set of masks, and the files of the whole set; all files are in a folder of the format's name."""
 
     stage: ClassVar[str] = "export"
-    sets: tuple[str, ...]
+    format: str
+    masks: str
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ A changed setting makes a sibling beside the earlier result, which stays until `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,9 @@ FINISHED = ("summary.json", "config.json")
 
 #: The page about a finished run.
 REPORT = "report/index.html"
+
+#: Where `datus2 explore` serves a run on this machine, unless it is taken; the page links to it.
+EXPLORER_PORT = 8237
 
 #: Digits of a fingerprint in the name of its folder.
 DIGITS = 12
@@ -165,14 +169,32 @@ class RunFolder:
         uri = self.result(stage, fingerprint)
         return storage.exists(uri) and any(entry.path != BEGUN for entry in storage.list_files(uri))
 
-    def begin(self, stage: str, fingerprint: str, decides: dict[str, Any]) -> set[str]:
-        """Prepare the folder of a result and return the names of the parts that an interrupted attempt finished."""
+    def begin(
+        self,
+        stage: str,
+        fingerprint: str,
+        decides: Mapping[str, Any],
+        inputs: Mapping[str, str] | None = None,
+        adds: bool = False,
+    ) -> set[str]:
+        """Prepare the folder of a result and return the names of the parts that an interrupted attempt finished.
+
+        Unless the result only `adds` to a finished run, the folder is none from here on: what is in it may be of
+        different settings.
+        """
         uri = self.result(stage, fingerprint)
-        # From here on the folder is no finished run: what is in it may be of different settings.
-        self.unfinish()
+        if not adds:
+            self.unfinish()
         if not storage.exists(storage.join(uri, BEGUN)):
-            storage.write_json(storage.join(uri, BEGUN), {"fingerprint": fingerprint, "decides": decides})
+            begun = {"fingerprint": fingerprint, "decides": dict(decides), "inputs": dict(inputs or {})}
+            storage.write_json(storage.join(uri, BEGUN), begun)
         return written_parts(uri)
+
+    def inputs(self, stage: str, fingerprint: str) -> dict[str, str]:
+        """Return the fingerprints of what a result was made from, by stage; none where it does not say so."""
+        uri = storage.join(self.result(stage, fingerprint), BEGUN)
+        kept: dict[str, str] = storage.read_json(uri).get("inputs", {}) if storage.exists(uri) else {}
+        return kept
 
     def commit(self, commit: Commit[Any]) -> None:
         """Write a commit: from now on the result counts."""

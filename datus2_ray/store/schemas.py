@@ -16,6 +16,7 @@ def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
 
 IMAGES = _schema(
     ("image_id", pa.string(), "Relative path of the image in its source, without extension; unique in a run."),
+    ("file", pa.string(), "Path of its file in the source."),
     ("image", pa.binary(), "The encoded image, byte for byte as in the source."),
     ("height", pa.int32(), "Rows of the image after EXIF rotation, in pixels."),
     ("width", pa.int32(), "Columns of the image after EXIF rotation, in pixels."),
@@ -32,7 +33,7 @@ RANGE = ("number_type", "low", "high")
 #: Of ``images/`` if the source has shards, in which most images stay.
 SHARD_IMAGES = pa.schema(
     [
-        *(field for field in IMAGES if field.name != "image"),
+        *(field for field in IMAGES if field.name not in ("file", "image")),
         *_schema(
             ("image", pa.binary(), "The encoded image if its row group was cut or has only its path; else null."),
             ("shard", pa.string(), "Shard that has the image: its path below the source."),
@@ -198,9 +199,11 @@ MASKS = _schema(
     ("mask", pa.binary(), "PNG of cluster ids at the image's size: 8-bit, noise 255, or 16-bit, noise 65535."),
 )
 
-PNG_FILES = _schema(
+EXPORTED = _schema(
     ("image_id", pa.string(), "The image."),
-    ("files", pa.list_(pa.string()), "Its masks as files, one per set of masks: paths below `png/`."),
+    ("split", pa.string(), "Split of the export that it belongs to."),
+    ("files", pa.list_(pa.string()), "Files that it became: paths in the folder of the format."),
+    ("record", pa.list_(pa.large_binary()), "Its part of the files of the whole set."),
 )
 
 INITIAL_MASKS = pa.schema(
@@ -209,6 +212,45 @@ INITIAL_MASKS = pa.schema(
         *_schema(
             ("segment_clusters", pa.list_(pa.int32()), "Cluster of every valid segment."),
             ("segment_distances", pa.list_(pa.float32()), "Distance of its descriptor to the nearest centroid."),
+            ("segment_fine", pa.list_(pa.int32()), "Fine cluster of that centroid: its row number, whatever K is."),
+            ("segment_second", pa.list_(pa.int32()), "Second nearest fine cluster; -1 where there is one only."),
+            ("segment_second_distances", pa.list_(pa.float32()), "Distance to its centroid."),
+        ),
+    ]
+)
+
+#: Of ``named/``; `C` classes are those of the facts of its commit.
+NAMED_MASKS = _schema(
+    ("image_id", pa.string(), "The image."),
+    ("height", pa.int32(), "Rows of the image, in pixels."),
+    ("width", pa.int32(), "Columns of the image, in pixels."),
+    (
+        "mask",
+        pa.binary(),
+        "PNG of class ids at the image's size: 8-bit, 255 = no class or an ignored one; or 16-bit, 65535.",
+    ),
+    (
+        "segment_classes",
+        pa.list_(pa.int32()),
+        "Class of every valid segment, -1 = none; null where the image has no segments, as in `datus2 predict`.",
+    ),
+)
+
+#: Of ``taught/``.
+TAUGHT_MASKS = pa.schema(
+    [
+        *NAMED_MASKS,
+        *_schema(
+            (
+                "confidence",
+                pa.binary(),
+                "8-bit PNG of the patch grid, not of the image: 255 times the probability of the class of a patch.",
+            ),
+            (
+                "segment_confidence",
+                pa.list_(pa.float32()),
+                "Mean probability of the class over the patches of every valid segment; 1 where it was named alone.",
+            ),
         ),
     ]
 )

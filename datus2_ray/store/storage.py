@@ -277,6 +277,24 @@ def write_bytes(uri: str, data: bytes | memoryview) -> None:
             s3.retry(put)  # an object store's put is atomic by itself
 
 
+def write_pieces(uri: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+    """Write a file that is too large for the memory, as :func:`write_bytes` does; `pieces` begins anew when called."""
+    filesystem, path = resolve(uri)
+
+    def put() -> None:
+        with filesystem.open_output_stream(path) as stream:
+            for piece in pieces():
+                stream.write(piece)
+
+    try:
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            _replace(Path(path), pieces())
+        else:
+            s3.retry(put)
+    except OSError as error:
+        raise _storage_error("write", uri, error) from error
+
+
 def download(uri: str, file: Path) -> None:
     """Copy an object of a bucket into a local file, a piece at a time; OSError if the file cannot be written."""
     _replace(file, _pieces(uri))

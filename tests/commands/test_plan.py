@@ -91,7 +91,7 @@ def test_the_plan_is_what_the_run_then_uses(
         "label.edges=image",
         "refine.min_images=4",
     )
-    flags = {"backbone": "untrained:vit_tiny_patch16_224", "limit": 6, "save_png": True}
+    flags = {"backbone": "untrained:vit_tiny_patch16_224", "limit": 6, "export": {"format": "png"}}
     flags |= {"no_refine": True} if preset == "paper" else {}  # DeepLabV3 trains on Ray
     config = settings(scenes, tmp_path, *small, preset=preset, **flags)
     on(SMALL_MACHINE)

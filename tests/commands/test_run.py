@@ -44,7 +44,7 @@ def test_the_chain_from_images_to_scores_and_back_again(
     assert summary["metrics"] == metrics
     assert not summary["backbone"]["trained"]
     assert "untrained" in (out / "report" / "index.html").read_text().lower()
-    pictures = sorted(out.glob("export/*/refined/**/*.png"))
+    pictures = sorted(out.glob("export/*/png/masks/**/*.png"))
     assert len(pictures) == 24
     assert Image.open(pictures[0]).size == (320, 240)
 

@@ -192,6 +192,7 @@ class RunMaker:
             "mask": [encode_labels(mask) for mask in column("initial")],
             "segment_clusters": list_column(column("segment_clusters"), pa.int32()),
             "segment_distances": list_column(column("segment_distances"), pa.float32()),
+            **{name: pa.nulls(n, schemas.INITIAL_MASKS.field(name).type) for name in schemas.INITIAL_MASKS.names[4:]},
         }
         storage.write_table(self._part(run, Labelled, part), pa.table(masks, schema=schemas.INITIAL_MASKS))
         if self.refined:

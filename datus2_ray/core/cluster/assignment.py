@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
-from datus2_ray.core.cluster.distances import FloatArray, Rounding, choose_nearest, row_lengths
+from datus2_ray.core.cluster.distances import FloatArray, Rounding, choose_nearest, choose_second, row_lengths
 
 Metric = Literal["euclidean", "spherical"]
 
@@ -135,3 +135,30 @@ def assign(
             nearest = assignment.nearest(x[chunk])
             labels[chunk], distances[chunk] = nearest.labels, nearest.distances
     return labels, distances
+
+
+def assign_second(
+    x: FloatArray, centroids: NDArray[np.float64], labels: NDArray[np.int32], metric: Metric = "euclidean"
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Find the second nearest centroid of every row, bitwise the same however the rows are cut into calls.
+
+    All distances are computed directly, which is quick for the rows of an image and slow for millions.
+
+    Parameters
+    ----------
+    labels : int32 [n]
+        Nearest centroid of every row, as :func:`assign` returns it; the other arguments are as there.
+
+    Returns
+    -------
+    seconds : int32 [n]
+        On ties the lowest index; -1 where there is one centroid only.
+    distances : float64 [n]
+        As :func:`assign` returns them; infinite where there is one centroid only.
+    """
+    rows = _frozen(x.astype(np.float32) if x.dtype == np.float16 else x)
+    spherical = metric == "spherical"
+    lengths = lengths_of(rows) if spherical else np.ones(len(rows))
+    seconds, distances = np.empty(len(x), np.int32), np.empty(len(x))
+    choose_second(rows, lengths, _frozen(metric_rows(centroids, metric)), spherical, labels, seconds, distances)
+    return seconds, distances

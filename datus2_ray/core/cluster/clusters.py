@@ -6,8 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datus2_ray.core.cluster.assignment import Metric, assign
+from datus2_ray.core.cluster.assignment import Metric, assign, assign_second
 from datus2_ray.core.cluster.projection import Projection
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The two fine clusters that are nearest to each of n descriptors, and the distances to their centroids.
+
+    Parameters
+    ----------
+    fine, second : int32 [n]
+        The second is -1 where there is one fine cluster only.
+    distances, second_distances : float64 [n]
+    """
+
+    fine: np.ndarray
+    second: np.ndarray
+    distances: np.ndarray
+    second_distances: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -40,3 +57,12 @@ class Clusters:
             return np.empty(0, dtype=np.int32), np.empty(0)
         nearest, distances = assign(self.projection.transform(descriptors), self.centroids, self.metric)
         return self.members[nearest], distances
+
+    def nearest(self, descriptors: np.ndarray) -> Nearest:
+        """Return the two nearest fine clusters of every descriptor, float [n, d]."""
+        if not len(descriptors):
+            return Nearest(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), np.empty(0))
+        projected = self.projection.transform(descriptors)
+        fine, distances = assign(projected, self.centroids, self.metric)
+        second, second_distances = assign_second(projected, self.centroids, fine, self.metric)
+        return Nearest(fine, second, distances, second_distances)

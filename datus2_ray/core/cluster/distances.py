@@ -154,3 +154,28 @@ def choose_nearest(
                 if other < nearest or (other == nearest and k < label):
                     label, nearest = k, other
         labels[i], distances[i] = label, nearest
+
+
+@compiled
+def choose_second(
+    rows: FloatArray,
+    lengths: NDArray[np.float64],
+    centroids: NDArray[np.float64],
+    spherical: bool,
+    labels: NDArray[np.int32],
+    seconds: NDArray[np.int32],
+    distances: NDArray[np.float64],
+) -> None:
+    """Write every row's nearest centroid but for that of ``labels`` to ``seconds``, on ties the lowest index.
+
+    Where there is no other centroid it is -1, at an infinite distance. The other arguments are as in :func:`distance`.
+    """
+    lanes = np.empty(LANES)
+    for i in range(len(rows)):
+        second, nearest = -1, np.inf
+        for k in range(len(centroids)):
+            if k != labels[i]:
+                other = distance(rows[i], lengths[i], centroids[k], spherical, lanes)
+                if other < nearest:
+                    second, nearest = k, other
+        seconds[i], distances[i] = second, nearest

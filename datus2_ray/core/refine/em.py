@@ -19,6 +19,7 @@ from torch import Tensor
 
 from datus2_ray.core.refine.loss import EXPONENT
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
+from datus2_ray.errors import DatusError
 
 #: Groups in which tokens are summed; at most as many processes share them.
 GROUPS = 8
@@ -72,7 +73,7 @@ class Group:
     sizes : Tensor
         Tokens of every segment, int64, shape [S].
     labels : Tensor
-        Class of every segment, int64, shape [S].
+        Class of every segment, int64, shape [S]; -1 where it has none yet.
     """
 
     tokens: Tensor
@@ -111,6 +112,8 @@ def fit(
 ) -> Fitted:
     """Fit a layer to the classes of segments, and let the segments vote, round after round.
 
+    A segment without a class is learned from once it has voted.
+
     Parameters
     ----------
     groups : mapping of int to Group
@@ -121,6 +124,11 @@ def fit(
         Groups that are summed at once, where that saves time; torch itself shall use one thread.
     on_step : callable
         Called with the steps done.
+
+    Raises
+    ------
+    DatusError
+        If no segment has a class.
 
     References
     ----------
@@ -139,7 +147,7 @@ def fit(
             layer.deviation.copy_(deviation)
             losses = []
             rng = np.random.default_rng((seed, number))
-            for step, loss in enumerate(_learn(layer, held, labels, counts, recipe, rng)):
+            for step, loss in enumerate(_learn(layer, held, labels, recipe, rng)):
                 losses.append(loss)
                 on_step(number * recipe.steps + step + 1)
             before, labels = labels, held.vote(layer)
@@ -156,24 +164,26 @@ def _learn(
     layer: TokenLayer,
     held: _Held,
     labels: Mapping[int, Tensor],
-    counts: Tensor,
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> Iterator[Tensor]:
     """Take the steps of a round, and yield the loss of each."""
     optimiser = torch.optim.AdamW(layer.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    group_sizes = counts.cpu().numpy()
+    targets = {number: labels[number].repeat_interleave(group.sizes) for number, group in held.groups.items()}
+    known = {number: (of_group >= 0).nonzero()[:, 0] for number, of_group in targets.items()}
+    group_sizes = held.count(known).cpu().numpy()
     ends = np.cumsum(group_sizes)
+    if not ends[-1]:
+        raise DatusError("no segment of the images whose tokens are read has a class; name some of theirs")
     weights = layer.weight.numel()
     length, threaded = weights + layer.bias.numel() + 1, weights * recipe.batch >= GROUPS * WORTH_A_THREAD
-    targets = {number: labels[number].repeat_interleave(group.sizes) for number, group in held.groups.items()}
     for _ in range(recipe.steps):
         drawn = rng.integers(ends[-1], size=recipe.batch)
         of_group = np.searchsorted(ends, drawn, side="right")
 
         def gradient(number: int, drawn: np.ndarray = drawn, of_group: np.ndarray = of_group) -> Tensor:
             first = ends[number] - group_sizes[number]
-            chosen = torch.from_numpy(drawn[of_group == number] - first).to(layer.mean.device)
+            chosen = known[number][torch.from_numpy(drawn[of_group == number] - first).to(layer.mean.device)]
             tokens = layer.standardise(held.groups[number].tokens.index_select(0, chosen))
             return sum_gradients(layer, tokens, targets[number][chosen], recipe.exponent)
 
@@ -254,6 +264,13 @@ class _Held:
         # Constant but for the rounding of the sums.
         deviation[deviation <= 1e-6 * mean.abs()] = 1
         return mean.float(), deviation.float(), counts
+
+    def count(self, tokens: Mapping[int, Tensor]) -> Tensor:
+        """Return how many tokens of each of all groups are among some of the held ones, int64 [GROUPS]."""
+        device = next(iter(self.groups.values())).tokens.device
+        return self.collect(lambda n: torch.tensor([len(tokens[n])], device=device), 1, torch.int64, threaded=False)[
+            :, 0
+        ]
 
     def vote(self, layer: TokenLayer) -> dict[int, Tensor]:
         """Return the class of every segment of every held group."""

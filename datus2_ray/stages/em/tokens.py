@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 
+from datus2_ray.core.names.names import Names
 from datus2_ray.core.refine.em import Group
 from datus2_ray.engine.training.shares import Split, hash_id
 from datus2_ray.store import storage
@@ -30,6 +31,8 @@ class SegmentTokens:
         Images with a smaller hash are used: a sample that neither parts nor workers change.
     dim : int
         Length of a token.
+    names : Names, optional
+        They say the class of every segment, -1 where unnamed; without, it is its cluster.
     """
 
     tokens: str
@@ -38,6 +41,7 @@ class SegmentTokens:
     split: Split
     below: int
     dim: int
+    names: Names | None = None
 
     def read(
         self, groups: Collection[int], device: torch.device, threads: int, on_part: Callable[[], None] = lambda: None
@@ -60,7 +64,8 @@ class SegmentTokens:
         return Group(*(torch.from_numpy(array).to(device) for array in (np.concatenate(tokens), sizes, classes)))
 
     def _read(self, part: str, groups: Collection[int]) -> list[_Image]:
-        masks = storage.read_table(storage.join(self.masks, part), ["image_id", "segment_clusters"])
+        column = "segment_clusters" if self.names is None else "segment_fine"
+        masks = storage.read_table(storage.join(self.masks, part), ["image_id", column])
         ids = masks["image_id"].to_pylist()
         hashes = [hash_id(self.split.seed, image_id) for image_id in ids]
         shares = [self.split.share(image_id) for image_id in ids]
@@ -73,11 +78,20 @@ class SegmentTokens:
         table = storage.read_table(storage.join(self.tokens, part), ["image_id", "patch_map", "tokens"])
         table = table.take(pc.index_in(masks["image_id"].take(chosen), value_set=table["image_id"].combine_chunks()))
         columns = [list_arrays(column) for column in (table["patch_map"], table["tokens"])]
-        classes = list_arrays(masks["segment_clusters"])
+        found = list_arrays(masks[column])
         return [
-            _sorted((hashes[row], ids[row]), shares[row], *map(np.asarray, (patch_map, tokens, classes[row])))
+            _sorted(
+                (hashes[row], ids[row]),
+                shares[row],
+                np.asarray(patch_map),
+                np.asarray(tokens),
+                self._classes(ids[row], np.asarray(found[row])),
+            )
             for row, patch_map, tokens in zip(chosen, *columns, strict=True)
         ]
+
+    def _classes(self, image_id: str, found: np.ndarray) -> np.ndarray:
+        return found if self.names is None else self.names.of_segments(image_id, found)
 
 
 @dataclass(frozen=True)

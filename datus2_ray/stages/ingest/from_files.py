@@ -50,10 +50,10 @@ class ReadFiles:
             # The pages of a stack follow each other: its file is read once.
             files = (threads.map(self._bytes, [path for path, _ in groupby(part[name])]) for name in ("image", "mask"))
             read = (_repeat(paths, part[name]) for paths, name in zip(files, ("image", "mask"), strict=True))
-            named = zip(part["image_id"], part["page"], *read, strict=True)
-            for image_id, page, image, mask in self.heartbeat.through(named):
+            named = zip(part["image_id"], part["image"], part["page"], *read, strict=True)
+            for image_id, file, page, image, mask in self.heartbeat.through(named):
                 try:
-                    rows.append(self._row(image_id, _page(image, page), _page(mask, page)))
+                    rows.append({"file": file, **self._row(image_id, _page(image, page), _page(mask, page))})
                     faults.append(None)
                 except ImageError as fault:
                     rows.append({"image_id": image_id})

@@ -5,6 +5,7 @@ Borders are those of the patches, or follow the edges of the image (PAMR, in an 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,9 @@ from datus2_ray.store.facts import Clustered, Discovered, Encoded, Ingested, Lab
 
 #: Side of the square at which borders are drawn along the edges of an image, in pixels; fine enough for patches of 8.
 WORKING_SIZE = 224
+
+#: Parts read at a time when areas are added: from an object store each is a round trip.
+READ_THREADS = 16
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
@@ -59,15 +63,19 @@ class LabelSegments:
         table = storage.read_table(storage.join(self.folder, part), columns)
         maps, descriptors = list_arrays(table["patch_map"]), list_arrays(table["descriptors"])
         table = table.drop_columns(["patch_map", "descriptors"])
-        labelled = [self.clusters.assign(np.asarray(rows)) for rows in descriptors]
+        nearest = [self.clusters.nearest(np.asarray(rows)) for rows in descriptors]
+        labels = [self.clusters.members[found.fine] for found in nearest]
         patches = [
-            paint(np.asarray(patch_map), labels, self.clusters.k).tobytes()
-            for patch_map, (labels, _) in zip(maps, labelled, strict=True)
+            paint(np.asarray(patch_map), of_segments, self.clusters.k).tobytes()
+            for patch_map, of_segments in zip(maps, labels, strict=True)
         ]
         added = {
             "patches": pa.array(patches, pa.binary()),
-            "segment_clusters": list_column([labels for labels, _ in labelled], pa.int32()),
-            "segment_distances": list_column([distances for _, distances in labelled], pa.float32()),
+            "segment_clusters": list_column(labels, pa.int32()),
+            "segment_distances": list_column([found.distances for found in nearest], pa.float32()),
+            "segment_fine": list_column([found.fine for found in nearest], pa.int32()),
+            "segment_second": list_column([found.second for found in nearest], pa.int32()),
+            "segment_second_distances": list_column([found.second_distances for found in nearest], pa.float32()),
             "part": pa.array([part] * len(table), pa.string()),
         }
         for name, column in added.items():
@@ -105,6 +113,31 @@ class AddPixels:
         return block
 
 
+def _facts(run: Run, placement: Placement) -> Labelled:
+    """Return how many pixels the segments of every fine cluster have, which says how much a name of it is worth."""
+    described, parts = run.described, sorted(run.commit(Discovered).parts)
+
+    def count(part: str) -> tuple[np.ndarray, int]:
+        fine = storage.read_table(placement.path(part), ["image_id", "segment_fine"])
+        columns = ["image_id", "sizes", "height", "width", "grid_height", "grid_width"]
+        table = storage.read_table(described.path(part), columns)
+        table = table.take(pc.index_in(fine["image_id"], value_set=table["image_id"].combine_chunks()))
+        heights, widths, *grid = (table[name].to_numpy().astype(np.int64) for name in columns[2:])
+        of_patch = heights * widths / (grid[0] * grid[1])
+        areas = np.zeros(leaves)
+        for numbers, sizes, pixels in zip(
+            list_arrays(fine["segment_fine"]), list_arrays(table["sizes"]), of_patch, strict=True
+        ):
+            np.add.at(areas, np.asarray(numbers), np.asarray(sizes) * pixels)
+        return areas, int((heights * widths).sum())
+
+    leaves = run.facts(Clustered).centroids
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        counted = list(threads.map(count, parts))
+    areas = np.sum([areas for areas, _ in counted], axis=0).round().astype(np.int64)
+    return Labelled(tuple(areas.tolist()), sum(pixels for _, pixels in counted))
+
+
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     edges = run.config.label.edges
     # Without models the device decides nothing.
@@ -120,15 +153,15 @@ def _uses(prospect: Prospect) -> list[Use]:
 LABEL = Stage(
     facts=Labelled,
     title="Write the initial masks: the cluster of every segment",
-    writes={"part-*.parquet": "per image: mask as PNG, cluster of every segment and its distance to the centroid"},
-    version=3,
+    writes={"part-*.parquet": "per image: mask as PNG; per segment: cluster, the two nearest fine clusters, distances"},
+    version=4,
     reads=(Discovered, Clustered),
     may_read=(Ingested, Encoded),
     decides=_decides,
     uses=_uses,
     work=PerPart(
         operators=_operators,
-        facts=lambda run, placement: Labelled(),
+        facts=_facts,
         parts=lambda run: run.commit(Discovered).parts,
     ),
 )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from datus2_ray.core.cluster.assignment import assign
+from datus2_ray.core.cluster.assignment import assign, assign_second
 
 
 def naive(x, centroids, metric):
@@ -121,3 +121,29 @@ def test_distances_add_all_their_terms_whatever_the_dimensions(dimensions):
     expected = ((x[:, None] - centroids) ** 2).sum(axis=2)  # whole numbers: every sum is exact
     assert (labels == expected.argmin(axis=1)).all()
     assert (distances == expected.min(axis=1)).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "spherical"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_second_nearest_equals_the_naive_reading(metric, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 9)).astype(dtype)
+    centroids = rng.standard_normal((11, 9))
+    expected = np.sort(naive(x, centroids, metric), axis=1)[:, 1]
+    labels, _ = assign(x, centroids, metric)
+    seconds, distances = assign_second(x, centroids, labels, metric)
+    assert seconds.dtype == np.int32
+    assert (seconds != labels).all()
+    np.testing.assert_allclose(distances, expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(distances, naive(x, centroids, metric)[np.arange(300), seconds], rtol=1e-12)
+    again = assign_second(x[7:9], centroids, labels[7:9], metric)
+    assert (again[0] == seconds[7:9]).all()
+    assert (again[1] == distances[7:9]).all()
+
+
+def test_of_one_centroid_there_is_no_second_and_of_equal_ones_it_is_the_lowest():
+    x = np.array([[0.0, 3.0]])
+    seconds, distances = assign_second(x, np.array([[1.0, 0.0]]), np.zeros(1, np.int32))
+    assert (seconds.tolist(), distances.tolist()) == ([-1], [np.inf])
+    same = np.array([[1.0, 0.0], [0.0, 3.0], [1.0, 0.0]])
+    assert assign_second(x, same, np.ones(1, np.int32))[0].tolist() == [0]

@@ -19,6 +19,7 @@ from datus2_ray.core.refine import em
 from datus2_ray.core.refine.em import GROUPS, Fitted, Group, Recipe, fit, segment_sums, sum_gradients
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
 from datus2_ray.engine.training_workers import TOKEN_WORKERS
+from datus2_ray.errors import DatusError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -163,3 +164,35 @@ def test_two_processes_fit_the_bits_of_one(tmp_path: Path) -> None:
 
 def test_as_many_workers_as_groups_have_something_to_do() -> None:
     assert TOKEN_WORKERS == GROUPS
+
+
+def hidden(groups: Mapping[int, Group], share: float) -> dict[int, Group]:
+    """Take the class from some of the segments."""
+    rng = np.random.default_rng(1)
+    return {
+        number: replace(
+            group, labels=group.labels.masked_fill(torch.from_numpy(rng.random(len(group.labels)) < share), -1)
+        )
+        for number, group in groups.items()
+    }
+
+
+def test_segments_without_a_class_are_not_learned_from_until_they_have_voted() -> None:
+    groups, truths = planted(0.0)
+    some = hidden(groups, 0.7)
+    known = {
+        number: Group(group.tokens[mask.repeat_interleave(group.sizes)], group.sizes[mask], group.labels[mask])
+        for number, group in some.items()
+        for mask in [group.labels >= 0]
+    }
+    one_round = replace(QUICK, rounds=1)
+    fitted = fit(some, SPEC, 0, one_round)
+    # But for mean and deviation, which are those of all tokens, only segments with a class count.
+    alone = fit(known, SPEC, 0, one_round)
+    assert accuracy(fitted, groups, truths) > 0.97
+    assert abs(fitted.losses[0][-1] - alone.losses[0][-1]) < 0.02
+    assert fitted.tokens == sum(len(group.tokens) for group in groups.values())
+    named = sum(int(group.sizes[group.labels >= 0].sum()) for group in some.values())
+    assert fitted.agreements[0] <= named / fitted.tokens
+    with pytest.raises(DatusError, match="no segment of the images whose tokens are read has a class"):
+        fit(hidden(groups, 2.0), SPEC, 0, one_round)

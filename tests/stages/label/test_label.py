@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from datus2_ray.core.images.labels import decode_labels
+from datus2_ray.engine.clustering.table import read_clusters
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.stages.cluster.cluster import CLUSTER
@@ -17,7 +18,7 @@ from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.label.label import LABEL
 from datus2_ray.stages.label.sharpen import SharpenMasks
 from datus2_ray.store import schemas, storage
-from datus2_ray.store.facts import Labelled
+from datus2_ray.store.facts import Clustered, Discovered, Labelled
 from tests.in_process import SilentHeartbeat
 
 BEST = ("discover.graph=neighbours", "discover.feature=token", "discover.descriptor=tokens")
@@ -40,6 +41,7 @@ def test_masks_along_the_edges_of_images(scenes: Path, open_here: Callable[..., 
         assert (LABEL.identify(run, "cpu").fingerprint == LABEL.identify(run, "cuda").fingerprint) == (
             name == "patches"
         )
+        check_segments(run)
     assert masks["image"].equals(masks["again"])
     assert masks["image"].drop_columns(["mask"]).equals(masks["patches"].drop_columns(["mask"]))
     drawn, painted = (
@@ -49,6 +51,26 @@ def test_masks_along_the_edges_of_images(scenes: Path, open_here: Callable[..., 
     assert set(np.unique(drawn)) <= set(np.unique(painted))
     # Borders move; what lies within stays.
     assert 0.5 < (drawn == painted).mean() < 1
+
+
+def check_segments(run: Run) -> None:
+    """Compare clusters and areas with the fine clusters of segments, whatever K is."""
+    labelled, clustered = run.commit(Labelled), run.commit(Clustered)
+    members = read_clusters(clustered, 3).members
+    areas = np.zeros(clustered.facts.centroids)
+    pixels = 0
+    for part in labelled.parts:
+        segments = storage.read_table(run.commit(Discovered).path(part)).to_pylist()
+        for row, image in zip(storage.read_table(labelled.path(part)).to_pylist(), segments, strict=True):
+            fine, second = np.array(row["segment_fine"]), np.array(row["segment_second"])
+            assert members[fine].tolist() == row["segment_clusters"]
+            assert (fine != second).all()
+            assert (np.array(row["segment_distances"]) <= row["segment_second_distances"]).all()
+            of_patch = image["height"] * image["width"] / (image["grid_height"] * image["grid_width"])
+            np.add.at(areas, fine, np.array(image["sizes"]) * of_patch)
+            pixels += image["height"] * image["width"]
+    np.testing.assert_allclose(labelled.facts.areas, areas, atol=0.5)
+    assert labelled.facts.pixels == pixels
 
 
 def test_a_patch_that_is_half_of_either_is_cut_at_the_edge() -> None:

@@ -1,4 +1,4 @@
-"""Evaluate: masks and ground truth to scores: int64 confusion counts per image, summed, scored once."""
+"""Count the pixels of every class and cluster, part after part, for any sets of masks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,10 @@ import pyarrow as pa
 from datus2_ray.core.cluster.clusters import Clusters
 from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import decode_labels, paint, upsample_nearest
-from datus2_ray.core.score.confusion import confusion_matrix, score
-from datus2_ray.engine.clustering.table import MERGED, PLAIN, read_token_clusters
+from datus2_ray.core.score.confusion import confusion_matrix
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.machines import Device
-from datus2_ray.engine.run import Run
-from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
-from datus2_ray.engine.uses import part_tasks
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
-from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, Surveyed, TokensClustered
 
 #: Parts read at a time when their counts are added: from an object store each is a round trip.
 READ_THREADS = 16
@@ -44,7 +38,7 @@ def sum_counts(
     scored = 0
     with ThreadPoolExecutor(READ_THREADS) as threads:
         for table in threads.map(lambda part: storage.read_table(storage.join(folder, part)), parts):
-            scored += len(table) - table["initial"].null_count
+            scored += len(table) - table[sets[0]].null_count
             for name, total in totals.items():
                 for cells in list_arrays(table[name]):
                     if cells is not None:
@@ -58,8 +52,8 @@ class ScorePart:
     """CPU task: count the confusion matrices of the images of one part, one for each set of masks.
 
     `images` and `segments` are the URIs of the tables with the ground truth and with the tokens, `masks` those of the
-    sets of masks by name, `tokens` what the baselines assign tokens by; `codes` are the ids of the classes in the
-    ground truth, or their colours if `by_colour`.
+    sets of masks by name, of which the first has every image; `tokens` is what the baselines assign tokens by. `codes`
+    are the ids of the classes in the ground truth, or their colours if `by_colour`.
     """
 
     images: str
@@ -77,7 +71,7 @@ class ScorePart:
         truth = self._truth(part)
         sets = {name: self._masks(storage.join(uri, part)) for name, uri in self.masks.items()}
         sets |= self._token_masks(part) if self.tokens else {}
-        image_ids = list(sets["initial"])
+        image_ids = list(next(iter(sets.values())))
         columns: dict[str, Any] = {"image_id": image_ids}
         for name, predicted in sets.items():
             pairs = ((truth.get(image_id), predicted.get(image_id)) for image_id in self.heartbeat.through(image_ids))
@@ -120,48 +114,3 @@ class ScorePart:
 
 def _resolve(labels: Any) -> np.ndarray:
     return decode_labels(labels) if isinstance(labels, bytes) else np.asarray(labels)
-
-
-def _sets(run: Run) -> dict[str, str]:
-    """Return the names and tables of the sets of masks that are scored."""
-    sets = {"initial": run.commit(Labelled).uri}
-    if (refined := run.find(Predicted)) is not None:
-        sets["refined"] = refined.uri
-    return sets
-
-
-def _decides(run: Run, device: Device) -> dict[str, Any]:
-    surveyed = run.facts(Surveyed)
-    codes = {"codes": surveyed.codes, "by_colour": surveyed.by_colour}
-    return {"classes": run.classes, **codes, "k": run.required_k, "seed": run.config.seed}
-
-
-def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
-    baseline = run.find(TokensClustered)
-    tokens = read_token_clusters(baseline) if baseline else {}
-    images, segments = run.commit(Ingested).uri, run.commit(Discovered).uri
-    truth = run.facts(Surveyed)
-    codes, by_colour = truth.codes, truth.by_colour
-    return [Operator(ScorePart(images, segments, _sets(run), tokens, codes, by_colour, run.required_k, heartbeat))]
-
-
-def _facts(run: Run, placement: Placement) -> Evaluated:
-    sets = [*_sets(run), *((PLAIN, MERGED) if run.find(TokensClustered) else ())]
-    parts = sorted(run.commit(Labelled).parts)
-    totals, scored = sum_counts(placement.uri, parts, sets, len(run.classes), run.required_k)
-    metrics = {"classes": list(run.classes), "clusters": run.required_k, "seed": run.config.seed, "images": scored}
-    return Evaluated({**metrics, **{name: score(total) for name, total in totals.items()}})
-
-
-EVALUATE = Stage(
-    facts=Evaluated,
-    title="Score all sets of masks against the ground truth",
-    writes={"part-*.parquet": "per image: confusion counts of every set of masks"},
-    version=5,
-    reads=(Ingested, Surveyed, Discovered, Labelled),
-    may_read=(Predicted, TokensClustered),
-    decides=_decides,
-    left_out=lambda prospect: prospect.unscored,
-    uses=lambda prospect: [part_tasks(prospect)],
-    work=PerPart(operators=_operators, facts=_facts, parts=lambda run: run.commit(Labelled).parts),
-)

@@ -17,7 +17,8 @@ from datus2_ray.engine.clustering.table import read_token_clusters
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.stages import RUN
-from datus2_ray.stages.evaluate import EVALUATE, ScorePart, sum_counts
+from datus2_ray.stages.evaluate.count import ScorePart, sum_counts
+from datus2_ray.stages.evaluate.evaluate import EVALUATE
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit

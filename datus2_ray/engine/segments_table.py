@@ -1,0 +1,63 @@
+"""The segments of a run's images with their clusters: columns of the tables of discover and of label, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datus2_ray.store import storage
+from datus2_ray.store.columns import list_arrays
+from datus2_ray.store.commit import Commit
+from datus2_ray.store.facts import Discovered, Labelled
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image and its segments.
+
+    Parameters
+    ----------
+    mask : bytes
+        Its initial mask as PNG.
+    patch_map : int16 [h, w]
+        Segment of every patch, -1 = noise.
+    fine, clusters : int32 [S]
+        Nearest fine cluster and cluster of every segment.
+    """
+
+    image_id: str
+    mask: bytes
+    patch_map: np.ndarray
+    fine: np.ndarray
+    clusters: np.ndarray
+
+
+@dataclass(frozen=True)
+class SegmentsTable:
+    """Reads parts; `segments` and `labels` are the URIs of ``discover/`` and of ``label/``."""
+
+    segments: str
+    labels: str
+
+    @staticmethod
+    def of(discovered: Commit[Discovered], labelled: Commit[Labelled]) -> SegmentsTable:
+        """Return the table of a run."""
+        return SegmentsTable(discovered.uri, labelled.uri)
+
+    def read(self, part: str) -> list[LabelledImage]:
+        """Return the images of a part that have an initial mask."""
+        columns = ["image_id", "mask", "segment_fine", "segment_clusters"]
+        labels = storage.read_table(storage.join(self.labels, part), columns)
+        table = storage.read_table(storage.join(self.segments, part), ["image_id", "grid_height", "patch_map"])
+        grids = zip(table["grid_height"].to_pylist(), list_arrays(table["patch_map"]), strict=True)
+        maps = {
+            image_id: np.asarray(patch_map).reshape(height, -1)
+            for image_id, (height, patch_map) in zip(table["image_id"].to_pylist(), grids, strict=True)
+        }
+        of_segments = (list_arrays(labels[name]) for name in columns[2:])
+        rows = zip(labels["image_id"].to_pylist(), labels["mask"].to_pylist(), *of_segments, strict=True)
+        return [
+            LabelledImage(image_id, mask, maps[image_id], np.asarray(fine), np.asarray(clusters))
+            for image_id, mask, fine, clusters in rows
+        ]

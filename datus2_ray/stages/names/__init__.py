@@ -1,0 +1,1 @@
+"""Masks of classes: names and masks of clusters to what a person calls every pixel."""

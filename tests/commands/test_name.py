@@ -1,0 +1,349 @@
+"""Names of a finished run: taken, shown, made into masks, taught, carried over, and used for new images."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import datus2_ray
+from datus2_ray.cli.app import app
+from datus2_ray.commands.name import carry_over_names, name, naming_progress, take_names
+from datus2_ray.commands.relabel import relabel
+from datus2_ray.commands.run import run
+from datus2_ray.core.images.labels import decode_labels
+from datus2_ray.core.names import edits
+from datus2_ray.core.names.changes import Change
+from datus2_ray.core.names.names import Names
+from datus2_ray.engine.naming import Naming
+from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.store import storage
+from datus2_ray.store.facts import (
+    Clustered,
+    Discovered,
+    Exported,
+    Ingested,
+    Labelled,
+    Named,
+    Predicted,
+    Surveyed,
+    TaughtMasks,
+)
+from datus2_ray.store.names import append_change, open_names, read_history, read_names
+from datus2_ray.store.run_folder import RunFolder
+from tests.commands.conftest import settings_to_name
+
+
+@dataclass(frozen=True)
+class Given:
+    """A finished run, its summary, and the class that most pixels of every fine cluster have in the ground truth."""
+
+    folder: RunFolder
+    summary: dict[str, Any]
+    truth: dict[int, str]
+
+
+@pytest.fixture(scope="module")
+def finished(run_to_name: str) -> Given:
+    folder = RunFolder(run_to_name)
+    summary = storage.read_json(folder.path("summary.json"))
+    classes = folder.require(Surveyed).facts.classes
+    counts: dict[int, Counter[str]] = {}
+    for row in rows(folder, Labelled):
+        truth = decode_labels(of_image(folder, Ingested, row["image_id"])["mask"])
+        image = of_image(folder, Discovered, row["image_id"])
+        cells = spread(image, np.arange(len(row["segment_fine"])), truth.shape)
+        for number, fine in enumerate(row["segment_fine"]):
+            found = Counter(truth[cells == number].tolist())
+            counts.setdefault(fine, Counter()).update({classes[c]: n for c, n in found.items() if c < len(classes)})
+    return Given(folder, summary, {fine: found.most_common(1)[0][0] for fine, found in counts.items()})
+
+
+@pytest.fixture
+def given(finished: Given, here: None, tmp_path: Path) -> Given:
+    """Copy the finished run, so that a test may change it."""
+    shutil.copytree(finished.folder.uri, tmp_path / "run")
+    return Given(RunFolder(str(tmp_path / "run")), finished.summary, finished.truth)
+
+
+def rows(folder: RunFolder, facts: type[Any]) -> list[dict[str, Any]]:
+    commit = folder.require(facts)
+    return pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)]).to_pylist()
+
+
+def of_image(folder: RunFolder, facts: type[Any], image_id: str) -> dict[str, Any]:
+    return next(row for row in rows(folder, facts) if row["image_id"] == image_id)
+
+
+def spread(image: dict[str, Any], of_segments: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Write the naive reading of what a pixel gets of its segment; noise is -1."""
+    grid = np.array(image["patch_map"]).reshape(image["grid_height"], image["grid_width"])
+    y = ((np.arange(shape[0]) + 0.5) * grid.shape[0] / shape[0]).astype(int)
+    x = ((np.arange(shape[1]) + 0.5) * grid.shape[1] / shape[1]).astype(int)
+    return np.append(of_segments, -1)[grid][y[:, None], x]
+
+
+def edit(folder: RunFolder, *all_edits: Callable[[Names], Names]) -> Names:
+    names, number = open_names(folder)
+    after = names
+    for one in all_edits:
+        after = one(after)
+    append_change(folder, Change.between(names, after), number, "test")
+    return after
+
+
+def name_all(given: Given, clusters: list[int] | None = None) -> Names:
+    """Name fine clusters by majority, as somebody would who looks at them."""
+    chosen = sorted(given.truth) if clusters is None else clusters
+    return edit(given.folder, *(lambda names, c=c: edits.name_clusters(names, [c], given.truth[c]) for c in chosen))
+
+
+def results(out: str) -> dict[str, bytes]:
+    files = [file for file in Path(out).glob("*/*/**/*") if file.is_file()]
+    return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
+def test_a_pixel_has_the_class_of_its_segment_or_of_its_cluster(given: Given) -> None:
+    folder, before = given.folder, results(given.folder.uri)
+    fine = sorted(given.truth)
+    names = name_all(given, fine[: len(fine) * 2 // 3])
+    image_id = rows(folder, Labelled)[0]["image_id"]
+    names = edit(
+        folder,
+        lambda names: edits.name_segments(names, {image_id: [0]}, "my own"),
+        lambda names: edits.change_class(names, given.truth[fine[0]], ignore=True),
+    )
+    summary = name(folder.uri)
+    commit = folder.require(Named)
+    assert commit.facts.classes == names.classes
+    assert {file: data for file, data in results(folder.uri).items() if file in before} == before
+    folder.require_finished()
+
+    labelled, areas = folder.require(Labelled), folder.require(Labelled).facts.areas
+    members = {
+        f: c
+        for row in rows(folder, Labelled)
+        for f, c in zip(row["segment_fine"], row["segment_clusters"], strict=True)
+    }
+    hidden = names.class_id(given.truth[fine[0]])
+    of_cluster = {}
+    for cluster in range(8):
+        weights: Counter[int] = Counter()
+        for number, its in members.items():
+            weights[names.clusters.get(number, 999)] += areas[number] if its == cluster else 0
+        of_cluster[cluster] = min(c for c, weight in weights.items() if weight == max(weights.values()))
+    for row in rows(folder, Named):
+        labels, image = of_image(folder, Labelled, row["image_id"]), of_image(folder, Discovered, row["image_id"])
+        own = [names.clusters.get(number, 999) for number in labels["segment_fine"]]
+        if row["image_id"] == image_id:
+            own[0] = names.class_id("my own")
+        assert row["segment_classes"] == [-1 if c == 999 else c for c in own]
+        refined = decode_labels(of_image(folder, Predicted, row["image_id"])["mask"])
+        segment = spread(image, np.array(own), refined.shape)
+        cluster = spread(image, np.array(labels["segment_clusters"]), refined.shape)
+        expected = np.where(cluster == refined, segment, np.vectorize(of_cluster.get)(refined))
+        expected = np.where((expected == 999) | (expected == hidden) | (expected < 0), 255, expected)
+        mask = decode_labels(row["mask"])
+        np.testing.assert_array_equal(mask, expected)
+        assert mask.shape == (row["height"], row["width"])
+    assert labelled.facts.pixels == sum(row["height"] * row["width"] for row in rows(folder, Named))
+    scores = summary["metrics"]["names"]
+    assert storage.read_json(folder.path("metrics.json")) == summary["metrics"]
+    assert scores["named"]["by_name"] == len(names.classes) - 1
+    assert scores["named"]["coverage"] < 1
+    assert "taught" not in scores
+
+
+def test_scores_are_those_of_the_masks_and_teaching_is_no_worse(given: Given) -> None:
+    names = name_all(given)
+    summary = name(given.folder.uri, teach=True)
+    scores = summary["metrics"]["names"]
+    classes = given.folder.require(Surveyed).facts.classes
+    for key, facts in (("named", Named), ("taught", TaughtMasks)):
+        right = total = 0
+        for row in rows(given.folder, facts):
+            truth, mask = (
+                decode_labels(of_image(given.folder, Ingested, row["image_id"])["mask"]),
+                decode_labels(row["mask"]),
+            )
+            table = np.array([classes.index(named.name) for named in names.classes] + [-1] * (256 - len(names.classes)))
+            scored = truth < len(classes)
+            right, total = right + (table[mask] == truth)[scored].sum(), total + scored.sum()
+        assert scores[key]["pixel_accuracy"] == pytest.approx(right / total)
+    assert scores["taught"]["pixel_accuracy"] > scores["named"]["pixel_accuracy"] - 0.01
+    for row in rows(given.folder, TaughtMasks):
+        image, grey = of_image(given.folder, Discovered, row["image_id"]), decode_labels(row["confidence"])
+        assert grey.shape == (image["grid_height"], image["grid_width"])
+        assert 0 < min(row["segment_confidence"]) <= max(row["segment_confidence"]) <= 1
+        assert set(row["segment_classes"]) <= set(range(len(names.classes)))
+    # Again: nothing is computed; and the same run leaves it as it is.
+    before, current = results(given.folder.uri), given.folder.current()
+    assert name(given.folder.uri, teach=True) == summary
+    assert name(given.folder.uri) == summary
+    assert (results(given.folder.uri), given.folder.current()) == (before, current)
+
+
+def test_a_segment_that_was_named_by_itself_keeps_its_class(given: Given) -> None:
+    name_all(given)
+    first = rows(given.folder, Labelled)[0]
+    names = edit(given.folder, lambda names: edits.name_segments(names, {first["image_id"]: [1]}, "mine"))
+    name(given.folder.uri, teach=True)
+    row = rows(given.folder, TaughtMasks)[0]
+    image, mask = of_image(given.folder, Discovered, row["image_id"]), decode_labels(row["mask"])
+    inside = spread(image, np.arange(len(first["segment_fine"])), mask.shape) == 1
+    assert (mask[inside] == names.class_id("mine")).all()
+    assert (row["segment_classes"][1], row["segment_confidence"][1]) == (names.class_id("mine"), 1.0)
+    assert (decode_labels(row["confidence"]).ravel()[np.array(image["patch_map"]) == 1] == 255).all()
+
+
+def test_interrupted_it_goes_on_and_the_run_stays_finished(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_all(given)
+    before, calls, paint = results(given.folder.uri), [0], Naming.paint
+
+    def fail_once(self: Naming, *arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 6:
+            raise KeyboardInterrupt
+        return paint(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Naming, "paint", fail_once)
+        with pytest.raises(KeyboardInterrupt):
+            name(given.folder.uri)
+    given.folder.require_finished()
+    assert {file: data for file, data in results(given.folder.uri).items() if file in before} == before
+    monkeypatch.setattr(Naming, "paint", fail_once)
+    assert name(given.folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > 0.5
+    assert calls[0] == 6 + 6  # four images were done before
+
+
+def test_names_hold_for_another_k_and_run_keeps_them(given: Given, scenes: Path) -> None:
+    name_all(given)
+    summary = name(given.folder.uri)
+    current = given.folder.current()
+    assert run(settings_to_name(scenes, Path(given.folder.uri))) == summary
+    assert given.folder.current() == current
+    relabel(given.folder.uri, 5)
+    # Masks of classes of another K are others; they are not current any more, and are made anew.
+    assert "named" not in given.folder.current()
+    assert "names" not in storage.read_json(given.folder.path("metrics.json"))
+    assert name(given.folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > 0.5
+    assert given.folder.current()["named"] != current["named"]
+
+
+def test_a_file_is_checked_and_taken(given: Given, tmp_path: Path) -> None:
+    folder, file = given.folder, tmp_path / "names.yaml"
+    image_id = rows(folder, Labelled)[0]["image_id"]
+    fine = folder.require(Clustered).facts.centroids
+    file.write_text(
+        f"classes: [road, sky]\nclusters: {{road: [0, 2], sky: [1]}}\nsegments: {{{image_id}: {{0: sky}}}}\n"
+    )
+    invoke = CliRunner().invoke
+    done = invoke(app, ["name", folder.uri, "--file", str(file)], catch_exceptions=False)
+    progress = naming_progress(folder.uri)
+    assert (progress.named, progress.fine, progress.segments, progress.classes) == (3, fine, 1, 2)
+    areas = folder.require(Labelled).facts
+    assert progress.share == pytest.approx(sum(areas.areas[:3]) / areas.pixels)
+    assert done.output == f"{progress}\n"
+    assert f"3 of {fine} fine clusters named, " in done.output
+    assert len(read_history(folder)) == 1
+    take_names(folder.uri, str(file))
+    assert len(read_history(folder)) == 1
+    done = invoke(app, ["name", folder.uri, "--masks"], catch_exceptions=False)
+    assert "named" in done.output
+    for text, message in (
+        (f"classes: [road]\nclusters: {{road: [{fine}]}}", f"fine cluster {fine} is named, and there are {fine}: 0 to"),
+        ("classes: [road]\nclusters: {car: [1]}", "unknown class 'car'"),
+        ("classes: [road]\nsegments: {nothing: {0: road}}", "image 'nothing' is named, and the run has no such image"),
+        (f"classes: [road]\nsegments: {{{image_id}: {{999: road}}}}", "segments, and segment 999 is named"),
+        ("clustering: abc\nclasses: [road]\nclusters: {road: [1]}", "names the fine clusters of clustering abc"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UsageError, match=message) as caught:
+            take_names(folder.uri, str(file))
+        assert str(caught.value).startswith(str(file))
+        assert len(str(caught.value).splitlines()) == 1
+    assert len(read_history(folder)) == 1
+
+
+def test_what_cannot_be_named_is_said(given: Given, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no names: give some by"):
+        name(given.folder.uri)
+    with pytest.raises(StorageError, match="is no finished run"):
+        name(str(tmp_path / "nothing"))
+    discovered = given.folder.require(Discovered)
+    for part in discovered.parts:
+        table = storage.read_table(discovered.path(part))
+        column = table.schema.get_field_index("tokens")
+        nulls = pa.nulls(len(table), table.schema.field("tokens").type)
+        storage.write_table(discovered.path(part), table.set_column(column, table.schema.field("tokens"), nulls))
+    name_all(given)
+    with pytest.raises(UsageError, match="has no tokens of patches, which a layer learns from"):
+        name(given.folder.uri, teach=True)
+
+
+def test_names_are_carried_over_to_another_clustering(given: Given, scenes: Path) -> None:
+    folder = given.folder
+    names = name_all(given)
+    first = rows(folder, Labelled)[0]
+    edit(folder, lambda names: edits.name_segments(names, {first["image_id"]: [1]}, "mine"))
+    score = name(folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"]
+    run(settings_to_name(scenes, Path(folder.uri), "cluster.fine=25", seed=3))
+    with pytest.raises(UsageError, match=f"of clustering {names.clustering[:12]}, and this run has .* --carry-over"):
+        name(folder.uri)
+    lines = carry_over_names(folder.uri)
+    carried = read_names(folder)
+    assert carried.clustering == folder.require(Clustered).fingerprint
+    assert lines[0].startswith(f"{len(carried.clusters)} fine clusters named; ")
+    assert len(lines) == 1 + int(lines[0].split("; ")[1].split()[0])
+    assert len(carried.clusters) > 20
+    before, after = name_of_segments(names, folder, first), name_of_segments(carried, folder, first)
+    assert after[1] == "mine"
+    assert before[1] != "mine"
+    assert name(folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > score - 0.15
+    assert carry_over_names(folder.uri) == ["the names are of the current clustering; there is nothing to carry over"]
+
+
+def name_of_segments(names: Names, folder: RunFolder, image: dict[str, Any]) -> list[str]:
+    row = (
+        image
+        if names.clustering != folder.require(Clustered).fingerprint
+        else of_image(folder, Labelled, image["image_id"])
+    )
+    found = names.of_segments(image["image_id"], np.array(row["segment_fine"]))
+    return [names.classes[c].name if c >= 0 else "" for c in found]
+
+
+def test_new_images_come_out_with_names(given: Given, scenes: Path, tmp_path: Path) -> None:
+    names = name_all(given)
+
+    def predicted(out: str) -> Path:
+        return Path(datus2_ray.predict(given.folder.uri, str(scenes / "images"), str(tmp_path / out), limit=10))
+
+    by_cluster = predicted("named")
+    assert RunFolder(str(tmp_path / "named")).require(Exported).facts.masks == "named"
+    assert (by_cluster.parent / "labels.txt").read_text().split("\n")[:-1] == [c.name for c in names.classes]
+    name(given.folder.uri, teach=True)
+    by_layer = predicted("taught")
+    assert RunFolder(str(tmp_path / "taught")).require(Exported).facts.masks == "taught"
+    # The same images as in the run: the same masks, without segments.
+    folder = RunFolder(str(tmp_path / "taught"))
+    for row, known in zip(rows(folder, TaughtMasks), rows(given.folder, TaughtMasks), strict=True):
+        assert row["mask"] == known["mask"]
+        assert row["confidence"] == known["confidence"]
+        assert row["segment_classes"] is None
+        picture = Image.open(by_layer / f"{row['image_id']}.png")
+        np.testing.assert_array_equal(np.asarray(picture), decode_labels(row["mask"]))
+        assert picture.getpalette()[:3] == list(bytes.fromhex(names.classes[0].colour[1:]))
+    edit(given.folder, lambda names: edits.add_class(names, "more"))
+    with pytest.raises(UsageError, match=r"names of .* were changed after a layer was taught them"):
+        predicted("stale")
