@@ -42,7 +42,7 @@ SETTINGS = (
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whole commands run in this process, without Ray; trainings under Ray Train cannot. Names are taught quickly."""
+    """Let whole commands run in this process, without Ray, and teach names quickly; Ray Train cannot train there."""
     from datus2_ray.core.names import teach
 
     commands_without_ray(monkeypatch)
