@@ -54,7 +54,7 @@ backbone: $(VENV)/.installed
 	$(BIN)/python backbone/picture.py docs/backbone.png
 
 clean:
-	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .moto
+	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .moto .readers
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

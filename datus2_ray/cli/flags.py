@@ -63,6 +63,9 @@ MaxErrorRate = Annotated[float | None, option("--max-error-rate", "max_error_rat
 ImageColumn = Annotated[str | None, option("--image-column", "ingest.image_column")]
 IdColumn = Annotated[str | None, option("--id-column", "ingest.id_column")]
 MaskColumn = Annotated[str | None, option("--mask-column", "ingest.mask_column")]
+Bands = Annotated[str | None, option("--bands", "ingest.bands", metavar="N,N,N")]
+Masks = Annotated[str | None, option("--masks", "ingest.masks", metavar="PATTERN|none")]
+IgnoreId = Annotated[list[str] | None, option("--ignore-id", "ingest.ignore_id")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
 
 #: Flags that make up the settings of a command, by the name of their parameter, in the order of the help.
@@ -84,6 +87,9 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "image_column": (ImageColumn, None),
     "id_column": (IdColumn, None),
     "mask_column": (MaskColumn, None),
+    "bands": (Bands, None),
+    "masks": (Masks, None),
+    "ignore_id": (IgnoreId, None),
 }
 
 

@@ -14,7 +14,7 @@ from datus2_ray.commands.plan import Plan
 from datus2_ray.commands.status import StageStatus
 from datus2_ray.engine.machines import Machines
 from datus2_ray.report.scores import NAMED_SETS, SETS
-from datus2_ray.store.run_folder import REPORT
+from datus2_ray.store.run_folder import PASSED_OVER, REPORT
 
 if TYPE_CHECKING:  # it imports the stages
     from datus2_ray.commands.annotations import Imported
@@ -25,7 +25,13 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
     console = Console(highlight=False)
     quarantined = f", {summary['quarantined']} in quarantine" if summary["quarantined"] else ""
     images = f"{summary['images']:,} images{quarantined}"
+    for note, count in summary["notes"].items():
+        console.print(f"{count:,} image{'s' if count > 1 else ''}: {note}", markup=False)
+    if summary["passed_over"]:
+        console.print(f"files passed over: {summary['passed_over']:,}, see {out}/{PASSED_OVER}", soft_wrap=True)
     console.print(f"{images}, {summary['segments']:,} segments, {summary['clusters']} clusters")
+    for line in (summary.get("ground_truth") or {}).get("lines", []):
+        console.print(line, markup=False)
     print_warnings(summary)
     if skipped := summary["refinement"].get("skipped"):
         console.print(f"refinement skipped: {skipped}")
@@ -38,13 +44,19 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
 
 
 def print_warnings(summary: dict[str, Any]) -> None:
-    """Print what a reader must know before using the masks: weights that are random, or were trained with labels."""
+    """Print what a reader must know before using the masks of the weights: random, with labels, an assumed mean."""
     console = Console(highlight=False)
     if not summary["backbone"]["trained"]:
         console.print(f"backbone {summary['backbone']['name']} is UNTRAINED: its masks show the steps, not the quality")
     for used in (summary["backbone"], summary["cnn"]):
         if used and used["supervised"]:
             console.print(f"{used['name']} was trained WITH LABELS: these masks are not unsupervised")
+        if used and used.get("assumed"):
+            console.print(
+                f"{used['name']} does not say with which mean and deviation of pixels it was trained: ImageNet's were "
+                "taken; a JSON beside the file names others",
+                soft_wrap=True,
+            )
 
 
 def score_table(metrics: dict[str, Any]) -> Table:

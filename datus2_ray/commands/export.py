@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from datus2_ray.commands.name import name
@@ -22,7 +21,7 @@ from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import RunFolder
 
 
-def export(run: str, settings: Mapping[str, Any]) -> str:
+def export(run: str, format_name: str, **settings: Any) -> str:
     """Write the masks of a finished run, or of `datus2 predict`, in the format of another tool.
 
     Where clusters are named, masks are of classes, as they are named now; else of clusters.
@@ -34,8 +33,10 @@ def export(run: str, settings: Mapping[str, Any]) -> str:
     ----------
     run : str
         Folder of a finished run, or of predicted masks.
-    settings : mapping
-        Settings of :class:`~datus2_ray.config.export.ExportConfig`, ``format`` among them.
+    format_name : str
+        ``png``, ``coco``, ``coco-panoptic``, ``cvat``, ``label-studio``, ``yolo``, ``hf`` or ``geojson``.
+    **settings
+        Other settings of :class:`~datus2_ray.config.export.ExportConfig`, such as ``instances=True``.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def export(run: str, settings: Mapping[str, Any]) -> str:
     if command == "run":
         folder.require_finished()
     kept = read_config(folder.path("config.json"))
-    config = change(kept, out=folder.uri, export={**kept.export.model_dump(), **settings})
+    config = change(kept, out=folder.uri, export={**settings, "format": format_name})
     ingested = folder.require(Ingested)
     outdated = _name(folder, config.export.masks) if command == "run" else ()
     found = {stage.name: folder.find(stage.facts) for stage in COMMANDS[command] if stage.facts not in outdated}

@@ -15,7 +15,9 @@ MaskSet = Literal["initial", "refined", "named", "taught"]
 class ExportConfig(StageConfig):
     """Export: masks → files that other tools read."""
 
-    format: FormatName | None = setting(None, "Format that masks are written in; default none.")
+    format: FormatName | None = setting(
+        None, "Format: png, coco, coco-panoptic, cvat, label-studio, yolo, hf or geojson; default none."
+    )
     masks: MaskSet | None = setting(None, "Set of masks: initial, refined, named or taught; default the last of these.")
     instances: bool = setting(False, "Make every connected region an object of its own, where the format has objects.")
     min_area: int = setting(0, "Connected regions of fewer pixels get no class.", ge=0)

@@ -24,6 +24,9 @@ STAGE_FLAGS: dict[str, tuple[str, str, Any]] = {
     "image_column": ("ingest", "image_column", None),
     "id_column": ("ingest", "id_column", None),
     "mask_column": ("ingest", "mask_column", None),
+    "bands": ("ingest", "bands", None),
+    "masks": ("ingest", "masks", None),
+    "ignore_id": ("ingest", "ignore_id", None),
     "no_refine": ("refine", "enabled", False),
 }
 
@@ -118,9 +121,9 @@ def _validate(settings: Mapping[str, Any]) -> RunConfig:
 
 
 def _absolute_weights(spec: str | None) -> str | None:
-    # FILE or FILE::NAME; anything else, such as a timm name, stays as it is
+    # FILE, FOLDER or FILE::NAME; anything else, such as a timm name, stays as it is
     file, separator, name = (spec or "").partition("::")
-    return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).is_file() else spec
+    return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).expanduser().exists() else spec
 
 
 def _parse_assignment(assignment: str) -> dict[str, Any]:

@@ -20,13 +20,18 @@ from datus2_ray.config.refine import RefineConfig
 class RunConfig(StageConfig):
     """A whole run: what it reads, where it writes, and the settings of every stage."""
 
-    source: str = Field(description="Folder of images, data-set root or Parquet shards; a local path or s3:// URI.")
-    out: str = Field(description="Run folder; a local path or s3:// URI.")
+    source: str = Field(
+        description="Folder of images, data-set root or Parquet shards; also one file, a pattern in quotes, or a text "
+        "file of paths. A local path or a URI."
+    )
+    out: str = Field(description="Run folder; a local path or a URI.")
     dataset: str = setting("folder", "Layout of the source and names of its classes.")
-    split: str | None = setting(None, "Split of the data set; default all.")
+    split: str | None = setting(None, "Split of the data set, or of shards named as Hugging Face does; default all.")
     preset: str = setting("best", "Preset that the settings started from.")
     backbone: str | None = setting(
-        None, "Backbone: a timm name, file or s3:// URI, or untrained:NAME; default the packaged ViT."
+        None,
+        "Backbone: a timm name, file, folder or s3:// URI, OWNER/NAME of the model hub, or untrained:NAME; default the "
+        "packaged ViT.",
     )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Device of the models; auto uses the GPUs that are there, cuda also asks a cluster to start some."

@@ -72,24 +72,24 @@ class Gallery:
         return self._drawn.get(("taught", taught.fingerprint, image), lambda: self._draw_map(image, taught))
 
     def _draw_photo(self, image: int, side: int) -> bytes:
-        data = self._encoded(image)
+        encoded = self._encoded(image)
         with self._turns:
-            return pictures.photo(data, side)
+            return pictures.photo(encoded, side)
 
     def _draw_crop(self, image: int, segment: int, side: int) -> bytes:
-        data, patch_map = self._encoded(image), self._patch_map(image)
+        encoded, patch_map = self._encoded(image), self._patch_map(image)
         with self._turns:
-            return pictures.crop(data, patch_map, segment, side)
+            return pictures.crop(encoded, patch_map, segment, side)
 
     def _draw_map(self, image: int, masks: Commit[Any] | None) -> bytes:
         row = self._row(image, masks.uri, ["mask"]) if masks else {}
         mask = decode_labels(row["mask"]) if row.get("mask") else None
         return pictures.label_map(self._patch_map(image), mask, MAP_SIDE)
 
-    def _encoded(self, image: int) -> bytes:
-        table = self._sources.images
-        data: bytes = self._row_of(image, "images", lambda part: table.read(part, ["image_id", "image"]))["image"]
-        return data
+    def _encoded(self, image: int) -> pictures.Encoded:
+        table, columns = self._sources.images, ["image_id", "image", "height", "width"]
+        row = self._row_of(image, "images", lambda part: table.read(part, columns))
+        return pictures.Encoded(row["image"], row["height"], row["width"], table.decode)
 
     def _patch_map(self, image: int) -> np.ndarray:
         row = self._row(image, self._sources.segments.uri, ["grid_height", "grid_width", "patch_map"])

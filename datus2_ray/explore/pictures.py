@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from math import ceil
 
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import decode, resize
+from datus2_ray.core.images.decode import resize
 from datus2_ray.core.images.labels import NOISE_8, Labels, upsample_nearest
 
 RGB = NDArray[np.uint8]
@@ -20,20 +22,30 @@ JPEG_QUALITY = 82
 AROUND = 0.6
 
 
-def photo(data: bytes, side: int) -> bytes:
+@dataclass(frozen=True)
+class Encoded:
+    """An encoded image, its size in pixels once it is decoded, and what decodes it to at least some shorter side."""
+
+    data: bytes
+    height: int
+    width: int
+    decode: Callable[[bytes, int], RGB]
+
+
+def photo(image: Encoded, side: int) -> bytes:
     """Return an image as JPEG whose longer side is at most `side` pixels."""
-    pixels = decode(data, _min_side(data, side))
+    shorter, longer = sorted((image.height, image.width))
+    pixels = image.decode(image.data, ceil(side * shorter / longer))
     height, width = _fit(pixels.shape[0], pixels.shape[1], side)
     return _jpeg(resize(pixels, height, width) if (height, width) != pixels.shape[:2] else pixels)
 
 
-def crop(data: bytes, patch_map: NDArray[np.int16], segment: int, side: int) -> bytes:
+def crop(image: Encoded, patch_map: NDArray[np.int16], segment: int, side: int) -> bytes:
     """Return a segment of an image as JPEG, outlined, with what is around it paler.
 
     Parameters
     ----------
-    data : bytes
-        The encoded image.
+    image : Encoded
     patch_map : int16 [h, w]
     segment : int
         A segment of the patch map.
@@ -45,10 +57,9 @@ def crop(data: bytes, patch_map: NDArray[np.int16], segment: int, side: int) -> 
     # In units of the image's sides, before it is decoded: a segment that fills it needs few pixels of it.
     top, bottom = rows.min() / cells[0], (rows.max() + 1) / cells[0]
     left, right = columns.min() / cells[1], (columns.max() + 1) / cells[1]
-    whole = Image.open(BytesIO(data))
-    wide, high = whole.size if whole.getexif().get(274, 1) < 5 else whole.size[::-1]
+    high, wide = image.height, image.width
     extent = max(1.25 * max((bottom - top) * high, (right - left) * wide), 3 * max(high / cells[0], wide / cells[1]))
-    pixels = decode(data, ceil(min(high, wide) * side / extent))
+    pixels = image.decode(image.data, ceil(min(high, wide) * side / extent))
     height, width = pixels.shape[:2]
     length = max(8, round(extent * height / high))
     vertical = _window((top + bottom) / 2 * height, length, height)
@@ -82,11 +93,6 @@ def _fit(height: int, width: int, side: int, enlarge: bool = False) -> tuple[int
     if scale >= 1 and not enlarge:
         return height, width
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _min_side(data: bytes, side: int) -> int:
-    width, height = Image.open(BytesIO(data)).size
-    return ceil(side * min(width, height) / max(width, height))
 
 
 def _window(centre: float, length: int, sides: int) -> slice:

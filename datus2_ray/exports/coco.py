@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from datus2_ray.core.images.regions import box_of, regions
+from datus2_ray.core.images.regions import Region, regions
 from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
 
 
@@ -24,13 +21,13 @@ class Coco(Format):
         entry = {"file_name": image.file, "width": image.width, "height": image.height}
         annotations = (
             {
-                "category_id": number + 1,
+                "category_id": region.number + 1,
                 "iscrowd": 0,
-                "area": int(region.sum()),
-                "bbox": box_of(region),
+                "area": region.area,
+                "bbox": region.box,
                 "segmentation": run_lengths(region),
             }
-            for number, region in regions(image.mask, self.instances)
+            for region in regions(image.mask, self.instances)
         )
         return Written({}, tuple(to_json(fields) for fields in (entry, *annotations)))
 
@@ -55,13 +52,13 @@ class Coco(Format):
         yield from json_file(categories=map(to_json, categories), images=images(), annotations=annotations())
 
 
-def run_lengths(region: NDArray[np.bool_]) -> dict[str, Any]:
+def run_lengths(region: Region) -> dict[str, Any]:
     """Return COCO's run lengths of a region, compressed."""
     from pycocotools import mask as masks
 
-    encode: Any = masks.encode
-    encoded = encode(np.asfortranarray(region, np.uint8))
-    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode()}
+    compress: Any = masks.frPyObjects
+    encoded = compress({"size": region.shape, "counts": region.run_lengths(by_column=True).tolist()}, *region.shape)
+    return {"size": list(region.shape), "counts": encoded["counts"].decode()}
 
 
 def to_json(value: Any) -> bytes:

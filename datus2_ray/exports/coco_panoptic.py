@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datus2_ray.core.images.regions import box_of, regions
+from datus2_ray.core.images.regions import regions
 from datus2_ray.exports.coco import json_file, to_json, with_fields
 from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, colours_of
 
@@ -24,11 +24,10 @@ class CocoPanoptic(Format):
         """Return the PNG file; the record is the image's entry and its annotation, without their numbers."""
         numbers = np.zeros(image.mask.shape, np.uint32)
         segments: list[dict[str, Any]] = []
-        for number, region in regions(image.mask, self.instances):
-            segment = len(segments) + 1
-            numbers[region] = segment
-            described = {"id": segment, "category_id": number + 1, "iscrowd": 0}
-            segments.append({**described, "area": int(region.sum()), "bbox": box_of(region)})
+        for segment, region in enumerate(regions(image.mask, self.instances), 1):
+            region.paint(numbers, segment)
+            described = {"id": segment, "category_id": region.number + 1, "iscrowd": 0}
+            segments.append({**described, "area": region.area, "bbox": region.box})
         file = BytesIO()
         colours = np.stack([numbers >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
         Image.fromarray(colours).save(file, format="PNG")

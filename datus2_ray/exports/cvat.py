@@ -50,12 +50,12 @@ class Cvat(Format):
     def _objects(self, image: LabelledImage) -> NDArray[np.uint8]:
         """Return the number of every pixel's object, 0 = none."""
         objects = np.zeros(image.mask.shape, np.uint8)
-        for number, (_, region) in enumerate(regions(image.mask, connected=True), 1):
+        for number, region in enumerate(regions(image.mask, connected=True), 1):
             if number > MAX_OBJECTS:
                 raise ImageError(
                     "many_objects", f"more than {MAX_OBJECTS} objects, for which cvat has no colours; give a min area"
                 )
-            objects[region] = number
+            region.paint(objects, number)
         return objects
 
     def merge(self, records: Records) -> Merged:

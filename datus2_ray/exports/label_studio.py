@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from xml.sax.saxutils import quoteattr
 
-import numpy as np
-from numpy.typing import NDArray
-
-from datus2_ray.core.images.regions import regions
+from datus2_ray.core.images.regions import Region, regions
 from datus2_ray.exports.coco import joined, to_json
 from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
 
@@ -37,10 +34,10 @@ class LabelStudio(Format):
                 "value": {
                     "format": "rle",
                     "rle": list(encode_brush(region)),
-                    "brushlabels": [self.classes[number].name],
+                    "brushlabels": [self.classes[region.number].name],
                 },
             }
-            for place, (number, region) in enumerate(regions(image.mask, self.instances))
+            for place, region in enumerate(regions(image.mask, self.instances))
         ]
         prediction = {"model_version": "datus2-ray", "result": results}
         task = {"data": {"image": f"{self.image_url}{image.file}"}, "predictions": [prediction]}
@@ -65,7 +62,7 @@ class LabelStudio(Format):
         yield b"  </BrushLabels>\n</View>\n"
 
 
-def encode_brush(region: NDArray[np.bool_]) -> bytes:
+def encode_brush(region: Region) -> bytes:
     """Return the run lengths of a region as Label Studio has them: of RGBA pixels row by row, 255 inside and 0 outside.
 
     References
@@ -74,12 +71,10 @@ def encode_brush(region: NDArray[np.bool_]) -> bytes:
     value less one, four times 4 for the bits of a length, less one; then runs of a 1, 2 bits for which of the four, the
     length less one, and the value.
     """
-    flat = region.reshape(-1)
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    lengths = 4 * np.diff(starts, append=len(flat))
-    bits = [f"{4 * len(flat):032b}", f"{8 - 1:05b}", *(f"{width - 1:04b}" for width in RUN_BITS)]
-    for inside, length in zip(flat[starts].tolist(), lengths.tolist(), strict=True):
-        rest = length
+    values = 4 * region.shape[0] * region.shape[1]
+    bits = [f"{values:032b}", f"{8 - 1:05b}", *(f"{width - 1:04b}" for width in RUN_BITS)]
+    for number, length in enumerate(region.run_lengths(by_column=False).tolist()):
+        inside, rest = number % 2, 4 * length
         while rest:
             run = min(rest, 2 ** RUN_BITS[-1])
             which = next(i for i, width in enumerate(RUN_BITS) if run <= 2**width)

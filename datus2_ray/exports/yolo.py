@@ -11,7 +11,7 @@ import yaml
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.outlines import join_rings, trace
-from datus2_ray.core.images.regions import regions
+from datus2_ray.core.images.regions import Region, regions
 from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
 
 
@@ -24,7 +24,8 @@ class Yolo(Format):
     def encode(self, image: LabelledImage) -> Written:
         """Return the image and its labels; the record is empty."""
         size = np.array([image.width, image.height])
-        lines = [f"{number} {_corners(region, size)}\n" for number, region in regions(image.mask, connected=True)]
+        found = regions(image.mask, connected=True)
+        lines = [f"{region.number} {_corners(region, size)}\n" for region in found]
         file = f"images/{image.split}/{image.image_id}{image.suffix}"
         # Where Ultralytics looks for it: beside the last of the folders that are called so.
         before, _, after = f"/{file}".rpartition("/images/")
@@ -43,8 +44,8 @@ class Yolo(Format):
         yield yaml.safe_dump(names, sort_keys=False, allow_unicode=True).encode()
 
 
-def _corners(region: NDArray[np.bool_], size: NDArray[np.int64]) -> str:
-    polygon = join_rings(trace(region))
+def _corners(region: Region, size: NDArray[np.int64]) -> str:
+    polygon = join_rings(trace(region.pixels)) + np.array([region.left, region.top])
     # A region of one pixel has one corner, and a polygon at least three.
     polygon = np.concatenate([polygon, np.repeat(polygon[-1:], max(0, 3 - len(polygon)), axis=0)])
     return " ".join(f"{value:.6f}" for value in (polygon / size).reshape(-1).tolist())

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from datus2_ray.core.images.decode import decode
 from datus2_ray.core.names.names import UNNAMED, NamedClass
 from datus2_ray.engine.naming import Naming
 from datus2_ray.report.colours import Colours, to_hex
@@ -79,7 +78,7 @@ def draw_crops(run: FinishedRun, segments: Iterable[TypicalSegment]) -> dict[Typ
         images = rows_by_id(table.read(part, ["image_id", "image"]), list(by_image))
         maps = read_patch_maps(run.discovered, part, list(by_image))
         for image_id, of_image in by_image.items():
-            pixels = decode(images[image_id]["image"])
+            pixels = table.decode(images[image_id]["image"])
             for segment in of_image:
                 crop = crop_segment(pixels, maps[image_id], segment.segment)
                 alt = f"Segment {segment.segment} of {image_id}, {segment.distance:.3g} from the centroid"

@@ -86,17 +86,14 @@ def read_names(folder: RunFolder) -> Names:
 
 def read_history(folder: RunFolder) -> list[Entry]:
     """Return all changes, oldest first, without an edit by hand that nobody has noticed yet."""
-    if not storage.exists(folder.path(HISTORY)):
-        return []
-    lines = storage.read_bytes(folder.path(HISTORY)).decode().splitlines()
-    return [Entry.from_line(line) for line in lines if line]
+    return [Entry.from_line(line) for line in _lines(folder)]
 
 
 def open_names(folder: RunFolder) -> tuple[Names, int]:
     """Return the names of a run and the number of its last change, to edit them; an edit by hand becomes a change."""
     with _locked(folder):
-        entries = _with_hand_edit(folder)
-    return read_names(folder), len(entries)
+        number = len(_with_hand_edit(folder))
+        return read_names(folder), number
 
 
 def append_change(folder: RunFolder, change: Change, expected: int, who: str | None = None) -> int:
@@ -272,42 +269,50 @@ def _locked(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def _with_hand_edit(folder: RunFolder) -> list[Entry]:
-    """Return the history, with an entry for what was changed in the file by hand since its last one."""
-    entries, text = read_history(folder), _read(folder)
-    if _hash(text) == (entries[-1].state if entries else _hash("")):
-        return entries
+def _lines(folder: RunFolder) -> list[str]:
+    uri = folder.path(HISTORY)
+    # Not splitlines(): names may hold other characters that it takes for ends of lines.
+    return storage.read_bytes(uri).decode().split("\n")[:-1] if storage.exists(uri) else []
+
+
+def _with_hand_edit(folder: RunFolder) -> list[str]:
+    """Return the lines of the history, with one for what was changed in the file by hand since the last one."""
+    lines, text = _lines(folder), _read(folder)
+    last = Entry.from_line(lines[-1]) if lines else None
+    if _hash(text) == (last.state if last else _hash("")):
+        return lines
     after = _parse(text, folder)
+    entries = [Entry.from_line(line) for line in lines]
     before = Names(entries[0].clustering if entries else after.clustering)
     for entry in entries:
         first = entry.change.clustering[0] if entry.change.clustering else entry.clustering
         before = entry.change.apply(replace(before, clustering=first))
-    return _write_entry(folder, entries, Change.between(before, after), after, text, "an edit by hand", None)
+    return _write_line(folder, lines, Change.between(before, after), after, text, "an edit by hand", None)
 
 
 def _append(folder: RunFolder, change: Change, expected: int, who: str | None, undoes: int | None = None) -> int:
     with _locked(folder):
-        entries = _with_hand_edit(folder)
-        if len(entries) != expected:
-            last = entries[-1]
+        lines = _with_hand_edit(folder)
+        if len(lines) != expected:
+            other = f"were changed by {Entry.from_line(lines[-1]).who} meanwhile" if lines else "are new"
             raise UsageError(
-                f"the names of {folder.uri} were changed by {last.who} meanwhile (change {last.number}, expected "
-                f"{expected}); load them again"
+                f"the names of {folder.uri} {other} (change {len(lines)}, expected {expected}); load them again"
             )
         names = change.apply(_parse(_read(folder), folder))
         text = format_names(names)
         storage.write_bytes(folder.path(NAMES), text.encode())
-        return len(_write_entry(folder, entries, change, names, text, who or _user(), undoes))
+        return len(_write_line(folder, lines, change, names, text, who or _user(), undoes))
 
 
-def _write_entry(
-    folder: RunFolder, entries: list[Entry], change: Change, names: Names, text: str, who: str, undoes: int | None
-) -> list[Entry]:
+def _write_line(
+    folder: RunFolder, lines: list[str], change: Change, names: Names, text: str, who: str, undoes: int | None
+) -> list[str]:
     now = round(time.time(), 3)
-    entries = [*entries, Entry(len(entries) + 1, now, who, change, names.clustering, _hash(text), undoes)]
+    entry = Entry(len(lines) + 1, now, who, change, names.clustering, _hash(text), undoes)
+    lines = [*lines, entry.to_line()]
     # An object store cannot append, and a crash may not leave half a line.
-    storage.write_bytes(folder.path(HISTORY), ("\n".join(entry.to_line() for entry in entries) + "\n").encode())
-    return entries
+    storage.write_bytes(folder.path(HISTORY), "".join(f"{line}\n" for line in lines).encode())
+    return lines
 
 
 def _turn(folder: RunFolder, expected: int, who: str | None, which: int, what: str) -> int:

@@ -35,8 +35,11 @@ QUARANTINE = "_quarantine.parquet"
 #: Images that any current stage could not use, in the run folder.
 ALL_QUARANTINED = "quarantine.parquet"
 
+#: Files of the source that are neither images nor masks, in the run folder.
+PASSED_OVER = "passed_over.parquet"
+
 #: Of this file's layout; raised when a folder of the old one would be misread.
-FORMAT = 3
+FORMAT = 4
 
 #: Written last, in this order: with them a folder is a finished run.
 FINISHED = ("summary.json", "config.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,6 @@ from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.names import read_history, read_names, undo
 from datus2_ray.store.run_folder import RunFolder
-from tests.commands.test_export import finished
 
 
 def masks_of(folder: str) -> dict[str, np.ndarray]:
@@ -29,9 +29,14 @@ def masks_of(folder: str) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def named(here: None, scenes: Path, tmp_path: Path) -> Path:
+def out(here: None, small_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of a finished run."""
+    return Path(shutil.copytree(small_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def named(out: Path, tmp_path: Path) -> Path:
     """Return a run of which most clusters have one of two names."""
-    out = finished(scenes / "images", tmp_path / "run")
     file = tmp_path / "names.yaml"
     file.write_text("classes: [land, sky]\nclusters: {land: [0, 1, 2, 3], sky: [4, 5, 6, 7, 8]}")
     take_names(str(out), str(file))
@@ -41,7 +46,7 @@ def named(here: None, scenes: Path, tmp_path: Path) -> Path:
 def test_masks_that_nobody_changed_change_nothing(named: Path) -> None:
     names = read_names(RunFolder(str(named)))
     for kind, file in (("coco", "annotations/train.json"), ("cvat", "annotations.zip")):
-        path = storage.join(export(str(named), {"format": kind}), file)
+        path = storage.join(export(str(named), kind), file)
         imported = import_annotations(str(named), path, kind)  # type: ignore[arg-type]
         assert (imported.images, imported.unknown) == (8, ())
         assert imported.scores["pixel_accuracy"] == imported.scores["miou"] == 1
@@ -51,8 +56,8 @@ def test_masks_that_nobody_changed_change_nothing(named: Path) -> None:
 
 def test_what_was_corrected_is_in_the_next_masks(named: Path, tmp_path: Path) -> None:
     folder = RunFolder(str(named))
-    before = masks_of(export(str(named), {"format": "png"}))
-    archive = Path(export(str(named), {"format": "cvat"}), "annotations.zip")
+    before = masks_of(export(str(named), "png"))
+    archive = Path(export(str(named), "cvat"), "annotations.zip")
     # In two images all of the sky becomes another class, which the run has no name for.
     sink, expected = BytesIO(), dict(before)
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(sink, "w") as new:
@@ -75,7 +80,7 @@ def test_what_was_corrected_is_in_the_next_masks(named: Path, tmp_path: Path) ->
     assert imported.unknown == ("other.png",)
     assert imported.segments > 0
     assert 0.5 < imported.scores["pixel_accuracy"] < 1
-    after = masks_of(export(str(named), {"format": "png"}))
+    after = masks_of(export(str(named), "png"))
     assert [named.name for named in read_names(folder).classes] == ["land", "sky", "cloud"]
     for name, mask in expected.items():
         np.testing.assert_array_equal(after[name], mask)
@@ -89,14 +94,13 @@ def test_what_was_corrected_is_in_the_next_masks(named: Path, tmp_path: Path) ->
     # It is one change, which can be undone.
     undo(folder, len(read_history(folder)))
     assert [named.name for named in read_names(folder).classes] == ["land", "sky"]
-    for name, mask in masks_of(export(str(named), {"format": "png"})).items():
+    for name, mask in masks_of(export(str(named), "png")).items():
         np.testing.assert_array_equal(mask, before[name])
 
 
-def test_masks_of_a_run_without_names_name_its_clusters(here: None, scenes: Path, tmp_path: Path) -> None:
-    out = finished(scenes / "images", tmp_path / "run")
-    clusters = masks_of(export(str(out), {"format": "png"}))
-    file = Path(export(str(out), {"format": "coco"}), "annotations", "train.json")
+def test_masks_of_a_run_without_names_name_its_clusters(out: Path, tmp_path: Path) -> None:
+    clusters = masks_of(export(str(out), "png"))
+    file = Path(export(str(out), "coco"), "annotations", "train.json")
     coco = json.loads(file.read_text())
     # Two categories of the same name are one class.
     titles = ["sky", "land", "Sky", "tree", "sea"]
@@ -106,7 +110,7 @@ def test_masks_of_a_run_without_names_name_its_clusters(here: None, scenes: Path
     imported = import_annotations(str(out), str(tmp_path / "named.json"), "coco")
     assert imported.scores["set"] == "label"
     assert imported.segments == 0
-    named = Path(export(str(out), {"format": "png"}))
+    named = Path(export(str(out), "png"))
     assert (named / "labels.txt").read_text().splitlines() == ["sky", "land", "tree", "sea"]
     expected = np.array([0, 1, 0, 2, 3, *[255] * 251])
     for name, mask in masks_of(str(named)).items():
@@ -115,7 +119,7 @@ def test_masks_of_a_run_without_names_name_its_clusters(here: None, scenes: Path
 
 def test_nothing_changes_where_something_cannot_be_imported(named: Path, tmp_path: Path) -> None:
     names = read_names(RunFolder(str(named)))
-    file = Path(export(str(named), {"format": "coco"}), "annotations", "train.json")
+    file = Path(export(str(named), "coco"), "annotations", "train.json")
     coco = json.loads(file.read_text())
 
     def refused(message: str) -> None:
@@ -133,7 +137,7 @@ def test_nothing_changes_where_something_cannot_be_imported(named: Path, tmp_pat
 
 
 def test_the_command_line_prints_what_an_import_brought(named: Path) -> None:
-    file = Path(export(str(named), {"format": "coco"}), "annotations", "train.json")
+    file = Path(export(str(named), "coco"), "annotations", "train.json")
     result = CliRunner().invoke(app, ["import", str(named), "--coco", str(file)])
     assert result.exit_code == 0
     assert "8 images, of which the named masks agreed in 100.0 % of the pixels (mIoU 100.0)" in result.stdout

@@ -21,25 +21,13 @@ from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, Named, Predicted, TaughtMasks
 from datus2_ray.store.names import read_history
-from tests.commands.conftest import small_settings
-from tests.in_process import commands_without_ray
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "names.ipynb"
 
 
-@pytest.fixture(scope="module")
-def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    with pytest.MonkeyPatch.context() as patch:
-        commands_without_ray(patch)
-        out = tmp_path_factory.mktemp("loaded") / "run"
-        more = ("refine.min_images=2", "cluster.fine=12", "discover.resolution=3")
-        datus2_ray.run(small_settings(scenes, out, *more, preset="best", dataset="demo", limit=12))
-    return str(out)
-
-
 @pytest.fixture
-def run(finished: str, tmp_path: Path, here: None) -> LoadedRun:
-    shutil.copytree(finished, tmp_path / "run")
+def run(run_to_name: str, tmp_path: Path, here: None) -> LoadedRun:
+    shutil.copytree(run_to_name, tmp_path / "run")
     return datus2_ray.load(str(tmp_path / "run"))
 
 
@@ -97,7 +85,7 @@ def test_masks_are_those_of_the_stages_and_named_ones_are_made_when_asked_for(ru
     for row in rows(run, TaughtMasks):
         np.testing.assert_array_equal(run.mask(row["image_id"], "taught"), decode_labels(row["mask"]))
     # Named masks follow the names, whatever was written before.
-    run.name_clusters(range(12), "thing")
+    run.name_clusters(range(len(run.members)), "thing")
     run.name_segments(first["image_id"], [0], None)
     assert set(np.unique(run.mask(first["image_id"]))) == {0}
 

@@ -20,33 +20,27 @@ from datus2_ray.cli.app import app
 from datus2_ray.commands.name import carry_over_names, name, naming_progress, take_names
 from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
-from datus2_ray.config.load import load
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.names import Names
+from datus2_ray.engine.naming import Naming
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Named, Predicted, Surveyed, TaughtMasks
+from datus2_ray.store.facts import (
+    Clustered,
+    Discovered,
+    Exported,
+    Ingested,
+    Labelled,
+    Named,
+    Predicted,
+    Surveyed,
+    TaughtMasks,
+)
 from datus2_ray.store.names import append_change, open_names, read_history, read_names
 from datus2_ray.store.run_folder import RunFolder
-from tests.in_process import commands_without_ray
-
-SMALL = (
-    "ingest.images_per_part=4",
-    "discover.input_size=112",
-    "discover.resolution=3",
-    "discover.tau=0",
-    "cluster.restarts=1",
-    "cluster.fine=20",
-    "refine.min_images=2",
-    "evaluate.token_kmeans=false",
-)
-
-
-def settings(source: Path, out: Path, *more: str, **flags: Any) -> Any:
-    flags = {"source": str(source), "out": str(out), "limit": 10, "clusters": 8, **flags}
-    return load(flags, assignments=SMALL + more)
+from tests.commands.conftest import settings_to_name
 
 
 @dataclass(frozen=True)
@@ -59,12 +53,9 @@ class Given:
 
 
 @pytest.fixture(scope="module")
-def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
-    with pytest.MonkeyPatch.context() as patch:
-        commands_without_ray(patch)
-        out = tmp_path_factory.mktemp("named") / "run"
-        summary = run(settings(scenes, out, dataset="demo"))
-    folder = RunFolder(str(out))
+def finished(run_to_name: str) -> Given:
+    folder = RunFolder(run_to_name)
+    summary = storage.read_json(folder.path("summary.json"))
     classes = folder.require(Surveyed).facts.classes
     counts: dict[int, Counter[str]] = {}
     for row in rows(folder, Labelled):
@@ -214,11 +205,32 @@ def test_a_segment_that_was_named_by_itself_keeps_its_class(given: Given) -> Non
     assert (decode_labels(row["confidence"]).ravel()[np.array(image["patch_map"]) == 1] == 255).all()
 
 
+def test_interrupted_it_goes_on_and_the_run_stays_finished(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_all(given)
+    before, calls, paint = results(given.folder.uri), [0], Naming.paint
+
+    def fail_once(self: Naming, *arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 6:
+            raise KeyboardInterrupt
+        return paint(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Naming, "paint", fail_once)
+        with pytest.raises(KeyboardInterrupt):
+            name(given.folder.uri)
+    given.folder.require_finished()
+    assert {file: data for file, data in results(given.folder.uri).items() if file in before} == before
+    monkeypatch.setattr(Naming, "paint", fail_once)
+    assert name(given.folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > 0.5
+    assert calls[0] == 6 + 6  # four images were done before
+
+
 def test_names_hold_for_another_k_and_run_keeps_them(given: Given, scenes: Path) -> None:
     name_all(given)
     summary = name(given.folder.uri)
     current = given.folder.current()
-    assert run(settings(scenes, Path(given.folder.uri), dataset="demo")) == summary
+    assert run(settings_to_name(scenes, Path(given.folder.uri))) == summary
     assert given.folder.current() == current
     relabel(given.folder.uri, 5)
     # Masks of classes of another K are others; they are not current any more, and are made anew.
@@ -285,7 +297,7 @@ def test_names_are_carried_over_to_another_clustering(given: Given, scenes: Path
     first = rows(folder, Labelled)[0]
     edit(folder, lambda names: edits.name_segments(names, {first["image_id"]: [1]}, "mine"))
     score = name(folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"]
-    run(settings(scenes, Path(folder.uri), "cluster.fine=25", dataset="demo", seed=3))
+    run(settings_to_name(scenes, Path(folder.uri), "cluster.fine=25", seed=3))
     with pytest.raises(UsageError, match=f"of clustering {names.clustering[:12]}, and this run has .* --carry-over"):
         name(folder.uri)
     lines = carry_over_names(folder.uri)
@@ -297,7 +309,7 @@ def test_names_are_carried_over_to_another_clustering(given: Given, scenes: Path
     before, after = name_of_segments(names, folder, first), name_of_segments(carried, folder, first)
     assert after[1] == "mine"
     assert before[1] != "mine"
-    assert name(folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > score - 0.1
+    assert name(folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > score - 0.15
     assert carry_over_names(folder.uri) == ["the names are of the current clustering; there is nothing to carry over"]
 
 
@@ -318,11 +330,11 @@ def test_new_images_come_out_with_names(given: Given, scenes: Path, tmp_path: Pa
         return Path(datus2_ray.predict(given.folder.uri, str(scenes / "images"), str(tmp_path / out), limit=10))
 
     by_cluster = predicted("named")
-    assert by_cluster.name == "named"
+    assert RunFolder(str(tmp_path / "named")).require(Exported).facts.masks == "named"
     assert (by_cluster.parent / "labels.txt").read_text().split("\n")[:-1] == [c.name for c in names.classes]
     name(given.folder.uri, teach=True)
     by_layer = predicted("taught")
-    assert by_layer.name == "taught"
+    assert RunFolder(str(tmp_path / "taught")).require(Exported).facts.masks == "taught"
     # The same images as in the run: the same masks, without segments.
     folder = RunFolder(str(tmp_path / "taught"))
     for row, known in zip(rows(folder, TaughtMasks), rows(given.folder, TaughtMasks), strict=True):

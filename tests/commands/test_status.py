@@ -12,7 +12,7 @@ from rich.console import Console
 from datus2_ray.cli.terminal import status_table
 from datus2_ray.commands.status import read_status
 from datus2_ray.errors import StorageError
-from datus2_ray.stages import RUN
+from datus2_ray.stages import COMMANDS
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def test_every_stage_of_the_command_says_how_far_it_is(folder: RunFolder) -> None:
     rows = read_status(folder)
-    assert [(row.stage, row.title) for row in rows] == [(stage.name, stage.title) for stage in RUN]
+    assert [(row.stage, row.title) for row in rows] == [(stage.name, stage.title) for stage in COMMANDS["run"]]
     stages = {row.stage: row for row in rows}
     ingest, discover, cluster = stages["ingest"], stages["discover"], stages["cluster"]
     assert (ingest.state, ingest.rows, ingest.quarantined, ingest.parts) == ("done", 24, 1, 3)

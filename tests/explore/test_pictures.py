@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from datus2_ray.explore.pictures import crop, label_map, photo
+from datus2_ray.core.images.decode import decode
+from datus2_ray.explore.pictures import Encoded, crop, label_map, photo
 
 
-def encoded(height: int, width: int, kind: str = "PNG", **options: object) -> bytes:
+def encoded(height: int, width: int, kind: str = "PNG", turned: bool = False, **options: object) -> Encoded:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     file = BytesIO()
     Image.fromarray(pixels).save(file, format=kind, **options)
-    return file.getvalue()
+    high, wide = (width, height) if turned else (height, width)
+    return Encoded(file.getvalue(), high, wide, decode)
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -47,7 +49,7 @@ def test_a_small_segment_fills_much_of_its_crop_wherever_it_lies(rows: int, colu
 def test_a_turned_photo_and_its_crops_are_upright() -> None:
     exif = Image.Exif()
     exif[274] = 6  # turned by 90 degrees
-    data = encoded(40, 80, "JPEG", exif=exif)
+    data = encoded(40, 80, "JPEG", turned=True, exif=exif)
     assert size(photo(data, 320)) == (40, 80)
     assert size(photo(data, 40)) == (20, 40)
     patch_map = np.arange(8, dtype=np.int16).reshape(4, 2)

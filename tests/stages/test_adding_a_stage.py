@@ -88,8 +88,14 @@ def test_the_docs_have_the_table_of_the_declarations(page: str) -> None:
 
 
 def test_every_stage_names_only_stages_before_it() -> None:
-    for chain in (stages.RUN, stages.INGEST_COMMAND, stages.PRETRAIN_COMMAND):
+    named = (*stages.RUN, *stages.TEACH_COMMAND)
+    for chain in (stages.RUN, named, stages.INGEST_COMMAND, stages.PRETRAIN_COMMAND):
         before: set[str] = set()
+        after_a_run = {stage.name for stage in chain if stage.adds}
         for stage in chain:
-            assert {facts.stage for facts in (*stage.reads, *stage.may_read)} <= before, stage.name
+            # What only adds to a finished run is exported by the commands that make it.
+            assert {facts.stage for facts in stage.reads} <= before, stage.name
+            others = {named.name for named in stages.TEACH_COMMAND} if stage is stages.EXPORT else set()
+            assert {facts.stage for facts in stage.may_read} <= before | others, stage.name
+            assert stage.adds or not before & after_a_run, stage.name
             before.add(stage.name)

@@ -27,9 +27,7 @@ def trace(region: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         Corners of a closed ring each, x and y in pixels, float64 [n, 2]; the centre of the first pixel is (0.5, 0.5).
         The outer border comes first and goes round clockwise; the others are those of holes.
     """
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    top, left = rows[0], columns[0]
-    padded = np.pad(region[top : rows[-1] + 1, left : columns[-1] + 1], 1)
+    padded = np.pad(region, 1)
     inside = padded[1:-1, 1:-1]
     starts = ((0, 0), (1, 0), (1, 1), (0, 1))  # x and y from a pixel's first corner to the begin of each of its edges
     outside = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
@@ -51,7 +49,6 @@ def trace(region: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         following = np.where(found >= 0, found, following)
     corner = direction[following] != direction
     points = np.stack([end % width, end // width], axis=1) + _INWARD[direction] + _INWARD[direction[following]]
-    points += (left, top)
     return [points[ring][corner[ring]] for ring in _cycles(following)]
 
 

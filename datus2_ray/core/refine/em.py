@@ -19,6 +19,7 @@ from torch import Tensor
 
 from datus2_ray.core.refine.loss import EXPONENT
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
+from datus2_ray.errors import DatusError
 
 #: Groups in which tokens are summed; at most as many processes share them.
 GROUPS = 8
@@ -108,8 +109,6 @@ def fit(
     sum_over_workers: SumOverWorkers = lambda values: values,
     threads: int = 1,
     on_step: Callable[[int], None] = lambda step: None,
-    *,
-    keep_given: bool = False,
 ) -> Fitted:
     """Fit a layer to the classes of segments, and let the segments vote, round after round.
 
@@ -125,12 +124,10 @@ def fit(
         Groups that are summed at once, where that saves time; torch itself shall use one thread.
     on_step : callable
         Called with the steps done.
-    keep_given : bool
-        Segments that came with a class keep it; only the others vote.
 
     Raises
     ------
-    ValueError
+    DatusError
         If no segment has a class.
 
     References
@@ -142,8 +139,7 @@ def fit(
         held = _Held(dict(sorted(groups.items())), spec.dim, sum_over_workers, pool)
         mean, deviation, counts = held.moments()
         device = mean.device
-        given = {number: group.labels for number, group in held.groups.items()}
-        labels = given
+        labels = {number: group.labels for number, group in held.groups.items()}
         fitted = Fitted(TokenLayer(spec), [], [], int(counts.sum()))
         for number in range(recipe.rounds):
             layer = TokenLayer(spec).to(device)
@@ -155,8 +151,6 @@ def fit(
                 losses.append(loss)
                 on_step(number * recipe.steps + step + 1)
             before, labels = labels, held.vote(layer)
-            if keep_given:
-                labels = {number: torch.where(given[number] < 0, labels[number], given[number]) for number in labels}
             agreement = held.agreement(before, labels)
             fitted = Fitted(
                 layer, [*fitted.losses, torch.stack(losses).tolist()], [*fitted.agreements, agreement], fitted.tokens
@@ -180,7 +174,7 @@ def _learn(
     group_sizes = held.count(known).cpu().numpy()
     ends = np.cumsum(group_sizes)
     if not ends[-1]:
-        raise ValueError("no segment has a class")
+        raise DatusError("no segment of the images whose tokens are read has a class; name some of theirs")
     weights = layer.weight.numel()
     length, threaded = weights + layer.bias.numel() + 1, weights * recipe.batch >= GROUPS * WORTH_A_THREAD
     for _ in range(recipe.steps):

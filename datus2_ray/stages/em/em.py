@@ -28,9 +28,11 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> LayerFitted:
     DatusError
         If the machines have no room for the workers, or one failed or stalled.
     """
+    from datus2_ray.core.refine.em import Recipe
     from datus2_ray.stages.em.fit import fit_segments
 
-    return LayerFitted(clusters=run.required_k, **fit_segments(run, placement, progress, EM.name, run.required_k))
+    k = run.required_k
+    return LayerFitted(clusters=k, **fit_segments(run, placement, progress, EM.name, k, Recipe()))
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:

@@ -23,7 +23,13 @@ from datus2_ray.store.facts import Discovered, Labelled
 
 
 def fit_segments(
-    run: Run, placement: Placement, progress: Progress, stage: str, classes: int, names: Names | None = None
+    run: Run,
+    placement: Placement,
+    progress: Progress,
+    stage: str,
+    classes: int,
+    recipe: em.Recipe,
+    names: Names | None = None,
 ) -> dict[str, Any]:
     """Fit a layer, write it with its history to the folder of a stage, and return the facts.
 
@@ -32,14 +38,14 @@ def fit_segments(
     classes : int
         Number of classes.
     names : Names, optional
-        The classes of segments, which those that have one keep; without, they are the clusters, and all segments vote.
+        The classes of segments, of which those without one teach nothing before they vote; without, they are clusters.
 
     Raises
     ------
     DatusError
         If the machines have no room for the workers, or one failed or stalled.
     """
-    config, masks, recipe = run.config, run.commit(Labelled), em.Recipe()
+    config, masks = run.config, run.commit(Labelled)
     tokens = run.commit(Discovered)
     sample = sample_images(tokens, masks, config.seed)
     progress.total = sample.tokens
@@ -48,7 +54,7 @@ def fit_segments(
     spec = TokenLayerSpec(sample.dim, classes, describe_tokens(run))
     workers = training_workers.token_workers(config.refine, run.machines, placement.device)
     threads = max(1, run.machines.cpus // workers)
-    plan = Plan(segments, spec, config.seed, recipe, workers, threads, placement.device, names is not None)
+    plan = Plan(segments, spec, config.seed, recipe, workers, threads, placement.device)
     steps = recipe.rounds * recipe.steps
     fitted = fit_to_tokens(run, placement, progress, stage, plan, steps, fit_alone, fit_together)
     losses = fitted["losses"]

@@ -1,4 +1,4 @@
-"""Teach: a layer learns the classes of named segments from tokens; the others vote, and are learned in turn."""
+"""Teach: a layer learns the classes of named segments from tokens; the other segments teach nothing."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Taught:
     Raises
     ------
     DatusError
-        If the machines have no room for the workers, or one failed or stalled.
+        If no segment of the images that are read has a name, the machines have no room for the workers, or one failed
+        or stalled.
     """
+    from datus2_ray.core.names.teach import RECIPE
     from datus2_ray.stages.em.fit import fit_segments
 
     naming = run.naming
-    fitted = fit_segments(run, placement, progress, TEACH.name, len(naming.classes), naming.names)
+    fitted = fit_segments(run, placement, progress, TEACH.name, len(naming.classes), RECIPE, naming.names)
     return Taught(classes=naming.classes, names=naming.names.fingerprint(), **fitted)
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    from datus2_ray.core.refine.em import GROUPS, Recipe  # imports torch, which takes seconds
+    from datus2_ray.core.names.teach import RECIPE  # imports torch, which takes seconds
+    from datus2_ray.core.refine.em import GROUPS
     from datus2_ray.engine.training_workers import TOKEN_MEMORY
 
-    fit = {**asdict(Recipe()), "groups": GROUPS, "memory": TOKEN_MEMORY, "seed": run.config.seed}
+    fit = {**asdict(RECIPE), "groups": GROUPS, "memory": TOKEN_MEMORY, "seed": run.config.seed}
     return {**fit, "names": run.naming.names.fingerprint()}
 
 
@@ -41,7 +44,7 @@ TEACH = Stage(
     title="Fit a layer on tokens to the segments that have a name",
     writes={
         "model.safetensors": "the layer",
-        "history.parquet": "loss of every step, share of the tokens that kept their class in every round",
+        "history.parquet": "loss of every step, share of the tokens that it gives the class of their name",
     },
     version=1,
     adds=True,

@@ -33,8 +33,6 @@ class Plan:
     ----------
     threads : int
         CPU threads of a worker.
-    keep_given : bool
-        Segments that came with a class keep it.
     """
 
     segments: SegmentTokens
@@ -44,7 +42,6 @@ class Plan:
     workers: int
     threads: int
     device: Device
-    keep_given: bool = False
 
 
 def fit_alone(config: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +87,7 @@ def _fit(
 ) -> Fitted:
     threads = min(plan.threads, os.cpu_count() or 1)
     groups = plan.segments.read(range(rank, GROUPS, plan.workers), device, threads, lambda: report(0))
-    at_once = threads if device.type == "cpu" else 1
-    return fit(groups, plan.spec, plan.seed, plan.recipe, sum_up, at_once, report, keep_given=plan.keep_given)
+    return fit(groups, plan.spec, plan.seed, plan.recipe, sum_up, threads if device.type == "cpu" else 1, report)
 
 
 def _history(fitted: Fitted) -> dict[str, Any]:

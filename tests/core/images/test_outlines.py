@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
 from datus2_ray.core.images.outlines import join_rings, trace
@@ -28,9 +27,13 @@ def components(mask: np.ndarray) -> list[np.ndarray]:
     return [labels == label for label in range(1, count + 1)]
 
 
-masks = arrays.arrays(
-    bool, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans(), fill=st.nothing()
-)
+def random_mask(seed: int) -> np.ndarray:
+    """Return a mask of any density: the denser, the more holes."""
+    rng = np.random.default_rng(seed)
+    return rng.random(rng.integers(1, 25, 2)) < rng.uniform(0.2, 0.95)
+
+
+masks = st.integers(0, 2**32 - 1).map(random_mask)
 
 
 @given(mask=masks, scale=st.integers(1, 3))

@@ -70,6 +70,17 @@ def test_a_cluster_without_a_class_gets_the_one_that_most_of_it_was_drawn_as() -
     assert {number: after.classes[c].name for number, c in after.segments["a"].items()} == {0: "road"}
 
 
+@pytest.mark.parametrize(("drawn", "name"), [(6, "tree"), (5, None), (1, None)])
+def test_a_segment_is_named_where_more_than_half_of_it_was_drawn_as_something_else(
+    drawn: int, name: str | None
+) -> None:
+    before = Names("c", CLASSES, {0: 0})
+    image = DrawnImage("a", np.array([0], np.int32), np.array([[1, drawn, 0]]), np.array([10]))
+    after = correct(before, CLASSES, [image])
+    assert after.clusters == before.clusters
+    assert [after.classes[c].name for c in after.segments.get("a", {}).values()] == ([name] if name else [])
+
+
 def test_colours_are_those_of_the_file_unless_another_class_has_them() -> None:
     drawn = DrawnImage("a", np.array([0], np.int32), np.array([[5, 5, 0]]), np.array([10]))
     after = correct(Names("c", (NamedClass("house", "#e69f00"),)), CLASSES, [drawn])

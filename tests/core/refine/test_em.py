@@ -19,6 +19,7 @@ from datus2_ray.core.refine import em
 from datus2_ray.core.refine.em import GROUPS, Fitted, Group, Recipe, fit, segment_sums, sum_gradients
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
 from datus2_ray.engine.training_workers import TOKEN_WORKERS
+from datus2_ray.errors import DatusError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -193,24 +194,5 @@ def test_segments_without_a_class_are_not_learned_from_until_they_have_voted() -
     assert fitted.tokens == sum(len(group.tokens) for group in groups.values())
     named = sum(int(group.sizes[group.labels >= 0].sum()) for group in some.values())
     assert fitted.agreements[0] <= named / fitted.tokens
-    with pytest.raises(ValueError, match="no segment has a class"):
+    with pytest.raises(DatusError, match="no segment of the images whose tokens are read has a class"):
         fit(hidden(groups, 2.0), SPEC, 0, one_round)
-
-
-def test_given_classes_are_kept_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    groups, truths = planted(0.4)
-    seen: list[dict[int, torch.Tensor]] = []
-    learn = em._learn
-
-    def note(layer, held, labels, recipe, rng):  # type: ignore[no-untyped-def]
-        seen.append(dict(labels))
-        return learn(layer, held, labels, recipe, rng)
-
-    monkeypatch.setattr(em, "_learn", note)
-    some = hidden(groups, 0.5)
-    fit(some, SPEC, 0, replace(QUICK, rounds=2, agreement=2.0), keep_given=True)
-    for number, group in some.items():
-        given = group.labels >= 0
-        assert torch.equal(seen[1][number][given], group.labels[given])
-        assert (seen[1][number] >= 0).all()
-        assert (seen[1][number][~given] == truths[number][~given]).double().mean() > 0.8

@@ -62,7 +62,7 @@ def with_segments(run: Run, part_rows: int = 10) -> Run:
             "patch_map": list_column(maps, pa.int16()),
             "tokens": list_column(tokens, pa.list_(pa.float16(), DIM)),
         }
-        masks = {"segment_clusters": list_column(given, pa.int32())}
+        masks = {name: list_column(given, pa.int32()) for name in ("segment_clusters", "segment_fine")}
         for commit, table in zip(commits, (columns, masks), strict=True):
             commit.parts[part_name(index)] = len(numbers)
             storage.write_table(commit.path(part_name(index)), pa.table({"image_id": ids, **table}))
