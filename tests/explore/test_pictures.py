@@ -41,7 +41,8 @@ def test_a_small_segment_fills_much_of_its_crop_wherever_it_lies(rows: int, colu
     pixels = np.where(patch_map[..., None] == 1, [250, 20, 20], [20, 20, 250]).astype(np.uint8)
     file = BytesIO()
     Image.fromarray(pixels.repeat(40, axis=0).repeat(40, axis=1)).save(file, format="PNG")
-    shown = np.array(Image.open(BytesIO(crop(file.getvalue(), patch_map, 1, 112)))).astype(int)
+    image = Encoded(file.getvalue(), 40 * rows, 40 * columns, decode)
+    shown = np.array(Image.open(BytesIO(crop(image, patch_map, 1, 112)))).astype(int)
     # A patch in a window of three by three.
     assert 0.06 < ((shown[..., 0] > 200) & (shown[..., 2] < 100)).mean() < 0.14
 
