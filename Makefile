@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/datus2 demo --out demo
 
-# One process takes the tests on Ray, the other one all others.
+# One process takes the tests on Ray, the other one all others. Those of the explorer's page need chromium and
+# chromedriver (apt-get install chromium chromium-driver); without them they are skipped, with the reason at the end.
 test: lint type-check
 	$(BIN)/pytest -n 2 --dist loadgroup
 
@@ -37,6 +38,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/driver_memory.py
 	$(BIN)/python benchmarks/scale.py $(IMAGES) --counts $(COUNTS)
+	$(BIN)/python benchmarks/explorer.py
 
 # Trains the backbone that comes with the package: make backbone DATA=FOLDER (see datus2_ray/weights/README.md).
 # Interrupted, the same command goes on from the last checkpoint.
@@ -52,7 +54,7 @@ backbone: $(VENV)/.installed
 	$(BIN)/python backbone/picture.py docs/backbone.png
 
 clean:
-	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .moto
+	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .moto .readers
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

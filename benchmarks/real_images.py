@@ -9,6 +9,7 @@ import torch
 
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE
 from datus2_ray.core.images import decode
+from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 
 
 def parser(description: str | None, count: int) -> argparse.ArgumentParser:
@@ -23,7 +24,7 @@ def parser(description: str | None, count: int) -> argparse.ArgumentParser:
 
 def evenly(folder: Path, count: int) -> list[Path]:
     """Return images taken at equal distances from all below a folder, sorted by path."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in decode.IMAGE_SUFFIXES)
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     if len(files) < count:
         raise SystemExit(f"{folder} has {len(files)} images, fewer than {count}")
     return [files[i * len(files) // count] for i in range(count)]

@@ -80,7 +80,7 @@ def pack(folder: Path, count: int, scratch: Path) -> None:
     import ray
 
     from datus2_ray import ingest
-    from datus2_ray.core.images.decode import IMAGE_SUFFIXES
+    from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)[:count]
     if len(files) < count:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from datus2_ray.version import VERSION
 
 if TYPE_CHECKING:
+    from datus2_ray.commands.annotations import import_annotations
+    from datus2_ray.commands.export import export
     from datus2_ray.commands.ingest import ingest
     from datus2_ray.commands.load import load
     from datus2_ray.commands.name import name
@@ -20,10 +22,23 @@ if TYPE_CHECKING:
     from datus2_ray.config.run import RunConfig
 
 __version__ = VERSION
-__all__ = ["RunConfig", "ingest", "load", "name", "predict", "pretrain", "relabel", "run"]
+__all__ = [
+    "RunConfig",
+    "export",
+    "import_annotations",
+    "ingest",
+    "load",
+    "name",
+    "predict",
+    "pretrain",
+    "relabel",
+    "run",
+]
 
 _MODULES = {
     "RunConfig": "config.run",
+    "export": "commands.export",
+    "import_annotations": "commands.annotations",
     "ingest": "commands.ingest",
     "load": "commands.load",
     "name": "commands.name",

@@ -13,6 +13,7 @@ import torch
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.engine.clustering.rows import BLOCK_ROWS, VectorTable, plan_blocks
 from datus2_ray.engine.machines import Device, Machines, Node
+from datus2_ray.engine.parts import Chain
 from datus2_ray.engine.stage import Operator
 from datus2_ray.engine.training.run import Job
 
@@ -31,12 +32,10 @@ def stream_here(
     items: Sequence[Mapping[str, Any]], operators: Callable[[Any], Sequence[Operator]]
 ) -> Iterator[dict[str, Any]]:
     """Do what `stream_parts` does, part after part."""
-    built = [operator.build() for operator in operators(SilentHeartbeat())] if items else []
+    built = Chain(tuple(operator.build() for operator in operators(SilentHeartbeat())) if items else ())
     for item in items:
-        block = pa.Table.from_pylist([dict(item)])
-        for operator in built:
-            block = operator(block)
-        yield from block.to_pylist()
+        for block in built.each(pa.Table.from_pylist([dict(item)])):
+            yield from block.to_pylist()
 
 
 class RowsHere(LocalRows):
@@ -93,6 +92,7 @@ def commands_without_ray(patch: pytest.MonkeyPatch) -> None:
     for module in ("engine.operators.embed", "stages.discover.describe"):
         patch.setattr(f"datus2_ray.{module}.load_backbone", load)
     patch.setattr(Machines, "now", staticmethod(lambda: SMALL_MACHINE))
-    for command in ("run", "predict", "experiment", "ingest", "name"):
+    for command in ("run", "predict", "experiment", "ingest", "export", "name"):
         patch.setattr(f"datus2_ray.commands.{command}.start_ray", lambda seconds: None)
-    patch.setattr("datus2_ray.commands.plan.look_at_machines", lambda seconds: SMALL_MACHINE)
+    for command in ("plan", "export"):
+        patch.setattr(f"datus2_ray.commands.{command}.look_at_machines", lambda seconds: SMALL_MACHINE)

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, takes_settings
+from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, shares, takes_settings
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError, UsageError
+
+#: Characters that are shown of an error that is not ours.
+MAX_TEXT = 500
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,8 +48,8 @@ def plan(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "preset", "backbone", "clusters", "device", "seed", "no_refine", "save_png", "image_column", "id_column",
-    "mask_column", out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
+    "preset", "backbone", "clusters", "device", "seed", "no_refine", "image_column", "id_column", "mask_column",
+    "ignore_id", out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
     """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""
@@ -54,12 +57,14 @@ def ingest(config: RunConfig) -> None:
 
     commit = ingest_images(config)
     refused = f", {commit.rows_quarantined:,} in quarantine" if commit.rows_quarantined else ""
-    typer.echo(f"shards: {commit.uri}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}")
+    unusable = sum(commit.facts.unusable.values())
+    masks = f", {unusable:,} masks that cannot be used (column mask_fault)" if unusable else ""
+    typer.echo(f"shards: {commit.uri}\n{commit.rows_out:,} images in {len(commit.parts):,} shards{refused}{masks}")
 
 
 @app.command()
 @takes_settings(
-    "preset", "clusters", "no_refine", "save_png", "mask_column",
+    "preset", "clusters", "no_refine", "mask_column", "ignore_id",
     backbone=Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")],
 )  # fmt: skip
 def pretrain(config: RunConfig) -> None:
@@ -74,7 +79,7 @@ def pretrain(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "no_refine", "save_png", "max_error_rate", "image_column", "id_column", "mask_column",
+    "no_refine", "max_error_rate", "image_column", "id_column", "mask_column",
     out=Annotated[str, typer.Option("--out", help="Folder for runs, table, plot and CSV; a local path or s3:// URI.")],
 )  # fmt: skip
 def experiment(
@@ -110,8 +115,9 @@ def demo(
     from datus2_ray.cli.terminal import print_summary
     from datus2_ray.commands.run import run as run_pipeline
     from datus2_ray.demo.write import write_demo
+    from datus2_ray.store import storage
 
-    folder, paper, best = (str(Path(out) / name) for name in (f"scenes-{seed}", "paper", "run"))
+    folder, paper, best = (str(Path(storage.absolute(out)) / name) for name in (f"scenes-{seed}", "paper", "run"))
     write_demo(Path(folder), images, seed)
     scenes: dict[str, Any] = {"source": folder, "dataset": "demo", "seed": seed, "limit": images}
     for config in (
@@ -150,6 +156,42 @@ def predict(
 
 
 @app.command()
+def export(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run, or of predicted masks.")],
+    format_name: Annotated[str, option("--format", "export.format")],
+    masks: Annotated[str | None, option("--masks", "export.masks")] = None,
+    instances: Annotated[bool, option("--instances", "export.instances")] = False,
+    min_area: Annotated[int, option("--min-area", "export.min_area")] = 0,
+    min_confidence: Annotated[float, option("--min-confidence", "export.min_confidence")] = 0.0,
+    splits: Annotated[str | None, option("--splits", "export.splits", metavar="train=0.8,val=0.2")] = None,
+    image_url: Annotated[str, option("--image-url", "export.image_url")] = "",
+    debug: Debug = False,
+) -> None:
+    """Write the masks of a finished run in a format that other tools read."""
+    from datus2_ray.commands.export import export as export_masks
+
+    given = {"splits": shares("--splits", splits)} if splits else {}
+    objects = {"masks": masks, "instances": instances, "min_area": min_area, "min_confidence": min_confidence}
+    typer.echo(export_masks(run_folder, format_name, image_url=image_url, **objects, **given))
+
+
+@app.command(name="import")
+def import_masks(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    coco: Annotated[str | None, typer.Option("--coco", help="COCO file of annotations.")] = None,
+    cvat: Annotated[str | None, typer.Option("--cvat", help='Zip file of CVAT, "Segmentation mask 1.1".')] = None,
+    debug: Debug = False,
+) -> None:
+    """Take masks that were drawn or corrected elsewhere as names of clusters and segments; score the run by them."""
+    from datus2_ray.cli.terminal import print_imported
+    from datus2_ray.commands.annotations import import_annotations
+
+    if (coco is None) == (cvat is None):
+        raise UsageError("give the file to import: --coco FILE or --cvat FILE")
+    print_imported(import_annotations(run_folder, str(coco or cvat), "coco" if coco else "cvat"))
+
+
+@app.command()
 def relabel(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     clusters: Annotated[int, option("--clusters", "clusters")],
@@ -160,6 +202,28 @@ def relabel(
     from datus2_ray.commands.relabel import relabel as relabel_run
 
     print_summary(relabel_run(run_folder, clusters), run_folder)
+
+
+@app.command()
+def explore(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of this machine; default 8237 or a free one.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only show the address.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Look at the clusters of a finished run in a browser: name, join, split, correct, teach."""
+    import webbrowser
+
+    from datus2_ray.commands.explore import explore as serve
+
+    def ready(address: str) -> None:
+        typer.echo(f"explorer: {address}\nCtrl+C ends it; all that you did is saved")
+        if not no_browser:
+            webbrowser.open(address)
+
+    serve(run_folder, port, ready)
 
 
 @app.command()
@@ -328,10 +392,23 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        known = isinstance(error, DatusError)
-        text = str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())}; --debug shows where"
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {_one_line(error)}", file=sys.stderr)
         if isinstance(error, UsageError):
             command = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "run"
             print(f"see `datus2 {command} --help`", file=sys.stderr)
         raise SystemExit(error.exit_code if isinstance(error, DatusError) else 1) from None
+
+
+def _one_line(error: Exception) -> str:
+    """Return what the terminal shows of an error: never the trace that Ray's errors have for a message."""
+    if isinstance(error, DatusError):
+        return str(error)
+    if "ray" in sys.modules:
+        from ray.exceptions import RayError
+
+        from datus2_ray.engine.failure import cause_of
+
+        if isinstance(error, RayError):
+            return str(cause_of(error))
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:MAX_TEXT]}{'…' * (len(text) > MAX_TEXT)}; --debug shows where"

@@ -31,6 +31,14 @@ def numbers(flag: str, text: str | None) -> list[float]:
         raise UsageError(f"{flag} {text}: give numbers with commas between them, such as 6,9,12") from error
 
 
+def shares(flag: str, text: str) -> dict[str, float]:
+    """Parse the shares of a flag such as ``--splits train=0.8,val=0.2``."""
+    try:
+        return {name.strip(): float(share) for name, share in (item.split("=") for item in text.split(","))}
+    except ValueError as error:
+        raise UsageError(f"{flag} {text}: give names and shares, such as train=0.8,val=0.2") from error
+
+
 def _check_device(name: str | None) -> str | None:
     known = get_args(RunConfig.model_fields["device"].annotation)
     if name is not None and name not in known:
@@ -51,11 +59,13 @@ Seed = Annotated[int | None, option("--seed", "seed")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value; may be given more than once.")]
 Config = Annotated[str | None, typer.Option("--config", help="YAML file of settings.")]
 NoRefine = Annotated[bool, typer.Option("--no-refine", help="Stop at the initial masks.")]
-SavePng = Annotated[bool, option("--save-png", "save_png")]
 MaxErrorRate = Annotated[float | None, option("--max-error-rate", "max_error_rate")]
 ImageColumn = Annotated[str | None, option("--image-column", "ingest.image_column")]
 IdColumn = Annotated[str | None, option("--id-column", "ingest.id_column")]
 MaskColumn = Annotated[str | None, option("--mask-column", "ingest.mask_column")]
+Bands = Annotated[str | None, option("--bands", "ingest.bands", metavar="N,N,N")]
+Masks = Annotated[str | None, option("--masks", "ingest.masks", metavar="PATTERN|none")]
+IgnoreId = Annotated[list[str] | None, option("--ignore-id", "ingest.ignore_id")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
 
 #: Flags that make up the settings of a command, by the name of their parameter, in the order of the help.
@@ -73,11 +83,13 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "assignments": (Set, None),
     "config": (Config, None),
     "no_refine": (NoRefine, False),
-    "save_png": (SavePng, False),
     "max_error_rate": (MaxErrorRate, None),
     "image_column": (ImageColumn, None),
     "id_column": (IdColumn, None),
     "mask_column": (MaskColumn, None),
+    "bands": (Bands, None),
+    "masks": (Masks, None),
+    "ignore_id": (IgnoreId, None),
 }
 
 

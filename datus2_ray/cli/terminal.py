@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -14,7 +14,10 @@ from datus2_ray.commands.plan import Plan
 from datus2_ray.commands.status import StageStatus
 from datus2_ray.engine.machines import Machines
 from datus2_ray.report.scores import NAMED_SETS, SETS
-from datus2_ray.store.run_folder import REPORT
+from datus2_ray.store.run_folder import PASSED_OVER, REPORT
+
+if TYPE_CHECKING:  # it imports the stages
+    from datus2_ray.commands.annotations import Imported
 
 
 def print_summary(summary: dict[str, Any], out: str) -> None:
@@ -22,7 +25,13 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
     console = Console(highlight=False)
     quarantined = f", {summary['quarantined']} in quarantine" if summary["quarantined"] else ""
     images = f"{summary['images']:,} images{quarantined}"
+    for note, count in summary["notes"].items():
+        console.print(f"{count:,} image{'s' if count > 1 else ''}: {note}", markup=False)
+    if summary["passed_over"]:
+        console.print(f"files passed over: {summary['passed_over']:,}, see {out}/{PASSED_OVER}", soft_wrap=True)
     console.print(f"{images}, {summary['segments']:,} segments, {summary['clusters']} clusters")
+    for line in (summary.get("ground_truth") or {}).get("lines", []):
+        console.print(line, markup=False)
     print_warnings(summary)
     if skipped := summary["refinement"].get("skipped"):
         console.print(f"refinement skipped: {skipped}")
@@ -31,16 +40,23 @@ def print_summary(summary: dict[str, Any], out: str) -> None:
         if "names" in summary["metrics"]:
             console.print(names_table(summary["metrics"]["names"]))
     console.print(f"report: {out}/{REPORT}", soft_wrap=True)
+    console.print(f"name the clusters: datus2 explore {out}", soft_wrap=True)
 
 
 def print_warnings(summary: dict[str, Any]) -> None:
-    """Print what a reader must know before using the masks: weights that are random, or were trained with labels."""
+    """Print what a reader must know before using the masks of the weights: random, with labels, an assumed mean."""
     console = Console(highlight=False)
     if not summary["backbone"]["trained"]:
         console.print(f"backbone {summary['backbone']['name']} is UNTRAINED: its masks show the steps, not the quality")
     for used in (summary["backbone"], summary["cnn"]):
         if used and used["supervised"]:
             console.print(f"{used['name']} was trained WITH LABELS: these masks are not unsupervised")
+        if used and used.get("assumed"):
+            console.print(
+                f"{used['name']} does not say with which mean and deviation of pixels it was trained: ImageNet's were "
+                "taken; a JSON beside the file names others",
+                soft_wrap=True,
+            )
 
 
 def score_table(metrics: dict[str, Any]) -> Table:
@@ -158,3 +174,17 @@ def _row(scores: dict[str, Any]) -> tuple[float | None, ...]:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def print_imported(imported: Imported) -> None:
+    """Print what an import brought, and how well the masks of the run agreed with it."""
+    scores = imported.scores
+    print(
+        f"{imported.images:,} images, of which the {scores['set']} masks agreed in "
+        f"{100 * (scores['pixel_accuracy'] or 0):.1f} % of the pixels (mIoU {100 * (scores['miou'] or 0):.1f})\n"
+        f"named: {imported.clusters:,} clusters, {imported.segments:,} single segments\n"
+        f"masks and scores: {imported.uri}"
+    )
+    if imported.unknown:
+        names = ", ".join(imported.unknown[:3]) + (", …" if len(imported.unknown) > 3 else "")
+        print(f"{len(imported.unknown):,} images of the file are none of the run: {names}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datus2_ray.errors import UsageError
+from datus2_ray.explore.prepare import EXPLORE
 from datus2_ray.stages import COMMANDS
 from datus2_ray.store import storage
+from datus2_ray.store.facts import Labelled
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import DIGITS, RunFolder
 
@@ -52,11 +54,14 @@ def find_removable(folder: RunFolder) -> list[Removable]:
         stage, fingerprint = kept["begun"]
         current.add((stage, fingerprint[:DIGITS]))
     stages = {stage.name for stage in COMMANDS[kept["command"]]}
+    current_label = kept["stages"].get(Labelled.stage, "")[:DIGITS]
     sizes: dict[str, int] = {}
     for entry in storage.list_files(folder.uri):
         stage, _, rest = entry.path.partition("/")
         digits = rest.partition("/")[0]
-        if stage in stages and "/" in rest and (stage, digits) not in current:
+        if (stage == EXPLORE and digits != current_label) or (
+            stage in stages and "/" in rest and (stage, digits) not in current
+        ):
             place = storage.join(stage, digits)
         elif entry.path.rpartition("/")[2].startswith("_") and entry.path.endswith(".tmp"):
             place = entry.path

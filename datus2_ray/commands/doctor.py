@@ -18,6 +18,7 @@ from datus2_ray.engine import ray_private
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.session import joined_address, start_ray
 from datus2_ray.errors import DatusError
+from datus2_ray.sources.place import find_place
 from datus2_ray.store import s3, storage
 from datus2_ray.store.weights_cache import local_spec
 
@@ -186,7 +187,7 @@ def check_store(source: str | None) -> Finding:
     if source is None:
         return Finding("ok", f"{store}, {keys}; give --source to try it")
     try:
-        count = len(storage.list_files(source))
+        count = len(find_place(storage.absolute(source), "").files)
     except DatusError as error:
         return Finding("failure", str(error))
     place = f" ({store}, {keys})" if source.startswith("s3://") else ""
@@ -197,16 +198,20 @@ def check_store(source: str | None) -> Finding:
 
 def check_weights(backbone: str | None) -> Finding:
     """Load the backbone as an actor would."""
-    from datus2_ray.core.backbone.spec import is_supervised, parse_spec
+    from datus2_ray.core.backbone.spec import is_assumed, is_supervised, parse_spec
     from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, fingerprint, load_backbone
 
     try:
         local = local_spec(backbone or DEFAULT_BACKBONE)
         loaded = load_backbone(local)
-        supervised = is_supervised(parse_spec(local))
+        supervised, assumed = is_supervised(parse_spec(local)), is_assumed(parse_spec(local))
     except DatusError as error:
         return Finding("failure", str(error))
     text = f"{loaded.name}: {loaded.depth} blocks of {loaded.dim}, {fingerprint(local)}"
+    if assumed:
+        text += (
+            "; it names no mean and deviation of pixels, so that ImageNet's are taken: name others in a JSON beside it"
+        )
     if not loaded.trained:
         return Finding("warning", f"{text}; it is UNTRAINED: its masks show the steps, not the quality")
     if supervised:

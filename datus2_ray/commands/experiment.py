@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from datus2_ray.commands.experiment_variants import EXPERIMENTS, Variant
-from datus2_ray.commands.plan import check_place, plan_stages
+from datus2_ray.commands.plan import check_place, list_shown, plan_stages
 from datus2_ray.commands.weights import check_weights
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import Run, open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.listing import Listing, list_source
+from datus2_ray.sources.listing import Listing
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Discovered, Probed
 
@@ -81,7 +81,7 @@ def run_experiment(
         raise UsageError(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     base = base.model_copy(update={"out": storage.join(base.out, "runs")})
     machines = check_place(base, "experiment")
-    source = list_source(base, labelled=True)
+    source = list_shown(base)
     if not source.labelled:
         raise UsageError(f"{base.source} has no ground truth, and an experiment compares scores; name its --dataset")
     check_weights(base)
@@ -118,4 +118,4 @@ def _listing(opened: Run, config: RunConfig) -> Listing:
     same = ("source", "dataset", "split", "limit", "ingest")
     if all(getattr(config, name) == getattr(opened.config, name) for name in same):
         return opened.listing
-    return list_source(config, labelled=True)
+    return list_shown(config)

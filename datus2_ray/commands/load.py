@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import decode
 from datus2_ray.core.images.labels import Labels, decode_labels
 from datus2_ray.core.images.palette import palette
 from datus2_ray.core.names import edits
@@ -114,8 +113,8 @@ class LoadedRun:
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """Return the pixels of an image, uint8 RGB [H, W, 3]."""
         part = self._part_of(image_id)
-        table = ImagesTable.of(self.folder.require(Ingested)).read(part, ["image_id", "image"])
-        return decode(_row(table, image_id)["image"])
+        images = ImagesTable.of(self.folder.require(Ingested))
+        return images.decode(_row(images.read(part, ["image_id", "image"]), image_id)["image"])
 
     def mask(self, image_id: str, masks: str | None = None) -> Labels:
         """Return a mask of an image.

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import isqrt
 from typing import Any
 
 from datus2_ray.config import RunConfig
+from datus2_ray.core.graph.segments import MAX_PATCHES
+from datus2_ray.core.images.decode import MAX_ASPECT
 from datus2_ray.engine.machines import Device, Machines, require_cpu
+from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import look_at_machines
 from datus2_ray.engine.stage import Stage, Use
+from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, list_for_shards, list_source
 from datus2_ray.stages import INGEST_COMMAND, PRETRAIN_COMMAND, RUN
+from datus2_ray.stages.discover.discover import SMALL_PATCH
+from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.run_folder import RunFolder
+
+#: Seconds of a listing that shows nothing.
+QUIET_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,19 +51,42 @@ def plan_run(config: RunConfig) -> Plan:
         If it cannot run with these settings, on this source, or on these machines. The message says what to change.
     """
     machines = check_place(config, "run")
-    return plan_stages(config, RUN, list_source(config, labelled=True), machines)
+    return plan_stages(config, RUN, list_shown(config), machines)
 
 
 def plan_ingest(config: RunConfig) -> Plan:
     """Plan the writing of shards; raises as :func:`plan_run` does."""
     machines = check_place(config, "ingest")
-    return plan_stages(config, INGEST_COMMAND, list_for_shards(config), machines)
+    return plan_stages(config, INGEST_COMMAND, _shown(partial(list_for_shards, config)), machines)
 
 
 def plan_pretraining(config: RunConfig) -> Plan:
     """Plan a pre-training; raises as :func:`plan_run` does."""
     machines = check_place(config, "pretrain")
-    return plan_stages(config, PRETRAIN_COMMAND, list_source(config, labelled=False), machines)
+    return plan_stages(config, PRETRAIN_COMMAND, list_shown(config, labelled=False), machines)
+
+
+def list_shown(config: RunConfig, labelled: bool = True) -> Listing:
+    """List a source as :func:`list_source` does; show how far it is, where that takes long, and what it found."""
+    return _shown(partial(list_source, config, labelled))
+
+
+def _shown(make: Callable[..., Listing]) -> Listing:
+    progress, start, hidden = Progress("list", 0, "files"), time.monotonic(), 0
+
+    def show(more: int) -> None:
+        nonlocal hidden
+        hidden += more
+        if time.monotonic() - start >= QUIET_SECONDS:
+            progress.advance(hidden)
+            hidden = 0
+
+    listing = make(show=show)
+    if progress.done:
+        progress.finish()
+    for line in (*(f"passed over {note}" for note in listing.notes), *listing.ground_truth):
+        progress.skip(line)
+    return listing
 
 
 def plan_stages(
@@ -63,6 +98,9 @@ def plan_stages(
 ) -> Plan:
     """Plan stages that no command has begun, given results of another run; raises as :func:`plan_run` does."""
     folder = RunFolder(config.out)
+    _check_segments(config, listing)
+    if not folder.is_run():
+        _check_space(config, listing)
     prospect = Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines, commits or {}).prospect
     uses: list[tuple[str, Use]] = []
     notes: list[str] = []
@@ -84,10 +122,42 @@ def plan_stages(
     return Plan(listing, machines, prospect.device, tuple(uses), tuple(notes))
 
 
+def _check_segments(config: RunConfig, listing: Listing) -> None:
+    """Raise a UsageError if there are more clusters than segments can be, or more segments than can be numbered."""
+    discover = config.discover
+    # A backbone's patches are not known without torch, seconds to load; none are smaller.
+    grid = discover.grid or discover.side(SMALL_PATCH) // SMALL_PATCH
+    patches = grid * grid * (MAX_ASPECT if discover.keep_aspect else 1)
+    single = discover.unit == "patches"
+    if single and discover.grid and grid * grid > MAX_PATCHES:
+        raise UsageError(
+            f"discover.unit=patches: {grid} × {grid} patches are more than the {MAX_PATCHES:,} that can be units; set "
+            f"discover.grid={isqrt(MAX_PATCHES)} or less"
+        )
+    per_image = patches if single else patches // (discover.tau + 1)
+    most = listing.images * per_image
+    if listing.images and config.clusters is not None and config.clusters > most:
+        raise UsageError(
+            f"--clusters {config.clusters}: {listing.images} images of up to {per_image} segments have at most {most}; "
+            "give fewer clusters or more images"
+        )
+
+
+def _check_space(config: RunConfig, listing: Listing) -> None:
+    """Raise a DatusError if the disk has no room for the copies of a folder's images that a run keeps."""
+    free, needed = storage.free_space(config.out), sum(listing.sizes.values())
+    if listing.columns is None and free is not None and needed > free:
+        raise DatusError(
+            f"{config.out} gets a copy of the images, {needed / 1e9:,.1f} GB, and its disk has {free / 1e9:,.1f} GB "
+            "free; give --out on another disk, or fewer images with --limit"
+        )
+
+
 def check_place(config: RunConfig, command: str) -> Machines:
     """Check what needs no look at the source, and return the machines: to list millions of objects takes minutes."""
     layouts.find(config.dataset)
     RunFolder(config.out).check_free(config.source, command)
+    storage.check_writable(config.out)
     machines = look_at_machines(config.no_progress_seconds)
     require_cpu(machines)
     return machines

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from datus2_ray.commands.plan import check_place, plan_stages
+from datus2_ray.commands.plan import check_place, list_shown, plan_stages
 from datus2_ray.commands.weights import check_same_backbone
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import read_config
@@ -19,15 +19,14 @@ from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.engine.stage import Stage
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.listing import list_source
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, Exported, HeadLearned, LayerFitted, Refined, Taught
+from datus2_ray.store.facts import Clustered, Exported, HeadLearned, Ingested, LayerFitted, Refined, Taught
 from datus2_ray.store.run_folder import RunFolder
 
 #: Settings that belong to the run's machines and source, of which this command has its own.
-PLACES: dict[str, dict[str, None]] = {
-    "ingest": {"image_column": None, "id_column": None, "mask_column": None},
+PLACES: dict[str, dict[str, Any]] = {
+    "ingest": {"image_column": None, "id_column": None, "mask_column": None, "masks": None, "ignore_id": ()},
     "discover": {"actors": None, "max_actors": None, "gpus_per_actor": None},
     "cluster": {"workers": None},
 }
@@ -52,7 +51,7 @@ def predict(
     source : str
         Folder or shards of images.
     out : str
-        Folder for the masks, as tables and as palette PNG files.
+        Folder for the masks, as tables and as palette PNG files; ``datus2 export`` takes it for other formats.
     limit : int, optional
         Only the first N image ids in sorted order.
     max_error_rate : float
@@ -83,7 +82,8 @@ def predict(
     kept = read_config(model.path("config.json"))
     clustered, fitted, refined = model.require(Clustered), model.find(LayerFitted), model.find(Refined)
     k = storage.read_json(model.path("summary.json"))["clusters"]
-    config = _config(kept, k, source, out, limit, max_error_rate, device, columns)
+    ranges = {kind: values for kind, *values in model.require(Ingested).facts.ranges}
+    config = _config(kept, k, ranges, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
     naming = find_naming(model, k)
     taught = _find_taught(model, naming)
@@ -98,7 +98,7 @@ def predict(
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
     stages = _stages(naming, segmenter)
     machines = check_place(config, "predict")
-    listing = list_source(config, labelled=False)
+    listing = list_shown(config, labelled=False)
     models = {commit.facts.stage: commit for commit in (clustered, head, segmenter) if commit is not None}
     plan_stages(config, stages, listing, machines, models)
     with open_run(config, "predict", listing, machines) as opened:
@@ -107,8 +107,9 @@ def predict(
         from datus2_ray.engine.execute import execute
 
         labelled, _ = execute(opened.after(models).by(naming).on(Machines.now()), stages)
+        storage.write_json(storage.join(config.out, "config.json"), config.model_dump(mode="json"))
     exported = labelled.commit(Exported)
-    return exported.path(exported.facts.sets[-1])
+    return exported.path(exported.facts.format, "masks")
 
 
 def _find_taught(model: RunFolder, naming: Naming | None) -> Commit[Taught] | None:
@@ -135,6 +136,7 @@ def _stages(naming: Naming | None, segmenter: Commit[Any] | None) -> Sequence[St
 def _config(
     kept: RunConfig,
     k: int,
+    ranges: dict[str, list[float]],
     source: str,
     out: str,
     limit: int | None,
@@ -145,7 +147,7 @@ def _config(
     """Return the settings of the finished run, applied to other images."""
     changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": k, "max_error_rate": max_error_rate}
     places = {"source": storage.absolute(source), "out": storage.absolute(out), "device": device or "auto"}
-    settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "save_png": True}
+    settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "export": {"format": "png"}}
     settings |= {stage: {**settings[stage], **values} for stage, values in PLACES.items()}
-    settings["ingest"] |= columns or {}
+    settings["ingest"] |= {"stretch": ranges, **(columns or {})}
     return RunConfig.model_validate(settings)

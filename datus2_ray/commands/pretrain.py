@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from datus2_ray.commands.plan import plan_pretraining
+from datus2_ray.commands.weights import check_pretraining
 from datus2_ray.config import RunConfig
 from datus2_ray.config.load import resolve_paths
 from datus2_ray.engine.machines import Machines
@@ -37,6 +38,7 @@ def pretrain(config: RunConfig) -> Commit[Pretrained]:
         raise UsageError("pre-training needs the library lightly; install it with: pip install 'datus2-ray[pretrain]'")
     config = resolve_paths(config)
     plan = plan_pretraining(config)
+    check_pretraining(config)
     with open_run(config, "pretrain", plan.source, plan.machines) as run:
         start_ray(config.no_progress_seconds)
 

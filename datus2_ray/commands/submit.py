@@ -19,7 +19,7 @@ from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.store.commit import fingerprint
 
 #: Commands that run as jobs.
-COMMANDS = ("run", "ingest", "pretrain", "predict", "relabel", "evaluate")
+COMMANDS = ("run", "ingest", "pretrain", "predict", "relabel", "evaluate", "export")
 
 #: Parameters of these commands that are paths, which must be the same on the cluster.
 PATHS = ("source", "out", "run_folder", "runs")
@@ -94,12 +94,13 @@ def read_runtime_env(working_dir: str, file: str | None) -> dict[str, Any]:
     UsageError
         If the folder is not the project's, or the file holds no mapping.
     """
+    working_dir = working_dir if "://" in working_dir else str(Path(working_dir).expanduser())
     if "://" not in working_dir and not (Path(working_dir) / "datus2_ray" / "__main__.py").is_file():
         raise UsageError(f"--working-dir {working_dir} has no datus2_ray/; give the folder of a clone of the project")
     more: Any = {}
     if file is not None:
         try:
-            more = yaml.safe_load(Path(file).read_text()) or {}
+            more = yaml.safe_load(Path(file).expanduser().read_text()) or {}
         except (OSError, yaml.YAMLError) as error:
             raise UsageError(f"cannot read --runtime-env {file}: {' '.join(str(error).split())}") from error
     if not isinstance(more, dict):

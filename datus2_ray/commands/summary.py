@@ -22,6 +22,7 @@ from datus2_ray.store.facts import (
     NamesScored,
     Predicted,
     Refined,
+    Surveyed,
 )
 from datus2_ray.store.run_folder import ALL_QUARANTINED, QUARANTINE
 from datus2_ray.version import VERSION
@@ -34,7 +35,10 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
     return {
         "images": run.commit(Ingested).rows_out,
         "quarantined": sum(commit.rows_quarantined for commit in run.commits.values()),
+        "passed_over": len(run.listing.passed_over),
+        "notes": run.facts(Ingested).notes,
         "unstructured": run.facts(Discovered).unstructured,
+        "ground_truth": _ground_truth(run),
         "segments": run.facts(Clustered).segments,
         "clusters": run.required_k,
         "refinement": _refinement(run, left_out),
@@ -44,6 +48,16 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "metrics": collect_metrics(run),
     }
+
+
+def _ground_truth(run: Run) -> dict[str, Any] | None:
+    surveyed = run.find(Surveyed)
+    if surveyed is None or not (surveyed.facts.labelled or surveyed.facts.unusable):
+        return None
+    found = surveyed.facts
+    classes = list(found.classes)
+    kept = {"images": found.labelled, "scored": found.scored, "classes": classes, "unusable": found.unusable}
+    return {**kept, "lines": found.describe()}
 
 
 def collect_metrics(run: Run) -> dict[str, Any] | None:

@@ -5,13 +5,15 @@ Actors that fail while they start print pages of Ray's traces; a check on the dr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.session import joined_address
 from datus2_ray.errors import BackboneError, UsageError
+from datus2_ray.stages.discover.discover import SMALL_PATCH
 from datus2_ray.store import storage
-from datus2_ray.store.weights_cache import local_spec
+from datus2_ray.store.weights_cache import is_on_hub, local_spec
 
 
 def check_weights(config: RunConfig) -> None:
@@ -38,6 +40,8 @@ def check_weights(config: RunConfig) -> None:
                     f"there is no weights file {uri}; give one that exists, or the name of a timm model"
                 )
             continue
+        if is_on_hub(spec):
+            continue
         # Imported here, as what follows: timm and torch take seconds, and most runs name no weights.
         from datus2_ray.core.backbone.spec import parse_spec
 
@@ -48,12 +52,12 @@ def check_weights(config: RunConfig) -> None:
             from datus2_ray.core.refine.encoder_start import ENCODER
 
             load_timm(parsed, RESNET if spec == cnn else ENCODER)
-    if "://" not in (config.backbone or ""):
+    if "://" not in (config.backbone or "") and not is_on_hub(config.backbone or ""):
         check_backbone(config, config.backbone)
 
 
 def check_backbone(config: RunConfig, spec: str | None) -> None:
-    """Check that a backbone's file loads, and that windows fit its patches.
+    """Check that a backbone's file loads and has the vectors that are asked for, and that windows fit its patches.
 
     Parameters
     ----------
@@ -65,26 +69,30 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
     Raises
     ------
     BackboneError
-        If the file does not load, or a side is no multiple of the patch size.
+        If the file does not load or lacks what is read of it, or a side is no multiple of the patch size.
     UsageError
         If windows are not smaller than what is seen.
     """
     if spec is not None:
         from datus2_ray.core.backbone.spec import parse_spec
-        from datus2_ray.core.backbone.vit import load_backbone
+        from datus2_ray.core.backbone.vit import Tap, check_taps, load_backbone
 
         if parse_spec(spec).file is not None:
             load_backbone(spec)
-    if config.discover.tile is None:
+        read = [Tap("cls")] if config.discover.descriptor in ("cls", "tokens+cls") else []
+        if config.discover.unit == "segments":
+            read += [Tap(config.discover.feature, config.discover.block)]
+        check_taps(spec, [*read, Tap("token", config.discover.block)])
+    discover = config.discover
+    if discover.input_size is None and discover.tile is None:
+        return  # a grid is whole patches
+    side = _patch_side(spec)
+    shown = discover.side(side)
+    check_sizes(side, {"discover.input_size": shown})
+    if discover.tile is None:
         return
     from datus2_ray.core.backbone.patches import check_tile
-    from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side
 
-    side = patch_side(spec or DEFAULT_BACKBONE)
-    discover, shown = config.discover, config.discover.side(side)
-    if shown % side:
-        nearest = max(side, round(shown / side) * side)
-        raise BackboneError(f"{shown} pixels do not fit the patch of {side}: set discover.input_size={nearest}")
     check_tile(side, discover.tile)
     if discover.tile is not None and discover.tile >= shown and not discover.keep_aspect:
         larger = f"grid={2 * discover.tile // side}" if discover.grid else f"input_size={2 * discover.tile}"
@@ -92,6 +100,52 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
             f"discover.tile = {discover.tile} must be less than the {shown} pixels that the backbone sees: set "
             f"discover.{larger} or a smaller discover.tile"
         )
+
+
+def check_pretraining(config: RunConfig) -> None:
+    """Check that the views of a pre-training fit the patches of the backbone that it goes on from; fetches nothing.
+
+    Raises
+    ------
+    BackboneError
+        If a side is no multiple of the patch size, or there is no such backbone.
+    """
+    if config.backbone is not None and "://" not in config.backbone:
+        sizes = {
+            f"pretrain.{name}": getattr(config.pretrain, name) for name in ("image_size", "global_size", "local_size")
+        }
+        side = _patch_side(config.backbone)
+        check_sizes(side, sizes, f", and pretrain.patch_size={side}")
+
+
+def check_sizes(patch: int, sizes: Mapping[str, int], beside: str = "") -> None:
+    """Raise a BackboneError with the nearest sizes that fit if one, by its setting, is no multiple of the patch.
+
+    `beside` is said after them: other settings that the remedy takes.
+    """
+    wrong = {name: size for name, size in sizes.items() if size % patch}
+    if wrong:
+        remedy = ", ".join(
+            f"{name}={' or '.join(map(str, nearest_multiples(size, patch)))}" for name, size in wrong.items()
+        )
+        given = ", ".join(f"{name} = {size}" for name, size in wrong.items())
+        raise BackboneError(
+            f"{given}: the backbone has patches of {patch} pixels, which do not divide this; set {remedy}{beside}"
+        )
+
+
+def nearest_multiples(size: int, patch: int) -> list[int]:
+    """Return the multiples of the patch size next to a size, in pixels: the one below, if any, and the one above."""
+    below = size // patch * patch
+    return [multiple for multiple in (below, below + patch) if multiple]
+
+
+def _patch_side(spec: str | None) -> int:
+    if spec is None:  # known without the seconds that timm takes
+        return SMALL_PATCH
+    from datus2_ray.core.backbone.vit import patch_side
+
+    return patch_side(spec)
 
 
 def check_same_backbone(config: RunConfig, fitted_with: str) -> None:

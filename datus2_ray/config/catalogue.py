@@ -15,6 +15,7 @@ from datus2_ray.errors import UsageError
 
 #: Settings, or single values of one, that earlier versions had, and what to do instead.
 REMOVED = {
+    "save_png": "use `datus2 export RUN --format png`, or export.format=png",
     "refine.rounds": "it brought no gain; leave it out",
     "refine.confidence": "it brought no gain; leave it out",
     "refine.balance": "it brought no gain; leave it out",
@@ -100,9 +101,9 @@ def removed_settings(settings: Mapping[str, Any]) -> list[str]:
     lines = []
     for old, advice in REMOVED.items():
         key, has_value, value = old.partition("=")
-        stage, _, name = key.partition(".")
-        values = settings.get(stage)
-        if isinstance(values, dict) and name in values and (not has_value or str(values[name]) == value):
+        stage, _, name = key.rpartition(".")
+        values = settings.get(stage) if stage else settings
+        if isinstance(values, Mapping) and name in values and (not has_value or str(values[name]) == value):
             lines.append(f"{old} was removed: {advice}")
     return lines
 

@@ -24,6 +24,9 @@ STAGE_FLAGS: dict[str, tuple[str, str, Any]] = {
     "image_column": ("ingest", "image_column", None),
     "id_column": ("ingest", "id_column", None),
     "mask_column": ("ingest", "mask_column", None),
+    "bands": ("ingest", "bands", None),
+    "masks": ("ingest", "masks", None),
+    "ignore_id": ("ingest", "ignore_id", None),
     "no_refine": ("refine", "enabled", False),
 }
 
@@ -67,10 +70,12 @@ def load(
             settings = merge(settings, {stage: {key: value}} if stage else {key: value})
     if removed := removed_settings(settings):
         raise UsageError("; ".join(removed))
-    try:
-        return resolve_paths(RunConfig.model_validate(settings))
-    except ValidationError as error:
-        raise UsageError(_describe(error)) from error
+    return resolve_paths(_validate(settings))
+
+
+def change(config: RunConfig, **changes: Any) -> RunConfig:
+    """Return settings with some of them changed; raise a UsageError as :func:`load` does."""
+    return _validate({**config.model_dump(), **changes})
 
 
 def load_from_command(flags: Mapping[str, Any]) -> RunConfig:
@@ -108,10 +113,17 @@ def resolve_paths(config: RunConfig) -> RunConfig:
     return config.model_copy(update={**places, **models})
 
 
+def _validate(settings: Mapping[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UsageError(_describe(error)) from error
+
+
 def _absolute_weights(spec: str | None) -> str | None:
-    # FILE or FILE::NAME; anything else, such as a timm name, stays as it is
+    # FILE, FOLDER or FILE::NAME; anything else, such as a timm name, stays as it is
     file, separator, name = (spec or "").partition("::")
-    return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).is_file() else spec
+    return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).expanduser().exists() else spec
 
 
 def _parse_assignment(assignment: str) -> dict[str, Any]:

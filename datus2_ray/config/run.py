@@ -10,6 +10,7 @@ from datus2_ray.config.base import StageConfig, expert, setting
 from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.config.evaluate import EvaluateConfig
+from datus2_ray.config.export import ExportConfig
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.config.label import LabelConfig
 from datus2_ray.config.pretrain import PretrainConfig
@@ -19,13 +20,18 @@ from datus2_ray.config.refine import RefineConfig
 class RunConfig(StageConfig):
     """A whole run: what it reads, where it writes, and the settings of every stage."""
 
-    source: str = Field(description="Folder of images, data-set root or Parquet shards; a local path or s3:// URI.")
-    out: str = Field(description="Run folder; a local path or s3:// URI.")
+    source: str = Field(
+        description="Folder of images, data-set root or Parquet shards; also one file, a pattern in quotes, or a text "
+        "file of paths. A local path or a URI."
+    )
+    out: str = Field(description="Run folder; a local path or a URI.")
     dataset: str = setting("folder", "Layout of the source and names of its classes.")
-    split: str | None = setting(None, "Split of the data set; default all.")
+    split: str | None = setting(None, "Split of the data set, or of shards named as Hugging Face does; default all.")
     preset: str = setting("best", "Preset that the settings started from.")
     backbone: str | None = setting(
-        None, "Backbone: a timm name, file or s3:// URI, or untrained:NAME; default the packaged ViT."
+        None,
+        "Backbone: a timm name, file, folder or s3:// URI, OWNER/NAME of the model hub, or untrained:NAME; default the "
+        "packaged ViT.",
     )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Device of the models; auto uses the GPUs that are there, cuda also asks a cluster to start some."
@@ -38,7 +44,6 @@ class RunConfig(StageConfig):
     max_error_rate: float = expert(
         0.05, "The run ends when more than this share of the images is unusable.", ge=0, le=1
     )
-    save_png: bool = setting(False, "Also write the masks as palette PNG files.")
     no_progress_seconds: int = expert(180, "A stage fails after this many seconds without progress.", ge=1)
     ingest: IngestConfig = Field(default_factory=IngestConfig)
     discover: DiscoverConfig = Field(default_factory=DiscoverConfig)
@@ -46,4 +51,5 @@ class RunConfig(StageConfig):
     label: LabelConfig = Field(default_factory=LabelConfig)
     refine: RefineConfig = Field(default_factory=RefineConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    export: ExportConfig = Field(default_factory=ExportConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)

@@ -50,16 +50,16 @@ def code_folder() -> Path:
     Folders of this name that were not used for :data:`MAX_AGE` are deleted.
     """
     name = f"datus2-{_hash_of_sources()}-{get_host_cpu_name()}"
-    user_cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    for parent in (Path(_numba.config.CACHE_DIR or user_cache), Path(tempfile.gettempdir())):
-        folder = parent / name
+    user_cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    for parent in (_numba.config.CACHE_DIR or user_cache, tempfile.gettempdir()):
         try:
+            folder = Path(parent).expanduser() / name
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if _is_private(folder):
                 os.utime(folder)
-                _delete_unused(parent)
+                _delete_unused(folder.parent)
                 return folder
-        except OSError:
+        except (OSError, RuntimeError):  # RuntimeError: a user without a home, as in containers
             continue
     return Path(tempfile.mkdtemp(prefix=name))
 

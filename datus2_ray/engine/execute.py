@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -58,7 +59,8 @@ def _still_current(run: Run, stages: Sequence[Stage[Any]], made: Mapping[str, st
     current = run.folder.current()
     # The commits that a run starts with may be those of another folder.
     kept = {**{name: stamp for name, stamp in current.items() if name in run.commits}, **made}
-    own = {stage.name for stage in stages}
+    # One that only adds, and was not asked for this time, is not undone by that.
+    own = {stage.name for stage in stages if not stage.adds}
     for name in current:  # in the order in which they were made
         inputs = {} if name in kept or name in own else run.folder.inputs(name, current[name])
         if inputs and all(kept.get(stage) == stamp for stage, stamp in inputs.items()):
@@ -113,12 +115,14 @@ def _parts(
     rows, faults = _count_written(placement.uri, sorted(before & set(parts)))
     errors = sum(faults.values())
     progress = Progress(stage.name, sum(parts.values()), done_before=sum(rows.values()) + errors, errors=errors)
-    check = _error_rate(run, stage.name, placement.uri, progress)
+    check = _error_rate(run, stage.name, placement.uri, progress, faults)
     check()
     todo = [{"part": part, **work.payload(run, part)} for part in parts if part not in rows]
     writer = Operator(PartWriter(placement.uri, stage.name, *work.metadata(run)))
     with _logged(run, stage, stamp, progress):
-        for done in stream_parts(todo, lambda heartbeat: [*work.operators(run, placement, heartbeat), writer]):
+        for done in stream_parts(
+            work.bundle(run, todo), lambda heartbeat: [*work.operators(run, placement, heartbeat), writer]
+        ):
             rows[done["part"]], faults[done["part"]] = done["rows"], done["faults"]
             progress.advance(done["rows"] + done["faults"], done["faults"])
             prometheus.count_images(stage.name, done["rows"], done["faults"])
@@ -128,7 +132,7 @@ def _parts(
             raise DatusError(
                 f"{stage.name}: rows were lost in {', '.join(lost[:3])} of {placement.uri}; please report this as a bug"
             )
-        _collect_faults(placement.uri, [part for part in faults if faults[part]])
+        _collect_faults(placement.uri, faults)
         if parts and not any(rows.values()):
             _refuse_empty(run, placement)
         facts = work.facts(run, placement)
@@ -172,27 +176,43 @@ def _count_written(uri: str, parts: Sequence[str]) -> tuple[dict[str, int], dict
     return {part: found[0] for part, found in counts.items()}, {part: found[1] for part, found in counts.items()}
 
 
-def _error_rate(run: Run, stage: str, uri: str, progress: Progress) -> Callable[[], None]:
+def _error_rate(run: Run, stage: str, uri: str, progress: Progress, faults: Mapping[str, int]) -> Callable[[], None]:
+    """Return a check that raises a DatusError once too many images have a fault; `faults` counts them by part."""
     allowed = run.config.max_error_rate
 
     def check() -> None:
         if progress.errors > allowed * progress.total:
             raise DatusError(
                 f"{stage}: {progress.errors} of {progress.total} images cannot be used, more than --max-error-rate "
-                f"{allowed:g} allows; {storage.join(uri, FAULTS)} says which and why"
+                f"{allowed:g} allows: {_describe_faults(_read_faults(uri, faults))}; mend them or leave them out, or "
+                f"go on without them with --max-error-rate 1; all are in {storage.join(uri, FAULTS)}"
             )
 
     return check
 
 
-def _collect_faults(uri: str, parts: Sequence[str]) -> None:
+def _read_faults(uri: str, faults: Mapping[str, int]) -> pa.Table:
+    """Read the rows in quarantine of the parts that have some."""
+    parts = sorted(part for part, count in faults.items() if count)
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        tables = list(threads.map(lambda part: storage.read_table(storage.join(uri, FAULTS, part)), sorted(parts)))
-    if tables:
-        merged = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
-        storage.write_table(storage.join(uri, QUARANTINE), merged)
+        tables = list(threads.map(lambda part: storage.read_table(storage.join(uri, FAULTS, part)), parts))
+    return pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
+
+
+def _describe_faults(table: pa.Table) -> str:
+    """Return how many images have which fault, and one of the most frequent kind."""
+    counts = Counter(table["kind"].to_pylist())
+    kind, _ = counts.most_common(1)[0]
+    first = next(row for row in table.to_pylist() if row["kind"] == kind)
+    kinds = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+    return f"{kinds}, for example {first['image_id']}: {first['message']}"
+
+
+def _collect_faults(uri: str, faults: Mapping[str, int]) -> None:
+    if any(faults.values()):
+        storage.write_table(storage.join(uri, QUARANTINE), _read_faults(uri, faults))
 
 
 def _refuse_empty(run: Run, placement: Placement) -> None:
-    first: Mapping[str, Any] = storage.read_table(placement.path(QUARANTINE)).slice(0, 1).to_pylist()[0]
-    raise DatusError(f"no image of {run.config.source} can be used; {first['image_id']}: {first['message']}")
+    described = _describe_faults(storage.read_table(placement.path(QUARANTINE)))
+    raise DatusError(f"no image of {run.config.source} can be used: {described}; give a source with images")

@@ -10,7 +10,9 @@ from datus2_ray.errors import DatusError
 
 #: ``package.module.SomeError: what happened``, and the lines that still belong to the message.
 _RAISED = re.compile(
-    r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*(?:\n(?!\s*$|The above |During ).+)*))?", re.M
+    r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))"
+    r"(?:: (.*(?:\n(?!\s*$|The above |During |Failed to apply ).+)*))?",
+    re.M,
 )
 
 #: What Ray puts around a cause.

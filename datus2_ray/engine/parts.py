@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -39,8 +40,8 @@ def stream_parts(
     items : sequence of mapping
         One part each: its name under ``part``, and what else the first operator needs to know.
     operators : callable
-        Returns the operators; each keeps a block whole and keeps its column ``part``. The last one leaves few and
-        small rows: they all come to the driver.
+        Returns the operators; each keeps a block whole and keeps its column ``part``, or makes a block of every part
+        of an item. The last one leaves few and small rows: they all come to the driver.
 
     Raises
     ------
@@ -51,8 +52,8 @@ def stream_parts(
         return
     heartbeat = Heartbeat()
     dataset: ray.data.Dataset = ray.data.from_items([dict(item) for item in items], override_num_blocks=len(items))
-    for operator in operators(heartbeat):
-        dataset = _add(dataset, operator)
+    for _, chain in groupby(operators(heartbeat), key=lambda operator: id(operator) if operator.pool else None):
+        dataset = _add(dataset, *chain)
     limit = no_progress_seconds()
 
     def stalled() -> DatusError:
@@ -72,9 +73,10 @@ def stream_parts(
         ray_private.stop_execution(dataset)
 
 
-def _add(dataset: ray.data.Dataset, operator: Operator) -> ray.data.Dataset:
+def _add(dataset: ray.data.Dataset, operator: Operator, *more: Operator) -> ray.data.Dataset:
     if operator.pool is None:
-        return dataset.map_batches(operator.make, batch_size=None, batch_format="pyarrow", num_cpus=1)
+        chain = Chain(tuple(each.make for each in (operator, *more)))
+        return dataset.map_batches(chain, batch_size=None, batch_format="pyarrow", num_cpus=1)
     # An actor cuts a part into forward passes itself, and must have the part alone: an image's result may depend on
     # what shares its batch.
     pool = operator.pool
@@ -88,6 +90,28 @@ def _add(dataset: ray.data.Dataset, operator: Operator) -> ray.data.Dataset:
         memory=pool.memory or None,
     )
     return added
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Operators one after the other; a block that one of them makes is through all of them before it makes the next."""
+
+    operators: tuple[Callable[[pa.Table], pa.Table | Iterator[pa.Table]], ...]
+
+    def __call__(self, block: pa.Table) -> pa.Table | Iterator[pa.Table]:
+        """Return what the last operator makes of a block; an iterator where one of them makes several of it."""
+        for number, operator in enumerate(self.operators):
+            made = operator(block)
+            if not isinstance(made, pa.Table):
+                rest = Chain(self.operators[number + 1 :])
+                return (after for each in made for after in rest.each(each))
+            block = made
+        return block
+
+    def each(self, block: pa.Table) -> Iterator[pa.Table]:
+        """Yield what the last operator makes of a block."""
+        made = self(block)
+        yield from [made] if isinstance(made, pa.Table) else made
 
 
 def split_faults(block: pa.Table, stage: str) -> tuple[pa.Table, pa.Table]:

@@ -93,5 +93,11 @@ class Progress:
         self._stream.flush()
 
 
+def say(stage: str, *lines: str) -> None:
+    """Show what a user should know of a stage, a line each, where its progress is shown."""
+    for line in lines:
+        Progress(stage, 0).skip(line)
+
+
 def _join(*parts: str) -> str:
     return ", ".join(part for part in parts if part)

@@ -19,6 +19,8 @@ class Prospect:
         Images in each part.
     part_bytes : int
         Bytes of the largest part's files; 0 where not known.
+    unscored : str or None
+        Why nothing is scored; None where there is ground truth.
     has_k : bool
         Whether the number of clusters is given or counted.
     has_ids : bool
@@ -32,10 +34,15 @@ class Prospect:
     device: Device
     parts: Mapping[str, int]
     part_bytes: int
-    labelled: bool
+    unscored: str | None
     has_k: bool
     has_ids: bool
     has_layer: bool = False
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is ground truth to score by."""
+        return self.unscored is None
 
     @property
     def images(self) -> int:

@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
+
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Machines, choose_device
 from datus2_ray.engine.naming import Naming
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
+from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Discovered, Encoded, Ingested, Labelled, LayerFitted, Sampled, Surveyed, Taught
 from datus2_ray.store.lease import hold
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.run_folder import PASSED_OVER, RunFolder
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,27 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes of the ground truth, or those that the layout names."""
-        surveyed = self.find(Surveyed)
-        return surveyed.facts.classes if surveyed else tuple(layouts.find(self.listing.dataset).class_names or ())
+        surveyed, names = self.find(Surveyed), tuple(layouts.find(self.listing.dataset).class_names or ())
+        # A single class is no number of clusters.
+        return surveyed.facts.classes if surveyed and (surveyed.facts.scored or names) else names
 
     @property
     def labelled(self) -> bool:
-        """Whether there is ground truth."""
+        """Whether there is ground truth to score by."""
         surveyed = self.find(Surveyed)
-        return surveyed.facts.labelled > 0 if surveyed else self.listing.labelled
+        return surveyed.facts.scored and surveyed.facts.labelled > 0 if surveyed else self.listing.labelled
+
+    @property
+    def unscored(self) -> str | None:
+        """Why nothing is scored; None where masks are."""
+        surveyed = self.find(Surveyed)
+        if self.labelled:
+            return None
+        if surveyed and surveyed.facts.labelled:
+            return "the ground truth has fewer than two classes"
+        if surveyed and surveyed.facts.unusable:
+            return "no mask of the ground truth can be used"
+        return "the source has no ground truth"
 
     @property
     def backbone(self) -> str:
@@ -127,7 +143,7 @@ class Run:
             device=choose_device(self.machines, self.config.device),
             parts=table.parts if table else self.listing.counts,
             part_bytes=max(self.listing.sizes.values(), default=0),
-            labelled=self.labelled,
+            unscored=self.unscored,
             has_k=self.k is not None or counted,
             has_ids=self.listing.columns is not None,
             has_layer=self.find(Discovered) is None and bool(self.find(LayerFitted) or self.find(Taught)),
@@ -146,4 +162,17 @@ def open_run(config: RunConfig, command: str, listing: Listing, machines: Machin
     folder = RunFolder(config.out)
     folder.claim(config.source, command)
     with hold(folder.uri, command):
+        _list_passed_over(folder, listing)
         yield Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines)
+
+
+def _list_passed_over(folder: RunFolder, listing: Listing) -> None:
+    """List the files of the source that are passed over in the run folder; commands have shown how many there are."""
+    uri = folder.path(PASSED_OVER)
+    columns = {"path": list(listing.passed_over), "reason": list(listing.passed_over.values())}
+    table = pa.table(columns, schema=schemas.PASSED_OVER).sort_by("path")
+    kept = storage.read_table(uri) if storage.exists(uri) else schemas.PASSED_OVER.empty_table()
+    if not listing.passed_over:
+        storage.remove(uri)
+    elif not table.equals(kept):
+        storage.write_table(uri, table)

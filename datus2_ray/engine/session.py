@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from datus2_ray.engine.machines import Machines
@@ -17,6 +18,12 @@ from datus2_ray.errors import DatusError
 #: Seconds to wait for the cluster's first answer; Ray itself goes on asking for longer than anybody waits.
 ANSWER_SECONDS = 3.0
 
+
+#: Bytes that a folder of Ray's sessions may have: a socket's path has at most 107, of which Ray adds 67.
+MAX_FOLDER_BYTES = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1")
+
+#: Where a link to a longer one may lie.
+SHORT_FOLDERS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 
 #: Where Ray Data's context keeps the seconds after which a stage counts as stalled.
 NO_PROGRESS = "datus2_ray.no_progress_seconds"
@@ -90,17 +97,57 @@ def start_ray(no_progress_seconds: int) -> None:
                     address="local" if local else address,
                     include_dashboard=False if local else None,
                     log_to_driver=False,
-                    logging_level=logging.ERROR,
+                    logging_level=logging.CRITICAL,
+                    _temp_dir=short_folder(ray_folder()) if local else None,
                 )
             except ConnectionError as error:
                 raise _no_answer(str(address)) from error
+            except OSError as error:
+                raise DatusError(
+                    f"Ray cannot start in {ray_folder()} ({error.strerror or error}); set RAY_TMPDIR to a folder with "
+                    "space that you may write to"
+                ) from error
         if threading.current_thread() is threading.main_thread():
             # What `ray job stop` and Kubernetes send ends a run as the interrupt key does; Ray's core would write a
             # trace of its own.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_ray_data(no_progress_seconds)
-    for name in ("ray", "ray.data", "ray.train"):  # after the import of ray.data, which sets its own level
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # After the import of ray.data, which sets its own level. What fails is raised, too: Ray's record of it is a trace.
+    for name in ("ray", "ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def ray_folder() -> str:
+    """Return the folder in which a local Ray keeps sessions and what does not fit in memory."""
+    return str(Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray").expanduser().absolute())
+
+
+def short_folder(folder: str) -> str:
+    """Return a folder as it is, or a link to it where the sockets in it would have names that are too long.
+
+    Raises
+    ------
+    DatusError
+        If the folder or the link cannot be made.
+    """
+    if len(os.fsencode(folder)) <= MAX_FOLDER_BYTES:
+        return folder
+    name = f"ray-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatusError(f"Ray cannot work in {folder} ({error.strerror}); set RAY_TMPDIR to another folder") from error
+    for parent in SHORT_FOLDERS:
+        link = parent / name
+        with suppress(OSError):
+            if not link.is_symlink():
+                link.symlink_to(folder)
+            if str(link.readlink()) == folder:
+                return str(link)
+    raise DatusError(
+        f"{folder} is too long for the names of Ray's sockets; set RAY_TMPDIR to a folder of at most "
+        f"{MAX_FOLDER_BYTES - len('/ray')} characters"
+    )
 
 
 def _check_answers(address: str) -> None:

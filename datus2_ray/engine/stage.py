@@ -99,6 +99,9 @@ class PerPart(Generic[F]):
         Returns what the first operator needs to know of a part beside its name.
     metadata : callable
         Returns rows per row group of the files, None for one group, and metadata of their schema.
+    bundle : callable
+        Puts parts, each a dict of its name and payload, into the items of which every one is a task's. An operator
+        without a pool may return an iterator of blocks, a part each.
     """
 
     operators: Callable[[Run, Placement, Heartbeat], Sequence[Operator]]
@@ -106,6 +109,7 @@ class PerPart(Generic[F]):
     parts: Callable[[Run], Mapping[str, int]]
     payload: Callable[[Run, str], Mapping[str, Any]] = lambda run, part: {}
     metadata: Callable[[Run], tuple[int | None, dict[bytes, bytes] | None]] = lambda run: (None, None)
+    bundle: Callable[[Run, Sequence[dict[str, Any]]], Sequence[dict[str, Any]]] = lambda run, items: items
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from datus2_ray.core.images.decode import decode
+from datus2_ray.core.names.names import UNNAMED, NamedClass
+from datus2_ray.engine.naming import Naming
 from datus2_ray.report.colours import Colours, to_hex
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.pictures import Picture, crop_segment, photo
@@ -18,7 +19,10 @@ from datus2_ray.sources.images_table import ImagesTable
 
 @dataclass(frozen=True)
 class ClusterCard:
-    """A cluster in the report, with its class in the initial and in the refined masks."""
+    """A cluster in the report, with its class in the initial and in the refined masks, and the one that it was named.
+
+    ``named`` is the class that most of its area has, None where that is none.
+    """
 
     number: int
     colour: str
@@ -28,9 +32,12 @@ class ClusterCard:
     images: int
     share: float
     crops: list[Picture]
+    named: NamedClass | None
 
 
-def cluster_cards(run: FinishedRun, survey: Survey, colours: Colours) -> list[ClusterCard]:
+def cluster_cards(
+    run: FinishedRun, survey: Survey, colours: Colours, naming: Naming | None = None
+) -> list[ClusterCard]:
     """Return a card for every cluster, the largest first."""
     metrics = run.metrics or {}
     matchings = [metrics[name]["matching"] for name in ("initial", "refined") if name in metrics]
@@ -48,9 +55,16 @@ def cluster_cards(run: FinishedRun, survey: Survey, colours: Colours) -> list[Cl
                 images=int(survey.cluster_images[cluster]),
                 share=float(survey.cluster_shares[cluster]),
                 crops=[crops[segment] for segment in survey.typical[cluster]],
+                named=_named(naming, cluster),
             )
         )
     return cards
+
+
+def _named(naming: Naming | None, cluster: int) -> NamedClass | None:
+    if naming is None or naming.cluster_classes[cluster] == UNNAMED:
+        return None
+    return naming.classes[naming.cluster_classes[cluster]]
 
 
 def draw_crops(run: FinishedRun, segments: Iterable[TypicalSegment]) -> dict[TypicalSegment, Picture]:
@@ -64,7 +78,7 @@ def draw_crops(run: FinishedRun, segments: Iterable[TypicalSegment]) -> dict[Typ
         images = rows_by_id(table.read(part, ["image_id", "image"]), list(by_image))
         maps = read_patch_maps(run.discovered, part, list(by_image))
         for image_id, of_image in by_image.items():
-            pixels = decode(images[image_id]["image"])
+            pixels = table.decode(images[image_id]["image"])
             for segment in of_image:
                 crop = crop_segment(pixels, maps[image_id], segment.segment)
                 alt = f"Segment {segment.segment} of {image_id}, {segment.distance:.3g} from the centroid"

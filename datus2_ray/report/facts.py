@@ -22,17 +22,19 @@ from datus2_ray.store.facts import (
     LayerFitted,
     Predicted,
     Refined,
+    Surveyed,
 )
 from datus2_ray.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A network that the run used."""
+    """A network that the run used; `assumed`: ImageNet's mean and deviation were taken, for want of its own."""
 
     name: str
     trained: bool
     supervised: bool
+    assumed: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class FinishedRun:
     discovered: Commit[Discovered]
     clustered: Commit[Clustered]
     labelled: Commit[Labelled]
+    surveyed: Commit[Surveyed] | None
     learned: Commit[HeadLearned] | None
     fitted: Commit[LayerFitted] | None
     refined: Commit[Refined] | None
@@ -93,6 +96,7 @@ def read_run(folder: RunFolder) -> FinishedRun:
         discovered=folder.require(Discovered),
         clustered=folder.require(Clustered),
         labelled=folder.require(Labelled),
+        surveyed=folder.find(Surveyed),
         learned=folder.find(HeadLearned),
         fitted=folder.find(LayerFitted),
         refined=folder.find(Refined),

@@ -9,12 +9,13 @@ from typing import Any
 
 import jinja2
 
+from datus2_ray.engine.naming import find_naming
 from datus2_ray.errors import UsageError
 from datus2_ray.report.cards import cluster_cards
 from datus2_ray.report.colours import HATCHES, Colours, class_colours, cluster_colours, to_hex
 from datus2_ray.report.curves import em_chart, kmeans_chart, training_chart
 from datus2_ray.report.facts import FinishedRun, read_run
-from datus2_ray.report.overview import count_lines, read_quarantine, run_lines, title_of, warnings_of
+from datus2_ray.report.overview import Line, count_lines, read_quarantine, run_lines, title_of, warnings_of
 from datus2_ray.report.samples import MaskColours, OtherRun, draw_samples
 from datus2_ray.report.scores import (
     COLUMNS,
@@ -28,11 +29,11 @@ from datus2_ray.report.scores import (
 )
 from datus2_ray.report.survey import survey_segments
 from datus2_ray.store import storage
-from datus2_ray.store.run_folder import REPORT, RunFolder
+from datus2_ray.store.run_folder import EXPLORER_PORT, REPORT, RunFolder
 
 
 def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
-    """Write ``report/index.html``, a file that refers to no other file.
+    """Write ``report/index.html``, a file that loads no other file.
 
     The tables are read a part at a time and few pictures are kept, so that memory does not grow with the images.
 
@@ -65,10 +66,16 @@ def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
     other = _other_run(run, read_run(beside), classes) if beside else None
     if scores and other and other.run.metrics:
         scores["rows"] += other_rows(other.run.metrics, other.name)
-    cards = cluster_cards(run, survey, colours.initial)
+    warnings = warnings_of(run)
+    try:
+        naming = find_naming(folder, run.k)
+    except UsageError as error:  # of another clustering, or damaged by hand: the report is right without them
+        naming = None
+        warnings.append(Line("The names are not shown", f"{error}."))
+    cards = cluster_cards(run, survey, colours.initial, naming)
     page = _environment().get_template("report.html.j2").render(
         title=title_of(run.config),
-        warnings=warnings_of(run),
+        warnings=warnings,
         counts=count_lines(run, survey),
         facts=run_lines(run),
         scores=scores,
@@ -78,6 +85,9 @@ def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
         segments_shown=run.config.discover.unit == "segments",
         hatches={name: [to_hex(colour) for colour in pair] for name, pair in HATCHES.items()},
         cards=cards,
+        classes=[] if naming is None else naming.classes,
+        explorer=f"http://127.0.0.1:{EXPLORER_PORT}/",
+        run=folder.uri,
         dense=max(len(card.crops) for card in cards) == 1,
         hidden_cards=sum(not card.crops and card.segments > 0 for card in cards),
         charts=[

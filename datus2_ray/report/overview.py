@@ -182,6 +182,12 @@ def warnings_of(run: FinishedRun) -> list[Line]:
         if used and used.supervised:
             text = f"{name}, {used.name}, was trained with labels: nothing below is unsupervised."
             warnings.append(Line("Supervised weights", text))
+        if used and used.assumed:
+            text = (
+                f"{name}, {used.name}, does not say with which mean and deviation of pixels it was trained: ImageNet's "
+                "were taken."
+            )
+            warnings.append(Line("Assumed mean and deviation", text))
     if run.refined and run.refined.facts.supervised:
         text = (
             f"The encoder of the refinement started from {run.refined.facts.encoder_start} weights, which were trained "

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray.core.images.decode import decode
-from datus2_ray.core.images.labels import decode_labels, upsample_nearest
+from datus2_ray.core.images.classes import draw_classes
+from datus2_ray.core.images.labels import Labels, decode_labels, upsample_nearest
 from datus2_ray.report.colours import Colours, paint_labels
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.pictures import PICTURE_SIDE, Picture, drawing, fit, photo, show_segments
@@ -74,28 +74,29 @@ def draw_samples(run: FinishedRun, colours: MaskColours, other: OtherRun | None 
         sets = [(f"{other.name}: ", _read_masks(other.run, other.colours, part, ids))] if other else []
         sets += [("", _read_masks(run, colours, part, ids))]
         for image_id in ids:
-            pixels = fit(decode(images[image_id]["image"]), PICTURE_SIDE)
+            pixels = fit(table.decode(images[image_id]["image"]), PICTURE_SIDE)
             pictures = [photo(pixels, "image", f"Image {image_id}")]
             if run.config.discover.unit == "segments":  # a picture of every patch would show a grid
                 shown = show_segments(pixels, segments[image_id])
                 pictures.append(photo(shown, "segments", f"Segments of {image_id}"))
             for name, masks in sets:
                 pictures += [
-                    _draw_mask(by_id[image_id], pixels, of_mask, f"{name}{step} mask", image_id)
+                    _draw(decode_labels(by_id[image_id]), pixels, of_mask, f"{name}{step} mask", image_id)
                     for step, by_id, of_mask in masks
                     if image_id in by_id
                 ]
-            if colours.truth is not None and images[image_id]["mask"] is not None:
-                truth = _draw_mask(images[image_id]["mask"], pixels, colours.truth, "ground truth", image_id, "void")
-                pictures.append(truth)
+            mask = images[image_id]["mask"]
+            if colours.truth is not None and mask is not None and run.surveyed is not None:
+                labels = draw_classes(mask, run.surveyed.facts.codes, run.surveyed.facts.by_colour)
+                pictures.append(_draw(labels, pixels, colours.truth, "ground truth", image_id, "void"))
             samples.append(Sample(image_id, pictures))
     return samples
 
 
-def _draw_mask(
-    data: bytes, pixels: np.ndarray, colours: Colours, caption: str, image_id: str, rest: Any = "noise"
+def _draw(
+    labels: Labels, pixels: np.ndarray, colours: Colours, caption: str, image_id: str, rest: Any = "noise"
 ) -> Picture:
-    labels = upsample_nearest(decode_labels(data), *pixels.shape[:2])
+    labels = upsample_nearest(labels, *pixels.shape[:2])
     alt = f"{caption[0].upper()}{caption[1:]} of {image_id}"
     return drawing(paint_labels(labels, colours, rest), caption, alt)
 

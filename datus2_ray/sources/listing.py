@@ -5,20 +5,50 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.shards import ShardColumns, Slice, cut_shards, find_columns, find_shards
-from datus2_ray.store import storage
+from datus2_ray.sources.ground_truth import (
+    MASKS_READ,
+    Palette,
+    check_masks,
+    looks_into,
+    name_layout,
+    read_file,
+    read_palette,
+)
+from datus2_ray.sources.layouts.layout import NO_MASKS, Sample
+from datus2_ray.sources.look import (
+    BESIDE_SHARDS,
+    LABEL_MAP,
+    NAMED,
+    NO_IMAGES,
+    UNUSED,
+    count_pages,
+    describe_passed_over,
+    find_other_files,
+)
+from datus2_ray.sources.place import Place, find_place
+from datus2_ray.sources.shard_columns import ShardColumns
+from datus2_ray.sources.shards import MAX_ROWS, Slice, cut_shards, find_shards, pictures_among, read_slice
+from datus2_ray.sources.splits import choose_split
 from datus2_ray.store.run_folder import part_name
-from datus2_ray.store.storage import FileEntry
+from datus2_ray.store.walk import FileEntry
+
+#: Slices of shards of which some masks are read before a run.
+SLICES_READ = 4
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
 SAMPLE = 128
+
+#: Bytes of files after which a part takes no further one, however few images it has: it is in memory as a whole.
+PART_BYTES = 256 * 10**6
 
 
 @dataclass(frozen=True)
@@ -28,7 +58,8 @@ class Listing:
     Parameters
     ----------
     parts : dict of str to dict
-        What reading a part takes: lists ``image_id``, ``image``, ``mask`` of paths, or the fields of a :class:`Slice`.
+        What reading a part takes: lists ``image_id``, ``image`` and ``mask`` of paths and ``page`` (-1 where a file
+        is one picture), or the :class:`Slice` of a part.
     counts, sizes : dict of str to int
         Images in each part, and the bytes of their files.
     content : str
@@ -38,7 +69,17 @@ class Listing:
     labelled : bool
         Whether there are masks.
     columns : ShardColumns or None
-        Columns of the shards; None if the source has files.
+        Columns of the shards, of the first one with a mask if any; None if the source has files.
+    root : str
+        Folder that the paths in `parts` are relative to; a local path or URI.
+    passed_over : dict of str to str
+        Files that are not used, and why.
+    notes : tuple of str
+        What was passed over, a line per kind: files that are not used, and what no listing has, such as broken links.
+    palette : tuple of (str, int)
+        Names and colours of the classes, where the source has a file of them.
+    ground_truth : tuple of str
+        Lines on what was taken for ground truth, and which classes are in it.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -48,6 +89,11 @@ class Listing:
     dataset: str
     labelled: bool
     columns: ShardColumns | None
+    root: str = ""
+    passed_over: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    palette: Palette = ()
+    ground_truth: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -55,8 +101,10 @@ class Listing:
         return sum(self.counts.values())
 
 
-def list_source(config: RunConfig, labelled: bool = True) -> Listing:
-    """List a folder, a data set or shards in parts, without the masks unless `labelled`.
+def list_source(config: RunConfig, labelled: bool = True, show: Callable[[int], None] = lambda more: None) -> Listing:
+    """List a folder, a data set, single files or shards in parts, without the masks unless `labelled`.
+
+    `show` is called again and again with the number of files since the call before.
 
     Raises
     ------
@@ -65,9 +113,9 @@ def list_source(config: RunConfig, labelled: bool = True) -> Listing:
     StorageError
         If the source does not exist or one of its shards cannot be read.
     """
-    files = storage.list_files(config.source)
-    shards = find_shards(config.source, files, config.ingest)
-    listing = _list_shards(config, shards, labelled) if shards else _list_files(config, files, labelled)
+    place = find_place(config.source, config.out, show)
+    shards = find_shards(place.root, place.files, config.ingest)
+    listing = _list_shards(config, place, shards, labelled) if shards else _list_files(config, place, labelled)
     if labelled:
         check_counted(config, listing.dataset, listing.labelled)
     return listing
@@ -87,17 +135,18 @@ def check_counted(config: RunConfig, dataset: str, labelled: bool) -> None:
         )
 
 
-def list_for_shards(config: RunConfig) -> Listing:
+def list_for_shards(config: RunConfig, show: Callable[[int], None] = lambda more: None) -> Listing:
     """List a folder or a data set in parts that each fill a shard; UsageError if it has shards already."""
-    files = storage.list_files(config.source)
-    if find_shards(config.source, files, config.ingest):
+    place = find_place(config.source, config.out, show)
+    if find_shards(place.root, place.files, config.ingest):
         raise UsageError(f"{config.source} holds shards already; give it to `datus2 run`")
-    return _list_files(config, files, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
+    return _list_files(config, place, labelled=True, part_bytes=config.ingest.shard_megabytes * 1_000_000)
 
 
 def slice_of(payload: dict[str, Any]) -> Slice:
     """Return the slice of a part of shards."""
-    return Slice(**{name: payload[name] for name in Slice.__dataclass_fields__})
+    kept = {name: payload[name] for name in Slice.__dataclass_fields__}
+    return Slice(**{**kept, "columns": ShardColumns(**payload["columns"])})
 
 
 def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
@@ -111,30 +160,41 @@ def sample_parts(parts: Mapping[str, int]) -> dict[str, int]:
     return {name: parts[name] for name in (names[i * len(names) // count] for i in range(count))}
 
 
-def _list_files(
-    config: RunConfig, files: Sequence[FileEntry], labelled: bool, part_bytes: int | None = None
-) -> Listing:
+def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int | None = None) -> Listing:
     """List files in parts of a number of images, or of bytes if `part_bytes` is given."""
-    entries = {entry.path: entry for entry in files}
+    entries = {entry.path: entry for entry in place.files}
+    passed_over = find_other_files(place.root, list(entries))
+    # By their names they are no images to a layout either, and belong into its messages.
+    candidates = [path for path in entries if passed_over.get(path, NAMED) == NAMED]
+    masks = config.ingest.masks or (None if labelled else NO_MASKS)
     try:
-        samples = layouts.find(config.dataset).samples(list(entries), config.split)[: config.limit]
+        samples = layouts.find(config.dataset).samples(candidates, config.split, masks, looks_into(place.root))
+        palette, ground_truth = _look_at_masks(config, place.root, samples, candidates, labelled)
     except UsageError as error:
-        raise UsageError(f"{config.source}: {error}") from error
-    if not labelled:
-        samples = [replace(sample, mask=None) for sample in samples]
+        notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
+        raise UsageError("; ".join([f"{config.source}: {error}", *notes])) from error
+    if config.split is None:
+        used = {path for sample in samples for path in (sample.image, sample.mask)}
+        # What a folder has beside images are label maps, a data set may have anything.
+        reason = LABEL_MAP if config.dataset == layouts.FOLDER.name else UNUSED
+        passed_over |= {path: reason for path in candidates if path not in used and path not in passed_over}
+    pages = count_pages(place.root, [sample.image for sample in samples[: config.limit]])
     content = hashlib.sha256()
     parts: dict[str, dict[str, Any]] = {}
     sizes: dict[str, int] = {}
-    part = ""
-    for number, sample in enumerate(samples):
-        used = [entries[path] for path in (sample.image, sample.mask) if path is not None]
-        content.update(repr((sample, [(entry.size, entry.modified_ns) for entry in used])).encode())
-        full = number % config.ingest.images_per_part == 0 if part_bytes is None else sizes.get(part, 0) >= part_bytes
-        if full or not parts:
+    part, image = "", ""
+    for sample, page in islice(_pages(samples, pages), config.limit):
+        taken = sample if labelled else replace(sample, mask=None)
+        used_files = [entries[path] for path in (taken.image, taken.mask) if path is not None]
+        stamps = [(entry.size, entry.modified_ns) for entry in used_files]
+        content.update(repr((taken, stamps) if page < 0 else (taken, stamps, page)).encode())
+        if not parts or _is_full(config, parts[part]["image_id"], sizes[part], part_bytes, taken.image == image):
             part = part_name(len(parts))
-            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": []}, 0
-        sizes[part] += sum(entry.size for entry in used)
-        for column, value in (("image_id", sample.image_id), ("image", sample.image), ("mask", sample.mask or "")):
+            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": [], "page": []}, 0
+        image = taken.image
+        sizes[part] += sum(entry.size for entry in used_files) // pages.get(image, 1)
+        row = {"image_id": taken.image_id, "image": image, "mask": taken.mask or "", "page": page}
+        for column, value in row.items():
             parts[part][column].append(value)
     return Listing(
         parts=parts,
@@ -142,35 +202,102 @@ def _list_files(
         sizes=sizes,
         content=content.hexdigest(),
         dataset=config.dataset,
-        labelled=any(sample.mask is not None for sample in samples),
+        labelled=any(any(paths["mask"]) for paths in parts.values()),
         columns=None,
+        root=place.root,
+        passed_over=passed_over,
+        notes=(*place.notes, *describe_passed_over(passed_over)),
+        palette=palette,
+        ground_truth=ground_truth,
     )
 
 
-def _list_shards(config: RunConfig, shards: list[FileEntry], labelled: bool) -> Listing:
-    if config.split is not None:
-        raise UsageError(f"{config.source} has shards, which have no splits; leave --split out, or give a subfolder")
+def _pages(samples: Sequence[Sample], pages: Mapping[str, int]) -> Iterator[tuple[Sample, int]]:
+    """Yield every sample with -1, or once for each of its pages, whose id names it."""
+    for sample in samples:
+        if sample.image not in pages:
+            yield sample, -1
+        for page in range(pages.get(sample.image, 0)):
+            yield replace(sample, image_id=f"{sample.image_id}/page-{page + 1:04d}"), page
+
+
+def _is_full(config: RunConfig, ids: Sequence[str], size: int, part_bytes: int | None, same_file: bool) -> bool:
+    """Return whether a part takes no further image; the pages of a stack stay together, as long as there are few."""
+    if same_file and len(ids) < MAX_ROWS:
+        return False
+    return size >= (part_bytes or PART_BYTES) or (part_bytes is None and len(ids) >= config.ingest.images_per_part)
+
+
+def _look_at_masks(
+    config: RunConfig, root: str, samples: Sequence[Sample], files: Sequence[str], labelled: bool
+) -> tuple[Palette, tuple[str, ...]]:
+    """Return the palette that a source has, and lines on its ground truth; UsageError if its masks are none."""
+    notes: list[str] = []
+    palette: Palette = ()
+    masks = [(sample.mask, sample.image) for sample in samples if sample.mask is not None]
+    if labelled and masks:
+        mask, image = masks[0]
+        notes.append(f"ground truth of {len(masks):,} of {len(samples):,} images, such as {mask} of {image}")
+        if layouts.find(config.dataset).class_names is None:
+            palette = read_palette(root, files)
+            read = [(path, partial(read_file, root, path)) for path, _ in masks]
+            notes[0] += f"; {check_masks(read, palette, config.ingest.ignore_id)}"
+    if config.dataset == layouts.FOLDER.name:
+        hint = name_layout(files, layouts.DATASETS)
+        notes += [hint] if hint else []
+    return palette, tuple(notes)
+
+
+def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labelled: bool) -> Listing:
+    if config.ingest.masks not in (None, NO_MASKS):
+        raise UsageError(f"{config.source} has shards: --mask-column NAME names their ground truth, not --masks")
     paths = [entry.path for entry in shards]
-    columns = find_columns(config.source, paths[0], config.ingest)
-    if not labelled:
-        columns = replace(columns, mask=None)
+    if config.split is not None:
+        paths = choose_split(place.root, paths, config.split)
+    labelled = labelled and config.ingest.masks != NO_MASKS
+    slices = cut_shards(place.root, paths, config.ingest, config.limit, labelled)
+    if not slices:
+        raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
+    columns = next((cut.columns for cut in slices if cut.columns.mask), slices[0].columns)
     dataset = config.dataset
     if columns.dataset not in (None, dataset):
         if dataset != layouts.FOLDER.name:
             raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
         dataset = layouts.find(str(columns.dataset)).name
-    slices = cut_shards(config.source, paths, columns, config.limit)
-    if not slices:
-        raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
-    sizes = {entry.path: entry.size for entry in shards}
     slices_per_shard = Counter(rows.shard for rows in slices)
-    content = repr([(columns, [(entry.path, entry.size, entry.modified_ns) for entry in shards], slices)])
+    passed_over = dict.fromkeys(pictures_among(place.files), BESIDE_SHARDS)
+    if config.limit is None:
+        passed_over |= {path: NO_IMAGES for path in paths if path not in slices_per_shard}
+    ground_truth: tuple[str, ...] = ()
+    if columns.mask is not None and layouts.find(dataset).class_names is None:
+        masks = _some_masks(place.root, [cut for cut in slices if cut.columns.mask])
+        if masks:
+            ground_truth = (f"ground truth in {columns.mask}; {check_masks(masks, (), config.ingest.ignore_id)}",)
+    entries = {entry.path: entry for entry in shards}
+    stamps = [(path, entries[path].size, entries[path].modified_ns) for path in paths]
+    content = repr([(stamps, config.ingest.outside_paths, slices)])
     return Listing(
         parts={part_name(i): asdict(rows) for i, rows in enumerate(slices)},
         counts={part_name(i): rows.stop - rows.start for i, rows in enumerate(slices)},
-        sizes={part_name(i): sizes[rows.shard] // slices_per_shard[rows.shard] for i, rows in enumerate(slices)},
+        sizes={part_name(i): entries[rows.shard].size // slices_per_shard[rows.shard] for i, rows in enumerate(slices)},
         content=hashlib.sha256(content.encode()).hexdigest(),
         dataset=dataset,
         labelled=columns.mask is not None,
         columns=columns,
+        root=place.root,
+        passed_over=passed_over,
+        notes=(*place.notes, *describe_passed_over(passed_over)),
+        ground_truth=ground_truth,
     )
+
+
+def _some_masks(root: str, slices: Sequence[Slice]) -> list[tuple[str, Callable[[], bytes | None]]]:
+    """Return the first masks of some slices: the name of each, and a function that returns it."""
+    count = min(SLICES_READ, len(slices))
+    found: list[tuple[str, Callable[[], bytes | None]]] = []
+    for cut in (slices[number * len(slices) // count] for number in range(count)):
+        column = str(cut.columns.mask)
+        masks = read_slice(root, cut, [column])[column]
+        some = [(row, mask) for row, mask in enumerate(masks, cut.first + cut.start) if mask is not None]
+        found += [(f"{cut.shard}, row {row}", partial(bytes, mask)) for row, mask in some[: MASKS_READ // count]]
+    return found

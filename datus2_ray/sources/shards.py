@@ -2,62 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datus2_ray.config.ingest import IngestConfig
-from datus2_ray.core.images.decode import IMAGE_SUFFIXES
-from datus2_ray.errors import UsageError
+from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
+from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
 from datus2_ray.store.run_folder import BEGUN, COMMIT, OLD_RUN_FILE, RUN_FILE, RunFolder
-from datus2_ray.store.storage import FileEntry
+from datus2_ray.store.walk import FileEntry
 
-#: Metadata of a shard written by ``datus2 ingest``: the layout that defines the classes, and whether there are masks.
-DATASET_KEY, LABELLED_KEY = b"datus2_ray.dataset", b"datus2_ray.labelled"
+#: Row groups of more rows, or of more bytes, are cut: a part is computed as a whole, and again after a crash.
+MAX_ROWS, MAX_BYTES = 256, 256 * 10**6
 
-#: Row groups of more rows are cut: a part is computed as a whole, and again after a crash.
-MAX_ROWS = 256
+#: Rows of a row group that are decompressed at a time where it is cut.
+STREAMED_ROWS = 16
 
 #: Footers read at a time; each is a round trip or two to an object store.
 FOOTER_THREADS = 16
 
 
 @dataclass(frozen=True)
-class ShardColumns:
-    """Columns of encoded images, ids and encoded masks; a dot leads into a struct.
-
-    Without a column of ids an image is named by its shard and row. ``dataset`` is set in shards of ``datus2 ingest``,
-    which have heights and widths, decodable images, and class ids as masks.
-    """
-
-    image: str
-    image_id: str | None
-    mask: str | None
-    dataset: str | None
-
-
-@dataclass(frozen=True)
 class Slice:
-    """Rows ``start`` to ``stop`` (exclusive) of a row group; ``first`` is the group's first row in its shard."""
+    """Rows ``start`` to ``stop`` (exclusive) of a row group; ``first`` is the group's first row in its shard.
+
+    ``cut`` is whether the group has more slices: they are read in one pass, once.
+    """
 
     shard: str
     row_group: int
     first: int
     start: int
     stop: int
+    cut: bool
+    columns: ShardColumns
 
 
 def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -> list[FileEntry]:
     """Return the shards among the `files` of a source, sorted by path; empty if it is no folder of shards.
 
-    Where a column is configured, Parquet files count as shards even beside images.
+    Beside pictures, Parquet files count as shards if they have more rows with images than there are pictures, or where
+    a column is configured.
 
     Raises
     ------
@@ -74,118 +69,132 @@ def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -
     if BEGUN in paths and COMMIT not in paths:
         raise UsageError(f"{source} has shards that are not finished; run the same `datus2 ingest` again")
     column = config.image_column or config.id_column or config.mask_column
-    if column is None and any(entry.path.lower().endswith(tuple(IMAGE_SUFFIXES)) for entry in files):
+    tables = [entry for entry in files if entry.path.lower().endswith(".parquet") and "/_" not in f"/{entry.path}"]
+    pictures = pictures_among(files)
+    if column is None and pictures and not _has_more_rows(source, [entry.path for entry in tables], len(pictures)):
         return []
-    tables = [entry for entry in files if entry.path.endswith(".parquet") and not f"/{entry.path}".count("/_")]
     if column is not None and not tables:
         raise UsageError(f"{source} has no Parquet files, so there is no column {column}")
     return tables
 
 
-def find_columns(source: str, shard: str, config: IngestConfig) -> ShardColumns:
-    """Return the configured columns, or else those that fit in a shard.
-
-    The default is ``image`` or the only column of encoded bytes, ``image_id``, and ``mask``.
-
-    Raises
-    ------
-    UsageError
-        If a configured column is missing or has another type, or the image column is ambiguous.
-    """
-    schema = storage.parquet_schema(storage.join(source, shard))
-    kinds = {name: kind for field in schema for name, kind in _leaves(field.name, field.type)}
-    encoded = [name for name, kind in kinds.items() if pa.types.is_binary(kind) or pa.types.is_large_binary(kind)]
-
-    def named(column: str, option: str, allowed: Sequence[str]) -> str:
-        for name in (column, f"{column}.bytes"):
-            if name in allowed:
-                return name
-        raise UsageError(f"{source}: {option} {column} is none of {', '.join(allowed) or 'its columns'}; see {shard}")
-
-    texts = [name for name, kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
-    numbers = [name for name, kind in kinds.items() if pa.types.is_integer(kind)]
-    mask = named(config.mask_column, "--mask-column", encoded) if config.mask_column else None
-    if mask is None:
-        mask = next((name for name in ("mask", "mask.bytes") if name in encoded), None)
-    if config.image_column:
-        image = named(config.image_column, "--image-column", encoded)
-    else:
-        candidates = [name for name in encoded if name != mask]
-        image = next((name for name in candidates if name in ("image", "image.bytes")), "")
-        if not image and len(candidates) != 1:
-            raise UsageError(
-                f"{source}: which column has the images? give --image-column NAME, one of {', '.join(kinds)}"
-            )
-        image = image or candidates[0]
-    if config.id_column:
-        image_id: str | None = named(config.id_column, "--id-column", texts + numbers)
-    else:
-        image_id = "image_id" if "image_id" in texts else None
-    noted = (schema.metadata or {}).get(DATASET_KEY)
-    if noted and (schema.metadata or {}).get(LABELLED_KEY) == b"no":
-        mask = None
-    return ShardColumns(image, image_id, mask, noted.decode() if noted else None)
+def pictures_among(files: Sequence[FileEntry]) -> list[str]:
+    """Return the paths that have the suffix of an image."""
+    return [entry.path for entry in files if entry.path.lower().endswith(tuple(IMAGE_SUFFIXES))]
 
 
-def cut_shards(source: str, shards: Sequence[str], columns: ShardColumns, limit: int | None) -> list[Slice]:
+def _has_more_rows(source: str, tables: Sequence[str], count: int) -> bool:
+    """Return whether tables with a column that may hold images have more than `count` rows."""
+    for table in tables:
+        try:
+            footer = storage.parquet_footer(storage.join(source, table))
+        except StorageError:  # beside pictures it need not be a shard
+            continue
+        if encoded_among(kinds_of(footer.schema.to_arrow_schema())):
+            count -= footer.num_rows
+        if count < 0:
+            return True
+    return False
+
+
+def cut_shards(
+    source: str, shards: Sequence[str], config: IngestConfig, limit: int | None, labelled: bool = True
+) -> list[Slice]:
     """Cut the first `limit` rows of shards into slices of at most a row group, in the order of the shards.
+
+    Every shard has columns of its own: files of one set need not have the same. One without any that may hold images,
+    such as a table of captions, has no slices. Masks are left out unless `labelled`.
 
     Raises
     ------
     StorageError
         If a shard cannot be read.
     UsageError
-        If a shard has no such column, or is of another data set.
+        If a shard has no such column, or is of another data set; if no shard has images or a mask that is asked for.
     """
 
-    def read_rows(shard: str) -> list[int]:
+    def read_groups(shard: str) -> tuple[ShardColumns | None, list[tuple[int, int]]]:
         footer = storage.parquet_footer(storage.join(source, shard))
         schema = footer.schema.to_arrow_schema()
-        names = {name for field in schema for name, _ in _leaves(field.name, field.type)}
-        if (schema.metadata or {}).get(DATASET_KEY) != (columns.dataset.encode() if columns.dataset else None):
-            raise UsageError(f"{source}: {shard} and {shards[0]} were not made from the same data set")
-        missing = [name for name in (columns.image, columns.image_id, columns.mask) if name and name not in names]
-        if missing:
-            raise UsageError(f"{source}: the shard {shard} has no column {missing[0]}, unlike {shards[0]}")
-        return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+        if not encoded_among(kinds_of(schema)):
+            return None, []
+        columns = find_columns(source, shard, schema, config)
+        groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
+        if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != footer.num_rows:
+            raise StorageError(f"{source}: the shard {shard} is damaged: its row groups have other rows than it")
+        return columns, [(group.num_rows, group.total_byte_size) for group in groups]
 
     with ThreadPoolExecutor(FOOTER_THREADS) as threads:
-        counts = list(threads.map(read_rows, shards))
-    slices, left = [], limit if limit is not None else sum(map(sum, counts))
-    for shard, groups in zip(shards, counts, strict=True):
-        for group, (rows, first) in enumerate(zip(groups, [0, *np.cumsum(groups)], strict=False)):
-            pieces = -(-rows // MAX_ROWS)
+        read = dict(zip(shards, threads.map(read_groups, shards), strict=True))
+    found = {shard: columns for shard, (columns, _) in read.items() if columns is not None}
+    if not found:
+        find_columns(source, shards[0], storage.parquet_schema(storage.join(source, shards[0])), config)
+    if config.mask_column and not any(columns.mask for columns in found.values()):
+        raise UsageError(f"{source}: no shard has a column {config.mask_column} of encoded masks; see {shards[0]}")
+    first_shard = next(iter(found))
+    other = next((shard for shard in found if found[shard].dataset != found[first_shard].dataset), None)
+    if other is not None:
+        raise UsageError(f"{source}: {other} and {first_shard} were not made from the same data set")
+    slices, left = [], limit if limit is not None else sum(rows for _, groups in read.values() for rows, _ in groups)
+    for shard, (_, groups) in read.items():
+        firsts = [0, *np.cumsum([rows for rows, _ in groups])]
+        for group, ((rows, size), first) in enumerate(zip(groups, firsts, strict=False)):
+            pieces = min(rows, max(-(-rows // MAX_ROWS), -(-size // MAX_BYTES)))
             bounds = [rows * piece // pieces for piece in range(pieces + 1)] if rows else []
+            columns = found[shard] if labelled else replace(found[shard], mask=None, mask_path=None)
             for start, stop in pairwise(bounds):
                 taken = min(stop - start, left)
                 if taken:
-                    slices.append(Slice(shard, group, int(first), start, start + taken))
+                    slices.append(Slice(shard, group, int(first), start, start + taken, pieces > 1, columns))
                 left -= taken
     return slices
 
 
 def read_slice(source: str, rows: Slice, columns: Sequence[str]) -> dict[str, list[Any]]:
     """Read columns of a slice."""
-    uri = storage.join(source, rows.shard)
-    table = storage.read_row_group(uri, rows.row_group, list(columns)).slice(rows.start, rows.stop - rows.start)
-    return {name: _column(table, name).to_pylist() for name in columns}
+    (values,) = read_slices(source, [rows], columns)
+    return values
+
+
+def read_slices(source: str, slices: Sequence[Slice], columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+    """Read columns of slices of one row group, in their order, in one pass; of a group that is cut, a few rows a time.
+
+    Raises
+    ------
+    StorageError
+        If the shard cannot be read, or the row group has fewer rows than when it was cut.
+    """
+    shard, group = slices[0].shard, slices[0].row_group
+    uri, names = storage.join(source, shard), list(columns)
+    if not slices[0].cut:
+        tables = iter([storage.read_row_group(uri, group, names)])
+    else:
+        tables = storage.stream_row_group(uri, group, names, STREAMED_ROWS)
+    waiting, held, position = list(slices), list[pa.Table](), 0
+    for table in tables:
+        while waiting and waiting[0].start < position + len(table):
+            start = max(waiting[0].start, position)
+            held.append(table.slice(start - position, waiting[0].stop - start))
+            if waiting[0].stop > position + len(table):
+                break
+            waiting.pop(0)
+            whole, held = pa.concat_tables(held), []
+            yield {name: _column(whole, name).to_pylist() for name in columns}
+        position += len(table)
+        if not waiting:
+            return
+    raise StorageError(
+        f"{uri} is not what it was when the run began, or damaged: row group {group} has fewer rows than its footer "
+        "says; run the same command again, or write the file again"
+    )
 
 
 def name_rows(rows: Slice) -> list[str]:
     """Return ids made of shard and row, for shards without a column of ids."""
-    stem = rows.shard.removesuffix(".parquet")
+    stem = posixpath.splitext(rows.shard)[0]
     return [f"{stem}/{rows.first + row:06d}" for row in range(rows.start, rows.stop)]
 
 
-def _leaves(name: str, kind: pa.DataType) -> list[tuple[str, pa.DataType]]:
-    if pa.types.is_struct(kind):
-        return [leaf for field in kind for leaf in _leaves(f"{name}.{field.name}", field.type)]
-    return [(name, kind)]
-
-
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     top, *path = name.split(".")
-    column = table[name] if name in table.column_names else table[top].combine_chunks()
-    for field in path if name not in table.column_names else []:
-        column = column.field(field)
-    return column
+    return table[name] if name in table.column_names else pc.struct_field(table[top], path)

@@ -64,7 +64,7 @@ PREDICT_TAUGHT_COMMAND: Stages = (INGEST, TAUGHT, EXPORT)
 
 #: Stages that a folder of each command may hold.
 COMMANDS: dict[str, Stages] = {
-    "run": (*RUN, *TEACH_COMMAND),
+    "run": (*RUN[:-1], *TEACH_COMMAND, EXPORT),
     "experiment": PROBED_RUN,
     "ingest": INGEST_COMMAND,
     "pretrain": PRETRAIN_COMMAND,

@@ -1,105 +1,184 @@
-"""Export: masks as palette PNG files that any viewer shows in colour, in folders like those of the images."""
+"""Export: masks as files of a format that other tools read; the formats themselves are in ``exports/``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from datus2_ray.core.images.labels import NOISE_8, decode_labels, encode_palette_png
+from datus2_ray.config.export import ExportConfig
+from datus2_ray.core.images.labels import Labels, decode_labels, upsample_nearest
 from datus2_ray.core.images.palette import palette
+from datus2_ray.core.images.regions import void_of, without_small
+from datus2_ray.core.names.masks import label_table
+from datus2_ray.core.names.names import NamedClass
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
+from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
+from datus2_ray.errors import ImageError, StorageError, UsageError
+from datus2_ray.exports import FORMATS
+from datus2_ray.exports.format import Format, LabelledImage, Written, sniff_suffix, split_of
+from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Exported, Facts, Labelled, Named, Predicted, TaughtMasks
+from datus2_ray.store.facts import Exported, Facts, Ingested, Labelled, Named, Predicted, TaughtMasks
 
-
-def _sets(run: Run) -> dict[str, Commit[Any]]:
-    """Return the sets of masks of the run; the first has every image of the others."""
-    sets: dict[str, type[Facts]] = {"initial": Labelled, "refined": Predicted, "named": Named, "taught": TaughtMasks}
-    return {name: commit for name, facts in sets.items() if (commit := run.find(facts)) is not None}
-
-
-def _colours(run: Run, commit: Commit[Any]) -> list[tuple[int, ...]]:
-    """Return the colours of the labels of a set of masks, RGB: of classes, those that a person chose."""
-    if isinstance(commit.facts, Named | TaughtMasks):
-        return [tuple(bytes.fromhex(named.colour[1:])) for named in commit.facts.classes]
-    return [tuple(colour) for colour in palette(run.required_k).tolist()]
+#: Sets of masks, the best last.
+SETS: dict[str, type[Facts]] = {"initial": Labelled, "refined": Predicted, "named": Named, "taught": TaughtMasks}
 
 
 @dataclass(frozen=True)
-class WritePng:
-    """CPU task: write the masks of one part as files.
+class ExportPart:
+    """CPU task: write the files of a part into `folder`.
 
-    `masks` are the URIs of the sets of masks by name, `colours` those of their labels.
+    `masks` is the URI of the set of masks, `numbers` what every label in them becomes; labels beyond are no class.
     """
 
-    masks: dict[str, str]
+    images: ImagesTable
+    masks: str
     folder: str
-    colours: dict[str, list[tuple[int, ...]]]
+    target: Format
+    numbers: Labels
+    settings: ExportConfig
     heartbeat: Heartbeat
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Write one part's files; an image id may hold slashes and then makes folders, but never leaves the folder."""
         part = block["part"][0].as_py()
-        files: dict[str, list[str]] = {}
-        for name, uri in self.masks.items():
-            of_set = storage.read_table(storage.join(uri, part), ["image_id", "mask"])
-            for row in self.heartbeat.through(of_set.to_pylist()):
-                file = storage.join(name, f"{row['image_id']}.png")
-                storage.write_bytes(storage.join(self.folder, file), self._encode(row["mask"], self.colours[name]))
-                files.setdefault(row["image_id"], []).append(file)
-        table = pa.table({"image_id": list(files), "files": list(files.values())}, schema=schemas.PNG_FILES)
-        return table.append_column("part", pa.array([part] * len(table), pa.string()))
+        columns = ["image_id", "mask", *(["confidence"] if self.settings.min_confidence else [])]
+        table = storage.read_table(storage.join(self.masks, part), columns)
+        images = self._images(part, table)
+        rows: list[dict[str, Any]] = []
+        faults: list[ImageError | None] = []
+        encoded = self.target.encode_part(part.removesuffix(".parquet"), self.heartbeat.through(images))
+        for image_id, outcome in zip(table["image_id"].to_pylist(), encoded, strict=True):
+            fault = outcome if isinstance(outcome, ImageError) else None
+            written = outcome if isinstance(outcome, Written) else Written({})
+            for file, data in written.files.items():
+                storage.write_bytes(storage.join(self.folder, file), data)
+            split = split_of(image_id, self.settings.splits)
+            rows.append(
+                {"image_id": image_id, "split": split, "files": list(written.files), "record": list(written.record)}
+            )
+            faults.append(fault)
+        exported = pa.Table.from_pylist(rows, schema=schemas.EXPORTED)
+        return with_faults(exported.append_column("part", pa.array([part] * len(rows), pa.string())), faults)
 
-    def _encode(self, mask: bytes, colours: list[tuple[int, ...]]) -> bytes:
-        if len(colours) >= NOISE_8:
-            return mask
-        return encode_palette_png(np.asarray(decode_labels(mask), np.uint8), np.array(colours, np.uint8).reshape(-1, 3))
+    def _images(self, part: str, masks: pa.Table) -> Iterator[LabelledImage]:
+        has_files = self.images.source is None
+        encoded = ["image"] if self.target.takes_images or not has_files else []
+        images = self.images.read(part, ["image_id", *(["file"] if has_files else []), *encoded])
+        if has_files and "file" not in images.column_names:
+            raise StorageError(
+                f"{self.images.folder} was written by an earlier version, which kept no names of files; run the same "
+                "`datus2 run` again"
+            )
+        images = images.take(pc.index_in(masks["image_id"], value_set=images["image_id"].combine_chunks()))
+        for row, mask in zip(images.to_pylist(), masks.drop_columns(["image_id"]).to_pylist(), strict=True):
+            image_id, image = row["image_id"], row.get("image")
+            yield LabelledImage(
+                image_id,
+                split_of(image_id, self.settings.splits),
+                row["file"] if has_files else f"{image_id}{sniff_suffix(image)}",
+                self._labels(mask["mask"], mask.get("confidence")),
+                image if self.target.takes_images else None,
+            )
+
+    def _labels(self, mask: bytes, confidence: bytes | None) -> Labels:
+        found = decode_labels(mask)
+        labels: Labels = self.numbers[np.minimum(found, len(self.numbers) - 1)]
+        if confidence is not None:
+            certain = upsample_nearest(decode_labels(confidence), *labels.shape)
+            labels[certain < 255 * self.settings.min_confidence] = void_of(labels)
+        return without_small(labels, self.settings.min_area) if self.settings.min_area else labels
+
+
+def _masks(run: Run) -> tuple[str, Commit[Any]]:
+    """Return the set of masks that is exported, and its name."""
+    commits = {name: commit for name, facts in SETS.items() if (commit := run.find(facts)) is not None}
+    wanted = run.config.export.masks or list(commits)[-1]
+    if wanted not in commits:
+        raise UsageError(f"{run.folder.uri} has no {wanted} masks; it has {', '.join(commits)}")
+    if run.config.export.min_confidence and wanted != "taught":
+        raise UsageError("only masks that were taught have a confidence: `datus2 name RUN --teach` makes them")
+    return wanted, commits[wanted]
+
+
+def _classes(run: Run) -> tuple[NamedClass, ...]:
+    """Return the class of every label of the masks: those that a person named, or one for each cluster."""
+    facts = _masks(run)[1].facts
+    if isinstance(facts, Named | TaughtMasks):
+        return facts.classes
+    colours = palette(run.required_k).tolist()
+    return tuple(NamedClass(f"cluster {number}", f"#{bytes(rgb).hex()}") for number, rgb in enumerate(colours))
+
+
+def _target(run: Run) -> Format:
+    """Return the format, with the classes that are written."""
+    settings = run.config.export
+    classes = tuple(named for named in _classes(run) if not named.ignore)
+    target = FORMATS[str(settings.format)](classes, tuple(settings.splits), settings.instances, settings.image_url)
+    target.check()
+    return target
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
-    tables = {name: commit.uri for name, commit in _sets(run).items()}
-    colours = {name: _colours(run, commit) for name, commit in _sets(run).items()}
-    return [Operator(WritePng(tables, placement.uri, colours, heartbeat))]
+    settings, (_, masks) = run.config.export, _masks(run)
+    images, folder = ImagesTable.of(run.commit(Ingested)), placement.path(str(settings.format))
+    target = _target(run)
+    written = label_table(target.classes)
+    numbers = np.full(len(_classes(run)) + 1, written[-1])
+    numbers[:-1][[not named.ignore for named in _classes(run)]] = written[:-1]
+    return [Operator(ExportPart(images, masks.uri, folder, target, numbers, settings, heartbeat))]
 
 
 def _facts(run: Run, placement: Placement) -> Exported:
-    """Write what the ids of classes are, a line each, beside the folders, and return the sets."""
-    for commit in _sets(run).values():
-        if isinstance(commit.facts, Named | TaughtMasks):
-            titles = [named.name for named in commit.facts.classes]
-            storage.write_bytes(placement.path("labels.txt"), "".join(f"{title}\n" for title in titles).encode())
-    return Exported(tuple(_sets(run)))
+    """Write the files of the whole set, from the records of its images, one part at a time."""
+    (masks, commit), name = _masks(run), str(run.config.export.format)
+
+    def records(split: str) -> Iterator[tuple[str, tuple[bytes, ...]]]:
+        for part in sorted(commit.parts):
+            table = storage.read_table(placement.path(part), ["image_id", "split", "record"])
+            for row in table.filter(pc.equal(table["split"], split)).to_pylist():
+                yield row["image_id"], tuple(row["record"])
+
+    files = []
+    for file, pieces in _target(run).merge(records):
+        storage.write_pieces(placement.path(name, file), pieces)
+        files.append(file)
+    return Exported(name, masks, tuple(files))
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {"k": run.required_k}
+    masks = {"masks": _masks(run)[0], "classes": [asdict(named) for named in _classes(run)]}
+    return {**run.config.export.identity(), **masks}
 
 
 EXPORT = Stage(
     facts=Exported,
-    title="Write the masks as PNG files",
+    title="Write the masks in a format of other tools",
     writes={
-        "initial/, refined/, named/, taught/": "a PNG file per mask",
-        "labels.txt": "names of classes by their id, of `datus2 predict` with names",
-        "part-*.parquet": "per image: paths of its files",
+        "png/, coco/, …": "the files of the format",
+        "part-*.parquet": "per image: its split, its files, and its part of the files of the whole set",
     },
-    version=3,
-    may_read=(Labelled, Predicted, Named, TaughtMasks),
+    version=4,
+    reads=(Ingested,),
+    reads_either=(Labelled, Predicted, Named, TaughtMasks),
     decides=_decides,
-    left_out=lambda prospect: None if prospect.config.save_png else "not asked for (--save-png)",
+    left_out=lambda prospect: None if prospect.config.export.format else "not asked for (export.format)",
     uses=lambda prospect: [part_tasks(prospect)],
+    adds=True,
     work=PerPart(
         operators=_operators,
         facts=_facts,
         # A part's row is written after the files that it names.
-        parts=lambda run: next(iter(_sets(run).values())).parts,
+        parts=lambda run: _masks(run)[1].parts,
     ),
 )

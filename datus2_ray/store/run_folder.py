@@ -35,14 +35,20 @@ QUARANTINE = "_quarantine.parquet"
 #: Images that any current stage could not use, in the run folder.
 ALL_QUARANTINED = "quarantine.parquet"
 
+#: Files of the source that are neither images nor masks, in the run folder.
+PASSED_OVER = "passed_over.parquet"
+
 #: Of this file's layout; raised when a folder of the old one would be misread.
-FORMAT = 3
+FORMAT = 4
 
 #: Written last, in this order: with them a folder is a finished run.
 FINISHED = ("summary.json", "config.json")
 
 #: The page about a finished run.
 REPORT = "report/index.html"
+
+#: Where `datus2 explore` serves a run on this machine, unless it is taken; the page links to it.
+EXPLORER_PORT = 8237
 
 #: Digits of a fingerprint in the name of its folder.
 DIGITS = 12

@@ -37,13 +37,24 @@ EXPLANATIONS = (
         r"SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch",
         "the secret key does not fit the access key; check AWS_SECRET_ACCESS_KEY",
     ),
-    (r"EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired", "the credentials have expired; log in again"),
     (
-        r"ACCESS_DENIED|AccessDenied|HTTP status 403|Forbidden",
-        "access was denied; the credentials need the rights to list, get, put and delete there",
+        r"EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired|RequestExpired|Token.*expired",
+        "the credentials have expired; log in again, and give the same command: what is finished is kept",
+    ),
+    # Answers to HEAD have no words, nor those whose body was lost: AWS says 400 to an expired token as well
+    # as to another region.
+    (
+        r"HTTP status 400.*Head(Object|Bucket)|HTTP status 400.*No response body|HTTP status 400.*operation: *$",
+        "the store refused without a reason (HTTP 400): if the credentials have expired, log in again and give the "
+        "same command; if the bucket lies in another region, set AWS_REGION to it",
     ),
     (
-        r"HTTP status 301|PermanentRedirect|AuthorizationHeaderMalformed|HTTP status 400.*HeadBucket",
+        r"ACCESS_DENIED|AccessDenied|HTTP status 403|Forbidden",
+        "access was denied: if the credentials have expired, log in again, else they need the rights to list, get, put "
+        "and delete there; for a public bucket set AWS_NO_SIGN_REQUEST=yes",
+    ),
+    (
+        r"HTTP status 301|PermanentRedirect|AuthorizationHeaderMalformed",
         "the bucket lies in another region; set AWS_REGION to it",
     ),
     (
@@ -61,7 +72,8 @@ def open_bucket(bucket: str) -> pafs.S3FileSystem:
 
     Credentials come from the usual chain (environment, profile, role of the machine), the endpoint from
     ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL``, the region from ``AWS_REGION`` or ``AWS_DEFAULT_REGION``, else from
-    the bucket itself.
+    the bucket itself. Where there are no credentials, or ``AWS_NO_SIGN_REQUEST`` is set, requests are not signed, as
+    public buckets allow.
 
     Raises
     ------
@@ -73,6 +85,7 @@ def open_bucket(bucket: str) -> pafs.S3FileSystem:
         region = pafs.resolve_s3_region(bucket)
     return pafs.S3FileSystem(
         region=region,
+        anonymous=os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in ("yes", "true", "1", "on"),
         endpoint_override=endpoint(),
         # Not the library's standard strategy: it has a quota of retries per process, after which it makes none, and a
         # large file, sent in pieces, then never gets through to a store that goes on refusing some requests.

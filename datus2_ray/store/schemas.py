@@ -16,20 +16,31 @@ def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
 
 IMAGES = _schema(
     ("image_id", pa.string(), "Relative path of the image in its source, without extension; unique in a run."),
+    ("file", pa.string(), "Path of its file in the source."),
     ("image", pa.binary(), "The encoded image, byte for byte as in the source."),
     ("height", pa.int32(), "Rows of the image after EXIF rotation, in pixels."),
     ("width", pa.int32(), "Columns of the image after EXIF rotation, in pixels."),
-    ("mask", pa.binary(), "Ground truth as 8-bit PNG of class ids, 255 = ignored; null where there is none."),
+    ("mask", pa.binary(), "Ground truth as PNG: ids, palette indices or colours; null where there is none to use."),
+    ("mask_fault", pa.string(), "Kind and message of what is wrong with a mask that cannot be used, else null."),
+    ("number_type", pa.string(), "Type of the image's values, such as uint16; null for 8 bits."),
+    ("low", pa.float64(), "Low value of the image: a thousandth is below it; null for 8 bits."),
+    ("high", pa.float64(), "High value of the image: a thousandth is above it; null for 8 bits."),
 )
 
-#: Of ``images/`` if the source has shards, in which the images stay.
+#: Columns about the values of an image of more than 8 bits.
+RANGE = ("number_type", "low", "high")
+
+#: Of ``images/`` if the source has shards, in which most images stay.
 SHARD_IMAGES = pa.schema(
     [
-        *(field for field in IMAGES if field.name != "image"),
+        *(field for field in IMAGES if field.name not in ("file", "image")),
         *_schema(
+            ("image", pa.binary(), "The encoded image if its row group was cut or has only its path; else null."),
             ("shard", pa.string(), "Shard that has the image: its path below the source."),
             ("row_group", pa.int32(), "Its row group there, the same for all images of a part."),
             ("row", pa.int32(), "Its row in that group."),
+            ("image_column", pa.string(), "Column of that shard with the encoded image."),
+            ("id_column", pa.string(), "Column of that shard with the image's id; null if it is named by its row."),
         ),
     ]
 )
@@ -37,7 +48,20 @@ SHARD_IMAGES = pa.schema(
 SURVEY = _schema(
     ("id_hash", pa.uint64(), "64-bit hash of the image's id."),
     ("labelled", pa.bool_(), "Whether the image has ground truth."),
-    ("largest_class", pa.int32(), "Largest class id in it; -1 where it was not looked for or there is none."),
+    ("values", pa.list_(pa.list_(pa.int64(), 4)), "Of every id or colour in it: id, colour, pixels, pixels inside."),
+    ("mask_fault", pa.string(), "Kind of what is wrong with a ground truth that cannot be used, else null."),
+)
+
+#: Of the images of a part about which there is something to say.
+NOTES = _schema(
+    ("image_id", pa.string(), "The image."),
+    ("note", pa.string(), "What was done with it; null if it only has a range."),
+    *((field.name, field.type, field.metadata[b"description"].decode()) for field in map(IMAGES.field, RANGE)),
+)
+
+PASSED_OVER = _schema(
+    ("path", pa.string(), "A file of the source that is neither an image nor a mask of the run."),
+    ("reason", pa.string(), "Why it was passed over."),
 )
 
 QUARANTINE = _schema(
@@ -175,9 +199,11 @@ MASKS = _schema(
     ("mask", pa.binary(), "PNG of cluster ids at the image's size: 8-bit, noise 255, or 16-bit, noise 65535."),
 )
 
-PNG_FILES = _schema(
+EXPORTED = _schema(
     ("image_id", pa.string(), "The image."),
-    ("files", pa.list_(pa.string()), "Its masks as files, one per set of masks: paths below `png/`."),
+    ("split", pa.string(), "Split of the export that it belongs to."),
+    ("files", pa.list_(pa.string()), "Files that it became: paths in the folder of the format."),
+    ("record", pa.list_(pa.large_binary()), "Its part of the files of the whole set."),
 )
 
 INITIAL_MASKS = pa.schema(

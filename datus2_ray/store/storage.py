@@ -1,43 +1,50 @@
-"""Files behind local paths and ``s3://`` URIs: the only module that tells one from the other (by ``pyarrow.fs``)."""
+"""Files behind local paths, ``s3://`` and other URIs: the only module that tells one from the other."""
 
 from __future__ import annotations
 
 import json
 import os
 import posixpath
+import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from datus2_ray.errors import MissingFileError, StorageError
-from datus2_ray.store import s3
+from datus2_ray.errors import DatusError, MissingFileError, StorageError
+from datus2_ray.store import other, s3
+from datus2_ray.store.bucket_walk import walk_bucket
+from datus2_ray.store.walk import FileEntry, PassedOver, local_path, walk
 
 #: Bytes of a file that are in memory at a time while it is copied.
 COPY_BYTES = 8 * 2**20
 
+#: What a damaged Parquet file raises.
+DAMAGED = (OSError, ValueError, pa.lib.ArrowException)
 
-@dataclass(frozen=True)
-class FileEntry:
-    """A file below a folder; `path` is relative to the folder and posix, `size` is in bytes."""
+#: Files of a list that are asked for at once, and the threads that ask.
+FIND_AT_ONCE, FIND_THREADS = 64, 16
 
-    path: str
-    size: int
-    modified_ns: int
+#: Files between two calls that show how far a listing is.
+SHOW_EVERY = 1000
 
 
 def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Return the file system of a local path or of ``s3://bucket/key``, and the path within it."""
+    """Return the file system of a local path, of ``s3://BUCKET/KEY`` or of another URI, and the path within it."""
     scheme, separator, rest = uri.partition("://")
-    if not separator:
+    if not separator or scheme == "file":
         return pafs.LocalFileSystem(), absolute(uri)
-    if scheme != "s3" or not rest.strip("/"):
+    if scheme != "s3":
+        return other.open_store(uri.rstrip("/"))
+    if not rest.strip("/"):
         raise StorageError(f"{uri} is neither a local path nor s3://BUCKET/KEY")
     try:
         return s3.open_bucket(rest.split("/", 1)[0]), rest.rstrip("/")
@@ -46,32 +53,92 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def absolute(uri: str) -> str:
-    """Return a local path without links and relative parts, as workers have other working directories; or the URI."""
-    return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().resolve())
+    """Return a local path without ``~``, links and relative parts, as workers have other working directories.
+
+    ``file://`` becomes a local path, and Hadoop's names of S3 (``s3a://``, ``s3n://``) become ``s3://``; another URI
+    stays what it is.
+    """
+    if uri.startswith(("s3a://", "s3n://")):
+        uri = f"s3{uri[3:]}"
+    if uri.startswith("file://"):
+        host, _, path = uri.removeprefix("file://").partition("/")
+        if host not in ("", "localhost"):
+            raise StorageError(f"{uri} names the machine {host}; give file:///PATH, or a path that this machine mounts")
+        uri = unquote(f"/{path}")
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}://{rest.rstrip('/')}" if separator else str(Path(uri).expanduser().resolve())
 
 
 def join(uri: str, *parts: str) -> str:
     """Join a URI and path parts with single slashes."""
-    return posixpath.join(uri, *parts)
+    return "/".join((uri.rstrip("/"), *parts))
 
 
 def list_files(uri: str, recursive: bool = True) -> list[FileEntry]:
-    """List the files below a folder, sorted by path, without hidden ones (any part starts with a dot)."""
+    """List the files below a folder, sorted by path, without those that are hidden or the system's."""
+    return sorted(stream_files(uri, recursive=recursive), key=lambda entry: entry.path)
+
+
+def stream_files(
+    uri: str,
+    passed_over: PassedOver | None = None,
+    show: Callable[[int], None] = lambda more: None,
+    *,
+    recursive: bool = True,
+) -> Iterator[FileEntry]:
+    """Yield the files below a folder as they are found, in no order, without those that are hidden or the system's.
+
+    Parameters
+    ----------
+    passed_over : PassedOver, optional
+        Gets what is left out.
+    show : callable
+        Called again and again, also while a store is asked, with the number of files since the call before.
+
+    Raises
+    ------
+    StorageError
+        If there is no such folder, or it cannot be read.
+    """
     filesystem, root = resolve(uri)
-    info = _info(filesystem, root, uri)
-    if info.type != pafs.FileType.Directory:
-        fault = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
-        raise StorageError(f"{uri} {fault}; give a folder of images, a data-set root or a run folder")
-    entries = []
-    for item in _info(filesystem, pafs.FileSelector(root, recursive=recursive), uri):
-        try:
-            relative = item.path[len(root) :].lstrip("/")
-        except UnicodeDecodeError as error:
-            name = bytes(error.object).decode(errors="backslashreplace")
-            raise StorageError(f"{uri} has a file whose name is not UTF-8, {name}; rename it") from error
-        if item.type == pafs.FileType.File and not any(part.startswith(".") for part in relative.split("/")):
-            entries.append(FileEntry(relative, item.size or 0, item.mtime_ns or 0))
-    return sorted(entries, key=lambda entry: entry.path)
+    passed_over = passed_over or PassedOver()
+    with _failing("read", uri):
+        info = s3.retry(lambda: filesystem.get_file_info(root))
+        local = isinstance(filesystem, pafs.LocalFileSystem)
+        # A key without bytes beside keys below it is a marker of a folder.
+        marker = not local and info.type == pafs.FileType.File and not info.size and bool(_children(filesystem, root))
+        if info.type != pafs.FileType.Directory and not marker:
+            fault = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
+            fault += " or does not answer" * uri.startswith(("http://", "https://"))
+            raise StorageError(f"{uri} {fault}; give a folder of images, a data-set root or a run folder")
+        if not recursive:
+            yield from walk_one(filesystem, root)
+            return
+        entries = walk(root, passed_over) if local else walk_bucket(
+            root, partial(_children, filesystem), passed_over, tick=lambda: show(0)
+        )  # fmt: skip
+        more = 0
+        for entry in entries:
+            yield entry
+            more += 1
+            if more == SHOW_EVERY:
+                show(more)
+                more = 0
+        show(more)
+
+
+def walk_one(filesystem: pafs.FileSystem, root: str) -> Iterator[FileEntry]:
+    """Yield the files in a folder, but not those deeper, without hidden ones."""
+    for info in _children(filesystem, root):
+        if info.type == pafs.FileType.File and not info.base_name.startswith("."):
+            yield FileEntry(info.base_name, info.size or 0, info.mtime_ns or 0)
+
+
+def _children(filesystem: pafs.FileSystem, root: str, recursive: bool = False) -> list[pafs.FileInfo]:
+    """Return what is in a folder; TransientErrors of a store are retried."""
+    selector = pafs.FileSelector(root, recursive=recursive)
+    found: list[pafs.FileInfo] = s3.retry(lambda: filesystem.get_file_info(selector))
+    return found
 
 
 def find_file(uri: str) -> FileEntry | None:
@@ -81,6 +148,51 @@ def find_file(uri: str) -> FileEntry | None:
     if info.type != pafs.FileType.File:
         return None
     return FileEntry(posixpath.basename(path), info.size or 0, info.mtime_ns or 0)
+
+
+def find_all(root: str, paths: Sequence[str]) -> list[FileEntry | None]:
+    """Return the entry of each file below a folder, None for those that are no files."""
+    filesystem, top = resolve(root)
+    chunks = [paths[start : start + FIND_AT_ONCE] for start in range(0, len(paths), FIND_AT_ONCE)]
+
+    def find(chunk: Sequence[str]) -> list[FileEntry | None]:
+        asked = [f"{top.rstrip('/')}/{path}" for path in chunk]
+        infos = s3.retry(lambda: filesystem.get_file_info(asked))
+        return [
+            FileEntry(path, info.size or 0, info.mtime_ns or 0) if info.type == pafs.FileType.File else None
+            for path, info in zip(chunk, infos, strict=True)
+        ]
+
+    with _failing("read", root), ThreadPoolExecutor(FIND_THREADS) as threads:
+        return [entry for found in threads.map(find, chunks) for entry in found]
+
+
+def check_writable(uri: str) -> None:
+    """Raise a StorageError if a local folder cannot be made or written; of a store only a write would tell."""
+    if is_remote(uri):
+        return
+    existing = _nearest(uri)
+    if not existing.is_dir():
+        raise StorageError(f"cannot write {uri}: {existing} is a file; give another folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"cannot write {uri}: {existing} is read-only, or belongs to somebody else; give another folder"
+        )
+
+
+def free_space(uri: str) -> int | None:
+    """Return the free bytes of the disk of a local folder, which need not be there yet; None for a store."""
+    return None if is_remote(uri) else shutil.disk_usage(_nearest(uri)).free
+
+
+def _nearest(uri: str) -> Path:
+    path = Path(resolve(uri)[1])
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def is_remote(uri: str) -> bool:
+    """Return whether a file is in an object store, where each look into it is a request."""
+    return not isinstance(resolve(uri)[0], pafs.LocalFileSystem)
 
 
 def is_empty(uri: str) -> bool:
@@ -109,19 +221,45 @@ def read_bytes(uri: str) -> bytes:
         If its folder, bucket or store is.
     """
     filesystem, path = resolve(uri)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
 
     def read() -> bytes:
-        with filesystem.open_input_stream(path) as stream:
+        with filesystem.open_input_stream(os.fsencode(local_path(path)) if local else path) as stream:
             return bytes(stream.read())
 
+    with _failing("read", uri):
+        try:
+            return s3.retry(read)
+        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+            missing = not isinstance(error, PermissionError) and not uri.startswith("s3://")
+            file_alone = Path(path).parent.is_dir() if local else missing or "Path does not exist" in str(error)
+            raise _storage_error("read", uri, error, MissingFileError if file_alone else StorageError) from error
+
+
+@contextmanager
+def read_at(uri: str) -> Iterator[Callable[[int, int], bytes]]:
+    """Open a file for reading so many bytes at an offset.
+
+    Raises
+    ------
+    MissingFileError
+        If this file is missing or unreadable.
+    StorageError
+        If its store is.
+    """
+    filesystem, path = resolve(uri)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
     try:
-        return s3.retry(read)
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        local = isinstance(filesystem, pafs.LocalFileSystem)
-        file_alone = Path(path).parent.is_dir() if local else "Path does not exist" in str(error)
-        raise _storage_error("read", uri, error, MissingFileError if file_alone else StorageError) from error
+        with closing(Path(local_path(path)).open("rb") if local else s3.RetryingFile(filesystem, path)) as file:
+
+            def read(offset: int, size: int) -> bytes:
+                file.seek(offset)
+                return bytes(file.read(size))
+
+            yield read
     except OSError as error:
-        raise _storage_error("read", uri, error) from error
+        missing = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+        raise _storage_error("read", uri, error, MissingFileError if missing else StorageError) from error
 
 
 def write_bytes(uri: str, data: bytes | memoryview) -> None:
@@ -132,11 +270,27 @@ def write_bytes(uri: str, data: bytes | memoryview) -> None:
         with filesystem.open_output_stream(path) as stream:
             stream.write(data)
 
-    try:
+    with _failing("write", uri):
         if isinstance(filesystem, pafs.LocalFileSystem):
             _replace(Path(path), [data])
         else:
             s3.retry(put)  # an object store's put is atomic by itself
+
+
+def write_pieces(uri: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+    """Write a file that is too large for the memory, as :func:`write_bytes` does; `pieces` begins anew when called."""
+    filesystem, path = resolve(uri)
+
+    def put() -> None:
+        with filesystem.open_output_stream(path) as stream:
+            for piece in pieces():
+                stream.write(piece)
+
+    try:
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            _replace(Path(path), pieces())
+        else:
+            s3.retry(put)
     except OSError as error:
         raise _storage_error("write", uri, error) from error
 
@@ -147,12 +301,9 @@ def download(uri: str, file: Path) -> None:
 
 
 def _pieces(uri: str) -> Iterator[bytes]:
-    try:
-        with closing(s3.RetryingFile(*resolve(uri))) as source:
-            while piece := source.read(COPY_BYTES):
-                yield piece
-    except OSError as error:
-        raise _storage_error("read", uri, error) from error
+    with _failing("read", uri), closing(s3.RetryingFile(*resolve(uri))) as source:
+        while piece := source.read(COPY_BYTES):
+            yield piece
 
 
 def _replace(file: Path, pieces: Iterable[bytes | memoryview]) -> None:
@@ -179,10 +330,8 @@ def remove(uri: str) -> None:
     if kind == pafs.FileType.NotFound:
         return
     delete = filesystem.delete_dir if kind == pafs.FileType.Directory else filesystem.delete_file
-    try:
+    with _failing("remove", uri):
         s3.retry(lambda: delete(path))
-    except OSError as error:
-        raise _storage_error("remove", uri, error) from error
 
 
 def read_json(uri: str) -> Any:
@@ -221,16 +370,26 @@ def read_row_group(uri: str, row_group: int, columns: list[str]) -> pa.Table:
     return _read_parquet(uri, f"row group {row_group} of", lambda file: file.read_row_group(row_group, columns=columns))
 
 
+def stream_row_group(uri: str, row_group: int, columns: list[str], rows: int) -> Iterator[pa.Table]:
+    """Read some columns of one row group of a Parquet file, `rows` at a time, without holding more of it in memory."""
+    filesystem, path = resolve(uri)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
+    with _failing(f"read row group {row_group} of", uri, DAMAGED):
+        remote = None if local else pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r")
+        with remote or filesystem.open_input_file(os.fsencode(local_path(path))) as file:
+            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=COPY_BYTES)
+            for batch in parquet.iter_batches(rows, row_groups=[row_group], columns=columns):
+                yield pa.Table.from_batches([batch])
+
+
 def _read_parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
     filesystem, path = resolve(uri)
-    try:
+    with _failing(f"read {what}", uri, DAMAGED):
         if isinstance(filesystem, pafs.LocalFileSystem):
-            with filesystem.open_input_file(path) as local:
+            with filesystem.open_input_file(os.fsencode(local_path(path))) as local:
                 return read(pq.ParquetFile(local))
         with pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r") as file:
             return read(pq.ParquetFile(file))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _storage_error(f"read {what}", uri, error) from error
 
 
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
@@ -241,16 +400,29 @@ def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) ->
 
 
 def _info(filesystem: pafs.FileSystem, what: str | pafs.FileSelector, uri: str) -> Any:
-    try:
+    with _failing("read", uri):
         return s3.retry(lambda: filesystem.get_file_info(what))
-    except OSError as error:
-        raise _storage_error("read", uri, error) from error
+
+
+@contextmanager
+def _failing(verb: str, uri: str, errors: tuple[type[Exception], ...] = (OSError, pa.ArrowInvalid)) -> Iterator[None]:
+    """Turn what fails in this block into a StorageError of one line."""
+    try:
+        yield
+    except errors as error:
+        raise _storage_error(verb, uri, error) from error
+    except DatusError:
+        raise
+    except Exception as error:
+        if "://" not in uri or uri.startswith("s3://"):
+            raise
+        raise _storage_error(verb, uri, error) from error  # the stores of fsspec have errors of their own
 
 
 def _storage_error(verb: str, uri: str, error: Exception, kind: type[StorageError] = StorageError) -> StorageError:
     if uri.startswith("s3://"):
         reason = s3.explain(str(error), uri.split("/")[2])
     else:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = " ".join(str(error).splitlines()[0].split()) if str(error).strip() else type(error).__name__
         reason += "; check the folder's rights and space" if verb in ("write", "remove") else ""
     return kind(f"cannot {verb} {uri}: {reason}")

@@ -1,13 +1,16 @@
-"""Weights in an object store: downloaded once per node, however many actors ask for them."""
+"""Weights in an object store or on the model hub: downloaded once per node, however many actors ask for them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from datus2_ray.core.backbone.published import CONFIG, PREPROCESSOR, WEIGHTS
 from datus2_ray.errors import BackboneError
 from datus2_ray.store import storage
 
@@ -15,16 +18,82 @@ from datus2_ray.store import storage
 PATIENCE = 1800
 
 
+#: What may stand before a name of the model hub.
+HUB = re.compile(r"hf[-_]hub:")
+
+#: OWNER/NAME or OWNER/NAME@REVISION, but not the path of a weights file.
+HUB_NAME = re.compile(r"(?!.*\.(?:bin|ckpt|pkl|pth?|safetensors|tar)$)\w[\w.-]*/[\w.-]+(?:@[\w.-]+)?")
+
+
 def local_spec(spec: str) -> str:
-    """Replace the URI in a weights setting, as in ``s3://BUCKET/FILE::TIMM_NAME``, by the path of its local copy.
+    """Replace a URI or a name of the model hub in a weights setting by the path of its local copy.
+
+    Such as ``s3://BUCKET/FILE::TIMM_NAME``, ``facebook/dinov2-small`` or ``hf-hub:timm/NAME``.
 
     Raises
     ------
     BackboneError
-        If there is no such object, or its copy cannot be written.
+        If there is no such object or repository, or its copy cannot be written.
     """
-    uri, separator, name = spec.partition("::")
-    return f"{fetch(uri)}{separator}{name}" if "://" in uri else spec
+    place, separator, name = spec.partition("::")
+    if "://" in place:
+        return f"{fetch(place)}{separator}{name}"
+    return f"{fetch_from_hub(HUB.sub('', place))}{separator}{name}" if is_on_hub(place) else spec
+
+
+def is_on_hub(spec: str) -> bool:
+    """Return whether a weights setting names a repository of the model hub: one that is no local path."""
+    place = spec.partition("::")[0]
+    if HUB.match(place):
+        return True
+    return HUB_NAME.fullmatch(place) is not None and not Path(place).exists()
+
+
+def fetch_from_hub(name: str) -> Path:
+    """Return the weights of a repository in the hub's own cache, downloading them and what describes them if missing.
+
+    What is in the cache is used as it is, without asking the hub.
+
+    Raises
+    ------
+    BackboneError
+        If the hub cannot be reached, has no such repository, refuses it, or the repository has no weights.
+    """
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    repository, _, revision = name.partition("@")
+    version = revision or None
+    for file in WEIGHTS:
+        cached = hub.try_to_load_from_cache(repository, file, revision=version)
+        if isinstance(cached, str):
+            return Path(cached)
+    try:
+        # Asked first: a client that cannot reach the hub repeats every request for a long while.
+        with suppress(errors.RemoteEntryNotFoundError):
+            hub.get_hf_file_metadata(hub.hf_hub_url(repository, CONFIG, revision=version))
+        for file in (CONFIG, PREPROCESSOR):
+            with suppress(errors.RemoteEntryNotFoundError):
+                hub.hf_hub_download(repository, file, revision=version)
+        for file in WEIGHTS:
+            with suppress(errors.RemoteEntryNotFoundError):
+                return Path(hub.hf_hub_download(repository, file, revision=version))
+    except errors.GatedRepoError as error:
+        raise BackboneError(
+            f"{name} is given only to those who accept its licence: do so on the model hub, and set HF_TOKEN"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise BackboneError(
+            f"there is neither a file {name} nor a public repository {repository} of the model hub; for a private one "
+            "set HF_TOKEN"
+        ) from error
+    except Exception as error:  # the hub's client raises the errors of several libraries
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BackboneError(
+            f"{name} is no file, and could not be fetched from the model hub ({reason}); download its files elsewhere "
+            "and give their folder"
+        ) from error
+    raise BackboneError(f"{name} has no {' or '.join(WEIGHTS)}, so there are no weights that can be loaded")
 
 
 def fetch(uri: str) -> Path:

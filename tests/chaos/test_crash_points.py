@@ -92,7 +92,7 @@ def dead() -> int:
 
 def settings(source: Path, out: Path, preset: str) -> RunConfig:
     flags = {"source": str(source), "out": str(out), "dataset": "demo", "max_error_rate": 0.2, "no_refine": True}
-    flags |= {"backbone": "untrained:vit_tiny_patch16_224", "save_png": preset == "best"}
+    flags |= {"backbone": "untrained:vit_tiny_patch16_224", "export": {"format": "png" if preset == "best" else None}}
     return load(flags, preset=preset, assignments=SMALL)
 
 

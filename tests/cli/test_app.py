@@ -51,11 +51,11 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     taken = []
     monkeypatch.setattr("datus2_ray.commands.run.run", lambda config: taken.append(config) or {})
     monkeypatch.setattr("datus2_ray.cli.terminal.print_summary", lambda summary, out: None)
-    (tmp_path / "s.yaml").write_text("save_png: true\nseed: 4")
+    (tmp_path / "s.yaml").write_text("export: {format: png}\nseed: 4")
     line = ("/in", "--out", "/out", "--preset", "paper", "--set", "discover.tau=3", "--set", "cluster.restarts=2")
     assert call(monkeypatch, "run", *line, "--id-column", "name", "--config", tmp_path / "s.yaml", "--seed", "7") == 0
     expected = load(
-        {"source": "/in", "out": "/out", "seed": 7, "save_png": True},
+        {"source": "/in", "out": "/out", "seed": 7, "export": {"format": "png"}},
         preset="paper",
         assignments=("discover.tau=3", "cluster.restarts=2", "ingest.id_column=name"),
     )

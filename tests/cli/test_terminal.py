@@ -52,7 +52,8 @@ def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
 ) -> None:
     summary = {
         "images": 4, "quarantined": 2, "segments": 9, "clusters": 3, "metrics": None,
-        "backbone": {"name": "vit", "trained": trained, "supervised": trained}, "cnn": None,
+        "backbone": {"name": "vit", "trained": trained, "supervised": trained, "assumed": trained}, "cnn": None,
+        "notes": {"the first of several frames taken": 2}, "passed_over": 3,
         "refinement": {"skipped": "too few images"},
     }  # fmt: skip
     print_summary(summary, "run")
@@ -60,7 +61,12 @@ def test_an_untrained_backbone_and_a_skipped_refinement_are_said_aloud(
     assert "4 images, 2 in quarantine, 9 segments, 3 clusters" in text
     assert ("UNTRAINED" in text) is not trained
     assert ("WITH LABELS" in text) is trained
+    assert (
+        "vit does not say with which mean and deviation of pixels it was trained: ImageNet's were" in text
+    ) is trained
     assert "refinement skipped: too few images" in text
+    assert "2 images: the first of several frames taken" in text
+    assert "files passed over: 3, see run/passed_over.parquet" in text
     assert "run/report/index.html" in text
 
 

@@ -71,6 +71,22 @@ def small_settings(source: Path | str, out: Path | str, *more: str, preset: str 
     return load(flags, preset=preset, assignments=SETTINGS + more)
 
 
+def few_images(source: Path | str, out: Path | str) -> RunConfig:
+    """Return the settings of a run over few images, without refinement."""
+    few = ("ingest.images_per_part=4", "cluster.fine=12", "cluster.restarts=1", "evaluate.token_kmeans=false")
+    return small_settings(source, out, *few, preset="best", limit=8, no_refine=True, clusters=5)
+
+
+@pytest.fixture(scope="session")
+def small_run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run over few images, made without Ray; to be copied."""
+    out = tmp_path_factory.mktemp("small") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        commands_without_ray(patch)
+        datus2_ray.run(few_images(scenes / "images", out))
+    return out
+
+
 def tables(out: str) -> dict[str, Any]:
     """Read all tables of a run's results, by stage and name."""
     names = [entry.path for entry in storage.list_files(out) if entry.path.endswith(".parquet") and "/" in entry.path]
@@ -90,6 +106,8 @@ class FinishedRun:
 @pytest.fixture(scope="session")
 def finished_run(ray_session: None, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Run all stages once, on Ray, by the public face; tests may run it again, but leave it as it is."""
-    config = small_settings(scenes, tmp_path_factory.mktemp("finished") / "run", dataset="demo", save_png=True)
+    config = small_settings(
+        scenes, tmp_path_factory.mktemp("finished") / "run", dataset="demo", export={"format": "png"}
+    )
     summary = datus2_ray.run(config)
     return FinishedRun(config, summary, tables(config.out))

@@ -16,9 +16,11 @@ from datus2_ray.commands.predict import predict
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.explore.prepare import prepare
 from datus2_ray.store import storage
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import FINISHED, REPORT, RunFolder
+from tests.explore.made import MadeRun
 
 SMALL = (
     "ingest.images_per_part=4",
@@ -151,3 +153,11 @@ def test_an_experiment_is_not_cleaned_of_its_variants(tmp_path: Path) -> None:
     RunFolder(str(tmp_path / "runs")).claim(str(tmp_path / "in"), "experiment")
     with pytest.raises(UsageError, match="holds the variants of an experiment"):
         clean(str(tmp_path / "runs"), dry_run=True)
+
+
+def test_tables_of_the_explorer_go_with_the_masks_that_they_are_of(tmp_path: Path) -> None:
+    run = MadeRun(tmp_path / "run", images=2).write()
+    current = prepare(run)
+    storage.write_json(run.path("explore", "0" * 12, "about.json"), {})
+    assert [item.uri for item in clean(run.uri)] == [run.path("explore", "0" * 12)]
+    assert storage.exists(storage.join(current, "about.json"))

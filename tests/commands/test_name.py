@@ -32,6 +32,7 @@ from datus2_ray.store import storage
 from datus2_ray.store.facts import (
     Clustered,
     Discovered,
+    Exported,
     Ingested,
     Labelled,
     Named,
@@ -332,11 +333,11 @@ def test_new_images_come_out_with_names(given: Given, scenes: Path, tmp_path: Pa
         return Path(datus2_ray.predict(given.folder.uri, str(scenes / "images"), str(tmp_path / out), limit=10))
 
     by_cluster = predicted("named")
-    assert by_cluster.name == "named"
+    assert RunFolder(str(tmp_path / "named")).require(Exported).facts.masks == "named"
     assert (by_cluster.parent / "labels.txt").read_text().split("\n")[:-1] == [c.name for c in names.classes]
     name(given.folder.uri, teach=True)
     by_layer = predicted("taught")
-    assert by_layer.name == "taught"
+    assert RunFolder(str(tmp_path / "taught")).require(Exported).facts.masks == "taught"
     # The same images as in the run, without segments: the classes by the layer alone.
     folder, taught = RunFolder(str(tmp_path / "taught")), given.folder.require(Taught)
     layer = from_bytes(storage.read_bytes(taught.path(taught.facts.model)))

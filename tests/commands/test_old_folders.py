@@ -16,6 +16,8 @@ COMMANDS = {
     "run": ("run", "{scenes}", "--out", "{run}", "--dataset", "demo"),
     "predict": ("predict", "{run}", "{scenes}/images", "--out", "{out}"),
     "relabel": ("relabel", "{run}", "--clusters", "3"),
+    "export": ("export", "{run}", "--format", "png"),
+    "import": ("import", "{run}", "--coco", "{out}"),
     "status": ("status", "{run}"),
     "report": ("report", "{run}"),
     "evaluate": ("evaluate", "{run}"),

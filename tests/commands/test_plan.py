@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ import datus2_ray
 from datus2_ray.commands import plan
 from datus2_ray.commands.plan import plan_pretraining, plan_run
 from datus2_ray.commands.run import run
-from datus2_ray.commands.weights import check_backbone, check_weights
+from datus2_ray.commands.weights import check_backbone, check_pretraining, check_weights
 from datus2_ray.config.load import RunConfig, load
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import ACTOR_MEMORY, Machines, Node
 from datus2_ray.engine.pools import Pool
@@ -30,6 +32,7 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.errors import DatusError
 from datus2_ray.sources.listing import list_source
 from datus2_ray.stages import RUN
+from datus2_ray.stages.discover.discover import SMALL_PATCH
 from datus2_ray.store import storage
 from tests.in_process import SMALL_MACHINE
 
@@ -88,7 +91,7 @@ def test_the_plan_is_what_the_run_then_uses(
         "label.edges=image",
         "refine.min_images=4",
     )
-    flags = {"backbone": "untrained:vit_tiny_patch16_224", "limit": 6, "save_png": True}
+    flags = {"backbone": "untrained:vit_tiny_patch16_224", "limit": 6, "export": {"format": "png"}}
     flags |= {"no_refine": True} if preset == "paper" else {}  # DeepLabV3 trains on Ray
     config = settings(scenes, tmp_path, *small, preset=preset, **flags)
     on(SMALL_MACHINE)
@@ -133,10 +136,11 @@ def test_what_is_left_out_is_said(scenes: Path, tmp_path: Path, on: Callable[[Ma
     images = str(scenes / "images")
     plain = settings(scenes, tmp_path, source=images, dataset="folder", clusters=3, limit=15)
     planned = plan_run(plain)
-    reasons = dict(note.removeprefix("no ").split(": ", 1) for note in planned.notes)
+    reasons = dict(note.removeprefix("no ").split(": ", 1) for note in planned.notes if note.startswith("no "))
     assert "15 images with masks, under refine.min_images = 20" in reasons["refine"]
     assert reasons["predict"] == reasons["refine"]  # it reads what is left out
     assert "no ground truth" in reasons["evaluate"]
+    assert any("110 megapixels" in note and "2.0 GB while it is decoded" in note for note in planned.notes)
     planned_stages = {stage for stage, _ in planned.uses}
     assert planned_stages.isdisjoint(reasons)
     assert planned_stages >= {"ingest", "discover", "cluster", "label"}
@@ -196,6 +200,15 @@ def test_graphs_of_large_images_are_said_to_take_memory(
         (SMALL, (), {"source": "/no/such/folder"}, "does not exist"),
         (SMALL, (), {"dataset": "folder", "source": "{images}"}, "--clusters K"),
         (SMALL, (), {"out": "{scenes}/run"}, "lie within each other"),
+        (SMALL, (), {"out": "{scenes}-file/run"}, "cannot write .*-file is a file"),
+        # 28 × 28 patches in segments of more than 5.
+        (SMALL, (), {"clusters": 3121, "limit": 24}, "24 images of up to 130 segments have at most 3120"),
+        (
+            SMALL,
+            ("discover.unit=patches", "discover.descriptor=tokens", "discover.grid=182", "discover.input_size=null"),
+            {},
+            r"182 × 182 patches .* set discover\.grid=181",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused(
@@ -204,14 +217,79 @@ def test_what_cannot_run_is_refused(
     on: Callable[[Machines], None],
     machines: Machines,
     assignments: tuple[str, ...],
-    flags: dict[str, str],
+    flags: dict[str, Any],
     message: str,
 ) -> None:
     on(machines)
-    filled = {name: text.format(images=scenes / "images", scenes=scenes) for name, text in flags.items()}
+    Path(f"{scenes}-file").touch()
+    places = {"images": scenes / "images", "scenes": scenes}
+    filled = {name: text.format(**places) if isinstance(text, str) else text for name, text in flags.items()}
     with pytest.raises(DatusError, match=message):
         plan_run(settings(scenes, tmp_path, *assignments, **filled))
     assert not (tmp_path / "run").exists()
+
+
+def test_as_many_clusters_as_there_can_be_segments_are_planned(
+    scenes: Path, tmp_path: Path, on: Callable[[Machines], None]
+) -> None:
+    on(SMALL)
+    plan_run(settings(scenes, tmp_path, "discover.noise=kept", clusters=3120, limit=24))
+
+
+def test_a_disk_without_room_for_the_images_is_refused(
+    scenes: Path, tmp_path: Path, on: Callable[[Machines], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(SMALL)
+    needed = sum(list_source(settings(scenes, tmp_path)).sizes.values())
+    monkeypatch.setattr(storage, "free_space", lambda uri: needed)
+    plan_run(settings(scenes, tmp_path))
+    monkeypatch.setattr(storage, "free_space", lambda uri: needed - 1)
+    with pytest.raises(DatusError, match=r"gets a copy of the images, .* --out on another disk"):
+        plan_run(settings(scenes, tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_read_only_place_is_refused(
+    scenes: Path, tmp_path: Path, on: Callable[[Machines], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(SMALL)
+    monkeypatch.setattr("datus2_ray.store.storage.os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(DatusError, match=f"cannot write {tmp_path}/run: {tmp_path} is read-only"):
+        plan_run(settings(scenes, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "remedy"),
+    [
+        (None, 225, "patches of 8 pixels, .* set discover.input_size=224 or 232"),
+        ("untrained:vit_small_patch14_dinov2", 224, None),
+        ("untrained:vit_small_patch14_dinov2", 225, "patches of 14 pixels, .* set discover.input_size=224 or 238"),
+        ("untrained:vit_base_patch32_224", 40, "patches of 32 pixels, .* set discover.input_size=32 or 64"),
+    ],
+)
+def test_sizes_that_the_patch_does_not_divide_are_refused_with_the_nearest(
+    scenes: Path, tmp_path: Path, backbone: str | None, size: int, remedy: str | None
+) -> None:
+    flags = {} if backbone is None else {"backbone": backbone}
+    config = settings(scenes, tmp_path, f"discover.input_size={size}", **flags)
+    if remedy is None:
+        check_weights(config)
+        return
+    with pytest.raises(DatusError, match=remedy) as caught:
+        check_weights(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_packaged_backbone_has_the_patches_that_plans_take_it_to_have() -> None:
+    assert patch_side(DEFAULT_BACKBONE) == SMALL_PATCH
+
+
+def test_views_that_the_patch_of_a_start_does_not_divide_are_refused(scenes: Path, tmp_path: Path) -> None:
+    start = {"backbone": "untrained:vit_small_patch14_dinov2"}
+    with pytest.raises(DatusError, match=r"set pretrain\.global_size=154 or 168, .* and pretrain.patch_size=14"):
+        check_pretraining(settings(scenes, tmp_path, **start))
+    fitting = ("image_size=224", "global_size=224", "local_size=98", "patch_size=14")
+    check_pretraining(settings(scenes, tmp_path, *(f"pretrain.{each}" for each in fitting), **start))
 
 
 def test_pretraining_is_planned_and_refused_alike(scenes: Path, tmp_path: Path, on: Callable[[Machines], None]) -> None:
@@ -276,6 +354,24 @@ def test_a_file_that_is_no_backbone_s_is_refused_before_ray_starts(scenes: Path,
     mine.with_suffix(".json").write_text('{"depth": 8}')
     with pytest.raises(DatusError, match=r"mine\.json, the configuration beside mine\.safetensors, is not valid"):
         check_backbone(settings(scenes, tmp_path), str(mine))
+
+
+def test_what_a_backbone_lacks_is_said_before_ray_starts_with_a_remedy_that_works(scenes: Path, tmp_path: Path) -> None:
+    model = timm.create_model("vit_tiny_patch16_224", class_token=False, global_pool="avg", num_classes=0, depth=1)
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "ijepa.safetensors")
+    weights = {"backbone": str(tmp_path / "ijepa.safetensors")}
+    with pytest.raises(DatusError, match=r"no CLS token; .* --set discover\.descriptor=tokens"):
+        check_weights(settings(scenes, tmp_path, **weights))
+    check_weights(settings(scenes, tmp_path, "discover.descriptor=tokens", **weights))
+    with pytest.raises(DatusError, match=r"has 1 blocks, so there is no block -2; set another discover\.block"):
+        check_weights(settings(scenes, tmp_path, "discover.descriptor=tokens", "discover.block=-2", **weights))
+
+
+def test_a_repository_of_the_hub_is_not_fetched_for_a_plan(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datus2_ray.store.weights_cache.fetch_from_hub", lambda name: pytest.fail("fetched"))
+    check_weights(settings(scenes, tmp_path, backbone="facebook/dinov2-small"))
 
 
 @pytest.mark.parametrize(
@@ -345,3 +441,24 @@ def test_a_refusal_takes_less_than_five_seconds_and_one_line(scenes: Path, tmp_p
     # What it works, not the time on the clock, which on a shared machine is anybody's.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
     assert not (tmp_path / "run").exists()
+
+
+def test_a_listing_that_takes_long_shows_how_far_it_is_and_what_it_passed_over(
+    scenes: Path,
+    tmp_path: Path,
+    on: Callable[[Machines], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    on(SMALL)
+    shutil.copytree(scenes / "images", tmp_path / "in")
+    (tmp_path / "in" / "again").symlink_to(".")
+    config = settings(tmp_path / "in", tmp_path, dataset="folder", clusters=2)
+    plan_run(config)
+    note = "list      passed over 1 links to a folder around them, for example again"
+    assert capsys.readouterr().err.splitlines() == [note]
+    monkeypatch.setattr(plan, "QUIET_SECONDS", 0)
+    assert plan_run(config).source.images == 24
+    shown, last = capsys.readouterr().err.splitlines()
+    assert shown.startswith("list      24 files")
+    assert last == note

@@ -52,7 +52,7 @@ def test_masks_of_another_k_are_those_of_a_run_and_lie_beside_the_first(
 ) -> None:
     source, out = tmp_path / "scenes", tmp_path / "run"
     source.symlink_to(scenes)
-    config = settings(source, out, "discover.resolution=3", dataset="demo", save_png=True)
+    config = settings(source, out, "discover.resolution=3", dataset="demo", export={"format": "png"})
     summary = run(config)
     first, folder = results(out), RunFolder(str(out))
     current = folder.current()
@@ -73,7 +73,7 @@ def test_masks_of_another_k_are_those_of_a_run_and_lie_beside_the_first(
     }
     assert storage.read_json(str(out / "metrics.json")) == other["metrics"]
     assert "K = 4" in (out / REPORT).read_text()
-    pictures = sorted(Path(folder.path("export")).glob(f"{folder.current()['export'][:12]}/initial/*.png"))
+    pictures = sorted(Path(folder.path("export")).glob(f"{folder.current()['export'][:12]}/png/masks/*.png"))
     assert len(pictures) == 8
     assert max(int(np.asarray(Image.open(picture)).max()) for picture in pictures) == 3
 

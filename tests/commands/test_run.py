@@ -19,7 +19,7 @@ from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.core.head.fit import Recipe
 from datus2_ray.errors import BackboneError
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Labelled
+from datus2_ray.store.facts import Ingested, Labelled
 from datus2_ray.store.run_folder import RunFolder
 from tests.commands.conftest import FinishedRun, small_settings, tables
 
@@ -44,7 +44,7 @@ def test_the_chain_from_images_to_scores_and_back_again(
     assert summary["metrics"] == metrics
     assert not summary["backbone"]["trained"]
     assert "untrained" in (out / "report" / "index.html").read_text().lower()
-    pictures = sorted(out.glob("export/*/refined/**/*.png"))
+    pictures = sorted(out.glob("export/*/png/masks/**/*.png"))
     assert len(pictures) == 24
     assert Image.open(pictures[0]).size == (320, 240)
 
@@ -80,6 +80,23 @@ def test_a_plain_folder_without_refinement_has_masks_but_no_scores(here: None, s
     assert [Image.open(file).size for file in files] == [(320, 240)] * 2
     own = tables(str(out))["label/part-000000.parquet"]["mask"].to_pylist()[:2]
     assert tables(str(tmp_path / "masks"))["label/part-000000.parquet"]["mask"].to_pylist() == own
+
+
+def test_new_images_are_shown_by_the_range_of_the_run(here: None, scenes: Path, tmp_path: Path) -> None:
+    for folder in ("all", "dark"):
+        (tmp_path / folder).mkdir()
+    for number, path in enumerate(sorted((scenes / "images").iterdir())[:6]):
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16
+        Image.fromarray(grey // 4 if number == 0 else grey).save(tmp_path / "all" / f"{number}.png")
+    shutil.copy(tmp_path / "all" / "0.png", tmp_path / "dark")
+    out = str(tmp_path / "run")
+    summary = run(small_settings(tmp_path / "all", out, dataset="folder", clusters=3, no_refine=True))
+    assert list(summary["notes"].values()) == [6]
+    predict(out, str(tmp_path / "dark"), str(tmp_path / "masks"))
+    ranges = [RunFolder(str(place)).require(Ingested).facts.ranges for place in (out, tmp_path / "masks")]
+    assert ranges[0] == ranges[1]
+    own, new = (tables(str(place))["label/part-000000.parquet"]["mask"][0] for place in (out, tmp_path / "masks"))
+    assert own == new
 
 
 def test_segments_described_by_a_head_are_clustered_labelled_and_predicted(

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,9 @@ before = {entry.path: entry.modified_ns for entry in storage.list_files(config.o
 again = datus2_ray.run(config)
 after = {entry.path: entry.modified_ns for entry in storage.list_files(config.out)}
 folder = datus2_ray.predict(config.out, config.source, masks, limit=3)
+exported = datus2_ray.export(config.out, "cvat")
 outcome = {"shards": commit.uri, "rows": commit.rows_out, "metrics": summary["metrics"], "folder": folder}
-print("OUTCOME", json.dumps({**outcome, "same": again == summary and before == after}))
+print("OUTCOME", json.dumps({**outcome, "exported": exported, "same": again == summary and before == after}))
 """
 
 
@@ -83,6 +86,9 @@ def test_a_run_in_a_bucket_that_refuses_requests_gives_what_a_run_on_a_folder_gi
     page = storage.read_bytes(storage.join(out, "report", "index.html"))
     assert b"<html" in page
     assert b"sky" in page
+    with zipfile.ZipFile(BytesIO(storage.read_bytes(f"{outcome['exported']}/annotations.zip"))) as file:
+        assert file.testzip() is None
+        assert sum(name.startswith("SegmentationClass/") for name in file.namelist()) == 24
     # What the checkpoint had beside the model is gone.
     files = {entry.path.rsplit("/", 1)[-1] for entry in storage.list_files(storage.join(out, "em"))}
     assert MODEL in files

@@ -66,7 +66,7 @@ def test_everything_that_was_asked_for_is_in_the_fingerprint(tmp_path: Path) -> 
     others = [
         fingerprint(*more)
         for more in ([], ["--seed", "1"], ["--set", "discover.tau=3"], ["--no-refine"], ["--preset", "paper"],
-                     ["--limit", "9"], ["--save-png"], ["--set", "discover.actors=2"])
+                     ["--limit", "9"], ["--set", "export.format=png"], ["--set", "discover.actors=2"])
     ]  # fmt: skip
     assert len(set(others)) == len(others)
     settings.write_text("discover: {tau: 4}")
@@ -79,8 +79,8 @@ def test_everything_that_was_asked_for_is_in_the_fingerprint(tmp_path: Path) -> 
 
 def test_a_switch_that_was_not_given_leaves_the_file_of_settings_alone(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
-    settings.write_text("save_png: true\nrefine: {enabled: false}")
-    assert fingerprint("--config", str(settings)) == fingerprint("--save-png", "--no-refine")
+    settings.write_text("export: {instances: true}\nrefine: {enabled: false}")
+    assert fingerprint("--config", str(settings)) == fingerprint("--set", "export.instances=true", "--no-refine")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_what_is_written_is_a_data_set(tmp_path: Path) -> None:
         stored = decode((root / sample.image).read_bytes())
         assert stored.shape == pixels.shape
         assert np.abs(stored.astype(int) - pixels).mean() < 4
-        np.testing.assert_array_equal(DEMO.decode_mask((root / sample.mask).read_bytes(), 240, 320), labels)
+        np.testing.assert_array_equal(DEMO.decode_mask((root / sample.mask).read_bytes(), 240, 320).values, labels)
         with Image.open(root / sample.mask) as shown:
             np.testing.assert_array_equal(np.asarray(shown.convert("RGB")), PALETTE[labels])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,11 +12,11 @@ import pytest
 
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.operators.read_images import with_faults
-from datus2_ray.engine.parts import stream_parts
+from datus2_ray.engine.parts import Chain, PartWriter, stream_parts
 from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
-from datus2_ray.errors import DatusError, ImageError
+from datus2_ray.errors import DatusError, ImageError, StorageError
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Facts
@@ -138,8 +138,38 @@ def test_lost_rows_are_noticed(run: Run, journal: Path) -> None:
 
 def test_too_many_faults_end_the_run(open_here: Callable[..., Run], tmp_path: Path, journal: Path) -> None:
     run = open_here(tmp_path / "in", max_error_rate=0.04)
-    with pytest.raises(DatusError, match=r"1 of 20 images cannot be used, more than --max-error-rate 0\.04"):
+    with pytest.raises(DatusError) as caught:
         execute_stage(run, count_stage(Numbers(journal, "part-000000.parquet/0")))
+    text = str(caught.value)
+    assert "1 of 20 images cannot be used, more than --max-error-rate 0.04 allows" in text
+    assert "1 broken, for example part-000000.parquet/0: no good; mend them" in text
+    assert "\n" not in text
+
+
+class Kinds:
+    """Makes four rows a part: one is sound, two are broken, and one is small."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        part = block["part"][0].as_py()
+        table = pa.table({"image_id": [f"{part}/{i}" for i in range(4)], "part": [part] * 4})
+        broken, small = ImageError("broken", "no good"), ImageError("small", "no size")
+        return with_faults(table, [small, None, broken, broken])
+
+
+def test_faults_are_counted_by_kind_with_an_example_of_the_most_frequent(
+    open_here: Callable[..., Run], tmp_path: Path, journal: Path
+) -> None:
+    run = open_here(tmp_path / "in", max_error_rate=0.4)
+    stage = count_stage(Numbers(journal))
+    assert isinstance(stage.work, PerPart)
+    kinds = replace(stage, work=replace(stage.work, operators=lambda *_: [Operator(Kinds())]))
+    with pytest.raises(
+        DatusError, match=r"9 of 20 images .* 6 broken, 3 small, for example part-000000\.parquet/2: no good"
+    ):
+        execute_stage(run, kinds)
+    # Those of an attempt before count, too.
+    with pytest.raises(DatusError, match=r"9 of 20 images .* 6 broken, 3 small"):
+        execute_stage(run, kinds)
 
 
 def test_a_stage_is_left_out_with_those_that_read_it(run: Run, journal: Path) -> None:
@@ -193,6 +223,57 @@ def test_on_ray_an_operator_that_breaks_gives_one_line(open_run: Callable[..., R
     with pytest.raises(DatusError) as caught:
         execute_stage(run, count_stage(Numbers(journal, crash="part-000000.parquet")))
     assert str(caught.value) == "a worker failed: ValueError: the operator broke"
+
+
+class Two:
+    """Makes two parts of an item, and breaks before the third."""
+
+    def __init__(self, journal: Path, error: Exception) -> None:
+        self.journal, self.error = journal, error
+
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        for part in ("part-000000.parquet", "part-000001.parquet"):
+            (self.journal / part).write_text("made\n")
+            yield pa.table({"image_id": ["a"], "part": [part]})
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("the operator\nbroke"), "a worker failed: ValueError: the operator broke"),
+        (StorageError("the disk is full; make room"), "the disk is full; make room"),
+    ],
+    ids=["foreign", "own"],
+)
+def test_on_ray_an_operator_that_breaks_between_two_parts_gives_one_line(
+    error: Exception, line: str, open_run: Callable[..., Run], journal: Path
+) -> None:
+    open_run(journal / "in")
+    writer = Operator(PartWriter(str(journal.parent / "out"), "count"))
+    with pytest.raises(DatusError) as caught:
+        list(stream_parts([{"part": "x"}], lambda heartbeat: [Operator(Two(journal, error)), writer]))
+    assert str(caught.value) == line
+    assert [entry.path for entry in storage.list_files(str(journal.parent / "out"))] == sorted(made(journal))
+
+
+def test_a_block_is_through_all_operators_before_the_next_one_is_made() -> None:
+    seen: list[str] = []
+
+    def three(block: pa.Table) -> Iterator[pa.Table]:
+        for number in range(3):
+            seen.append(f"made {number}")
+            yield block.append_column("number", pa.array([number]))
+
+    def note(block: pa.Table) -> pa.Table:
+        seen.append(f"through {block['number'][0].as_py()}")
+        return block
+
+    block = pa.table({"part": ["x"]})
+    found = Chain((three, note)).each(block)
+    assert [each["number"][0].as_py() for each in found] == [0, 1, 2]
+    assert seen == [f"{what} {number}" for number in range(3) for what in ("made", "through")]
+    assert Chain((lambda given: given,))(block) is block
 
 
 def test_on_ray_a_stage_that_fails_writes_no_further_part(open_run: Callable[..., Run], tmp_path: Path) -> None:

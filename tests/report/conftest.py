@@ -22,7 +22,17 @@ from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Clustered, Discovered, Facts, Ingested, Labelled, LayerFitted, Predicted, Refined
+from datus2_ray.store.facts import (
+    Clustered,
+    Discovered,
+    Facts,
+    Ingested,
+    Labelled,
+    LayerFitted,
+    Predicted,
+    Refined,
+    Surveyed,
+)
 from datus2_ray.store.run_folder import ALL_QUARANTINED, RunFolder, part_name
 
 GRID = 8
@@ -104,7 +114,9 @@ class RunMaker:
             for row in rows if names else ():
                 for name in confusions:
                     confusions[name] += confusion_matrix(row["truth"], row[name], len(names or ()), self.clusters)
-        for facts in (Ingested(self.dataset), Discovered(), Labelled(), *([Predicted()] if self.refined else [])):
+        surveyed = [Surveyed(len(ids), tuple(names), tuple(range(len(names))))] if names else []
+        made = (Ingested(self.dataset), *surveyed, Discovered(), Labelled(), *([Predicted()] if self.refined else []))
+        for facts in made:
             add_result(run, facts, parts)
         self._write_clusters(run)
         if self.quarantine:
@@ -157,6 +169,7 @@ class RunMaker:
 
         truth = [encode_labels(mask) if self.classes else None for mask in column("truth")]
         images = {name: column(name) for name in ("image_id", "image", "height", "width")} | {"mask": truth}
+        images |= {name: [None] * len(rows) for name in ("mask_fault", *schemas.RANGE)}
         storage.write_table(self._part(run, Ingested, part), pa.table(images, schema=schemas.IMAGES))
         n, schema = len(rows), schemas.segments(2, 2)
         segments = {

@@ -8,17 +8,23 @@ from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
+from datus2_ray.core.cluster.tree import merge
 from datus2_ray.core.images.labels import decode_labels, upsample_nearest
 from datus2_ray.core.images.palette import palette
+from datus2_ray.core.names import edits
+from datus2_ray.core.names.changes import Change
 from datus2_ray.errors import UsageError
 from datus2_ray.report.html import write_report
 from datus2_ray.sources import layouts
-from datus2_ray.store import storage
+from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays
-from datus2_ray.store.facts import Ingested, Labelled, Predicted
+from datus2_ray.store.facts import Clustered, Ingested, Labelled, Predicted
+from datus2_ray.store.names import append_change, open_names
+from datus2_ray.store.run_folder import EXPLORER_PORT
 from tests.report.conftest import add_result
 
 VOID = {"meta", "img", "br", "line", "circle", "polyline", "path", "link", "input", "hr"}
@@ -74,14 +80,18 @@ def pixels_of(image):
     return np.array(Image.open(BytesIO(base64.b64decode(image["src"].partition("base64,")[2]))).convert("RGB"))
 
 
+#: The one link out of the page, which loads nothing: where the explorer runs on the reader's own machine.
+EXPLORER = f"http://127.0.0.1:{EXPLORER_PORT}/"
+
+
 def test_the_report_is_one_file_that_asks_for_nothing_else(make_run):
     page = read(make_run())
     for tag, attributes in page.tags:
         assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
         assert attributes.get("src", "data:").startswith("data:")
-        assert attributes.get("href", "#").startswith("#")
+        assert attributes.get("href", "#").startswith("#") or (tag, attributes["href"]) == ("a", EXPLORER)
         assert not {"srcset", "xlink:href", "action", "background"} & set(attributes)
-    assert not re.search(r"url\(|@import|://", re.sub(r'src="data:[^"]*"', "", page.html))
+    assert not re.search(r"url\(|@import|://", re.sub(r'src="data:[^"]*"', "", page.html.replace(EXPLORER, "")))
     assert len(page.html) < 5_000_000
 
 
@@ -93,7 +103,7 @@ def test_the_browser_is_told_to_refuse_requests_and_scripts(make_run):
 def test_every_picture_says_what_it_shows_and_every_link_has_a_target(make_run):
     page = read(make_run())
     assert all(image["alt"].strip() for image in page.all("img"))
-    assert {link["href"][1:] for link in page.all("a")} <= page.ids
+    assert {link["href"][1:] for link in page.all("a") if link["href"] != EXPLORER} <= page.ids
 
 
 def test_with_everything_all_sections_are_there(make_run):
@@ -275,3 +285,41 @@ def test_another_run_over_the_same_images_is_shown_beside_and_one_over_others_is
     add_result(other, Ingested("folder"), other.require(Ingested).parts, fingerprint="fedcba9876543210")
     with pytest.raises(UsageError, match=r"other is a run over other images than .*run; give one of the same source"):
         write_report(run, other)
+
+
+def name_clusters(run, clusters, title):
+    names, number = open_names(run)
+    append_change(run, Change.between(names, edits.name_clusters(names, clusters, title)), number)
+
+
+def test_clusters_that_were_named_have_their_names_and_without_names_nothing_is_said_of_them(make_run):
+    run = make_run(classes=None)
+    assert "Classes that were named" not in read(run).html
+    clustered = run.require(Clustered)
+    tree = merge(np.random.default_rng(0).random((4, 2)), np.ones(4))
+    columns = {"node": np.arange(4, 7, dtype=np.int32), "left": tree.left, "right": tree.right, "height": tree.heights}
+    storage.write_table(
+        clustered.path("tree.parquet"), pa.table({**columns, "weight": tree.weights}, schema=schemas.TREE)
+    )
+    centroids = {"centroid": [[0.0, 1.0]] * 4, "segments": [3] * 4}
+    storage.write_table(clustered.path("centroids.parquet"), pa.table(centroids, schema=schemas.CENTROIDS))
+    add_result(run, Labelled(areas=(10, 20, 30, 40), pixels=100), run.require(Labelled).parts)
+    for clusters, title in (([0, 2], HOSTILE[0]), ([1], "water")):
+        name_clusters(run, clusters, title)
+    page = read(run)
+    for number, title in ((0, HOSTILE[0]), (1, "water"), (2, HOSTILE[0])):
+        assert f"Cluster {number}: {title}" in page.text
+    assert "Cluster 3: " not in page.text
+    assert "go on naming" in page.text
+    assert f"datus2 explore {run.uri}" in page.text
+    assert "script" not in {tag for tag, _ in page.tags}
+
+    # Names of another clustering are not shown, and the report says why.
+    add_result(run, clustered.facts, {}, fingerprint="fedcba9876543210")
+    for file in ("tree", "centroids", "history"):
+        storage.write_bytes(
+            run.require(Clustered).path(f"{file}.parquet"), storage.read_bytes(clustered.path(f"{file}.parquet"))
+        )
+    page = read(run)
+    assert "The names are not shown" in page.text
+    assert "Cluster 1: water" not in page.text

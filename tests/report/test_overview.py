@@ -6,7 +6,14 @@ import pytest
 
 from datus2_ray.config import RunConfig
 from datus2_ray.report.facts import read_run
-from datus2_ray.report.overview import count_lines, describe_refinement, read_quarantine, run_lines, title_of
+from datus2_ray.report.overview import (
+    count_lines,
+    describe_refinement,
+    read_quarantine,
+    run_lines,
+    title_of,
+    warnings_of,
+)
 from datus2_ray.report.survey import survey_segments
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, HeadLearned
@@ -142,3 +149,10 @@ def test_quarantine_is_grouped_by_step_and_fault(make_run):
         ("discover", "unreadable", 1),
     ]
     assert groups[0].examples == [("a", "of a"), ("b", "of b")]
+
+
+def test_a_mean_that_was_assumed_is_said(make_run):
+    run = read_run(make_run())
+    assert warnings_of(run) == []
+    (warning,) = warnings_of(replace(run, backbone=replace(run.backbone, assumed=True)))
+    assert "does not say with which mean and deviation of pixels it was trained: ImageNet's were taken" in warning.value

@@ -8,7 +8,7 @@ import pytest
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit, fingerprint
-from datus2_ray.store.facts import Clustered, Ingested, ShardColumnsUsed
+from datus2_ray.store.facts import Clustered, Ingested
 from datus2_ray.store.run_folder import FINISHED, OLD_RUN_FILE, RUN_FILE, RunFolder
 
 PART = "part-000000.parquet"
@@ -45,7 +45,7 @@ def test_a_stage_counts_only_when_committed_and_current(folder: RunFolder) -> No
         folder.require(Ingested)
     assert folder.begin("ingest", "0123456789abcdef", {}) == set()
     assert folder.find(Ingested, "0123456789abcdef") is None
-    commit = finished(folder, kept_in=ShardColumnsUsed("s3://b/x", "image", None))
+    commit = finished(folder, kept_in="s3://b/x")
     assert folder.find(Ingested) is None
     folder.set_current({"ingest": commit.fingerprint})
     assert folder.require(Ingested) == commit

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+import urllib.request
 from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow as pa
 import pytest
 
 from datus2_ray.errors import MissingFileError, StorageError
-from datus2_ray.store import s3, storage
+from datus2_ray.store import bucket_walk, s3, storage
+from datus2_ray.store.bucket_walk import walk_bucket
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered
 from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.walk import PassedOver
 
 SECRET = "a-secret-of-the-tests"
 
@@ -71,10 +79,125 @@ def test_a_missing_bucket_is_named(s3_server):
         storage.write_bytes("s3://no-such-bucket/x", b"")
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://", "http://a/b"])
-def test_another_scheme_is_refused(uri):
+def test_a_uri_without_a_bucket_is_refused():
     with pytest.raises(StorageError, match="neither a local path nor s3://BUCKET/KEY"):
-        storage.exists(uri)
+        storage.exists("s3://")
+
+
+def put(bucket: str, key: str, data: bytes) -> None:
+    """Write a key that pyarrow would not write."""
+    from urllib.parse import quote
+
+    address = f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}/{quote(key)}"
+    urllib.request.urlopen(urllib.request.Request(address, data, {"Content-Type": "image/jpeg"}, method="PUT")).close()
+
+
+def test_markers_of_folders_are_no_files(bucket):
+    for key in ("set", "set/", "set/train", "set/train/", "set/val_$folder$", "set/_$folder$"):
+        put(bucket, key, b"")
+    for key in ("set/a.jpg", "set/train/b.jpg", "set/val/c.jpg"):
+        put(bucket, key, b"data")
+    put(bucket, "set/train/empty.jpg", b"")
+    passed_over = PassedOver()
+    found = sorted(storage.stream_files(f"s3://{bucket}/set", passed_over), key=lambda entry: entry.path)
+    assert [(entry.path, entry.size) for entry in found] == [
+        ("a.jpg", 4),
+        ("train/b.jpg", 4),
+        ("train/empty.jpg", 0),
+        ("val/c.jpg", 4),
+    ]
+    assert passed_over.counts == {"markers of folders, without bytes": 3}
+
+
+def test_keys_with_odd_characters_are_read_and_those_that_cannot_be_are_named(bucket):
+    odd = ["a?b=c.jpg", "a#b.jpg", "a+b.jpg", "a%20b.jpg", "a b .jpg", "ä&é;.jpg", "e\u0301.jpg", "t\tb.jpg",
+           "[1]*.jpg", "back\\slash.jpg", "sp ace /a:b.jpg"]  # fmt: skip
+    for key in (*odd, "x//double.jpg", ".hidden/a.jpg", "@eaDir/a.jpg"):
+        put(bucket, f"odd/{key}", key.encode())
+    root, passed_over = f"s3://{bucket}/odd", PassedOver()
+    found = [entry.path for entry in storage.stream_files(root, passed_over)]
+    assert sorted(found) == sorted(odd)
+    for path in found:
+        assert storage.read_bytes(storage.join(root, path)) == path.encode()
+    assert passed_over.first["keys with a part that is empty, . or .., which cannot be read; rename them"] == (
+        "x//double.jpg"
+    )
+    assert passed_over.counts["hidden files and folders, or those of the system"] == 2
+
+
+def test_a_listing_of_a_slow_store_shows_life_and_can_be_interrupted(bucket, faulty, monkeypatch):
+    put(bucket, "slow/a/1.jpg", b"data")
+
+    def wait(number: int, method: str) -> None:
+        time.sleep(3)
+
+    with faulty(wait) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        filesystem, root = storage.resolve(f"s3://{bucket}/slow")
+        monkeypatch.setattr(bucket_walk, "TICK_SECONDS", 0.05)
+        ticks: list[float] = []
+
+        def tick() -> None:
+            ticks.append(time.monotonic())
+            if len(ticks) == 3:
+                raise KeyboardInterrupt
+
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            list(walk_bucket(root, partial(storage._children, filesystem), PassedOver(), tick))
+        assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(("changes", "signed"), [({}, True), ({"AWS_NO_SIGN_REQUEST": "yes"}, False), (None, False)])
+def test_a_public_bucket_is_read_without_credentials(tmp_path, monkeypatch, changes, signed):
+    if changes is None:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in (changes or {}).items():
+        monkeypatch.setenv(name, value)
+    seen: list[bool] = []
+
+    class Public(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append("Authorization" in self.headers)
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(b"data")
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Public)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    assert storage.read_bytes("s3://public/a.jpg") == b"data"
+    server.shutdown()
+    assert set(seen) == {signed}
+
+
+def test_credentials_that_expire_are_named_whatever_is_asked(bucket, faulty, monkeypatch):
+    storage.write_bytes(f"s3://{bucket}/x/a.jpg", b"data")
+    with faulty(lambda number, method: (400, "ExpiredToken")) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        for call in (
+            storage.list_files,
+            storage.exists,
+            storage.read_bytes,
+            storage.read_table,
+            storage.remove,
+            lambda uri: storage.write_bytes(uri, b""),
+        ):
+            with pytest.raises(
+                StorageError, match=r"credentials have expired.* log in again.* the same command"
+            ) as caught:
+                call(f"s3://{bucket}/x")
+            assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (503, "ServiceUnavailable")])

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 
@@ -14,7 +20,7 @@ from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS, fingerprint
 from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.errors import BackboneError
 from datus2_ray.store import s3, storage
-from datus2_ray.store.weights_cache import cache_folder, fetch, local_spec
+from datus2_ray.store.weights_cache import cache_folder, fetch, is_on_hub, local_spec
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +37,10 @@ def uri(bucket: str) -> str:
 
 
 def test_what_is_no_uri_stays_as_it_is() -> None:
-    for spec in ("vit_small_patch8_224.dino", "/a/b.pth", "/a/b.pth::vit_tiny_patch16_224", "untrained:resnet50"):
+    for spec in (
+        "vit_small_patch8_224.dino", "/a/b.pth", "/a/b.pth::vit_tiny_patch16_224", "untrained:resnet50",
+        "folder/w.pth", "folder/w.pth.tar", "./w.safetensors", "a/b/c", "~/w",
+    ):  # fmt: skip
         assert local_spec(spec) == spec
     assert not cache_folder().exists()
 
@@ -99,3 +108,121 @@ def test_a_cache_that_cannot_be_written_says_how_to_move_it(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(BackboneError, match="set XDG_CACHE_HOME"):
         fetch(uri)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a cache of the hub's client of its own, without a network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def publish(hub: Path, repository: str, revision: str = "main") -> Path:
+    """Put the packaged weights into the hub's cache as a repository of timm has them."""
+    folder = hub / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / f"commit-of-{revision}"
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir(exist_ok=True)
+    (folder / "refs" / revision).write_text(snapshot.name)
+    shutil.copy(PACKAGED_WEIGHTS, snapshot / "model.safetensors")
+    own = json.loads(PACKAGED_WEIGHTS.with_suffix(".json").read_bytes())
+    architecture = own["architecture"]
+    config = {"architecture": architecture.pop("name"), "model_args": architecture, "pretrained_cfg": own}
+    (snapshot / "config.json").write_text(json.dumps(config))
+    return snapshot
+
+
+@pytest.mark.parametrize("spec", ["me/vit", "hf-hub:me/vit", "hf_hub:me/vit", "me/vit@v2"])
+def test_a_repository_of_the_model_hub_is_a_backbone_by_its_name(spec: str, hub: Path) -> None:
+    snapshot = publish(hub, "me/vit", "v2" if "@" in spec else "main")
+    assert is_on_hub(spec)
+    assert local_spec(spec) == str(snapshot / "model.safetensors")
+    assert local_spec(f"{spec}::vit_tiny_patch16_224") == f"{snapshot / 'model.safetensors'}::vit_tiny_patch16_224"
+    there, here = load_backbone(local_spec(spec)), load_backbone(str(PACKAGED_WEIGHTS))
+    assert (there.name, there.mean, there.std) == ("me/vit", here.mean, here.std)
+    assert all(torch.equal(there.model.state_dict()[key], value) for key, value in here.model.state_dict().items())
+
+
+def test_a_folder_comes_before_a_repository_of_its_name(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "me" / "vit").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert local_spec("me/vit") == "me/vit"
+
+
+@pytest.fixture
+def hub_server(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Start a model hub on the loopback device; the dict's ``files`` are the repository's, ``refusal`` what it says."""
+    served: dict[str, Any] = {"files": {}, "refusal": None, "asked": []}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.rpartition("/resolve/main/")[2]
+            served["asked"].append((self.command, name))
+            status, code = served["refusal"] or ((200, "") if name in served["files"] else (404, "EntryNotFound"))
+            data = served["files"].get(name, b"") if status == 200 else b""
+            self.send_response(status)
+            headers = {"Content-Length": str(len(data)), "ETag": f'"{name}"', "X-Repo-Commit": "c" * 40}
+            for key, value in {**headers, "X-Error-Code": code}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(data)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    yield served
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_repository_is_downloaded_once_with_what_describes_it(hub_server: dict[str, Any], hub: Path) -> None:
+    processor = b'{"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.1, 0.3]}'
+    beside = publish(hub, "other/vit")
+    for file in beside.iterdir():
+        hub_server["files"][file.name] = file.read_bytes()
+    hub_server["files"]["preprocessor_config.json"] = processor
+    file = Path(local_spec("me/vit"))
+    assert file.read_bytes() == PACKAGED_WEIGHTS.read_bytes()
+    assert load_backbone(str(file)).mean == (0.5, 0.4, 0.3)
+    asked = len(hub_server["asked"])
+    assert local_spec("me/vit") == str(file)
+    assert len(hub_server["asked"]) == asked
+
+
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        ((401, "RepoNotFound"), "neither a file me/vit nor a public repository me/vit of the model hub"),
+        ((403, "GatedRepo"), "only to those who accept its licence.*HF_TOKEN"),
+        ((418, ""), "could not be fetched from the model hub .*give their folder"),
+        (None, "me/vit has no model.safetensors or pytorch_model.bin"),
+    ],
+)
+def test_what_the_hub_answers_is_one_line(
+    refusal: tuple[int, str] | None, message: str, hub_server: dict[str, Any]
+) -> None:
+    hub_server["refusal"] = refusal
+    with pytest.raises(BackboneError, match=message) as caught:
+        local_spec("me/vit")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_at_once(hub: Path) -> None:
+    with pytest.raises(
+        BackboneError, match=r"me/vit is no file, and could not be fetched .*give their folder"
+    ) as caught:
+        local_spec("me/vit")
+    assert "\n" not in str(caught.value)

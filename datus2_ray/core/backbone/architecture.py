@@ -6,17 +6,21 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import timm
 import torch
+from timm.layers.norm import LayerNorm
 from timm.models import get_pretrained_cfg
 from torch import nn
 
+from datus2_ray.core.backbone.names import PATCH_FILTERS, SIGLIP, StateDict, timm_names
+from datus2_ray.core.backbone.published import Published, read_published
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, FileConfig, Spec, read_file_config
-from datus2_ray.core.backbone.weights import StateDict, fit_weights, read_weights
+from datus2_ray.core.backbone.weights import NAME_IT, fit_weights, read_weights
 from datus2_ray.errors import BackboneError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -47,7 +51,7 @@ class Family:
     modules : tuple of str
         timm's modules that define them.
     infer : callable
-        Infers the architecture from a state dict and the file's name.
+        Infers the architecture from a state dict, the file's name, and what is known beside the tensors.
     arguments : mapping
         Keyword arguments for every model of this use.
     """
@@ -55,7 +59,7 @@ class Family:
     noun: str
     option: str
     modules: tuple[str, ...]
-    infer: Callable[[StateDict, str], Architecture]
+    infer: Callable[[StateDict, str, Mapping[str, Any]], Architecture]
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -73,8 +77,8 @@ class Loaded:
 def load_timm(spec: Spec, family: Family) -> Loaded:
     """Build what a spec names and load its weights, without touching the global random state.
 
-    Mean and deviation are those of the JSON beside a file, if any; timm's for a named model and a file with a tagged
-    timm name; else ImageNet's, with which DINO, DINOv2 and MoCo were trained.
+    Mean and deviation are those of the JSON beside a file, if any, or of its ``config.json``; timm's for a named model
+    and a file with a tagged timm name; else ImageNet's, with which DINO, DINOv2 and MoCo were trained.
 
     Raises
     ------
@@ -82,20 +86,24 @@ def load_timm(spec: Spec, family: Family) -> Loaded:
         If the model is not of the family, cannot be built or downloaded, or does not fit its file.
     """
     config = FileConfig() if spec.file is None else read_file_config(spec.file)
+    published = Published() if spec.file is None else read_published(spec.file)
     pretrained = spec.file is None and not spec.untrained
     if spec.file is None:
         model = _build(_named(str(spec.architecture)), family, spec.label, pretrained=pretrained)
     else:
         state = read_weights(spec.file)
-        architecture = _of_file(spec, config) or family.infer(state, spec.label)
-        model = _build(architecture, family, spec.label, pretrained=False)
-        fit_weights(model, state, spec.label)
+        named = _of_file(spec, config, published)
+        model = _build(
+            named or family.infer(state, spec.label, _known(published)), family, spec.label, pretrained=False
+        )
+        remedy = NAME_IT if named is None else f"they are not of {named.name}: name another architecture"
+        fit_weights(model, state, spec.label, remedy)
     known = spec.architecture != DEFAULT_BACKBONE and (spec.file is None or "." in (spec.architecture or ""))
     defaults = model.pretrained_cfg if known else {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     return Loaded(
         model=model.eval().requires_grad_(requires_grad=False),
-        mean=config.mean or tuple(defaults["mean"]),
-        std=config.std or tuple(defaults["std"]),
+        mean=config.mean or published.mean or tuple(defaults["mean"]),
+        std=config.std or published.std or tuple(defaults["std"]),
         input_size=config.input_size,
         trained=not spec.untrained,
     )
@@ -106,30 +114,38 @@ def patch_size(spec: Spec, family: Family) -> int:
 
     Nothing is fetched from a hub.
     """
+    if spec.file is not None:
+        filters = (tensor for key, tensor in read_weights(spec.file).items() if PATCH_FILTERS.fullmatch(key))
+        if (found := next(filters, None)) is not None and found.ndim == 4:
+            return int(found.shape[-1])
+    return int(skeleton(spec, family).patch_embed.patch_size[0])
+
+
+def skeleton(spec: Spec, family: Family) -> Any:
+    """Return a model without memory for its weights; raise as :func:`load_timm`. Nothing is fetched from a hub."""
     if spec.file is None:
         architecture = _named(str(spec.architecture))
     else:
-        state = read_weights(spec.file)
-        patches = state.get("patch_embed.proj.weight")
-        if patches is not None and patches.ndim == 4:
-            return int(patches.shape[-1])
-        architecture = _of_file(spec, read_file_config(spec.file)) or family.infer(state, spec.label)
+        published = read_published(spec.file)
+        named = _of_file(spec, read_file_config(spec.file), published)
+        architecture = named or family.infer(read_weights(spec.file), spec.label, _known(published))
     with torch.device("meta"):
-        model = _build(architecture, family, spec.label, pretrained=False)
-    return int(model.patch_embed.patch_size[0])
+        return _build(architecture, family, spec.label, pretrained=False)
 
 
-def infer_vit(state: StateDict, label: str) -> Architecture:
-    """Infer a ViT's architecture from the names and shapes of its tensors: plain ViT, DINO, DINOv2, DINOv3, MAE, iBOT.
+def infer_vit(state: StateDict, label: str, known: Mapping[str, Any]) -> Architecture:
+    """Infer a ViT's architecture from the names and shapes of its tensors, timm's or transformers'.
 
-    Patch size, width, depth, MLP width, registers, LayerScale, SwiGLU and the position grid are in the tensors. The
-    number of heads is not: heads are 64 wide, except for the widths of :data:`WIDE_HEADS`.
+    Plain ViT, DINO, DINOv2, DINOv3, MAE, iBOT, I-JEPA and SigLIP. Patch size, width, depth, MLP width, registers,
+    LayerScale, SwiGLU and the position grid are in the tensors. The number of heads is not: if it is not among the
+    `known` keyword arguments, heads are 64 wide, except for the widths of :data:`WIDE_HEADS`.
 
     Raises
     ------
     BackboneError
         If the names are not those of such a model.
     """
+    siglip, state = SIGLIP in state, timm_names(state)
     patches, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
     narrow = state.get("blocks.0.mlp.fc1.weight")
     packed, split = state.get("blocks.0.mlp.w12.weight"), state.get("blocks.0.mlp.w1.weight")
@@ -140,7 +156,7 @@ def infer_vit(state: StateDict, label: str) -> Architecture:
     if patches is None or patches.ndim != 4 or hidden is None or (positions is None and not dinov3):
         raise _not_inferred(state, label)
     dim, patch = patches.shape[0], patches.shape[-1]
-    if dim % 64:
+    if dim % 64 and "num_heads" not in known:
         raise BackboneError(
             f"the number of heads of {label} cannot be inferred from its width {dim}; name it in a JSON beside the "
             f'file: {{"architecture": {{"name": "vit_base_patch16_224", "embed_dim": {dim}, "num_heads": ...}}}}'
@@ -158,26 +174,35 @@ def infer_vit(state: StateDict, label: str) -> Architecture:
         name = "vit_small_patch16_dinov3" if gate is None else "vit_huge_plus_patch16_dinov3"
         if dim == 4096:
             arguments["num_heads"] = 32  # DINOv3 7B has heads of 128
-        return Architecture(name, arguments | {"qkv_bias": biased, "num_reg_tokens": registered})
+        return Architecture(name, arguments | {"qkv_bias": biased, "num_reg_tokens": registered, **known})
     assert positions is not None
-    prefix = int("cls_token" in state) + (0 if "register_tokens" in state else registered)
+    classed = "cls_token" in state
+    prefix = int(classed) + (0 if "register_tokens" in state else registered)
     patch_only = math.isqrt(positions.shape[1]) ** 2 == positions.shape[1]
     grid = math.isqrt(positions.shape[1] - (0 if patch_only else prefix))
     swiglu = packed is not None or hidden == 2 * state["blocks.0.mlp.fc2.weight"].shape[1]
+    pooled = "attn_pool.latent" in state  # SigLIP's, of timm
     return Architecture(
         "vit_giant_patch14_dinov2" if swiglu else "vit_base_patch16_224",
         arguments
         | {
             "img_size": grid * patch,
-            "class_token": "cls_token" in state,
+            "class_token": classed,
             "reg_tokens": registered,
             "no_embed_class": patch_only or "register_tokens" in state,
             "qkv_bias": "blocks.0.attn.qkv.bias" in state,
             "init_values": 1e-5 if "blocks.0.ls1.gamma" in state or "blocks.0.gamma_1" in state else 0.0,
-            "global_pool": "avg" if "fc_norm.weight" in state or "cls_token" not in state else "token",
+            "global_pool": "map" if pooled else "avg" if "fc_norm.weight" in state or not classed else "token",
             "fc_norm": "fc_norm.weight" in state,
-        },
+        }
+        | ({"act_layer": "gelu_tanh"} if siglip else {})
+        | dict(known),
     )
+
+
+def _known(published: Published) -> dict[str, Any]:
+    norm = {} if published.epsilon is None else {"norm_layer": partial(LayerNorm, eps=published.epsilon)}
+    return {**published.arguments, **norm}
 
 
 def _named(name: str) -> Architecture:
@@ -186,9 +211,11 @@ def _named(name: str) -> Architecture:
     return Architecture(name)
 
 
-def _of_file(spec: Spec, config: FileConfig) -> Architecture | None:
+def _of_file(spec: Spec, config: FileConfig, published: Published) -> Architecture | None:
     if spec.architecture is not None:
         return _named(spec.architecture)
+    if config.architecture is None and published.name is not None:
+        return Architecture(published.name, published.arguments)
     if isinstance(config.architecture, dict):
         arguments = dict(config.architecture)
         return Architecture(str(arguments.pop("name", "vit_base_patch16_224")), arguments)

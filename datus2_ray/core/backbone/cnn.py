@@ -6,14 +6,15 @@ DatUS² compares it with the transformer's CLS token, as a MoCo-v2 ResNet-50 (He
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from datus2_ray.core.backbone.architecture import Architecture, Family, load_timm
+from datus2_ray.core.backbone.names import StateDict
 from datus2_ray.core.backbone.spec import parse_spec
-from datus2_ray.core.backbone.weights import StateDict
 from datus2_ray.core.images.normalise import Normalisation
 from datus2_ray.errors import BackboneError
 
@@ -27,8 +28,8 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 }
 
 
-def infer_resnet(state: StateDict, label: str) -> Architecture:
-    """Return which of :data:`RESNETS` a state dict of timm, torchvision, DINO or MoCo belongs to.
+def infer_resnet(state: StateDict, label: str, known: Mapping[str, Any]) -> Architecture:
+    """Return which of :data:`RESNETS` a state dict of timm, torchvision, DINO or MoCo belongs to; all is in it.
 
     Raises
     ------

@@ -11,6 +11,7 @@ from typing import Any
 import timm
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from datus2_ray.core.backbone.published import WEIGHTS, Published, label_of, read_published, weights_in
 from datus2_ray.errors import BackboneError
 
 DEFAULT_BACKBONE = "datus2-vit-tiny-8"
@@ -62,8 +63,9 @@ def parse_spec(text: str) -> Spec:
     Parameters
     ----------
     text : str
-        A timm name (with or without a tag), the path of a weights file, ``FILE::TIMM_NAME``, ``untrained:TIMM_NAME``,
-        or :data:`DEFAULT_BACKBONE`, whose weights come with the package.
+        A timm name (with or without a tag), the path of a weights file or of a folder of transformers or timm with
+        one, ``FILE::TIMM_NAME``, ``untrained:TIMM_NAME``, or :data:`DEFAULT_BACKBONE`, whose weights come with the
+        package.
 
     Raises
     ------
@@ -81,29 +83,49 @@ def parse_spec(text: str) -> Spec:
     path, separator, name = text.partition("::")
     if separator:
         _check_timm_name(name)
-        return Spec(Path(path).name, architecture=name, file=_existing(Path(path)))
+        file = _existing(Path(path))
+        return Spec(label_of(file), architecture=name, file=file)
     if timm.is_model(text):
         _check_timm_name(text)
         return Spec(text, architecture=text)
     if len(Path(text).parts) > 1 or text.endswith(FILE_SUFFIXES) or Path(text).exists():
-        return Spec(Path(text).name, file=_existing(Path(text)))
+        file = _existing(Path(text))
+        return Spec(label_of(file), file=file)
     raise _unknown(text)
 
 
 def is_supervised(spec: Spec) -> bool:
-    """Return whether a timm name's weights were trained, or fine-tuned, with labels: those with a classifier were.
+    """Return whether weights were trained, or fine-tuned, with labels: those with a classifier were.
 
-    A file's origin is not known: False.
+    Of a file without a ``config.json`` of its own that is not known: False.
     """
-    if spec.file is not None or spec.untrained or spec.architecture is None:
+    if spec.file is not None:
+        return read_published(spec.file).supervised
+    if spec.untrained or spec.architecture is None:
         return False
     published = timm.get_pretrained_cfg(spec.architecture)
     return published is not None and bool(published.num_classes)
 
 
 def describe_weights(spec: Spec) -> dict[str, Any]:
-    """Return what a report says about weights: their name, and whether they are trained and with labels."""
-    return {"name": spec.label, "trained": not spec.untrained, "supervised": is_supervised(spec)}
+    """Return what a report says about weights: their name, whether they are trained, and with labels.
+
+    ``assumed`` is whether the mean and deviation of their images are ImageNet's because nothing names them.
+    """
+    return {
+        "name": spec.label,
+        "trained": not spec.untrained,
+        "supervised": is_supervised(spec),
+        "assumed": is_assumed(spec),
+    }
+
+
+def is_assumed(spec: Spec) -> bool:
+    """Return whether neither a timm name nor a JSON beside the file names the mean or deviation of the images."""
+    if spec.file is None or "." in (spec.architecture or ""):
+        return False
+    config, published = read_file_config(spec.file), read_published(spec.file)
+    return (config.mean or published.mean) is None or (config.std or published.std) is None
 
 
 def read_file_config(file: Path) -> FileConfig:
@@ -147,6 +169,8 @@ def fingerprint(spec: str) -> str:
     beside = parsed.file.with_suffix(".json")
     if beside.is_file():
         parts.append(f"json={_sha256(beside)}")
+    if (published := read_published(parsed.file)) != Published():
+        parts.append(f"config={hashlib.sha256(repr(published).encode()).hexdigest()}")
     return " ".join(part for part in parts if part)
 
 
@@ -159,6 +183,11 @@ def _sha256(file: Path) -> str:
 
 
 def _existing(file: Path) -> Path:
+    if file.is_dir():
+        weights = weights_in(file)
+        if weights is None:
+            raise BackboneError(f"the folder {file} has no {' or '.join(WEIGHTS)}; give the weights file itself")
+        return weights
     if not file.is_file():
         raise BackboneError(f"there is no weights file {file}; give a file that exists, or the name of a timm model")
     return file

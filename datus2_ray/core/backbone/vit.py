@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datus2_ray.core.backbone.architecture import Family, infer_vit, load_timm, patch_size
+from datus2_ray.core.backbone.architecture import Family, infer_vit, load_timm, patch_size, skeleton
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, fingerprint, parse_spec
 from datus2_ray.core.images.normalise import Normalisation
 from datus2_ray.errors import BackboneError
@@ -185,15 +185,8 @@ class Backbone:
         return vectors.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
 
     def _block_index(self, tap: Tap) -> int:
-        if not -self.depth <= tap.block < self.depth:
-            raise BackboneError(f"{self.name} has {self.depth} blocks, so there is no block {tap.block}")
-        if tap.kind == "cls" and self.model.cls_token is None:
-            raise BackboneError(f"{self.name} has no CLS token; describe the segments by their patch tokens instead")
-        index = tap.block % self.depth
-        attention = getattr(self.model.blocks[index], "attn", None)
-        if tap.kind in PROJECTIONS and not _has_projections(attention, self.dim):
-            raise BackboneError(f"{self.name} has no {tap.kind} vectors of length {self.dim}; take its tokens instead")
-        return index
+        _check_tap(self.model, self.name, tap)
+        return tap.block % self.depth
 
 
 def load_backbone(
@@ -246,6 +239,25 @@ def load_backbone(
 def patch_side(spec: str) -> int:
     """Return the side of a backbone's patches in pixels, without fetching weights from a hub."""
     return patch_size(parse_spec(spec), VIT)
+
+
+def check_taps(spec: str, taps: Sequence[Tap]) -> None:
+    """Raise a BackboneError if a backbone lacks what taps ask for; nothing is fetched from a hub."""
+    parsed = parse_spec(spec)
+    model = skeleton(parsed, VIT)
+    for tap in taps:
+        _check_tap(model, parsed.label, tap)
+
+
+def _check_tap(model: Any, name: str, tap: Tap) -> None:
+    depth, dim = len(model.blocks), model.embed_dim
+    if not -depth <= tap.block < depth:
+        raise BackboneError(f"{name} has {depth} blocks, so there is no block {tap.block}; set another discover.block")
+    if tap.kind == "cls" and model.cls_token is None:
+        raise BackboneError(f"{name} has no CLS token; describe segments without one: --set discover.descriptor=tokens")
+    attention = getattr(model.blocks[tap.block], "attn", None)
+    if tap.kind in PROJECTIONS and not _has_projections(attention, dim):
+        raise BackboneError(f"{name} has no {tap.kind} vectors of length {dim}; use --set discover.feature=token")
 
 
 def has_compiler() -> bool:

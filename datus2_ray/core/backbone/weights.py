@@ -16,21 +16,32 @@ from numpy._core.multiarray import scalar as numpy_scalar
 from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
+from datus2_ray.core.backbone.names import PATCH_FILTERS, StateDict, timm_names
 from datus2_ray.errors import BackboneError
 
-StateDict = dict[str, Tensor]
+#: What DDP, FSDP, activation checkpointing, DeepSpeed and torch.compile put into names, wherever that is.
+WRAPPED = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
 
-# Outermost first. The teacher, an average of the students, is the model that DINO and iBOT publish and evaluate.
-WRAPPERS = ("teacher", "student", "state_dict_ema", "model_ema", "state_dict", "model", "module")
+#: A tensor that every vision transformer or ResNet has, after any prefix: by it a checkpoint's backbones are found.
+BACKBONE = re.compile(rf"{PATCH_FILTERS.pattern}|(?P<resnet>(?:.*\.)?)layer1\.0\.conv1\.weight")
 
-# What data-parallel training, torch.compile and the multi-crop wrapper of DINO put before a name.
-PREFIXES = re.compile(r"^(?:_orig_mod\.|module\.|backbone\.)+")
+#: Words of a prefix. Averages of the students are what DINO, iBOT and I-JEPA publish and evaluate; the second network
+#: of the others serves their training only.
+PREFERRED, LAST = {"teacher", "ema", "target"}, {"student", "momentum", "k"}
 
-# The query encoder of a contrastive checkpoint; the key encoder and the queue serve its training only.
-QUERY_ENCODER = "encoder_q."
+#: Outer names of the state dicts of models that have no such tensor.
+WRAPPERS = ("teacher", "student", "state_dict_ema", "model_ema", "state_dict", "model", "backbone")
+
+#: Mappings in mappings of a checkpoint; deeper ones are no state dicts.
+DEPTH = 6
 
 # Classifiers, projection heads and decoders belong to a training task, not to the backbone.
 HEADS = ("head.", "head_dist.", "fc.", "pre_logits.", "dino_head.", "ibot_head.", "decoder_", "masked_embed")
+
+#: What to do where tensors do not fit the architecture that was inferred from them.
+NAME_IT = "name its architecture as FILE::TIMM_NAME or in a JSON beside it"
 
 # Full DINO checkpoints hold the command line and, in the optimiser, learning rates that are NumPy scalars. These types
 # only store what they are given, so reading them runs no code of the file.
@@ -48,27 +59,21 @@ HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 def read_weights(file: Path) -> StateDict:
     """Read a file of safetensors or ``torch.save`` into a flat state dict of the backbone alone, on the CPU.
 
-    Checkpoints may be plain or wrapped (``state_dict``, ``model``, ``teacher``, ``student``); prefixes (``module.``,
-    ``backbone.``, ``encoder_q.``) are taken off, heads are dropped, and the chunked block names of DINOv2's training
-    (``blocks.0.3.``) become plain ones (``blocks.3.``). Other names, and all types, stay.
+    Checkpoints may be plain or nested (``state_dict``, ``model``, ``teacher``, ``student``), with any prefixes, such as
+    Lightning's, DDP's or FSDP's. Of several backbones the average is taken (``teacher``, ``ema``, ``target``). Heads
+    are dropped, and the chunked block names of DINOv2's training (``blocks.0.3.``) become plain ones (``blocks.3.``).
+    Other names, and all types, stay.
 
     Raises
     ------
     BackboneError
-        If the file cannot be read, holds Python objects other than plain data, or holds no tensors.
+        If the file cannot be read, holds Python objects other than plain data, holds no tensors, or several backbones
+        of which none is an average.
     """
-    checkpoint = _read(file)
-    while isinstance(checkpoint, Mapping):
-        inner = next((checkpoint[key] for key in WRAPPERS if isinstance(checkpoint.get(key), Mapping)), None)
-        if inner is None:
-            break
-        checkpoint = inner
-    entries = checkpoint.items() if isinstance(checkpoint, Mapping) else ()
-    state = {PREFIXES.sub("", str(key)): value for key, value in entries if isinstance(value, Tensor)}
-    query = {key.removeprefix(QUERY_ENCODER): value for key, value in state.items() if key.startswith(QUERY_ENCODER)}
+    tensors = {WRAPPED.sub("", key): value for key, value in _flatten(_read(file)).items()}
     state = {
         re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", key): value
-        for key, value in (query or state).items()
+        for key, value in _backbone(tensors, file.name).items()
         if not key.startswith(HEADS)
     }
     if not state:
@@ -76,11 +81,49 @@ def read_weights(file: Path) -> StateDict:
     return state
 
 
-def fit_weights(model: nn.Module, state: StateDict, label: str) -> None:
+def _flatten(checkpoint: Any, prefix: str = "", depth: int = DEPTH) -> StateDict:
+    """Return the tensors of mappings in mappings, with a dot between the names."""
+    if not isinstance(checkpoint, Mapping) or not depth:
+        return {}
+    state: StateDict = {}
+    for key, value in checkpoint.items():
+        if isinstance(value, Tensor):
+            state[f"{prefix}{key}"] = value
+        else:
+            state |= _flatten(value, f"{prefix}{key}.", depth - 1)
+    return state
+
+
+def _backbone(tensors: StateDict, label: str) -> StateDict:
+    """Return the tensors of the backbone, without their prefix."""
+    found = [match for key in tensors if (match := BACKBONE.fullmatch(key))]
+    prefixes = {match["prefix"] if match["resnet"] is None else match["resnet"] for match in found}
+    if not prefixes:
+        while wrapper := next((name for name in WRAPPERS if any(key.startswith(f"{name}.") for key in tensors)), None):
+            start = f"{wrapper}."
+            tensors = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+        return tensors
+    ranked: dict[int, list[str]] = {}
+    for prefix in prefixes:
+        words = set(re.split(r"[._]", prefix))
+        ranked.setdefault(-bool(words & PREFERRED) or int(bool(words & LAST)), []).append(prefix)
+    best = sorted(ranked[min(ranked)])
+    if len(best) > 1:
+        named = ", ".join(prefix.rstrip(".") or "one without prefix" for prefix in best)
+        raise BackboneError(f"{label} holds several backbones ({named}); save the state dict of one of them alone")
+    others = tuple(prefix for prefix in prefixes - {best[0]} if prefix.startswith(best[0]))
+    return {
+        key.removeprefix(best[0]): value
+        for key, value in tensors.items()
+        if key.startswith(best[0]) and not key.startswith(others)
+    }
+
+
+def fit_weights(model: nn.Module, state: StateDict, label: str, remedy: str = NAME_IT) -> None:
     """Load a state dict into a timm model, all of it or nothing.
 
-    timm's own converters translate the names and tensors of DINOv2, DINOv3, EVA and their kin, and interpolate the
-    position embeddings to the model's grid.
+    Names of transformers become timm's first. timm's own converters translate the names and tensors of DINOv2, DINOv3,
+    EVA and their kin, and interpolate the position embeddings to the model's grid.
 
     Parameters
     ----------
@@ -88,15 +131,15 @@ def fit_weights(model: nn.Module, state: StateDict, label: str) -> None:
         A timm ``VisionTransformer``, ``Eva`` or ``ResNet`` without a classifier, changed in place.
     state : dict of str to Tensor
         From :func:`read_weights`.
-    label : str
-        The file's name, for the error.
+    label, remedy : str
+        For the error: the file's name, and what to do.
 
     Raises
     ------
     BackboneError
         If a key is missing, unexpected, or of another shape; the model is then as it was.
     """
-    expected = model.state_dict()
+    expected, state = model.state_dict(), timm_names(state)
     try:
         converted = _convert(model, state)
     except (RuntimeError, KeyError, ValueError):  # a converter met a shape it cannot handle: compare the raw tensors
@@ -114,8 +157,7 @@ def fit_weights(model: nn.Module, state: StateDict, label: str) -> None:
     if missing or unexpected or reshaped:
         raise BackboneError(
             f"{label} does not fit its architecture, nothing was loaded: {_first(missing)} missing, "
-            f"{_first(unexpected)} unexpected, {_first(reshaped)} of another shape; "
-            f"name its architecture as FILE::TIMM_NAME or in a JSON beside it"
+            f"{_first(unexpected)} unexpected, {_first(reshaped)} of another shape; {remedy}"
         )
     model.load_state_dict(converted, strict=True)
 

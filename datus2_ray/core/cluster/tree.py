@@ -63,6 +63,29 @@ class Tree:
         members: NDArray[np.int32] = numbers[labels]
         return members
 
+    def spans(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the fine clusters in an order in which those of every node stand together, and each node's place.
+
+        Returns
+        -------
+        order : int32 [M]
+            Fine clusters, as a dendrogram has them from left to right.
+        spans : int32 [2 M - 1, 2]
+            Start and end (exclusive) of every node in that order.
+        """
+        leaves = self.leaves
+        spans = np.zeros((2 * leaves - 1, 2), dtype=np.int32)
+        spans[:leaves, 1] = 1
+        for merge in range(leaves - 1):
+            spans[leaves + merge, 1] = spans[self.left[merge], 1] + spans[self.right[merge], 1]
+        # From the root down: a node's left part begins where it begins.
+        for merge in reversed(range(leaves - 1)):
+            left, right = self.left[merge], self.right[merge]
+            spans[left] += spans[leaves + merge, 0]
+            spans[right] += spans[left, 1]
+        order: NDArray[np.int32] = np.argsort(spans[:leaves, 0]).astype(np.int32)
+        return order, spans
+
 
 def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64]) -> Tree:
     """Join the two clusters with the smallest mean distance between their rows, until one is left.

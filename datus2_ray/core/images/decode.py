@@ -1,7 +1,7 @@
 """Decode image files to RGB arrays; every failure is an :class:`~datus2_ray.errors.ImageError`.
 
 The bytes are not trusted: Pillow may only try the formats listed here (its EPS reader, for one, starts Ghostscript),
-and the size is checked in the header before a pixel is decoded.
+and the size is checked in the header before a pixel is decoded. Metadata never cost an image whose pixels decode.
 """
 
 from __future__ import annotations
@@ -10,39 +10,103 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from datus2_ray.core.images import deep, tiff
+from datus2_ray.core.images.colour import to_srgb
+from datus2_ray.core.images.plain import orientation_of, without_metadata
+from datus2_ray.core.images.rendering import DEFAULT, MAX_MEGAPIXELS, Rendering
+from datus2_ray.core.images.sniff import HEAD, what_is
 from datus2_ray.errors import ImageError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:
+    _HEIF: tuple[str, ...] = ()
+else:
+    register_heif_opener()
+    _HEIF = ("HEIF",)
+
 MIN_SIDE = 8
-MAX_PIXELS = 100_000_000
+
+#: Pixels that are converted at a time.
+_STRIP = 2**20
 
 #: Maximum ratio of the sides where the aspect is kept; a longer image is squeezed.
 MAX_ASPECT = 3
 
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", *_HEIF)
+
+_UNSUPPORTED = {"JPEG XL": "JPEG XL is not read; convert the file, for example to PNG"}
+if not _HEIF:
+    _UNSUPPORTED["HEIC"] = "HEIC is read where pillow-heif is installed: pip install 'datus2-ray[heic]'"
 
 
-def decode(data: bytes, min_side: int | None = None) -> NDArray[np.uint8]:
+@dataclass
+class Decoded:
+    """An image before its values become 8 bits.
+
+    Parameters
+    ----------
+    values : ndarray
+        [H, W, 1 or 3], upright, uint8 or any other real numbers.
+    valid : ndarray of bool, or None
+        Which values count; None where all do.
+    alpha : ndarray of uint8, shape [H, W], or None
+        Opacity that is still to be applied.
+    notes : list of str
+        What was done that a user may want to know.
+    """
+
+    values: deep.Values
+    valid: NDArray[np.bool_] | None = None
+    alpha: NDArray[np.uint8] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def measure(self) -> tuple[str, float, float] | None:
+        """Return the type of the values with their low and high value; None for 8 bits, or without a valid value."""
+        if self.values.dtype == np.uint8:
+            return None
+        found = deep.measure(self.values, self.valid)
+        return None if found is None else (self.values.dtype.name, *found)
+
+    def to_rgb(self, rendering: Rendering) -> NDArray[np.uint8]:
+        """Return 8-bit RGB, shape [H, W, 3], writable and contiguous."""
+        pixels = self.values
+        if pixels.dtype != np.uint8 or self.valid is not None:
+            pixels = deep.stretch(pixels, self.valid, rendering.ranges_by_type)
+        if pixels.shape[2] == 1:
+            pixels = np.repeat(pixels, 3, axis=2)
+        if self.alpha is not None:
+            opaque = self.alpha[:, :, None].astype(np.uint16)
+            pixels = ((pixels * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
+        return np.require(pixels, np.uint8, ["C", "W"])
+
+
+def decode(data: bytes, min_side: int | None = None, rendering: Rendering = DEFAULT) -> NDArray[np.uint8]:
     """Decode an image to 8-bit RGB, upright.
 
-    Grey, palette, CMYK (also Adobe's inverted JPEG), YCbCr and LAB are converted to RGB. Transparent pixels are laid
-    over white, as viewers and browsers show them. 16-bit grey is scaled from its whole range. 32-bit integers and
-    floats have no fixed range: values within [0, 1] are multiplied by 255, all others are scaled from their finite min
-    and max. The first frame of an animation is taken. The EXIF (or XMP) orientation is applied.
+    Grey, palette, CMYK (also Adobe's inverted JPEG), YCbCr and LAB are converted to RGB, colours of other spaces to
+    sRGB by the profile of the file. Transparent pixels are laid over white, as viewers and browsers show them. Values
+    of more than 8 bits are scaled by the rendering's range of their type. Without one, 16 bits are scaled from their
+    whole range, others from their finite min and max, or from [0, 1] if they are within. The first frame of an
+    animation and the first page of a TIFF file are taken. The EXIF (or XMP) orientation is applied.
 
     Parameters
     ----------
     data : bytes
-        A JPEG, PNG, BMP, GIF, TIFF or WebP file.
+        A JPEG, PNG, BMP, GIF, TIFF, WebP, AVIF, JPEG 2000 or PPM file; HEIC where pillow-heif is installed.
     min_side : int, optional
         Decode a JPEG at 1/2, 1/4 or 1/8 of its size where both sides stay at least this long: faster, from the low
         frequencies of its blocks. The pixels differ from those of resizing, and between versions of libjpeg.
+    rendering : Rendering
+        Bands, ranges and largest size of a set of images.
 
     Returns
     -------
@@ -52,18 +116,55 @@ def decode(data: bytes, min_side: int | None = None) -> NDArray[np.uint8]:
     Raises
     ------
     ImageError
-        Of kind ``empty`` (no bytes), ``unreadable`` (no image, cut off or damaged), ``too_small`` (a side under 8
-        pixels) or ``too_large`` (over 100 megapixels).
+        Of kind ``empty`` (no bytes), ``unreadable`` (no image, cut off or damaged), ``unsupported`` (an extra is not
+        installed), ``bands`` (fewer than are asked for), ``too_small`` (a side under 8 pixels) or ``too_large``.
     """
-    with reading():
-        image = open_image(data)
-        check_sides(image.height, image.width)
-        if min_side is not None:
-            image.draft(None, (min_side, min_side))  # does nothing for other formats
-        image.load()
-        if _orientation(image) != 1:
-            image = ImageOps.exif_transpose(image)
-        return _rgb(image)
+    return _decode(data, min_side, rendering).to_rgb(rendering)
+
+
+def inspect(data: bytes, rendering: Rendering = DEFAULT) -> Decoded:
+    """Decode an image to its values, with notes on what was done; errors as those of :func:`decode`."""
+    decoded = _decode(data, None, rendering)
+    decoded.notes += _frames(data)
+    return decoded
+
+
+def _decode(data: bytes, min_side: int | None, rendering: Rendering) -> Decoded:
+    with reading(rendering.max_megapixels):
+        if (page := deep.tiff_page(data)) is not None:
+            try:
+                return _bands(data, page, rendering)
+            except Exception as error:
+                if isinstance(error, ImageError) and error.kind in ("bands", "too_large", "too_small"):
+                    raise
+                try:
+                    return _picture(data, min_side, rendering)
+                except Exception:  # what tifffile says, or that it is missing, says more
+                    raise error from None
+        try:
+            return _picture(data, min_side, rendering)
+        except ImageError:
+            raise
+        except Exception:
+            return _retry(data, min_side, rendering)
+
+
+def _retry(data: bytes, min_side: int | None, rendering: Rendering) -> Decoded:
+    """Decode again without metadata, and TIFF by tifffile; called in the handler of the first attempt's error."""
+    plain = without_metadata(data)
+    if plain is None:
+        raise
+    try:
+        decoded = _picture(plain, min_side, rendering, orientation_of(data))
+    except ImageError:
+        raise
+    except Exception:
+        page = deep.first_page(data)
+        if page is None or not deep.has_tifffile():
+            raise
+        return _bands(data, page, rendering)
+    decoded.notes.append("damaged metadata left out")
+    return decoded
 
 
 def resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -89,19 +190,40 @@ def fit(height: int, width: int, short_side: int, multiple: int) -> tuple[int, i
     return (short_side, long_side) if height <= width else (long_side, short_side)
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Image.Image:
     """Read the header of an image and check its size, within :func:`reading`; no pixel is decoded."""
     if not data:
         raise ImageError("empty", "the file has no bytes")
+    if (name := what_is(data[:HEAD])) in _UNSUPPORTED:
+        raise ImageError("unsupported", _UNSUPPORTED[name])
+    # Pillow itself refuses what is twice as large as its own limit.
+    if Image.MAX_IMAGE_PIXELS is not None and max_megapixels * 500_000 > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_megapixels * 500_000
     image = Image.open(BytesIO(data), formats=_FORMATS)
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError("too_large", f"{width}x{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels")
+    if width * height > max_megapixels * 1_000_000:
+        raise _too_large(f"{width}x{height} pixels, ", max_megapixels)
+    return image
+
+
+def load_image(data: bytes) -> Image.Image:
+    """Decode a file to Pillow's image as it is stored, within :func:`reading`; damaged metadata are left out."""
+    try:
+        image = open_image(data)
+        image.load()
+    except ImageError:
+        raise
+    except Exception:
+        plain = without_metadata(data)
+        if plain is None:
+            raise
+        image = open_image(plain)
+        image.load()
     return image
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def reading(max_megapixels: int = MAX_MEGAPIXELS) -> Iterator[None]:
     """Convert all errors of Pillow in this block to an ``ImageError`` of one line, and silence Pillow's warnings.
 
     Object addresses are removed: the messages are stored in tables, which must be the same in every run.
@@ -114,20 +236,92 @@ def reading() -> Iterator[None]:
         except ImageError:
             raise
         except Image.DecompressionBombError as error:
-            raise ImageError("too_large", f"more than {MAX_PIXELS // 1_000_000} megapixels") from error
+            raise _too_large("", max_megapixels) from error
         except UnidentifiedImageError as error:
-            raise ImageError("unreadable", f"not a {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]} image") from error
+            raise ImageError("unreadable", "no image, or of a format that is not read") from error
         except Exception as error:  # broken bytes surface from Pillow as some fifteen types, struct.error among them
             cause = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
             raise ImageError("unreadable", f"damaged or cut off ({type(error).__name__}: {cause[:200]})") from error
 
 
-def check_sides(height: int, width: int) -> None:
+def check_sides(height: int, width: int, max_megapixels: int = MAX_MEGAPIXELS) -> None:
     """Raise an ``ImageError`` of kind ``too_small`` or ``too_large`` for an unusable size in pixels."""
     if min(width, height) < MIN_SIDE:
         raise ImageError("too_small", f"{width}x{height} pixels, a side has at least {MIN_SIDE}")
-    if width * height > MAX_PIXELS:
-        raise ImageError("too_large", f"more than {MAX_PIXELS // 1_000_000} megapixels")
+    if width * height > max_megapixels * 1_000_000:
+        raise _too_large(f"{width}x{height} pixels, ", max_megapixels)
+
+
+def _too_large(size: str, max_megapixels: int) -> ImageError:
+    return ImageError(
+        "too_large", f"{size}more than {max_megapixels} megapixels; --set ingest.max_megapixels=N allows more"
+    )
+
+
+def _picture(data: bytes, min_side: int | None, rendering: Rendering, orientation: int | None = None) -> Decoded:
+    """Decode by Pillow; the orientation is the file's own unless it is given."""
+    image = open_image(data, rendering.max_megapixels)
+    check_sides(image.height, image.width, rendering.max_megapixels)
+    notes: list[str] = []
+    if deep.is_deep(image):
+        values = deep.read_values(image, data)
+        decoded = _channels(values, rendering, _no_data(image))
+        if image.info.get("icc_profile") and values.ndim == 3:
+            notes.append("colour profile not applied to 16 bits")
+    else:
+        if min_side is not None:
+            image.draft(None, (min_side, min_side))  # does nothing for other formats
+        image.load()
+        converted, note = to_srgb(image)
+        notes += [note] if note else []
+        decoded = _channels(_rgb(converted, rendering.bands), rendering, None)
+    decoded.notes = notes
+    return _turn(decoded, _orientation(image) if orientation is None else orientation)
+
+
+def _bands(data: bytes, page: tiff.Page, rendering: Rendering) -> Decoded:
+    """Decode a TIFF page of any number of bands by tifffile."""
+    check_sides(page.integer(257, 0), page.integer(256, 0), rendering.max_megapixels)
+    values = deep.read_bands(data, page, rendering.max_megapixels * 1_000_000)
+    chosen = deep.choose_bands(values, rendering.bands)
+    decoded = Decoded(chosen, deep.valid_values(chosen, page.no_data))
+    if values.shape[2] != chosen.shape[2]:
+        shown = ", ".join(map(str, rendering.bands or range(1, chosen.shape[2] + 1)))
+        decoded.notes.append(f"bands {shown} of {values.shape[2]}")
+    return _turn(decoded, page.integer(274, 1))
+
+
+def _channels(values: deep.Values, rendering: Rendering, no_data: float | None) -> Decoded:
+    """Separate alpha, the last of two or four channels, and choose the bands of the others."""
+    values = values if values.ndim == 3 else values[:, :, None]
+    alpha = None
+    if values.shape[2] in (2, 4):
+        alpha = (values[:, :, -1] >> 8 if values.dtype == np.uint16 else values[:, :, -1]).astype(np.uint8)
+        values = values[:, :, :-1]
+    chosen = deep.choose_bands(values, rendering.bands)
+    return Decoded(chosen, deep.valid_values(chosen, no_data), alpha)
+
+
+def _frames(data: bytes) -> list[str]:
+    """Return a note on frames or pages after the first; other pictures in a JPEG are previews, or other views of it."""
+    if what_is(data[:HEAD]) == "JPEG":
+        return []
+    try:
+        # Opened once more: to look for the second frame moves on from the first.
+        with reading(), Image.open(BytesIO(data), formats=_FORMATS) as image:
+            if not getattr(image, "is_animated", False):
+                return []
+            return [f"the first of {'several pages' if image.format == 'TIFF' else 'several frames'} taken"]
+    except ImageError:  # the second frame is damaged, and not wanted
+        return []
+
+
+def _no_data(image: Image.Image) -> float | None:
+    """Return the value that GDAL notes for no data in a TIFF file."""
+    try:
+        return float(str(image.tag_v2.get(42113)).strip("\0 "))  # type: ignore[attr-defined]
+    except (AttributeError, ValueError):
+        return None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -139,30 +333,33 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert a decoded image of any Pillow mode to RGB."""
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint32)
-        grey = ((values * 255 + 32767) // 65535).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        return np.repeat(_stretch(np.asarray(image))[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(image.convert("RGB"))
+def _turn(decoded: Decoded, orientation: int) -> Decoded:
+    """Turn an image upright, from one of the eight orientations of EXIF; others are none."""
+
+    def turned(values: Any) -> Any:
+        if values is None or not 2 <= orientation <= 8:
+            return values
+        if orientation >= 5:
+            values = values.swapaxes(0, 1)
+        down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+        return np.ascontiguousarray(values[:: -1 if down else 1, :: -1 if across else 1])
+
+    values, valid, alpha = (turned(part) for part in (decoded.values, decoded.valid, decoded.alpha))
+    return Decoded(values, valid, alpha, decoded.notes)
 
 
-def _stretch(numbers: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Scale numbers without a fixed range to 0..255; what is not finite becomes 0."""
-    values = numbers.astype(np.float32)
-    finite = np.isfinite(values)
-    low = values.min(where=finite, initial=np.inf)
-    high = values.max(where=finite, initial=-np.inf)
-    if low >= 0.0 and high <= 1.0:
-        low, high = np.float32(0.0), np.float32(1.0)
-    values[~finite] = low
-    # Halves first: the whole span may be more than float32 can hold.
-    values = (values / 2 - low / 2) * (np.float32(255.0) / max(high / 2 - low / 2, np.float32(1e-30)))
-    stretched: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 255.0)).astype(np.uint8)
-    return stretched
+def _rgb(image: Image.Image, bands: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Convert a decoded 8-bit image of any Pillow mode to RGB, laid over white; of grey, one band if bands count."""
+    clear = image.has_transparency_data
+    mode = "L" if bands and not clear and image.mode in ("1", "L") else "RGB"
+    width, height = image.size
+    pixels = np.empty((height, width, 3) if mode == "RGB" else (height, width), np.uint8)
+    # Strip by strip: a large image is not copied as a whole for every conversion.
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        strip = image if height <= rows else image.crop((0, top, width, min(height, top + rows)))
+        if clear:
+            layer = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        pixels[top : top + rows] = np.asarray(strip.convert(mode))
+    return pixels

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import open_image, reading
+from datus2_ray.core.images.decode import load_image, reading
 from datus2_ray.errors import ImageError
 
 NOISE_8 = 255
@@ -80,12 +80,11 @@ def decode_labels(data: bytes) -> Labels:
         colours, alpha, or numbers outside [0, 65535].
     """
     with reading():
-        image = open_image(data)
+        image = load_image(data)
         # Pillow widens grey PNG of 2 and 4 bits to 0..255; ids must stay as they are in the file.
         widened = {2: 85, 4: 17}.get(data[24], 1) if image.format == "PNG" else 1
         if image.format == "JPEG":
             raise ImageError("mask_format", "JPEG changes class ids; store masks as PNG")
-        image.load()
         mode, values = image.mode, np.array(image)
     if mode == "1" or mode == "P":
         return values.astype(np.uint8)

@@ -49,7 +49,9 @@ def build_start(recipe: Recipe, backbone: str | None) -> Start:
     loaded = load_backbone(backbone)
     # Its relatives (distilled, EVA, with relative positions) make their tokens in other ways.
     if type(loaded.model) is not VisionTransformer or loaded.model.cls_token is None or loaded.model.pos_embed is None:
-        raise BackboneError(f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token")
+        raise BackboneError(
+            f"pretrain cannot go on from {loaded.name}: it takes plain ViTs with a CLS token; leave it out"
+        )
     for size in (recipe.image_size, recipe.global_size, recipe.local_size):
         loaded.grid(size, size)
     if recipe.patch_objective == "texture" and loaded.dim <= TAUGHT:
@@ -70,8 +72,8 @@ def to_bytes(vit: nn.Module) -> bytes:
 
 def config_json(recipe: Recipe, start: Start) -> bytes:
     """Write the JSON beside that file: the architecture in timm's words, and how pixels were normalised."""
-    architecture = infer_vit(dict(start.vit.state_dict()), "the start")
     blocks: Any = start.vit.blocks
-    arguments = {"name": architecture.name, **architecture.arguments, "num_heads": blocks[0].attn.num_heads}
+    architecture = infer_vit(dict(start.vit.state_dict()), "the start", {"num_heads": blocks[0].attn.num_heads})
+    arguments = {"name": architecture.name, **architecture.arguments}
     config = {"architecture": arguments, "mean": start.mean, "std": start.std, "input_size": recipe.image_size}
     return json.dumps(config, indent=1).encode()

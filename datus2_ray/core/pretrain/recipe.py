@@ -104,7 +104,10 @@ class Recipe(BaseModel):
     def _views_fit(self) -> Self:
         for name in ("image_size", "global_size", "local_size"):
             if getattr(self, name) % self.patch_size:
-                raise ValueError(f"{name} must be a multiple of the patch size {self.patch_size}")
+                nearest = max(1, round(getattr(self, name) / self.patch_size)) * self.patch_size
+                raise ValueError(
+                    f"{name} must be a multiple of the patch size {self.patch_size}: set pretrain.{name}={nearest}"
+                )
         for name in ("region_area", "global_area", "local_area"):
             smallest, largest = getattr(self, name)
             if not 0 < smallest <= largest <= 1:

@@ -48,7 +48,7 @@ def read_clusters(clustered: Commit[Clustered], k: int) -> Clusters:
     UsageError
         If there are fewer fine clusters.
     """
-    centroids, members = _read_centroids(clustered, CENTROIDS), _read_tree(clustered.uri).members(k)
+    centroids, members = _read_centroids(clustered, CENTROIDS), read_tree(clustered.uri).members(k)
     return Clusters(centroids, members, cast("Metric", clustered.facts.metric), _read_projection(clustered.uri))
 
 
@@ -69,7 +69,7 @@ def read_token_clusters(baseline: Commit[TokensClustered]) -> dict[str, Clusters
     projection, k = _read_projection(baseline.uri), len(plain)
     return {
         PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", Projection(projection.scaling)),
-        MERGED: Clusters(fine, _read_tree(baseline.uri).members(k), "spherical", projection),
+        MERGED: Clusters(fine, read_tree(baseline.uri).members(k), "spherical", projection),
     }
 
 
@@ -113,6 +113,7 @@ def _write_tree(folder: str, tree: Tree) -> None:
     _write(folder, TREE, pa.table(columns, schema=schemas.TREE))
 
 
-def _read_tree(folder: str) -> Tree:
+def read_tree(folder: str) -> Tree:
+    """Read the tree of a result of `cluster` or `baseline`."""
     table = storage.read_table(storage.join(folder, TREE))
     return Tree(*(table[name].to_numpy() for name in ("left", "right", "height", "weight")))

@@ -56,7 +56,7 @@ class ReadImages:
         sizes = [self._fit(*own) for own in zip(table["height"].to_pylist(), table["width"].to_pylist(), strict=True)]
         for data, size in zip(self.heartbeat.through(table["image"].to_pylist()), sizes, strict=True):
             try:
-                decoded = decode.decode(data, self.size if self.reduced else None)
+                decoded = self.table.decode(data, self.size if self.reduced else None)
                 pixels.append(decode.resize(decoded, *size).tobytes())
                 faults.append(None)
             except ImageError as fault:

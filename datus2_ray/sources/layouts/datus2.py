@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datus2_ray.sources.layouts.ground_truth import class_ids
 from datus2_ray.sources.layouts.labelled_folders import LabelledFolders
 
 DATUS2 = LabelledFolders(
@@ -13,5 +12,5 @@ DATUS2 = LabelledFolders(
     palette=None,
     split_folders=(("{split}/images", "{split}/true_masks"),),
     folders=("images", "true_masks"),
-    read_mask=class_ids,
+    read_mask=None,
 )

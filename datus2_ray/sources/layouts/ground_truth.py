@@ -8,13 +8,29 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from datus2_ray.core.images.label_map import LabelMap, read_label_map
 from datus2_ray.core.images.labels import NOISE_8, decode_labels
 from datus2_ray.errors import ImageError
 
 IGNORED = NOISE_8
 
 
-def class_ids(data: bytes, height: int, width: int, classes: int | None = None) -> NDArray[np.uint8]:
+def label_map(data: bytes, height: int, width: int) -> LabelMap:
+    """Read a mask as its file has it; the survey of all masks finds its classes.
+
+    Raises
+    ------
+    ImageError
+        With kind ``mask_unreadable``, ``mask_format`` (JPEG, half-transparent, instances) or ``mask_size``.
+    """
+    with reading_mask():
+        read = read_label_map(data)
+    check_size(read.values.shape, height, width)
+    read.count()
+    return read
+
+
+def class_ids(data: bytes, height: int, width: int, classes: int) -> NDArray[np.uint8]:
     """Decode a mask of class ids, uint8 [height, width], 255 = ignored.
 
     Parameters
@@ -23,8 +39,8 @@ def class_ids(data: bytes, height: int, width: int, classes: int | None = None) 
         Grey or palette PNG, BMP or TIFF.
     height, width : int
         The size of its image.
-    classes : int, optional
-        Number of classes; higher ids are ignored. None keeps every id below 255.
+    classes : int
+        Number of classes; higher ids are ignored.
 
     Raises
     ------
@@ -34,11 +50,7 @@ def class_ids(data: bytes, height: int, width: int, classes: int | None = None) 
     with reading_mask():
         ids = decode_labels(data)
     check_size(ids.shape, height, width)
-    if classes is not None:
-        return np.where(ids < classes, ids, IGNORED).astype(np.uint8)
-    if ids.max() > IGNORED:
-        raise ImageError("mask_format", f"mask: class ids go up to 254 and 255 is ignored, found {ids.max()}")
-    return ids.astype(np.uint8)
+    return np.where(ids < classes, ids, IGNORED).astype(np.uint8)
 
 
 def check_size(shape: tuple[int, ...], height: int, width: int) -> None:
@@ -55,4 +67,5 @@ def reading_mask() -> Iterator[None]:
     except ImageError as error:
         kinds = {"empty": "mask_unreadable", "unreadable": "mask_unreadable"}
         kinds |= {"too_small": "mask_size", "too_large": "mask_size"}
-        raise ImageError(kinds.get(error.kind, error.kind), f"mask: {error.message}") from error
+        text = error.message if error.message.startswith("mask: ") else f"mask: {error.message}"
+        raise ImageError(kinds.get(error.kind, error.kind), text) from error

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.errors import UsageError
+from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.layout import (
     MASK_SUFFIXES,
+    NO_MASKS,
+    LookAt,
     Sample,
     assign_ids,
     describe,
@@ -34,8 +38,8 @@ class LabelledFolders:
         Images and masks folder of a split, with ``{split}`` for its name; the first pair that fits counts.
     folders : (str, str)
         Images and masks folder if the source is the folder of one split.
-    read_mask : callable
-        Implements :meth:`decode_mask`.
+    read_mask : callable or None
+        Decodes a mask to class ids, 255 = ignored; None where the classes are found in the masks.
     """
 
     name: str
@@ -45,10 +49,18 @@ class LabelledFolders:
     palette: NDArray[np.uint8] | None
     split_folders: tuple[tuple[str, str], ...]
     folders: tuple[str, str]
-    read_mask: Callable[[bytes, int, int], NDArray[np.uint8]]
+    read_mask: Callable[[bytes, int, int], NDArray[np.uint8]] | None
 
-    def samples(self, files: Sequence[str], split: str | None) -> list[Sample]:
-        """Find the samples; see ``DatasetLayout.samples``."""
+    def samples(
+        self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
+    ) -> list[Sample]:
+        """Find the samples; see ``DatasetLayout.samples``. Names decide all here."""
+        if masks not in (None, NO_MASKS):
+            raise UsageError(f"{self.name} says itself where its masks are; leave --masks out, or --dataset")
+        samples = self._find(files, split)
+        return [replace(sample, mask=None) for sample in samples] if masks == NO_MASKS else samples
+
+    def _find(self, files: Sequence[str], split: str | None) -> list[Sample]:
         if split is not None and split not in self.splits:
             known = f"its splits are {', '.join(self.splits)}" if self.splits else "it has no splits, leave --split out"
             raise UsageError(f"{self.name} has no split {split!r}; {known}")
@@ -66,9 +78,11 @@ class LabelledFolders:
             raise UsageError(f"{self.name}: the source has no split {split!r}, only {', '.join(pairs)}")
         return self._samples(images, files, {"": pairs[split]})
 
-    def decode_mask(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    def decode_mask(self, data: bytes, height: int, width: int) -> LabelMap:
         """Decode a mask; see ``DatasetLayout.decode_mask``."""
-        return self.read_mask(data, height, width)
+        if self.read_mask is None:
+            return label_map(data, height, width)
+        return LabelMap(self.read_mask(data, height, width))
 
     def _folders_of(self, split: str, images: Sequence[str], files: Sequence[str]) -> tuple[str, str] | None:
         pairs = ((first.format(split=split), second.format(split=split)) for first, second in self.split_folders)

@@ -5,31 +5,39 @@ A layout works on a listing (relative posix paths) and never on a file system, s
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.decode import IMAGE_SUFFIXES
+from datus2_ray.core.images.label_map import LabelMap
+from datus2_ray.core.images.look import Look
+from datus2_ray.core.images.sniff import OTHER_SUFFIXES
 from datus2_ray.errors import ImageError
+from datus2_ray.sources.layouts.roles import fold
 
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 
-_UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\ud800-\udfff]")
+# Those from U+EF80 stand for bytes of a file's name that are not UTF-8.
+_UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\uef80-\uefff\ud800-\udfff]")
 # Such a character, or a part that is empty or consists of one or two dots.
 _UNSAFE = re.compile(rf"{_UNSAFE_CHARACTER.pattern}|(?:^|/)\.{{0,2}}(?:/|$)")
 
 #: Bytes of a file's name on the usual file systems.
 MAX_NAME_BYTES = 255
 
+#: Bytes of the name of a mask's file without its suffix.
+_MAX_STEM_BYTES = MAX_NAME_BYTES - len(".png")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image of a source, and its ground truth if there is one.
 
@@ -45,6 +53,13 @@ class Sample:
     image_id: str
     image: str
     mask: str | None
+
+
+#: Returns what files look like, None for one that cannot be decoded.
+LookAt = Callable[[Sequence[str]], list[Look | None]]
+
+#: ``--masks none``: the run has no ground truth, and label maps are left out.
+NO_MASKS = "none"
 
 
 class DatasetLayout(Protocol):
@@ -65,7 +80,9 @@ class DatasetLayout(Protocol):
     @property
     def palette(self) -> NDArray[np.uint8] | None: ...  # noqa: D102
 
-    def samples(self, files: Sequence[str], split: str | None) -> list[Sample]:
+    def samples(
+        self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
+    ) -> list[Sample]:
         """Find the samples in a listing of the source, sorted by ``image_id``.
 
         Parameters
@@ -75,16 +92,22 @@ class DatasetLayout(Protocol):
         split : str or None
             One of ``splits``. None takes every split, and each id then starts with the split's name (also if there is
             only one, so that ids do not change when another split is added).
+        masks : str, optional
+            Pattern of the files that are ground truth, or :data:`NO_MASKS`.
+        look_at : callable, optional
+            Looks into files where names do not decide what is an image; None for names alone.
 
         Raises
         ------
         UsageError
-            If there is no such split, or the files do not fit the layout.
+            If there is no such split, or the files do not fit the layout or the pattern.
         """
         ...
 
-    def decode_mask(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Decode a ground-truth mask to class ids [height, width], the size of its image; 255 is ignored.
+    def decode_mask(self, data: bytes, height: int, width: int) -> LabelMap:
+        """Decode a ground-truth mask of the size of its image, [height, width].
+
+        Where the layout names its classes, the map has their ids and 255 is void; else it is what the file has.
 
         Raises
         ------
@@ -95,12 +118,15 @@ class DatasetLayout(Protocol):
 
 
 def image_files(files: Iterable[str]) -> list[str]:
-    """Return the paths with an image suffix, sorted, without hidden files and those that macOS adds to archives."""
-    return sorted(path for path in files if _suffix(path) in IMAGE_SUFFIXES and not _is_hidden(path))
+    """Return the paths that may be images, sorted, without hidden files and those that macOS adds to archives.
+
+    A listing has no files without a known suffix that are no images, see :mod:`datus2_ray.sources.look`.
+    """
+    return sorted(path for path in files if _suffix(path) not in OTHER_SUFFIXES and not _is_hidden(path))
 
 
 def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
-    """Map each mask's path below ``folder`` without suffix to its path below the root."""
+    """Map each mask's path below ``folder`` without suffix to its path below the root, also in its folded form."""
     masks = [
         path
         for path in files
@@ -108,24 +134,38 @@ def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
     ]
     # Preferred suffixes come last and overwrite.
     masks.sort(key=lambda path: -MASK_SUFFIXES.index(_suffix(path)))
-    return {_stem(path)[len(folder) + 1 :]: path for path in masks}
+    exact = {_stem(path)[len(folder) + 1 :]: path for path in masks}
+    return {**{fold(name): path for name, path in exact.items()}, **exact}
 
 
 def find_mask(masks: Mapping[str, str], name: str) -> str | None:
-    """Find the mask of the image at ``name`` below its folder: ``a.jpg`` has ``a.jpg.png`` or else ``a.png``."""
-    return masks.get(name) or masks.get(_stem(name))
+    """Find the mask of the image at ``name`` below its folder: ``a.jpg`` has ``a.jpg.png`` or else ``a.png``.
+
+    Names may differ in case and in their Unicode form, where none is the same.
+    """
+    names = (name, _stem(name))
+    return next((masks[key] for key in (*names, *map(fold, names)) if key in masks), None)
 
 
 def assign_ids(names: Sequence[str]) -> list[str]:
     """Return distinct ids of distinct paths: the path without suffix, or with it where two would be the same.
 
-    Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded.
+    Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded, names
+    that are too long for a mask's file are cut, and of those that differ only in case or Unicode form all but one get a
+    hash.
     """
     ids = [quote_id(_stem(name)) for name in names]
     # `a.jpg.png` beside `a.jpg` and `a.png` takes a second round.
     while len(set(ids)) < len(ids):
         count = Counter(ids)
         ids = [image_id if count[image_id] == 1 else quote_id(name) for image_id, name in zip(ids, names, strict=True)]
+    # On the disks of Windows and macOS such names are one: the mask of the one would replace that of the other.
+    if len({hash(fold(image_id)) for image_id in ids}) < len(ids):
+        count = Counter(map(fold, ids))
+        ids = [
+            image_id if count[folded := fold(image_id)] == 1 or image_id == folded else _mark(image_id)
+            for image_id in ids
+        ]
     return ids
 
 
@@ -161,13 +201,35 @@ def check_id(image_id: str | None) -> None:
         raise ImageError(
             "long_id",
             f"the name of its mask, or of a folder in its id, has {longest} bytes, more than the {MAX_NAME_BYTES} that "
-            "file systems allow; give the image a shorter name, or name another --id-column",
+            "file systems allow; pack the images by `datus2 ingest` again",
         )
 
 
 def quote_id(path: str) -> str:
-    """Percent-encode what could lead an id out of a folder; usual names do not change."""
-    if not _UNSAFE.search(path):
+    """Return a path as an id: what could lead out of a folder is percent-encoded, names that are too long are cut.
+
+    Usual names do not change. A name is cut where that of its mask's file would be longer than file systems allow; it
+    ends with a hash of the whole then, so that names of one beginning stay apart.
+    """
+    if _UNSAFE.search(path):
+        parts = [_UNSAFE_CHARACTER.sub(_percent, part) for part in path.split("/")]
+        path = "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)
+    if len(path) * 4 <= _MAX_STEM_BYTES:  # no character has more bytes
         return path
-    parts = [_UNSAFE_CHARACTER.sub(lambda match: f"%{ord(match[0]):02X}", part) for part in path.split("/")]
-    return "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)
+    return "/".join(_cut(part) for part in path.split("/"))
+
+
+def _percent(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"%{code & 0xFF if 0xEF80 <= code <= 0xEFFF else code:02X}"
+
+
+def _cut(part: str) -> str:
+    return part if len(part.encode()) <= _MAX_STEM_BYTES else _mark(part)
+
+
+def _mark(path: str) -> str:
+    """Return a path whose name ends with a hash of the whole, cut so far that it can name a mask's file."""
+    folder, separator, name = path.rpartition("/")
+    mark = f"~{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+    return folder + separator + name.encode()[: _MAX_STEM_BYTES - len(mark)].decode(errors="ignore") + mark

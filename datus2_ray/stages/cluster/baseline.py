@@ -67,8 +67,8 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
 
 
 def _left_out(prospect: Prospect) -> str | None:
-    if not prospect.labelled:
-        return "the source has no ground truth"
+    if prospect.unscored is not None:
+        return prospect.unscored
     return None if prospect.config.evaluate.token_kmeans else "switched off (evaluate.token_kmeans)"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datus2_ray.core.cluster.clusters import Clusters
+from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import decode_labels, paint, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix
 from datus2_ray.engine.heartbeat import Heartbeat
@@ -51,14 +52,16 @@ class ScorePart:
     """CPU task: count the confusion matrices of the images of one part, one for each set of masks.
 
     `images` and `segments` are the URIs of the tables with the ground truth and with the tokens, `masks` those of the
-    sets of masks by name, of which the first has every image; `tokens` is what the baselines assign tokens by.
+    sets of masks by name, of which the first has every image; `tokens` is what the baselines assign tokens by. `codes`
+    are the ids of the classes in the ground truth, or their colours if `by_colour`.
     """
 
     images: str
     segments: str
     masks: dict[str, str]
     tokens: dict[str, Clusters]
-    classes: int
+    codes: tuple[int, ...]
+    by_colour: bool
     k: int
     heartbeat: Heartbeat
 
@@ -83,14 +86,14 @@ class ScorePart:
             return None
         if labels is None:
             return np.empty((0, 3), dtype=np.int64)
-        counts = confusion_matrix(truth, _resolve(labels), self.classes, self.k)
+        counts = confusion_matrix(truth, _resolve(labels), len(self.codes), self.k)
         rows, columns = counts.nonzero()
         return np.column_stack([rows, columns, counts[rows, columns]])
 
     def _truth(self, part: str) -> dict[str, np.ndarray]:
         table = storage.read_table(storage.join(self.images, part), ["image_id", "mask"])
         pairs = zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True)
-        return {image_id: decode_labels(mask) for image_id, mask in pairs if mask is not None}
+        return {i: draw_classes(mask, self.codes, self.by_colour) for i, mask in pairs if mask is not None}
 
     def _masks(self, uri: str) -> dict[str, Any]:
         table = storage.read_table(uri, ["image_id", "mask"])

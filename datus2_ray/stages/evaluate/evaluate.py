@@ -12,7 +12,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.stages.evaluate.count import ScorePart, sum_counts
-from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, TokensClustered
+from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, Surveyed, TokensClustered
 
 
 def _sets(run: Run) -> dict[str, str]:
@@ -24,14 +24,18 @@ def _sets(run: Run) -> dict[str, str]:
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {"classes": run.classes, "k": run.required_k, "seed": run.config.seed}
+    surveyed = run.facts(Surveyed)
+    codes = {"codes": surveyed.codes, "by_colour": surveyed.by_colour}
+    return {"classes": run.classes, **codes, "k": run.required_k, "seed": run.config.seed}
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     baseline = run.find(TokensClustered)
     tokens = read_token_clusters(baseline) if baseline else {}
     images, segments = run.commit(Ingested).uri, run.commit(Discovered).uri
-    return [Operator(ScorePart(images, segments, _sets(run), tokens, len(run.classes), run.required_k, heartbeat))]
+    truth = run.facts(Surveyed)
+    codes, by_colour = truth.codes, truth.by_colour
+    return [Operator(ScorePart(images, segments, _sets(run), tokens, codes, by_colour, run.required_k, heartbeat))]
 
 
 def _facts(run: Run, placement: Placement) -> Evaluated:
@@ -46,11 +50,11 @@ EVALUATE = Stage(
     facts=Evaluated,
     title="Score all sets of masks against the ground truth",
     writes={"part-*.parquet": "per image: confusion counts of every set of masks"},
-    version=4,
-    reads=(Ingested, Discovered, Labelled),
+    version=5,
+    reads=(Ingested, Surveyed, Discovered, Labelled),
     may_read=(Predicted, TokensClustered),
     decides=_decides,
-    left_out=lambda prospect: None if prospect.labelled else "the source has no ground truth",
+    left_out=lambda prospect: prospect.unscored,
     uses=lambda prospect: [part_tasks(prospect)],
     work=PerPart(operators=_operators, facts=_facts, parts=lambda run: run.commit(Labelled).parts),
 )

@@ -12,7 +12,7 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.stages.evaluate.count import ScorePart, sum_counts
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Ingested, Named, NamesScored, TaughtMasks
+from datus2_ray.store.facts import Ingested, Named, NamesScored, Surveyed, TaughtMasks
 
 
 def _sets(run: Run) -> dict[str, Commit[Any]]:
@@ -23,10 +23,8 @@ def _sets(run: Run) -> dict[str, Commit[Any]]:
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     masks = {name: commit.uri for name, commit in _sets(run).items()}
-    count = ScorePart(
-        run.commit(Ingested).uri, "", masks, {}, len(run.classes), len(run.facts(Named).classes), heartbeat
-    )
-    return [Operator(count)]
+    images, truth, classes = run.commit(Ingested).uri, run.facts(Surveyed), run.facts(Named).classes
+    return [Operator(ScorePart(images, "", masks, {}, truth.codes, truth.by_colour, len(classes), heartbeat))]
 
 
 def _facts(run: Run, placement: Placement) -> NamesScored:
@@ -38,7 +36,8 @@ def _facts(run: Run, placement: Placement) -> NamesScored:
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {"classes": run.classes}
+    surveyed = run.facts(Surveyed)
+    return {"classes": run.classes, "codes": surveyed.codes, "by_colour": surveyed.by_colour}
 
 
 SCORE_NAMES = Stage(
@@ -47,10 +46,10 @@ SCORE_NAMES = Stage(
     writes={"part-*.parquet": "per image: confusion counts of every set of masks of classes"},
     version=1,
     adds=True,
-    reads=(Ingested, Named),
+    reads=(Ingested, Surveyed, Named),
     may_read=(TaughtMasks,),
     decides=_decides,
-    left_out=lambda prospect: None if prospect.labelled else "the source has no ground truth",
+    left_out=lambda prospect: prospect.unscored,
     uses=lambda prospect: [part_tasks(prospect)],
     work=PerPart(operators=_operators, facts=_facts, parts=lambda run: run.commit(Named).parts),
 )

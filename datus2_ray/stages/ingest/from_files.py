@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray.core.images import decode, labels
+from datus2_ray.core.images import decode, tiff
+from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.layouts.layout import check_id
+from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas, storage
 
 #: Files read at a time: from an object store each is a round trip.
@@ -25,11 +30,16 @@ Read = bytes | ImageError | None
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """CPU task: turn the list of files of a part into its rows; `dataset` is the layout that reads masks."""
+    """CPU task: turn the list of files of a part into its rows; `dataset` is the layout that reads masks.
+
+    Notes on the images are written below `folder`, that of the result.
+    """
 
     source: str
     dataset: str
     heartbeat: Heartbeat
+    rendering: Rendering
+    folder: str
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part's files; every image is decoded once here, so that later steps meet only sound ones."""
@@ -37,14 +47,18 @@ class ReadFiles:
         rows: list[dict[str, Any]] = []
         faults: list[ImageError | None] = []
         with ThreadPoolExecutor(READ_THREADS) as threads:
-            read = (threads.map(self._bytes, part[name]) for name in ("image", "mask"))
-            for image_id, image, mask in self.heartbeat.through(zip(part["image_id"], *read, strict=True)):
+            # The pages of a stack follow each other: its file is read once.
+            files = (threads.map(self._bytes, [path for path, _ in groupby(part[name])]) for name in ("image", "mask"))
+            read = (_repeat(paths, part[name]) for paths, name in zip(files, ("image", "mask"), strict=True))
+            named = zip(part["image_id"], part["image"], part["page"], *read, strict=True)
+            for image_id, file, page, image, mask in self.heartbeat.through(named):
                 try:
-                    rows.append(self._row(image_id, image, mask))
+                    rows.append({"file": file, **self._row(image_id, _page(image, page), _page(mask, page))})
                     faults.append(None)
                 except ImageError as fault:
                     rows.append({"image_id": image_id})
                     faults.append(fault)
+        write_notes(self.folder, part["part"], rows)
         table = pa.Table.from_pylist(rows, schema=schemas.IMAGES)
         return with_faults(table.append_column("part", pa.array([part["part"]] * len(rows), pa.string())), faults)
 
@@ -52,9 +66,7 @@ class ReadFiles:
         check_id(image_id)
         if isinstance(image, ImageError):
             raise image
-        if isinstance(mask, ImageError):
-            raise mask
-        return {"image_id": image_id, "image": image, **check_image(image, mask, self.dataset)}
+        return {"image_id": image_id, "image": image, **check_image(image, mask, self.dataset, self.rendering)}
 
     def _bytes(self, path: str) -> Read:
         try:
@@ -64,16 +76,55 @@ class ReadFiles:
             return ImageError("unreadable", str(error))
 
 
-def check_image(data: bytes | None, mask: bytes | None, dataset: str) -> dict[str, Any]:
-    """Decode an image and its ground truth once, and return ``height``, ``width`` and ``mask``.
+def _repeat(read: Iterator[Read], paths: Sequence[str]) -> Iterator[Read]:
+    """Yield what was read of each path, as often as the path follows itself."""
+    for (_, group), data in zip(groupby(paths), read, strict=True):
+        for _ in group:
+            yield data
+
+
+def _page(data: Read, number: int) -> Read:
+    """Return a page of a stack as a file of its own; -1 for files of one picture.
+
+    A mask that is no stack counts for every page.
+    """
+    if number < 0 or not isinstance(data, bytes):
+        return data
+    pages = _pages(data)
+    if len(pages) < 2:
+        return data
+    if number >= len(pages):
+        return ImageError("unreadable", f"the file has {len(pages)} pages, and not the {number + 1} of its listing")
+    try:
+        return tiff.extract(data, pages[number])
+    except ValueError as error:
+        return ImageError("unreadable", f"page {number + 1}: {error}")
+
+
+@lru_cache(maxsize=2)
+def _pages(data: bytes) -> list[tiff.Page]:
+    return tiff.pages_of(data)
+
+
+def check_image(data: bytes | None, mask: Read, dataset: str, rendering: Rendering) -> dict[str, Any]:
+    """Decode an image and its ground truth once, and return its columns beside id and image, and its ``notes``.
 
     Raises
     ------
     ImageError
-        If one of them cannot be used.
+        If the image cannot be used. A ground truth that cannot be used costs the image its score, nothing else.
     """
-    height, width = decode.decode(data or b"").shape[:2]
-    truth = None
-    if mask is not None:
-        truth = labels.encode_labels(layouts.find(dataset).decode_mask(mask, height, width))
-    return {"height": height, "width": width, "mask": truth}
+    decoded = decode.inspect(data or b"", rendering)
+    height, width = decoded.values.shape[:2]
+    truth, fault = None, None
+    try:
+        if isinstance(mask, ImageError):
+            raise ImageError("mask_unreadable", f"mask: {mask.message}")
+        if mask is not None:
+            truth = layouts.find(dataset).decode_mask(mask, height, width).encode()
+    except ImageError as error:
+        fault = str(error)
+    row = {"height": height, "width": width, "mask": truth, "mask_fault": fault, "notes": decoded.notes}
+    if (measured := decoded.measure()) is not None:
+        row |= dict(zip(schemas.RANGE, measured, strict=True))
+    return row

@@ -2,77 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from datus2_ray.core.images import decode
+from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError
-from datus2_ray.sources.layouts.ground_truth import class_ids
+from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.layout import check_id, quote_id
 from datus2_ray.sources.listing import slice_of
-from datus2_ray.sources.shards import ShardColumns, Slice, name_rows, read_slice
-from datus2_ray.stages.ingest.from_files import check_image
+from datus2_ray.sources.shard_paths import PathReader
+from datus2_ray.sources.shards import Slice, name_rows, read_slices
+from datus2_ray.stages.ingest.from_files import Read, check_image
+from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas
+
+#: A row, and why it cannot be used.
+Checked = tuple[dict[str, Any], ImageError | None]
 
 
 @dataclass(frozen=True)
 class ReadShard:
-    """CPU task: turn a slice of a row group into its rows; `dataset` names the layout of masks in shards of others."""
+    """CPU task: turn slices of a row group into their rows; `dataset` names the layout of masks in shards of others.
+
+    Notes on the images are written below `folder`, that of the result.
+    """
 
     source: str
     dataset: str
-    columns: ShardColumns
+    paths: PathReader
     heartbeat: Heartbeat
+    rendering: Rendering
+    folder: str
 
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """Read one part; images of unknown origin are decoded once, those of our own shards were at their making."""
-        part = block.to_pylist()[0]
-        cut = slice_of(part)
-        read = self._own(cut) if self.columns.dataset is not None else self._foreign(cut)
-        rows, faults = [], []
-        for number, (row, fault) in enumerate(read):
-            place = {"shard": cut.shard, "row_group": cut.row_group, "row": cut.start + number}
-            rows.append({**row, **place})
-            faults.append(fault)
-        table = pa.Table.from_pylist(rows, schema=schemas.SHARD_IMAGES)
-        return with_faults(table.append_column("part", pa.array([part["part"]] * len(rows), pa.string())), faults)
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        """Read the parts of a row group, one after the other.
 
-    def _own(self, cut: Slice) -> list[tuple[dict[str, Any], ImageError | None]]:
-        names = ["image_id", "height", "width", *(["mask"] if self.columns.mask else [])]
-        columns = read_slice(self.source, cut, names)
-        return [self._checked_own(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        Images of unknown origin are decoded once, those of our own shards were at their making. Where the group was
+        cut the parts have the images too, so that nobody reads the group again.
+        """
+        items = block.to_pylist()[0]["slices"]
+        cuts = [slice_of(item) for item in items]
+        own = cuts[0].columns.dataset is not None
+        read = self._own(cuts) if own else self._foreign(cuts)
+        for item, cut, checked in zip(items, cuts, read, strict=True):
+            rows, faults = [], []
+            for number, (row, fault) in enumerate(checked):
+                place = {"shard": cut.shard, "row_group": cut.row_group, "row": cut.start + number}
+                columns = {"image_column": cut.columns.image, "id_column": cut.columns.image_id}
+                rows.append({**row, **place, **columns})
+                faults.append(fault)
+            write_notes(self.folder, item["part"], rows)
+            table = pa.Table.from_pylist(rows, schema=schemas.SHARD_IMAGES)
+            named = table.append_column("part", pa.array([item["part"]] * len(rows), pa.string()))
+            yield with_faults(named, faults)
 
-    def _checked_own(self, row: dict[str, Any]) -> tuple[dict[str, Any], ImageError | None]:
+    def _own(self, cuts: Sequence[Slice]) -> Iterator[list[Checked]]:
+        names = ["image_id", "height", "width", *(["mask"] if cuts[0].columns.mask else [])]
+        names += schemas.RANGE if cuts[0].columns.ranges else ()
+        # Of other bands than the first three, nothing is known yet.
+        names += ["image"] if cuts[0].cut or self.rendering.bands else []
+        for columns in read_slices(self.source, cuts, names):
+            rows = (dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True))
+            yield [self._checked_own(row, cuts[0].cut) for row in rows]
+
+    def _checked_own(self, row: dict[str, Any], kept: bool) -> Checked:
         """Check that a row is what `datus2 ingest` would have written: that a file says so of itself proves nothing."""
         try:
             check_id(row["image_id"])
-            decode.check_sides(row["height"] or 0, row["width"] or 0)
-            if row.get("mask") is not None:
-                class_ids(row["mask"], row["height"], row["width"])
+            decode.check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
+            if self.rendering.bands:
+                row |= check_image(row["image"], None, self.dataset, self.rendering) | {"mask": row.get("mask")}
         except ImageError as fault:
             return {"image_id": quote_id(str(row["image_id"]))}, fault
+        if not kept:
+            row = {**row, "image": None}
+        try:
+            if row.get("mask") is not None:
+                label_map(row["mask"], row["height"], row["width"])
+        except ImageError as fault:
+            return {**row, "mask": None, "mask_fault": str(fault)}, None
         return row, None
 
-    def _foreign(self, cut: Slice) -> list[tuple[dict[str, Any], ImageError | None]]:
-        wanted = [name for name in (self.columns.image, self.columns.image_id, self.columns.mask) if name]
-        columns = read_slice(self.source, cut, wanted)
-        ids = name_rows(cut)
-        if self.columns.image_id:
-            named = columns[self.columns.image_id]
-            ids = [quote_id(str(name)) if name is not None else ids[i] for i, name in enumerate(named)]
-        masks = columns[self.columns.mask] if self.columns.mask else [None] * len(ids)
-        rows = zip(ids, columns[self.columns.image], masks, strict=True)
-        return [self._check(*row) for row in self.heartbeat.through(rows)]
+    def _foreign(self, cuts: Sequence[Slice]) -> Iterator[list[Checked]]:
+        used = cuts[0].columns
+        wanted = [used.image, used.path, used.image_id, used.mask, used.mask_path]
+        names = list(dict.fromkeys(name for name in wanted if name))
+        for cut, columns in zip(cuts, read_slices(self.source, cuts, names), strict=True):
+            ids = name_rows(cut)
+            if used.image_id:
+                given = columns[used.image_id]
+                ids = [quote_id(str(name)) if name is not None else ids[i] for i, name in enumerate(given)]
+            nothing = [None] * len(ids)
+            values = (columns[name] if name else nothing for name in (used.image, used.path, used.mask, used.mask_path))
+            rows = zip(ids, *values, strict=True)
+            yield [self._check(cut, *row) for row in self.heartbeat.through(rows)]
 
     def _check(
-        self, image_id: str, image: bytes | None, mask: bytes | None
-    ) -> tuple[dict[str, Any], ImageError | None]:
+        self,
+        cut: Slice,
+        image_id: str,
+        image: bytes | None,
+        path: str | None,
+        mask: bytes | None,
+        mask_path: str | None,
+    ) -> Checked:
         try:
             check_id(image_id)
-            return {"image_id": image_id, **check_image(image, mask, self.dataset)}, None
+            kept = {"image": image} if cut.cut else {}
+            if image is None and path:
+                image = self.paths.read(cut.shard, path)
+                kept = {"image": image}
+            truth = self._read_mask(cut, mask_path) if mask is None and mask_path else mask
+            return {"image_id": image_id, **kept, **check_image(image, truth, self.dataset, self.rendering)}, None
         except ImageError as fault:
             return {"image_id": image_id}, fault
+
+    def _read_mask(self, cut: Slice, path: str) -> Read:
+        try:
+            return self.paths.read(cut.shard, path)
+        except ImageError as fault:
+            return fault

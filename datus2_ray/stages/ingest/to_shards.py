@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
+from datus2_ray.engine.progress import say
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
-from datus2_ray.sources.shards import DATASET_KEY, LABELLED_KEY
+from datus2_ray.sources.shard_columns import DATASET_KEY, LABELLED_KEY
+from datus2_ray.stages.ingest.notes import note_lines, sum_notes
+from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
 
 
@@ -18,6 +22,7 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
     return {
         "shard_megabytes": config.ingest.shard_megabytes,
         "row_group_rows": config.ingest.row_group_rows,
+        "max_megapixels": config.ingest.max_megapixels,
         "dataset": config.dataset,
         "source": config.source,
         "content": run.listing.content,
@@ -27,7 +32,17 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     from datus2_ray.stages.ingest.from_files import ReadFiles
 
-    return [Operator(ReadFiles(run.config.source, run.config.dataset, heartbeat))]
+    rendering = run.config.ingest.rendering
+    return [Operator(ReadFiles(run.listing.root, run.config.dataset, heartbeat, rendering, placement.uri))]
+
+
+def _facts(run: Run, placement: Placement) -> Sharded:
+    _, notes = sum_notes(placement.uri, run.listing.parts, run.config.ingest.rendering)
+    say("ingest", *note_lines(notes))
+    uris = (placement.path(part) for part in sorted(run.listing.counts))
+    faults = [storage.read_table(uri, ["mask_fault"])["mask_fault"].drop_null().to_pylist() for uri in uris]
+    kinds = Counter(fault.partition(":")[0] for found in faults for fault in found)
+    return Sharded(run.config.dataset, dict(sorted(kinds.items())))
 
 
 def _metadata(run: Run) -> tuple[int, dict[bytes, bytes]]:
@@ -39,12 +54,12 @@ SHARDS = Stage(
     facts=Sharded,
     title="Check every image and pack it, with its ground truth, into Parquet shards",
     writes={"part-*.parquet": "shards of images, sizes and ground truth, as a source for `datus2 run`"},
-    version=2,
+    version=5,
     decides=_decides,
     uses=lambda prospect: [part_tasks(prospect)],
     work=PerPart(
         operators=_operators,
-        facts=lambda run, placement: Sharded(run.config.dataset),
+        facts=_facts,
         parts=lambda run: run.listing.counts,
         payload=lambda run, part: run.listing.parts[part],
         metadata=_metadata,

@@ -45,7 +45,7 @@ class ReadLanes:
             encoded = self.images.read(part, ["image"])["image"]
             for image_id, lane, image in zip(ids, lanes, encoded, strict=True):
                 if lane in self.wanted:
-                    pixels = decode.resize(decode.decode(image.as_py()), self.size, self.size)
+                    pixels = decode.resize(self.images.decode(image.as_py()), self.size, self.size)
                     rows.append({"lane": lane, "hash": hash_id(self.lanes.seed, image_id), "image": pixels.tobytes()})
         return pa.Table.from_pylist(rows, _ROWS)
 

@@ -15,7 +15,7 @@ from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement, Stage, Whole
 from datus2_ray.engine.uses import token_fit
-from datus2_ray.store.facts import Discovered, Ingested, Probed
+from datus2_ray.store.facts import Discovered, Ingested, Probed, Surveyed
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> Probed:
@@ -44,7 +44,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Probed:
         split=split_images(sample.ids, seed, GROUPS, 0),
         below=sample.below,
         dim=sample.dim,
-        classes=len(run.classes),
+        codes=run.facts(Surveyed).codes,
+        by_colour=run.facts(Surveyed).by_colour,
         seed=seed,
         threads=max(1, run.machines.cpus),
         device=placement.device,
@@ -59,18 +60,20 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Probed:
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     from datus2_ray.core.score.probe import RECIPE  # imports torch, which takes seconds
 
-    return {**asdict(RECIPE), "classes": run.classes, "seed": run.config.seed}
+    truth = run.facts(Surveyed)
+    codes = {"codes": truth.codes, "by_colour": truth.by_colour}
+    return {**asdict(RECIPE), "classes": run.classes, **codes, "seed": run.config.seed}
 
 
 PROBE = Stage(
     facts=Probed,
     title="Fit a linear probe to the ground truth of each half of the images, and score the other",
     writes={},
-    version=1,
-    reads=(Ingested, Discovered),
+    version=2,
+    reads=(Ingested, Surveyed, Discovered),
     decides=_decides,
     computes=True,
-    left_out=lambda prospect: None if prospect.labelled else "the source has no ground truth",
+    left_out=lambda prospect: prospect.unscored,
     uses=lambda prospect: [token_fit(prospect)],
     work=Whole(compute=_compute, unit="steps"),
 )

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from datus2_ray.core.images.labels import Labels, decode_labels
+from datus2_ray.core.images.classes import draw_classes
+from datus2_ray.core.images.labels import Labels
 from datus2_ray.core.refine.em import GROUPS, Group, fit
 from datus2_ray.core.refine.prediction import predict_labels
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
@@ -39,8 +40,8 @@ class Plan:
         Deals the images out into groups, by a hash of the id.
     below : int
         Images with a smaller hash are used.
-    classes : int
-        Number of classes of the ground truth.
+    codes, by_colour : tuple of int, bool
+        Ids of the classes in the ground truth, or their colours.
     threads : int
         CPU threads.
     """
@@ -51,10 +52,16 @@ class Plan:
     split: Split
     below: int
     dim: int
-    classes: int
+    codes: tuple[int, ...]
+    by_colour: bool
     seed: int
     threads: int
     device: Device
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the ground truth."""
+        return len(self.codes)
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def _read(plan: Plan, numbers: Collection[int]) -> Iterator[_Image]:
             if chosen and masks.get(image_id) is not None:
                 yield _Image(
                     image_id,
-                    decode_labels(masks[image_id]),
+                    draw_classes(masks[image_id], plan.codes, plan.by_colour),
                     np.asarray(tokens[row]),
                     entry["grid_height"],
                     entry["grid_width"],

@@ -86,7 +86,7 @@ class ReadPairs:
         return {i: labels.upsample_nearest(labels.decode_labels(masks[i]), size, size) for i in wanted}
 
     def _pair(self, image: bytes, target: np.ndarray) -> tuple[bytes, bytes]:
-        pixels = decode.resize(decode.decode(image), self.size, self.size)
+        pixels = decode.resize(self.images.decode(image), self.size, self.size)
         # torch computes little with uint16.
         return pixels.tobytes(), target.astype(np.uint8 if target.dtype == np.uint8 else np.int32).tobytes()
 

@@ -53,7 +53,7 @@ def test_the_packaged_model_is_untrained_until_its_weights_are_there(
         ("vit_small_patch8_224.supervised", r"timm has no weights vit_small_patch8_224.supervised; it has .*dino"),
         ("folder/w.pth", r"there is no weights file folder/w.pth"),
         ("w.safetensors", r"there is no weights file w.safetensors"),
-        (".", r"there is no weights file"),
+        (".", r"the folder . has no model.safetensors or pytorch_model.bin; give the weights file itself"),
         ("w.pth::vit_small_patch8_224", r"there is no weights file w.pth"),
     ],
 )

@@ -303,13 +303,17 @@ def test_the_side_of_patches_is_told_without_weights_from_the_hub(
 def test_what_a_model_does_not_have_is_an_error() -> None:
     name, arguments, _ = ARCHITECTURES["ViT without CLS"]
     without_cls = wrap(build(name, **arguments), 64)
-    with pytest.raises(BackboneError, match="has no CLS token; describe the segments by their patch tokens"):
+    with pytest.raises(
+        BackboneError, match=r"has no CLS token; describe segments without one: --set discover.descriptor=tokens"
+    ):
         without_cls.extract(images(64), [Tap("cls")])
     for block in (3, -4):
         with pytest.raises(BackboneError, match=f"model has 3 blocks, so there is no block {block}"):
             without_cls.extract(images(64), [Tap("key", block)])
     parallel = wrap(build("vit_base_patch16_18x2_224", embed_dim=128, depth=2, num_heads=2), 64)
-    with pytest.raises(BackboneError, match="model has no key vectors of length 128; take its tokens instead"):
+    with pytest.raises(
+        BackboneError, match=r"model has no key vectors of length 128; use --set discover.feature=token"
+    ):
         parallel.extract(images(64), [Tap("key")])
     assert parallel.extract(images(64), [Tap("token")])[Tap("token")].shape == (2, 16, 128)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from datus2_ray.core.backbone.vit import Backbone, Tap, load_backbone
 from datus2_ray.core.backbone.weights import fit_weights, read_weights
@@ -339,11 +340,72 @@ def test_a_file_without_weights_is_refused(content: Any, tmp_path: Path) -> None
 
 
 def test_a_query_encoder_is_taken_and_its_twin_left(tmp_path: Path) -> None:
-    tensors = nn.Linear(2, 2).state_dict()
+    tensors = {"layer1.0.conv1.weight": torch.ones(2, 2), "bn1.bias": torch.ones(2)}
     content = {f"module.encoder_q.{key}": value for key, value in tensors.items()}
     content |= {f"module.encoder_k.{key}": value + 1 for key, value in tensors.items()}
     content |= {"module.queue": torch.ones(2, 2), "module.encoder_q.fc.0.weight": torch.ones(2, 2)}
     torch.save({"state_dict": content, "arch": "resnet50"}, tmp_path / "moco.pth.tar")
     state = read_weights(tmp_path / "moco.pth.tar")
-    assert state.keys() == {"weight", "bias"}
-    assert torch.equal(state["weight"], tensors["weight"])
+    assert state.keys() == tensors.keys()
+    assert all(torch.equal(state[key], tensors[key]) for key in tensors)
+
+
+def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def fsdp(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name tensors as FSDP and activation checkpointing do, which wrap the model and every block."""
+    wrapped = {
+        re.sub(r"(blocks\.\d+\.)", r"\1_checkpoint_wrapped_module._fsdp_wrapped_module.", key): value
+        for key, value in state.items()
+    }
+    return prefixed(wrapped, "_fsdp_wrapped_module.")
+
+
+#: Checkpoints with the wanted tensors and others of the same names, as trainings write them.
+TRAININGS: dict[str, Callable[[dict[str, Tensor], dict[str, Tensor]], Any]] = {
+    "Lightning": lambda s, o: {
+        "state_dict": prefixed(s, "model.net.encoder."),
+        "pytorch-lightning_version": "2.6.6",
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}}}],
+    },
+    "Lightning, student and teacher": lambda s, o: {
+        "state_dict": prefixed(s, "teacher_backbone.vit.") | prefixed(o, "student_backbone.vit.")
+    },
+    "flat teacher": lambda s, o: (
+        prefixed(s, "teacher.backbone.")
+        | prefixed(o, "student.backbone.")
+        | {"teacher.dino_head.last_layer.weight": torch.ones(2), "student.dino_head.last_layer.weight": torch.ones(2)}
+    ),
+    "DDP of a compiled model": lambda s, o: {"model": prefixed(s, "module._orig_mod.")},
+    "FSDP": lambda s, o: fsdp(s),
+    "EMA beside the model": lambda s, o: {"model": o, "model_ema": prefixed(s, "module.")},
+    "EMA in the names": lambda s, o: {"state_dict": prefixed(o, "net.") | prefixed(s, "ema.module.")},
+    "I-JEPA": lambda s, o: {
+        "encoder": prefixed(o, "module."),
+        "target_encoder": prefixed(s, "module."),
+        "predictor": {"module.predictor_blocks.0.norm1.weight": torch.ones(2)},
+    },
+    "MoCo v3": lambda s, o: {
+        "state_dict": prefixed(s, "module.base_encoder.") | prefixed(o, "module.momentum_encoder.")
+    },
+    "a second one inside": lambda s, o: s | prefixed(o, "momentum."),
+}
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_the_backbone_of_a_training_s_checkpoint_is_found(training: str, tmp_path: Path) -> None:
+    source = plain_vit(num_classes=0)
+    other = {key: value + 1 for key, value in source.state_dict().items()}
+    torch.save(TRAININGS[training](source.state_dict(), other), tmp_path / "w.ckpt")
+    assert_same_outputs(load_backbone(str(tmp_path / "w.ckpt")), source, 64)
+
+
+def test_two_backbones_that_are_alike_are_not_guessed_at(tmp_path: Path) -> None:
+    state = plain_vit(num_classes=0).state_dict()
+    torch.save(prefixed(state, "left.") | prefixed(state, "right."), tmp_path / "w.pth")
+    with pytest.raises(
+        BackboneError, match=r"w\.pth holds several backbones \(left, right\); save the state dict of one"
+    ):
+        read_weights(tmp_path / "w.pth")

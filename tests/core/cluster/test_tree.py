@@ -83,3 +83,16 @@ def test_there_is_no_level_beyond_the_fine_clusters() -> None:
     for k in (0, 6):
         with pytest.raises(UsageError, match=f"K = {k} is not between 1 and the 5 fine clusters"):
             tree.members(k)
+
+
+@given(st.integers(1, 14), st.integers(0, 2**32 - 1))
+def test_in_the_order_of_spans_the_fine_clusters_of_every_node_stand_together(leaves: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    tree = merge(random.random((leaves, 2)), random.random(leaves) + 0.1)
+    order, spans = tree.spans()
+    assert sorted(order.tolist()) == list(range(leaves))
+    members: list[set[int]] = [{leaf} for leaf in range(leaves)]
+    members += [set() for _ in range(leaves - 1)]
+    for merge_number in range(leaves - 1):
+        members[leaves + merge_number] = members[tree.left[merge_number]] | members[tree.right[merge_number]]
+    assert [set(order[start:stop].tolist()) for start, stop in spans] == members

@@ -24,6 +24,7 @@ from datus2_ray.core.images.labels import (
 )
 from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import ImageError
+from tests.core.images.files import png_chunk
 
 label_maps = st.one_of(
     hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=20)),
@@ -162,3 +163,10 @@ def test_paint_marks_noise_and_widens_above_254_clusters() -> None:
     assert wide.dtype == np.uint16
     assert wide.tolist() == [[5, 65535], [254, 254]]
     assert paint(np.full((1, 2), -1), np.empty(0, dtype=np.int32), 6).tolist() == [[255, 255]]
+
+
+def test_damaged_metadata_do_not_cost_a_mask() -> None:
+    mask = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    png = encode_labels(mask)
+    chunk = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * 5_000_000))
+    np.testing.assert_array_equal(decode_labels(png[:33] + chunk + png[33:]), mask)

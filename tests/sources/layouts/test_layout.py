@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -16,12 +17,14 @@ parts = st.text(st.one_of(st.sampled_from("ab./\\%\x00\n\udc80é"), st.character
 paths = st.lists(parts, min_size=1, max_size=4).map("/".join)
 
 
-def test_image_files_by_suffix_in_any_case_without_what_is_hidden() -> None:
+def test_image_files_are_all_but_what_is_hidden_or_no_image_by_its_name() -> None:
     files = [
-        "b.JPG", "a.jpeg", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif", "notes.txt", "i.jpg.txt", "jpg",
+        "b.JPG", "a.jpeg", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif", "notes.txt", "i.jpg.txt", "j",
+        "k.jpg.1", "l.jpg?w=800", "m.dng", "n.JSON",
         ".hidden.jpg", "x/.cache/a.jpg", "__MACOSX/a.jpg", "x/__MACOSX/._b.jpg", "Thumbs.db", "x/._a.jpg", ".jpg",
     ]  # fmt: skip
-    assert image_files(files) == ["a.jpeg", "b.JPG", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif"]
+    images = ["a.jpeg", "b.JPG", "c.Png", "d.bmp", "e.tif", "f.TIFF", "g.webp", "h.gif", "j", "k.jpg.1", "l.jpg?w=800"]
+    assert image_files(files) == images
 
 
 def test_usual_names_are_their_own_ids() -> None:
@@ -74,12 +77,44 @@ def test_an_id_can_name_a_file_or_is_refused(tmp_path: Path, image_id: str | Non
         assert caught.value.kind == kind
 
 
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=100, max_size=300), st.data())
+def test_a_name_of_any_length_gives_an_id_that_can_name_a_file(name: str, data: st.DataObject) -> None:
+    other = name[:-1] + data.draw(st.characters(codec="utf-8", exclude_characters="/"))
+    ids = assign_ids(list(dict.fromkeys([f"{name}.jpg", f"{other}.jpg", f"{name}/{name}.jpg"])))
+    for image_id in ids:
+        check_id(image_id)
+    assert len(set(ids)) == 2 + (name != other)
+
+
+@pytest.mark.parametrize("name", ["写真" * 41 + "a", "%E6%97%A5%E6%9C%AC" * 12, "a" * 255, "caf\uefe9" + "é" * 122])
+def test_images_with_the_longest_names_have_masks_of_their_own(tmp_path: Path, name: str) -> None:
+    image_id, other = assign_ids([name, f"{name[:-1]}z"])
+    assert image_id != other
+    for key in (image_id, other):
+        check_id(key)
+        storage.write_bytes(str(tmp_path / f"{key}.png"), b"")
+    assert len(list(tmp_path.iterdir())) == 2
+    assert "caf" not in name or image_id.startswith("caf%E9é")
+
+
+def test_names_that_differ_in_case_or_unicode_form_are_images_whose_masks_do_not_replace_each_other() -> None:
+    names = ["a/IMG.jpg", "a/img.jpg", "a/Img.JPG", "café.jpg", "cafe\u0301.jpg", "other.jpg", "b/IMG.jpg"]
+    ids = assign_ids(names)
+    assert len({unicodedata.normalize("NFC", image_id).casefold() for image_id in ids}) == len(names)
+    assert [ids[at] for at in (1, 3, 5, 6)] == ["a/img", "café", "other", "b/IMG"]
+    assert ids[0].startswith("a/IMG~")
+    assert assign_ids(names[:1]) == ["a/IMG"]
+
+
 def test_masks_by_stem_png_first() -> None:
     masks = index_masks(["m/a.bmp", "m/a.png", "m/x/b.TIF", "m/c.jpg", "m/.d.png", "other/e.png"], "m")
     assert masks == {"a": "m/a.png", "x/b": "m/x/b.TIF"}
     assert find_mask(masks, "a.jpg") == "m/a.png"
     assert find_mask(masks, "x/b.jpg") == "m/x/b.TIF"
     assert find_mask(masks, "b.jpg") is None
+    folded = index_masks(["m/CAFE\u0301.png", "m/b.png", "m/B.png"], "m")
+    assert find_mask(folded, "Caf\u00e9.jpg") == "m/CAFE\u0301.png"
+    assert (find_mask(folded, "b.jpg"), find_mask(folded, "B.jpg")) == ("m/b.png", "m/B.png")
     assert find_mask({"a": "m/a.png", "a.jpg": "m/a.jpg.png"}, "a.jpg") == "m/a.jpg.png"
 
 

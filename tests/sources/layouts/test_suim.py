@@ -9,7 +9,12 @@ from PIL import Image
 
 from datus2_ray.core.images.decode import decode
 from datus2_ray.errors import ImageError
+from datus2_ray.sources.layouts import DatasetLayout
 from datus2_ray.sources.layouts.suim import SUIM, SUIM6
+
+
+def classes_of(layout: DatasetLayout, data: bytes, height: int, width: int) -> np.ndarray:
+    return layout.decode_mask(data, height, width).values
 
 
 def bmp(pixels: np.ndarray) -> bytes:
@@ -31,9 +36,9 @@ def test_the_code_of_every_class() -> None:
     }  # fmt: skip
     colours = np.tile(np.array([list(table)], np.uint8) * 255, (8, 1, 1))
     assert SUIM.class_names is not None
-    assert [SUIM.class_names[k] for k in SUIM.decode_mask(bmp(colours), 8, 8)[0]] == list(table.values())
+    assert [SUIM.class_names[k] for k in classes_of(SUIM, bmp(colours), 8, 8)[0]] == list(table.values())
     assert SUIM.palette is not None
-    np.testing.assert_array_equal(SUIM.palette[SUIM.decode_mask(bmp(colours), 8, 8)], colours)
+    np.testing.assert_array_equal(SUIM.palette[classes_of(SUIM, bmp(colours), 8, 8)], colours)
     six = {
         "human diver": 0,
         "robots": 1,
@@ -42,36 +47,36 @@ def test_the_code_of_every_class() -> None:
         "wrecks and ruins": 4,
     }
     np.testing.assert_array_equal(
-        SUIM6.decode_mask(bmp(colours), 8, 8)[0], [six.get(name, 5) for name in table.values()]
+        classes_of(SUIM6, bmp(colours), 8, 8)[0], [six.get(name, 5) for name in table.values()]
     )
     assert SUIM6.class_names == (*six, "background")
 
 
 def test_soft_edges_are_thresholded_at_127() -> None:
     colours = np.full((8, 8, 3), (127, 128, 3), np.uint8)
-    assert (SUIM.decode_mask(bmp(colours), 8, 8) == 0b010).all()
+    assert (classes_of(SUIM, bmp(colours), 8, 8) == 0b010).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(10, 20), (64, 20), (66, 20), (10 + 55, 21), (20, 10), (1, 1)])
 def test_only_55_surplus_rows_are_cut(height: int, width: int) -> None:
     colours = np.zeros((height, width, 3), np.uint8)
     if (height, width) == (10, 20):
-        assert SUIM.decode_mask(bmp(colours), 10, 20).shape == (10, 20)
+        assert classes_of(SUIM, bmp(colours), 10, 20).shape == (10, 20)
         return
     with pytest.raises(ImageError) as caught:
-        SUIM.decode_mask(bmp(colours), 10, 20)
+        classes_of(SUIM, bmp(colours), 10, 20)
     assert caught.value.kind == "mask_size"
 
 
 def test_the_top_left_is_kept() -> None:
     colours = np.random.default_rng(0).integers(0, 2, (10 + 55, 20, 3), np.uint8) * np.uint8(255)
-    np.testing.assert_array_equal(SUIM.decode_mask(bmp(colours), 10, 20), SUIM.decode_mask(bmp(colours[:10]), 10, 20))
+    np.testing.assert_array_equal(classes_of(SUIM, bmp(colours), 10, 20), classes_of(SUIM, bmp(colours[:10]), 10, 20))
 
 
 def test_unreadable_masks() -> None:
     for data in (b"", b"text", bmp(np.zeros((20, 20, 3), np.uint8))[:300]):
         with pytest.raises(ImageError) as caught:
-            SUIM6.decode_mask(data, 20, 20)
+            classes_of(SUIM6, data, 20, 20)
         assert caught.value.kind == "mask_unreadable"
 
 
@@ -84,7 +89,7 @@ def test_real_faults(real_data: Path) -> None:
         size = decode((root / sample.image).read_bytes()).shape[:2]
         with Image.open(root / sample.mask) as image:
             raw = np.asarray(image)
-        classes = SUIM.decode_mask((root / sample.mask).read_bytes(), *size)
+        classes = classes_of(SUIM, (root / sample.mask).read_bytes(), *size)
         assert classes.shape == size
         # f_r_*: 55 rows too many; d_r_*: borders with colours that are in no palette.
         assert raw.shape[0] - size[0] == (55 if sample.image_id.startswith("f_r") else 0)
@@ -105,8 +110,8 @@ def test_real_sample_with_bmp_masks(real_data: Path) -> None:
     for sample in samples:
         assert sample.mask is not None
         assert sample.mask.endswith(".bmp")
-        ids = SUIM6.decode_mask(
-            (root / sample.mask).read_bytes(), *decode((root / sample.image).read_bytes()).shape[:2]
+        ids = classes_of(
+            SUIM6, (root / sample.mask).read_bytes(), *decode((root / sample.image).read_bytes()).shape[:2]
         )
         assert ids.max() < 6
 
@@ -120,7 +125,7 @@ def test_real_class_shares(real_data: Path) -> None:
     for sample in samples[::15]:
         assert sample.mask is not None
         size = decode((root / sample.image).read_bytes()).shape[:2]
-        counts += np.bincount(SUIM.decode_mask((root / sample.mask).read_bytes(), *size).ravel(), minlength=8)
+        counts += np.bincount(classes_of(SUIM, (root / sample.mask).read_bytes(), *size).ravel(), minlength=8)
     # Water, divers, plants, wrecks, robots, reefs, fish, sea-floor over the whole set.
     published = np.array([33.5, 2.4, 2.0, 7.1, 0.6, 32.2, 7.6, 14.6])
     assert np.abs(100 * counts / counts.sum() - published).max() < 6

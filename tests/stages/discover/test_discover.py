@@ -46,7 +46,7 @@ def table(commit: Commit[Any]) -> pa.Table:
 def discover(run: Run, tokens: bool = False) -> Commit[Discovered]:
     """Find the segments of a run's images; with ground truth to be scored against, their tokens are kept."""
     run = execute_stage(run, INGEST)
-    surveyed = Surveyed(1, ("a",)) if tokens else Surveyed(0, ())
+    surveyed = Surveyed(1, ("a", "b"), (0, 1)) if tokens else Surveyed(0, ())
     return execute_stage(run.with_commit(Commit("", "", 0, 0, 0, {}, surveyed)), DISCOVER).commit(Discovered)
 
 

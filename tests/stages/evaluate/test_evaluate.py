@@ -80,7 +80,7 @@ def test_an_interrupted_evaluation_goes_on_and_gives_the_same_files(
             rows = [{"image_id": f"{part}/{i}", "mask": mask} for i, mask in enumerate(masks)]
             storage.write_table(storage.join(uri, part), pa.Table.from_pylist(rows, schema=schemas.MASKS))
         run = run.with_commit(Commit(uri, "made by hand", 6, 6, 0, counts, facts))
-    run = run.with_commit(Commit("", "surveyed", 6, 6, 0, counts, Surveyed(6, ("a", "b", "c", "d"))))
+    run = run.with_commit(Commit("", "surveyed", 6, 6, 0, counts, Surveyed(6, ("a", "b", "c", "d"), (0, 1, 2, 3))))
     commit = execute_stage(run, EVALUATE).commit(Evaluated)
     assert storage.read_table(commit.path(part_name(0))).schema.equals(schemas.confusion(["initial"]))
     before = {file: file.read_bytes() for file in Path(commit.uri).iterdir()}
@@ -107,7 +107,7 @@ def test_images_without_ground_truth_are_not_scored(tmp_path: Path) -> None:
     for name, rows in (("images", images), ("initial", initial), ("refined", refined)):
         storage.write_table(f"{tables[name]}/p", pa.Table.from_pylist(rows, schema=schemas.MASKS))
     masks = {name: tables[name] for name in ("initial", "refined")}
-    score_part = ScorePart(tables["images"], "", masks, {}, classes=2, k=3, heartbeat=SilentHeartbeat())  # type: ignore[arg-type]
+    score_part = ScorePart(tables["images"], "", masks, {}, (0, 1), False, k=3, heartbeat=SilentHeartbeat())  # type: ignore[arg-type]
     counts = score_part(pa.table({"part": ["p"]}))
     cells = [[0, 0, 1], [1, 2, 1], [1, 3, 1]]
     assert counts["initial"].to_pylist() == [cells, None, cells]

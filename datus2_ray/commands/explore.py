@@ -1,0 +1,105 @@
+"""`datus2 explore`: serve the browser application of a finished run on this machine."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datus2_ray.errors import UsageError
+from datus2_ray.store import storage
+from datus2_ray.store.run_folder import EXPLORER_PORT, RunFolder
+
+
+def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> None:
+    """Prepare the tables of a run, and serve it until interrupted.
+
+    Parameters
+    ----------
+    port : int, optional
+        Default the one that the report links to, or any free one if that is taken.
+    ready : callable
+        Called with the address, which has the token in it.
+
+    Raises
+    ------
+    StorageError
+        If the run is not finished.
+    UsageError
+        If the port is taken, or the names are those of another clustering.
+    """
+    import uvicorn
+
+    from datus2_ray.explore.server import build_app, new_token
+
+    run = RunFolder(storage.absolute(run_folder))
+    with tempfile.TemporaryDirectory(prefix="datus2-explore-") as cache, _listen(port) as listener:
+        explored = open_run(run, Path(cache))
+        number, token = listener.getsockname()[1], new_token()
+        app = build_app(explored, token, number)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=1
+        )
+        ready(f"http://127.0.0.1:{number}/?token={token}")
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            explored.jobs.stop()
+
+
+def open_run(run: RunFolder, cache: Path) -> Any:
+    """Return a finished run as the explorer shows it, with its tables prepared; `cache` is a folder of this machine."""
+    from datus2_ray.engine.clustering.table import read_tree
+    from datus2_ray.explore.gallery import Gallery, Sources
+    from datus2_ray.explore.jobs import Jobs
+    from datus2_ray.explore.naming import Naming
+    from datus2_ray.explore.prepare import prepare
+    from datus2_ray.explore.server import Explored
+    from datus2_ray.explore.tables import open_tables
+    from datus2_ray.explore.taught import Lessons
+    from datus2_ray.store.facts import Clustered, Surveyed
+
+    folder = prepare(run)
+    tables, k = open_tables(folder, cache), int(storage.read_json(run.path("summary.json"))["clusters"])
+    sources = Sources.of(run, k)
+    naming = Naming(run, tables)
+    naming.now()
+    surveyed = run.find(Surveyed)
+    return Explored(
+        title=storage.read_json(run.path("config.json"))["source"].rstrip("/").rpartition("/")[2],
+        version=folder.rpartition("/")[2],
+        k=k,
+        tree=read_tree(run.require(Clustered).uri),
+        tables=tables,
+        gallery=Gallery(tables, sources),
+        naming=naming,
+        lessons=Lessons(run, tables),
+        jobs=Jobs(run, cache / "job.log"),
+        refined=sources.masks is not None,
+        suggested=surveyed.facts.classes if surveyed else (),
+        metrics=lambda: _metrics(run),
+    )
+
+
+def _metrics(run: RunFolder) -> dict[str, Any] | None:
+    """Return the scores to show; None while there are none, as between two writes of a command."""
+    uri = run.path("metrics.json")
+    if not storage.exists(uri):
+        return None
+    kept = storage.read_json(uri)
+    scores = {name: kept[name]["many_to_one"] for name in ("initial", "refined") if name in kept}
+    of_names = kept.get("names", {})
+    scores |= {name: of_names[name] for name in ("named", "taught") if name in of_names}
+    return {name: {key: found[key] for key in ("miou", "pixel_accuracy")} for name, found in scores.items()}
+
+
+def _listen(port: int | None) -> socket.socket:
+    """Return a socket of this machine's loopback."""
+    try:
+        return socket.create_server(("127.0.0.1", EXPLORER_PORT if port is None else port))
+    except OSError as error:
+        if port is None:
+            return socket.create_server(("127.0.0.1", 0))
+        raise UsageError(f"--port {port} cannot be used: {error.strerror}; leave it out to take a free one") from error

@@ -1,0 +1,169 @@
+"""Ground-truth maps as files have them: ids, palette indices with their colours, or colours.
+
+Which of the values are classes only the maps of a whole set can tell (``classes.py``), so a map is kept without loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datus2_ray.core.images.decode import load_image, reading
+from datus2_ray.core.images.labels import NOISE_16
+from datus2_ray.errors import ImageError
+
+#: Ids or colours of one map. Class maps have some ten in an image, maps of instances or with soft edges hundreds.
+MAX_VALUES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A ground-truth map.
+
+    Parameters
+    ----------
+    values : ndarray
+        Ids or palette indices, uint8 or uint16, shape [H, W]; or colours, uint8, shape [H, W, 3].
+    palette : ndarray of uint8, shape [n, 3], or None
+        Colours of palette indices.
+    """
+
+    values: NDArray[np.uint8] | NDArray[np.uint16]
+    palette: NDArray[np.uint8] | None = None
+
+    @property
+    def coloured(self) -> bool:
+        """Whether the map has colours and no ids."""
+        return self.values.ndim == 3
+
+    def ids(self) -> NDArray[np.uint32]:
+        """Return the ids or palette indices, shape [H, W]; of colours the first channel."""
+        return (self.values[:, :, 0] if self.coloured else self.values).astype(np.uint32)
+
+    def colours(self) -> NDArray[np.uint32]:
+        """Return the colours as 0xRRGGBB, shape [H, W]; an id is the grey of its value."""
+        if self.coloured:
+            red, green, blue = (self.values[:, :, channel].astype(np.uint32) for channel in range(3))
+            return np.asarray(red << 16 | green << 8 | blue, np.uint32)
+        return self._table()[self.values]
+
+    def encode(self) -> bytes:
+        """Encode the map as PNG without loss: grey of 8 or 16 bits, palette, or RGB."""
+        image = Image.fromarray(self.values)
+        if self.palette is not None:
+            image.putpalette(self.palette.tobytes())
+        file = BytesIO()
+        image.save(file, format="PNG")
+        return file.getvalue()
+
+    def count(self) -> NDArray[np.int64]:
+        """Count the pixels of every value.
+
+        Returns
+        -------
+        ndarray of int64, shape [n, 4]
+            Id or palette index (-1 for colours), colour 0xRRGGBB (-1 for grey ids), pixels, and pixels inside: those
+            whose four neighbours have the same value. What soft edges add has none.
+
+        Raises
+        ------
+        ImageError
+            Of kind ``mask_format``, if there are more than :data:`MAX_VALUES` values.
+        """
+        codes = self.colours() if self.coloured else self.ids()
+        # Runs of equal pixels: there are few of them, and sorting is what takes the time.
+        flat = codes.ravel()
+        starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+        found, places = np.unique(flat[starts], return_inverse=True)
+        if len(found) > MAX_VALUES:
+            raise ImageError(
+                "mask_format",
+                f"mask: {len(found):,} {'colours' if self.coloured else 'ids'} in one image: soft edges or instances, "
+                "not classes",
+            )
+        lengths = np.diff(np.append(starts, flat.size))
+        insides = np.add.reduceat(_inside(codes).ravel(), starts, dtype=np.int64)
+        pixels, inside = (np.bincount(places, weights=some, minlength=len(found)) for some in (lengths, insides))
+        ids = np.full(len(found), -1) if self.coloured else found
+        colours = np.full(len(found), -1)
+        if self.coloured:
+            colours = found
+        elif self.palette is not None:
+            colours = self._table()[found]
+        return np.column_stack([ids, colours, pixels, inside]).astype(np.int64)
+
+    def _table(self) -> NDArray[np.uint32]:
+        """Return the colour of every id as 0xRRGGBB."""
+        if self.palette is None:
+            return np.minimum(np.arange(NOISE_16 + 1, dtype=np.uint32), 255) * np.uint32(0x010101)
+        table = np.zeros(256, np.uint32)
+        red, green, blue = self.palette.astype(np.uint32).T
+        table[: len(self.palette)] = red << 16 | green << 8 | blue
+        return table
+
+
+def _inside(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    inside = np.zeros(codes.shape, bool)
+    beside = codes[:, 1:] == codes[:, :-1]
+    below = codes[1:] == codes[:-1]
+    inside[1:-1, 1:-1] = beside[1:-1, 1:] & beside[1:-1, :-1] & below[1:, 1:-1] & below[:-1, 1:-1]
+    return inside
+
+
+def read_label_map(data: bytes) -> LabelMap:
+    """Read a ground-truth map from an image file.
+
+    Parameters
+    ----------
+    data : bytes
+        PNG, BMP, TIFF or WebP: grey of up to 16 bits, palette, RGB, or numbers that are whole; transparent pixels are
+        black. GIF is read by its colours: programs that write it number them anew in every file.
+
+    Raises
+    ------
+    ImageError
+        Of kind ``empty``, ``unreadable`` or ``too_large`` as :func:`~datus2_ray.core.images.decode.decode` raises, or
+        ``mask_format`` for JPEG, numbers that are no ids, or half-transparent pixels.
+    """
+    with reading():
+        image = load_image(data)
+        # Pillow widens grey PNG of 2 and 4 bits to 0..255; ids must stay as they are in the file.
+        widened = {2: 85, 4: 17}.get(data[24], 1) if image.format == "PNG" and image.mode == "L" else 1
+        if image.format in ("JPEG", "MPO"):
+            raise ImageError("mask_format", "mask: JPEG changes ids at every border; save masks as PNG")
+        if image.format == "GIF":
+            image = image.convert("RGB")
+        mode, values = image.mode, np.array(image)
+        palette = np.array(image.getpalette(), np.uint8).reshape(-1, 3) if mode == "P" else None
+    if mode in ("LA", "PA", "RGBA"):
+        opaque = values[:, :, -1]
+        if not np.isin(opaque, (0, 255)).all():
+            raise ImageError(
+                "mask_format", "mask: half-transparent pixels belong to no class; save masks without alpha"
+            )
+        if mode == "PA":
+            values = np.array(image.convert("RGBA"))
+        values = np.where(opaque[:, :, None] == 0, 0, values[:, :, :-1]).astype(np.uint8)
+        return LabelMap(values[:, :, 0] if mode == "LA" else values)
+    if mode in ("I", "F"):
+        return LabelMap(_whole(values))
+    if mode.startswith("I;16"):
+        return LabelMap(values.astype(np.uint16))
+    if mode in ("1", "L", "P"):
+        return LabelMap(values.astype(np.uint8) // np.uint8(widened), palette)
+    if mode == "RGB":
+        return LabelMap(values)
+    raise ImageError("mask_format", f"mask: expected ids (grey or palette) or colours, found Pillow's mode {mode}")
+
+
+def _whole(numbers: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return whole numbers as ids; what is no number, and -1, is void."""
+    void = ~np.isfinite(numbers) | (numbers == -1)
+    ids = np.where(void, NOISE_16, numbers)
+    if (ids != np.rint(ids)).any() or ids.min() < 0 or ids.max() > NOISE_16:
+        raise ImageError("mask_format", f"mask: ids are whole numbers from 0 to {NOISE_16}")
+    return ids.astype(np.uint16)

@@ -1,0 +1,1 @@
+"""The browser application: look at clusters, name, join and split them, correct single segments, teach."""

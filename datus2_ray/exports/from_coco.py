@@ -1,0 +1,98 @@
+"""Annotations in a COCO file: polygons, or run lengths, compressed or not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datus2_ray.core.images.labels import NOISE_8
+from datus2_ray.core.names.names import NamedClass, free_colour
+from datus2_ray.errors import ImageError, UsageError
+from datus2_ray.exports.annotations import Annotations, check_classes
+
+
+def read_coco(data: bytes, where: str) -> Annotations:
+    """Read a COCO file; raise a UsageError that names it as `where` if it is none."""
+    try:
+        coco = json.loads(data)
+        categories = {category["id"]: str(category["name"]).strip() for category in coco["categories"]}
+        files = {image["id"]: str(image["file_name"]) for image in coco["images"]}
+        drawn: dict[str, list[tuple[int, Any]]] = {file: [] for file in files.values()}
+        # Categories of the same name are one class.
+        names = {name.casefold(): name for name in reversed(categories.values())}
+        places = {name: place for place, name in enumerate(dict.fromkeys(map(str.casefold, categories.values())))}
+        order = {number: places[name.casefold()] for number, name in categories.items()}
+        for annotation in coco["annotations"]:
+            region = (order[annotation["category_id"]], annotation["segmentation"])
+            drawn[files[annotation["image_id"]]].append(region)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
+    check_classes(places, where)
+    classes: list[NamedClass] = []
+    for place in places:
+        classes.append(NamedClass(names[place], free_colour(classes)))
+    return Annotations(tuple(classes), {file: json.dumps(found).encode() for file, found in drawn.items()}, DrawCoco())
+
+
+@dataclass(frozen=True)
+class DrawCoco:
+    """Draws the annotations of an image; later ones lie over earlier ones."""
+
+    def __call__(self, drawn: bytes, height: int, width: int) -> NDArray[np.uint8]:
+        """Return class ids [height, width], 255 = none."""
+        mask = np.full((height, width), NOISE_8, np.uint8)
+        for number, segmentation in json.loads(drawn):
+            try:
+                mask[_region(segmentation, height, width)] = number
+            except (ValueError, TypeError, KeyError, IndexError) as error:
+                raise ImageError(
+                    "mask_format", f"a segmentation is neither polygons nor run lengths: {error}"
+                ) from error
+        return mask
+
+
+def _region(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
+    if isinstance(segmentation, list):
+        return _polygons(segmentation, height, width)
+    if list(segmentation["size"]) != [height, width]:
+        size = segmentation["size"]
+        raise ImageError("mask_size", f"annotation of {size[1]}x{size[0]} pixels for an image of {width}x{height}")
+    counts = segmentation["counts"]
+    # Not by pycocotools, whose decoder is C and trusts the counts.
+    lengths = np.array(_counts(counts) if isinstance(counts, str) else counts, np.int64)
+    if (lengths < 0).any() or lengths.sum() != height * width:
+        raise ValueError("the run lengths do not fill the image")
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
+
+
+def _polygons(polygons: list[Any], height: int, width: int) -> NDArray[np.bool_]:
+    from pycocotools import mask as masks
+
+    corners = [np.array(polygon, np.float64) for polygon in polygons]
+    for polygon in corners:
+        points = polygon.reshape(-1, 2)
+        if len(points) < 3 or not ((points >= -1) & (points <= (width + 1, height + 1))).all():
+            raise ValueError("a polygon lies outside the image or has fewer than 3 corners")
+    merge: Any = masks.merge
+    drawn: Any = masks.decode(merge(masks.frPyObjects([polygon.tolist() for polygon in corners], height, width)))
+    return np.asarray(drawn, bool)
+
+
+def _counts(text: str) -> list[int]:
+    """Decode COCO's compressed run lengths: 5 bits per character; from the third on, what the last but one lacks."""
+    counts: list[int] = []
+    at = 0
+    while at < len(text):
+        value, shift, more = 0, 0, True
+        while more:
+            bits = ord(text[at]) - 48
+            value |= (bits & 31) << shift
+            more, shift, at = bool(bits & 32), shift + 5, at + 1
+            if not more and bits & 16:
+                value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+    return counts

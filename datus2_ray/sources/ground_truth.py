@@ -1,0 +1,159 @@
+"""What a source's files tell of its ground truth before anything is computed: a bounded number of them is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datus2_ray.core.images.classes import find_classes
+from datus2_ray.core.images.label_map import read_label_map
+from datus2_ray.core.images.look import Look, look
+from datus2_ray.errors import ImageError, MissingFileError, UsageError
+from datus2_ray.sources.layouts.layout import LookAt
+from datus2_ray.store import storage
+
+#: Files read at a time: from an object store each is a round trip.
+READ_THREADS = 16
+
+#: Masks that are read before a run, at even distances.
+MASKS_READ = 16
+
+#: Files that name the colours of masks: CVAT's, CamVid's, and those of Kaggle's copies of data sets.
+PALETTE_FILES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "class_dict_seg.csv", "classes.csv")
+
+#: Names and colours 0xRRGGBB, in the order of the ids.
+Palette = tuple[tuple[str, int], ...]
+
+#: What of a data set's folders tells it, its title, the name of its layout, and what is void there.
+_KNOWN = (
+    (("images/training", "annotations/training"), "ADE20K", "ade20k", "0"),
+    (("images/validation", "annotations/validation"), "ADE20K", "ade20k", "0"),
+    (("JPEGImages", "SegmentationClass"), "Pascal VOC", "voc", ""),
+    (("leftImg8bit", "gtFine"), "Cityscapes", "cityscapes", "0"),
+    (("images/train2017", "annotations/train2017"), "COCO-Stuff", "cocostuff27", ""),
+    (("images/val2017", "annotations/val2017"), "COCO-Stuff", "cocostuff27", ""),
+    (("train_val/images", "train_val/masks"), "SUIM", "suim", ""),
+    (("TEST/images", "TEST/masks"), "SUIM", "suim", ""),
+    (("train", "trainannot"), "CamVid", "camvid", "11"),
+    (("val", "valannot"), "CamVid", "camvid", "11"),
+    (("train/images", "train/true_masks"), "the DatUS² layout", "datus2", ""),
+)
+
+_NAME_FIRST = re.compile(r"\s*(?P<name>[^#,:;\t]+?)\s*[:,;\t ]\s*(\d{1,3})[,; \t]+(\d{1,3})[,; \t]+(\d{1,3})\b")
+_COLOUR_FIRST = re.compile(r"\s*(\d{1,3})[,; \t]+(\d{1,3})[,; \t]+(\d{1,3})[,; \t]+(?P<name>[^,;\t]+?)\s*$")
+
+
+def looks_into(source: str) -> LookAt:
+    """Return the function that looks into files of a source."""
+
+    def look_at(paths: Sequence[str]) -> list[Look | None]:
+        return [None if data is None else _look(data) for data in _read(source, paths)]
+
+    return look_at
+
+
+def read_palette(source: str, paths: Iterable[str]) -> Palette:
+    """Return the names and colours of a file that the source has for this; empty if it has none."""
+    found = [path for path in paths if path.rpartition("/")[2].lower() in PALETTE_FILES]
+    for path in sorted(found, key=lambda path: (path.count("/"), PALETTE_FILES.index(path.rpartition("/")[2].lower()))):
+        data = _read(source, [path])[0] or b""
+        if len(entries := parse_palette(data.decode("utf-8-sig", errors="replace"))) > 1:
+            return entries
+    return ()
+
+
+def parse_palette(text: str) -> Palette:
+    """Read the lines of a palette's file, ``name:R,G,B``, ``name,R,G,B`` or ``R G B name``; others are passed over."""
+    entries: dict[int, str] = {}
+    for line in text.splitlines():
+        match = _COLOUR_FIRST.match(line) or _NAME_FIRST.match(line)
+        if match is not None:
+            rgb = [int(part) for part in match.groups() if part and part != match["name"]][:3]
+            if len(rgb) == 3 and max(rgb) <= 255:
+                entries.setdefault(rgb[0] << 16 | rgb[1] << 8 | rgb[2], match["name"])
+    return tuple((name, colour) for colour, name in entries.items())
+
+
+def check_masks(
+    masks: Sequence[tuple[str, Callable[[], bytes | None]]], palette: Palette, ignored: Sequence[str]
+) -> str:
+    """Read some masks and return a line on the classes in them; a mask is its name and a function that reads it.
+
+    Raises
+    ------
+    UsageError
+        If they have soft edges, or none of them is a label map.
+    """
+    step = max(1, len(masks) // MASKS_READ)
+    chosen = masks[::step][:MASKS_READ]
+    counts, faults = [], []
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        read = list(threads.map(lambda mask: mask[1](), chosen))
+    for (name, _), data in zip(chosen, read, strict=True):
+        try:
+            if data is not None:
+                counts.append(read_label_map(data).count())
+        except ImageError as fault:
+            faults.append((name, fault))
+    if not counts:
+        formats = [named for named in faults if named[1].kind == "mask_format"]
+        if formats:
+            name, first = formats[0]
+            raise UsageError(
+                f"{name}: {first.message.removeprefix('mask: ')}; mend the masks, or give --masks none to run without "
+                "ground truth"
+            )
+        return "none of the masks looked at can be read"
+    _refuse_instances(counts)
+    found = find_classes(np.concatenate(counts), palette, ignored)
+    return f"in {len(counts)} of them {found.describe()}"
+
+
+def _refuse_instances(counts: Sequence[NDArray[np.int64]]) -> None:
+    """Raise a UsageError if most values occur in one mask only, as those of instances do that a whole set numbers."""
+    values, maps = np.unique(np.concatenate(counts)[:, :2], axis=0, return_counts=True)
+    if len(counts) >= 4 and len(values) > 4 * len(counts) and (maps == 1).mean() > 0.8:
+        raise UsageError(
+            f"{len(counts)} masks have {len(values)} ids or colours, most of them in one mask only: instances, not "
+            "classes; give --masks PATTERN for class maps, or --masks none to run without ground truth"
+        )
+
+
+def name_layout(paths: Iterable[str], known: Iterable[str]) -> str | None:
+    """Return a line that names the data set that the folders of a source are those of, if any."""
+    folders = {path.rpartition("/")[0] for path in paths}
+    every = {
+        "/".join(parts[:end]) for folder in folders for parts in [folder.split("/")] for end in range(1, len(parts) + 1)
+    }
+    for needed, title, name, void in _KNOWN:
+        roots = [{folder[: -len(last)] for folder in every if f"/{folder}".endswith(f"/{last}")} for last in needed]
+        if set.intersection(*roots):
+            if name in known:
+                return f"this looks like {title}: --dataset {name} reads its classes"
+            return f"this looks like {title}" + (f", where {void} is no class: --ignore-id {void}" if void else "")
+    return None
+
+
+def read_file(source: str, path: str) -> bytes | None:
+    """Return the bytes of a file of a source; None where it cannot be read."""
+    try:
+        return storage.read_bytes(storage.join(source, path))
+    except MissingFileError:
+        return None
+
+
+def _read(source: str, paths: Sequence[str]) -> list[bytes | None]:
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        return list(threads.map(partial(read_file, source), paths))
+
+
+def _look(data: bytes) -> Look | None:
+    try:
+        return look(data)
+    except ImageError:
+        return None

@@ -1,0 +1,124 @@
+"""The columns of a shard: which hold images, ids and masks, by their names and types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from datus2_ray.config.ingest import IngestConfig
+from datus2_ray.errors import UsageError
+from datus2_ray.sources.layouts.roles import folder_role, is_lesser
+from datus2_ray.store import schemas
+
+#: Metadata of a shard written by ``datus2 ingest``: the layout that defines the classes, and whether there are masks.
+DATASET_KEY, LABELLED_KEY = b"datus2_ray.dataset", b"datus2_ray.labelled"
+
+
+@dataclass(frozen=True)
+class ShardColumns:
+    """Columns of encoded images, ids and encoded masks; a dot leads into a struct.
+
+    ``path`` and ``mask_path`` are columns beside those of bytes, which name a file where there are no bytes. Without a
+    column of ids an image is named by its shard and row. ``dataset`` is set in shards of ``datus2 ingest``, which have
+    heights and widths, decodable images, and class ids as masks; ``ranges`` says whether they have the ranges of deep
+    images, too.
+    """
+
+    image: str
+    image_id: str | None
+    mask: str | None
+    dataset: str | None
+    path: str | None = None
+    mask_path: str | None = None
+    ranges: bool = False
+
+
+def find_columns(source: str, shard: str, schema: pa.Schema, config: IngestConfig) -> ShardColumns:
+    """Return the configured columns, or else those that fit in a shard.
+
+    The default is ``image`` or the only column of encoded bytes, ``image_id``, and ``mask`` or the only one that is
+    called so, such as ``annotation``. A configured mask that is not there is None: some splits have none.
+
+    Raises
+    ------
+    UsageError
+        If a configured column is missing or has another type, or the image column is ambiguous.
+    """
+    kinds = kinds_of(schema)
+    encoded = encoded_among(kinds)
+
+    def named(column: str, option: str, allowed: Sequence[str]) -> str:
+        for name in (column, f"{column}.bytes"):
+            if name in allowed:
+                return name
+        raise UsageError(f"{source}: {option} {column} is none of {', '.join(allowed) or 'its columns'}; see {shard}")
+
+    texts = [name for name, kind in kinds.items() if _is_text(kind)]
+    numbers = [name for name, kind in kinds.items() if pa.types.is_integer(kind)]
+    mask = next((name for name in _names(config.mask_column or "mask") if name in encoded), None)
+    # A column that is called a label map is never taken for images where there are others.
+    called = [name for name in encoded if folder_role(name.partition(".")[0]).word]
+    certain = [name for name in called if not is_lesser(name)]
+    if mask is None and config.mask_column is None and len(certain) == 1 and len(encoded) > 1:
+        mask = certain[0]
+    if config.image_column:
+        image = named(config.image_column, "--image-column", encoded)
+    else:
+        others = [name for name in encoded if name != mask]
+        candidates = [name for name in others if name not in called] or others
+        image = next((name for name in _names("image") if name in candidates), "")
+        if not image and len(candidates) != 1:
+            raise UsageError(
+                f"{source}: which column has the images? give --image-column NAME, one of {', '.join(kinds)}"
+            )
+        image = image or candidates[0]
+    if config.id_column:
+        image_id: str | None = named(config.id_column, "--id-column", texts + numbers)
+    else:
+        image_id = "image_id" if "image_id" in texts else None
+    noted = (schema.metadata or {}).get(DATASET_KEY)
+    if noted and (schema.metadata or {}).get(LABELLED_KEY) == b"no":
+        mask = None
+    path, mask_path = (_beside(column, texts) for column in (image, mask))
+    ranges = noted is not None and schemas.RANGE[0] in schema.names
+    return ShardColumns(image, image_id, mask, noted.decode() if noted else None, path, mask_path, ranges)
+
+
+def _names(column: str) -> tuple[str, str]:
+    return column, f"{column}.bytes"
+
+
+def _beside(column: str | None, texts: Sequence[str]) -> str | None:
+    """Return the column of paths in the struct that a column of bytes is in."""
+    path = f"{(column or '').removesuffix('.bytes')}.path"
+    return path if (column or "").endswith(".bytes") and path in texts else None
+
+
+def kinds_of(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Return the types of a schema's columns and of those within structs; of a dictionary, that of its values."""
+    return {name: kind for field in schema for name, kind in _leaves(field.name, field.type)}
+
+
+def encoded_among(kinds: Mapping[str, pa.DataType]) -> list[str]:
+    """Return the columns that may hold encoded images; a struct without any bytes has only its paths."""
+    return [
+        name
+        for name, kind in kinds.items()
+        if pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or (pa.types.is_null(kind) and _beside(name, [path for path in kinds if _is_text(kinds[path])]))
+    ]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _leaves(name: str, kind: pa.DataType) -> list[tuple[str, pa.DataType]]:
+    if pa.types.is_struct(kind):
+        return [leaf for field in kind for leaf in _leaves(f"{name}.{field.name}", field.type)]
+    return [(name, kind.value_type if pa.types.is_dictionary(kind) else kind)]

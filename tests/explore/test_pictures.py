@@ -1,0 +1,58 @@
+"""Pictures of segments: of the size asked for, wherever the segment lies."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from datus2_ray.core.images.decode import decode
+from datus2_ray.explore.pictures import Encoded, crop, label_map, photo
+
+
+def encoded(height: int, width: int, kind: str = "PNG", turned: bool = False, **options: object) -> Encoded:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, format=kind, **options)
+    high, wide = (width, height) if turned else (height, width)
+    return Encoded(file.getvalue(), high, wide, decode)
+
+
+def size(data: bytes) -> tuple[int, int]:
+    return Image.open(BytesIO(data)).size
+
+
+@given(st.integers(8, 300), st.integers(8, 300), st.integers(0, 10_000), st.sampled_from(["PNG", "JPEG"]))
+def test_any_segment_is_a_square_of_the_side_asked_for(height: int, width: int, seed: int, kind: str) -> None:
+    random = np.random.default_rng(seed)
+    patch_map = random.integers(-1, 3, (random.integers(1, 9), random.integers(1, 9))).astype(np.int16)
+    patch_map[0, 0] = 2
+    assert size(crop(encoded(height, width, kind), patch_map, 2, 112)) == (112, 112)
+
+
+def test_a_turned_photo_and_its_crops_are_upright() -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # turned by 90 degrees
+    data = encoded(40, 80, "JPEG", turned=True, exif=exif)
+    assert size(photo(data, 320)) == (40, 80)
+    assert size(photo(data, 40)) == (20, 40)
+    patch_map = np.arange(8, dtype=np.int16).reshape(4, 2)
+    assert size(crop(data, patch_map, 3, 112)) == (112, 112)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 10_000))
+def test_a_label_map_has_every_segment_and_label(height: int, width: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    patch_map = random.integers(-1, 1000, (height, width)).astype(np.int16)
+    mask = random.integers(0, 256, (height, width)).astype(np.uint8)
+    pixels = np.array(Image.open(BytesIO(label_map(patch_map, mask, 64)))).astype(int)
+    segments = pixels[..., 0] + 256 * pixels[..., 1]
+    assert np.array_equal(np.where(segments == 65535, -1, segments), patch_map)
+    assert np.array_equal(pixels[..., 2], mask)
+    assert np.array_equal(
+        np.array(Image.open(BytesIO(label_map(patch_map, None, 64))))[..., 2], np.full((height, width), 255)
+    )
+    assert max(size(label_map(patch_map, np.zeros((300, 200), np.uint8), 64))) == 64
