@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from datus2_ray.core.images.decode import load_image, reading
+from datus2_ray.core.images.decode import MIN_SIDE, load_image, reading
 
 #: A label map; a picture in grey or by a palette, which may be a map with soft edges, or depth; one in colours that is
 #: mostly flat, which may be a map with soft edges, or an object on white; any other.
@@ -25,7 +25,7 @@ def look(data: bytes) -> Look:
 
     A map has few values, or neighbours are mostly equal and few values cover most of it: noise and shading leave no
     photograph so. Of 701 photographs (Caltech101, ImageNet, CamVid, SUIM) none had 80 % of both, and of all of their
-    126 maps, some with soft borders, each.
+    126 maps, some with soft borders, each. What is too small for an image is no map of one either.
 
     Raises
     ------
@@ -34,6 +34,8 @@ def look(data: bytes) -> Look:
     """
     with reading():
         image = load_image(data)
+        if min(image.size) < MIN_SIDE:
+            return "picture"
         left, top = max(0, (image.width - _SIDE) // 2), max(0, (image.height - _SIDE) // 2)
         image = image.crop((left, top, min(image.width, left + _SIDE), min(image.height, top + _SIDE)))
         indexed = image.mode == "P"
