@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import field_validator
 
 from datus2_ray.config.base import StageConfig, expert, setting
-from datus2_ray.core.images.rendering import MAX_MEGAPIXELS, Rendering
+from datus2_ray.core.images.rendering import LARGEST_MEGAPIXELS, MAX_MEGAPIXELS, Rendering
 
 
 class IngestConfig(StageConfig):
@@ -40,7 +40,10 @@ class IngestConfig(StageConfig):
         "the set, without the lowest and highest thousandth of every image.",
     )
     max_megapixels: int = expert(
-        MAX_MEGAPIXELS, "Larger images are refused; decoding takes up to 18 bytes per pixel.", ge=1, le=2000
+        MAX_MEGAPIXELS,
+        "Larger images are refused; decoding takes up to 18 bytes per pixel.",
+        ge=1,
+        le=LARGEST_MEGAPIXELS,
     )
     shard_megabytes: int = expert(128, "Size in MB of the shards that `datus2 ingest` writes.", ge=1, le=1024)
     row_group_rows: int = expert(64, "Images per row group of such a shard.", ge=1, le=256)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.classes import find_classes
 from datus2_ray.core.images.label_map import read_label_map
 from datus2_ray.core.images.look import Look, look
+from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 from datus2_ray.errors import ImageError, MissingFileError, UsageError
 from datus2_ray.sources.layouts.layout import LookAt
 from datus2_ray.store import storage
@@ -57,9 +58,14 @@ def looks_into(source: str) -> LookAt:
     return look_at
 
 
+def is_palette(path: str) -> bool:
+    """Return whether a file has a name for files of palettes."""
+    return path.rpartition("/")[2].lower() in PALETTE_FILES
+
+
 def read_palette(source: str, paths: Iterable[str]) -> Palette:
     """Return the names and colours of a file that the source has for this; empty if it has none."""
-    found = [path for path in paths if path.rpartition("/")[2].lower() in PALETTE_FILES]
+    found = [path for path in paths if is_palette(path)]
     for path in sorted(found, key=lambda path: (path.count("/"), PALETTE_FILES.index(path.rpartition("/")[2].lower()))):
         data = _read(source, [path])[0] or b""
         if len(entries := parse_palette(data.decode("utf-8-sig", errors="replace"))) > 1:
@@ -97,7 +103,7 @@ def check_masks(
     for (name, _), data in zip(chosen, read, strict=True):
         try:
             if data is not None:
-                counts.append(read_label_map(data).count())
+                counts.append(read_label_map(data, MAX_MEGAPIXELS).count())
         except ImageError as fault:
             faults.append((name, fault))
     if not counts:

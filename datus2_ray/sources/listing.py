@@ -18,6 +18,7 @@ from datus2_ray.sources.ground_truth import (
     MASKS_READ,
     Palette,
     check_masks,
+    is_palette,
     looks_into,
     name_layout,
     read_file,
@@ -29,6 +30,7 @@ from datus2_ray.sources.look import (
     LABEL_MAP,
     NAMED,
     NO_IMAGES,
+    NO_TRUTH,
     UNUSED,
     count_pages,
     describe_passed_over,
@@ -166,7 +168,10 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
     passed_over = find_other_files(place.root, list(entries))
     # By their names they are no images to a layout either, and belong into its messages.
     candidates = [path for path in entries if passed_over.get(path, NAMED) == NAMED]
-    masks = config.ingest.masks or (None if labelled else NO_MASKS)
+    labelled = labelled and config.ingest.masks != NO_MASKS
+    folder = config.dataset == layouts.FOLDER.name
+    # Other layouts know their masks by name, so that these are not taken for files of no use.
+    masks = config.ingest.masks if labelled else NO_MASKS if folder else None
     try:
         samples = layouts.find(config.dataset).samples(candidates, config.split, masks, looks_into(place.root))
         palette, ground_truth = _look_at_masks(config, place.root, samples, candidates, labelled)
@@ -176,8 +181,10 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
     if config.split is None:
         used = {path for sample in samples for path in (sample.image, sample.mask)}
         # What a folder has beside images are label maps, a data set may have anything.
-        reason = LABEL_MAP if config.dataset == layouts.FOLDER.name else UNUSED
+        reason = (LABEL_MAP if labelled else NO_TRUTH) if folder else UNUSED
         passed_over |= {path: reason for path in candidates if path not in used and path not in passed_over}
+    if palette:
+        passed_over = {path: reason for path, reason in passed_over.items() if not is_palette(path)}
     pages = count_pages(place.root, [sample.image for sample in samples[: config.limit]])
     content = hashlib.sha256()
     parts: dict[str, dict[str, Any]] = {}

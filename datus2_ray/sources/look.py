@@ -34,6 +34,7 @@ _NO_STACKS = IMAGE_SUFFIXES - {".tif", ".tiff"}
 NAMED, CONTENT, UNSEEN = "no image by its name", "no image by its content", "not looked into"
 UNUSED = "not used by the data set's layout"
 LABEL_MAP = "label maps that are not used; --masks PATTERN names the ground truth"
+NO_TRUTH = "label maps, of which no ground truth is read"
 BESIDE_SHARDS, NO_IMAGES = "pictures beside shards", "Parquet files without images"
 
 

@@ -87,7 +87,8 @@ def test_what_a_layout_does_not_use_is_passed_over(scenes: Path, tmp_path: Path)
     (tmp_path / "set" / "masks" / "nobody.png").write_bytes(encoded(picture()[:, :, 0]))
     listing = listed(tmp_path / "set", dataset="demo")
     assert listing.passed_over == {"other/teaser.jpg": look.UNUSED, "masks/nobody.png": look.UNUSED}
-    assert listed(tmp_path / "set", dataset="demo", limit=3).passed_over == listing.passed_over
+    for flags in ({"limit": 3}, {"masks": "none"}):
+        assert listed(tmp_path / "set", dataset="demo", **flags).passed_over == listing.passed_over
 
 
 def test_a_folder_without_images_says_what_is_in_it(tmp_path: Path) -> None:

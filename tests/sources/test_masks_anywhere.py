@@ -19,7 +19,7 @@ from datus2_ray.core.images.decode import decode
 from datus2_ray.engine.execute import execute
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.look import LABEL_MAP
+from datus2_ray.sources.look import LABEL_MAP, NO_TRUTH
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.store import storage
@@ -206,7 +206,7 @@ def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path, scenes: Path, op
 def test_no_masks_are_used_where_none_are_wanted(tmp_path: Path, scenes: Path, open_here: Open) -> None:
     run = open_here(scenes, clusters=6, masks="none")
     assert (run.listing.images, run.listing.labelled) == (24, False)
-    assert list(run.listing.passed_over.values()).count(LABEL_MAP) == 24
+    assert list(run.listing.passed_over.values()).count(NO_TRUTH) == 24
     assert not open_here(scenes, dataset="demo", clusters=6, masks="none", name="demo").listing.labelled
     rows = [{"image": (scenes / "images" / "scene_0000.jpg").read_bytes(), "mask": png(scene_ids(scenes, 0))}]
     (tmp_path / "shards").mkdir()
@@ -340,7 +340,9 @@ def test_a_palette_of_the_data_names_classes_and_their_order(
     titles = ["sky", "high grass", "water", "house", "tree", "animal"]
     lines = [line.format(title, *colour) for title, colour in zip(titles, COLOURS.tolist(), strict=True)]
     (source / file).write_text("\n".join(["# label:color_rgb:parts:actions", "name,r,g,b", *lines]))
-    names, drawn = classes_found(open_here(source))
+    run = open_here(source)
+    assert file not in run.listing.passed_over
+    names, drawn = classes_found(run)
     assert names == tuple(titles)
     expected = scene_ids(scenes, 3)
     expected[:3] = 255

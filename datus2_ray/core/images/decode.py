@@ -206,10 +206,10 @@ def open_image(data: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Image.Image
     return image
 
 
-def load_image(data: bytes) -> Image.Image:
+def load_image(data: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Image.Image:
     """Decode a file to Pillow's image as it is stored, within :func:`reading`; damaged metadata are left out."""
     try:
-        image = open_image(data)
+        image = open_image(data, max_megapixels)
         image.load()
     except ImageError:
         raise
@@ -217,9 +217,18 @@ def load_image(data: bytes) -> Image.Image:
         plain = without_metadata(data)
         if plain is None:
             raise
-        image = open_image(plain)
+        image = open_image(plain, max_megapixels)
         image.load()
     return image
+
+
+def is_lossy(image: Image.Image, data: bytes) -> bool:
+    """Return whether the format of an opened file changes values, so that it can keep no ids."""
+    if image.format == "JPEG2000":
+        # The transformation, byte 13 of the segment COD of the codestream, is 1 where it is reversible.
+        start = data.find(b"\xff\x52", data.find(b"\xff\x4f\xff\x51"))
+        return data[start + 13 : start + 14] != b"\1"
+    return image.format in ("JPEG", "MPO", "AVIF", "HEIF")
 
 
 @contextmanager

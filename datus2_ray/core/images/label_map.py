@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import load_image, reading
+from datus2_ray.core.images.decode import is_lossy, load_image, reading
 from datus2_ray.core.images.labels import NOISE_16
+from datus2_ray.core.images.rendering import LARGEST_MEGAPIXELS
 from datus2_ray.errors import ImageError
 
 #: Ids or colours of one map. Class maps have some ten in an image, maps of instances or with soft edges hundreds.
@@ -114,7 +115,7 @@ def _inside(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
     return inside
 
 
-def read_label_map(data: bytes) -> LabelMap:
+def read_label_map(data: bytes, max_megapixels: int = LARGEST_MEGAPIXELS) -> LabelMap:
     """Read a ground-truth map from an image file.
 
     Parameters
@@ -122,19 +123,21 @@ def read_label_map(data: bytes) -> LabelMap:
     data : bytes
         PNG, BMP, TIFF or WebP: grey of up to 16 bits, palette, RGB, or numbers that are whole; transparent pixels are
         black. GIF is read by its colours: programs that write it number them anew in every file.
+    max_megapixels : int
+        Larger ones are refused. Of files of other people, the size of their image says what is too large.
 
     Raises
     ------
     ImageError
         Of kind ``empty``, ``unreadable`` or ``too_large`` as :func:`~datus2_ray.core.images.decode.decode` raises, or
-        ``mask_format`` for JPEG, numbers that are no ids, or half-transparent pixels.
+        ``mask_format`` for lossy formats, numbers that are no ids, or half-transparent pixels.
     """
-    with reading():
-        image = load_image(data)
+    with reading(max_megapixels):
+        image = load_image(data, max_megapixels)
         # Pillow widens grey PNG of 2 and 4 bits to 0..255; ids must stay as they are in the file.
         widened = {2: 85, 4: 17}.get(data[24], 1) if image.format == "PNG" and image.mode == "L" else 1
-        if image.format in ("JPEG", "MPO"):
-            raise ImageError("mask_format", "mask: JPEG changes ids at every border; save masks as PNG")
+        if is_lossy(image, data):
+            raise ImageError("mask_format", f"mask: {image.format} changes ids at every border; save masks as PNG")
         if image.format == "GIF":
             image = image.convert("RGB")
         mode, values = image.mode, np.array(image)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import load_image, reading
+from datus2_ray.core.images.decode import is_lossy, load_image, reading
+from datus2_ray.core.images.rendering import LARGEST_MEGAPIXELS
 from datus2_ray.errors import ImageError
 
 NOISE_8 = 255
@@ -60,13 +61,15 @@ def encode_labels(labels: Labels) -> bytes:
     return _png(Image.fromarray(labels))
 
 
-def decode_labels(data: bytes) -> Labels:
+def decode_labels(data: bytes, max_megapixels: int = LARGEST_MEGAPIXELS) -> Labels:
     """Decode class or cluster ids from an image file: its grey values or palette indices, never its colours.
 
     Parameters
     ----------
     data : bytes
         Grey PNG of 1, 2, 4, 8 or 16 bits, palette PNG, grey or palette BMP or TIFF; or RGB with equal channels.
+    max_megapixels : int
+        Larger ones are refused. Of files of other people, the size of their image says what is too large.
 
     Returns
     -------
@@ -79,12 +82,12 @@ def decode_labels(data: bytes) -> Labels:
         Of kind ``empty``, ``unreadable`` or ``too_large`` as in :func:`~decode.decode`, or ``mask_format`` for JPEG,
         colours, alpha, or numbers outside [0, 65535].
     """
-    with reading():
-        image = load_image(data)
+    with reading(max_megapixels):
+        image = load_image(data, max_megapixels)
         # Pillow widens grey PNG of 2 and 4 bits to 0..255; ids must stay as they are in the file.
         widened = {2: 85, 4: 17}.get(data[24], 1) if image.format == "PNG" else 1
-        if image.format == "JPEG":
-            raise ImageError("mask_format", "JPEG changes class ids; store masks as PNG")
+        if is_lossy(image, data):
+            raise ImageError("mask_format", f"{image.format} changes class ids; store masks as PNG")
         mode, values = image.mode, np.array(image)
     if mode == "1" or mode == "P":
         return values.astype(np.uint8)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_MEGAPIXELS = 110
+#: Default and largest value of the largest size of images; maps that a run keeps may have the latter.
+MAX_MEGAPIXELS, LARGEST_MEGAPIXELS = 110, 2000
 
 #: Memory in bytes per pixel while an image is decoded, at most: Pillow's copies of 4 bytes, and arrays of 3.
 PIXEL_BYTES = 18

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.images.label_map import LabelMap, read_label_map
 from datus2_ray.core.images.labels import NOISE_8, decode_labels
+from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 from datus2_ray.errors import ImageError
 
 IGNORED = NOISE_8
@@ -24,7 +25,7 @@ def label_map(data: bytes, height: int, width: int) -> LabelMap:
         With kind ``mask_unreadable``, ``mask_format`` (JPEG, half-transparent, instances) or ``mask_size``.
     """
     with reading_mask():
-        read = read_label_map(data)
+        read = read_label_map(data, _limit(height, width))
     check_size(read.values.shape, height, width)
     read.count()
     return read
@@ -48,9 +49,14 @@ def class_ids(data: bytes, height: int, width: int, classes: int) -> NDArray[np.
         With kind ``mask_unreadable``, ``mask_format`` or ``mask_size``.
     """
     with reading_mask():
-        ids = decode_labels(data)
+        ids = decode_labels(data, _limit(height, width))
     check_size(ids.shape, height, width)
     return np.where(ids < classes, ids, IGNORED).astype(np.uint8)
+
+
+def _limit(height: int, width: int) -> int:
+    """Return the megapixels of a mask above which it is not decoded: those of its image, where that is large."""
+    return max(MAX_MEGAPIXELS, -(-height * width // 1_000_000))
 
 
 def check_size(shape: tuple[int, ...], height: int, width: int) -> None:
@@ -68,4 +74,6 @@ def reading_mask() -> Iterator[None]:
         kinds = {"empty": "mask_unreadable", "unreadable": "mask_unreadable"}
         kinds |= {"too_small": "mask_size", "too_large": "mask_size"}
         text = error.message if error.message.startswith("mask: ") else f"mask: {error.message}"
+        if error.kind == "too_large":
+            text = f"{text.partition(';')[0]}, and its image is smaller"
         raise ImageError(kinds.get(error.kind, error.kind), text) from error

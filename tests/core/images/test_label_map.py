@@ -61,6 +61,10 @@ def test_ids_and_palettes_of_every_format(codec: str) -> None:
     )
 
 
+def test_reversible_jpeg_2000_keeps_ids() -> None:
+    np.testing.assert_array_equal(read_label_map(encoded(Image.fromarray(IDS), "JPEG2000")).ids(), IDS)
+
+
 def test_gif_is_read_by_its_colours() -> None:
     for image in (Image.fromarray(IDS), indexed(IDS, np.repeat(np.arange(200, dtype=np.uint8)[:, None], 3, 1))):
         read = read_label_map(encoded(image, "GIF"))
@@ -90,6 +94,8 @@ def test_whole_numbers_are_ids_and_minus_one_is_void() -> None:
         (b"no image", "unreadable"),
         (encode_labels(np.zeros((99, 99), np.uint8))[:60], "unreadable"),
         (encoded(Image.fromarray(IDS), "JPEG"), "mask_format"),
+        (encoded(Image.fromarray(IDS), "AVIF"), "mask_format"),
+        (encoded(Image.fromarray(IDS), "JPEG2000", irreversible=True), "mask_format"),
         (encoded(Image.new("LA", (9, 9), (3, 99))), "mask_format"),
         (encoded(Image.fromarray(IDS.astype(np.float32) / 2), "TIFF"), "mask_format"),
         (encoded(Image.fromarray(IDS.astype(np.int32) - 9), "TIFF"), "mask_format"),

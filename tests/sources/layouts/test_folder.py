@@ -5,7 +5,7 @@ import pytest
 
 from datus2_ray.core.images.labels import encode_labels
 from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.sources.layouts import Sample
+from datus2_ray.sources.layouts import Sample, ground_truth
 from datus2_ray.sources.layouts.folder import FOLDER
 
 
@@ -92,3 +92,14 @@ def test_mask_ids_and_faults() -> None:
             FOLDER.decode_mask(data, *size)
         assert caught.value.kind == kind
         assert "mask" in caught.value.message
+
+
+def test_a_mask_may_be_as_large_as_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ground_truth, "MAX_MEGAPIXELS", 1)
+    ids = np.zeros((1200, 1000), np.uint8)
+    assert FOLDER.decode_mask(encode_labels(ids), 1200, 1000).values.shape == (1200, 1000)
+    with pytest.raises(
+        ImageError, match="1000x1200 pixels, more than 1 megapixels, and its image is smaller"
+    ) as caught:
+        FOLDER.decode_mask(encode_labels(ids), 100, 100)
+    assert caught.value.kind == "mask_size"
