@@ -78,7 +78,7 @@ slider.value = k;
 slider.dispatchEvent(new Event('input'));
 const look = () => {
     const cards = document.querySelectorAll('.card').length, now = (performance.now() - begun) / 1000;
-    if (!times.length && document.getElementById('k-number').value == k && cards >= Math.min(k, 40)) times.push(now);
+    if (!times.length && document.getElementById('k-number').value == k && cards >= Math.min(k, 24)) times.push(now);
     if (cards === Math.min(240, k)) done([times[0], now]);
     else requestAnimationFrame(look);
 };

@@ -11,20 +11,22 @@ import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import accumulate
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from datus2_ray.core.images.labels import Labels
+from datus2_ray.core.images.sniff import HEAD, what_is
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import ImageError, UsageError
 
 #: Suffix of an image's file by what it is, where no file of the source is known.
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif", "WEBP": ".webp"}
+SUFFIXES = {
+    "JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif", "WebP": ".webp", "JPEG 2000": ".jp2",
+    "JPEG XL": ".jxl", "AVIF": ".avif", "HEIC": ".heic", "PPM": ".ppm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,4 +150,4 @@ def check_colours(classes: Iterable[NamedClass], background: str | None) -> None
 
 def sniff_suffix(image: bytes) -> str:
     """Return the suffix for the file of an encoded image."""
-    return SUFFIXES.get(str(Image.open(BytesIO(image)).format), "")
+    return SUFFIXES.get(str(what_is(image[:HEAD])), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,11 @@ SETTINGS = (
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whole commands run in this process, without Ray; trainings under Ray Train cannot."""
+    """Let whole commands run in this process, without Ray, and teach names quickly; Ray Train cannot train there."""
+    from datus2_ray.core.names import teach
+
     commands_without_ray(monkeypatch)
+    monkeypatch.setattr(teach, "RECIPE", replace(teach.RECIPE, steps=200))
 
 
 @pytest.fixture(scope="session")

@@ -79,8 +79,9 @@ class MadeRun:
             self.fine |= dict(zip(chosen, fine, strict=True))
             sides = {"height": [SIZE[0]] * n, "width": [SIZE[1]] * n}
             files = [f"{image_id}.png" for image_id in chosen]
-            images = {"image_id": chosen, "file": files, "image": pictures, **sides, "mask": pa.nulls(n, pa.binary())}
-            self._write(run, Ingested, part, pa.table(images, schema=schemas.IMAGES))
+            images = {"image_id": chosen, "file": files, "image": pictures, **sides}
+            others = {field.name: pa.nulls(n, field.type) for field in schemas.IMAGES if field.name not in images}
+            self._write(run, Ingested, part, pa.table({**images, **others}, schema=schemas.IMAGES))
             grid = {
                 "grid_height": pa.array([GRID[0]] * n, pa.int32()),
                 "grid_width": pa.array([GRID[1]] * n, pa.int32()),

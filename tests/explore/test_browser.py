@@ -237,17 +237,17 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, serve: Serve) -> None:
     page.find("#viewer[open] .sheet img")
     sheet = page.find("#viewer .sheet")
     webdriver.ActionChains(chromium).move_to_element_with_offset(
-        sheet, 0, -sheet.size["height"] // 2 + 5
+        sheet, 0, sheet.size["height"] // 2 - 5
     ).click().perform()
-    page.until(lambda: "Segment 0" in page.text("#viewer .side"))
+    page.until(lambda: "Segment 5" in page.text("#viewer .side"))
     page.keys("2")
-    names = page.saved(lambda names: names.segments == {"shot_000000": {0: names.find("sky")}})
+    names = page.saved(lambda names: names.segments == {"shot_000000": {5: names.find("sky")}})
     assert names.clusters == before.clusters
     page.until(lambda: "this one segment" in page.text("#viewer .side"))
     page.keys("]", "3")
     page.saved(lambda names: len(names.segments["shot_000000"]) == 2)
     page.keys("0")
-    page.saved(lambda names: names.segments == {"shot_000000": {0: names.find("sky")}})
+    page.saved(lambda names: names.segments == {"shot_000000": {5: names.find("sky")}})
     page.keys(Keys.ARROW_RIGHT)
     page.until(lambda: page.text("#viewer-title") == "shot_000001")
     page.keys(Keys.ESCAPE)

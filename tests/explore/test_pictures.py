@@ -33,6 +33,20 @@ def test_any_segment_is_a_square_of_the_side_asked_for(height: int, width: int, 
     assert size(crop(encoded(height, width, kind), patch_map, 2, 112)) == (112, 112)
 
 
+@given(st.integers(4, 12), st.integers(4, 12), st.data())
+def test_a_small_segment_fills_much_of_its_crop_wherever_it_lies(rows: int, columns: int, data: st.DataObject) -> None:
+    row, column = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+    patch_map = np.zeros((rows, columns), np.int16)
+    patch_map[row, column] = 1
+    pixels = np.where(patch_map[..., None] == 1, [250, 20, 20], [20, 20, 250]).astype(np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels.repeat(40, axis=0).repeat(40, axis=1)).save(file, format="PNG")
+    image = Encoded(file.getvalue(), 40 * rows, 40 * columns, decode)
+    shown = np.array(Image.open(BytesIO(crop(image, patch_map, 1, 112)))).astype(int)
+    # A patch in a window of three by three.
+    assert 0.06 < ((shown[..., 0] > 200) & (shown[..., 2] < 100)).mean() < 0.14
+
+
 def test_a_turned_photo_and_its_crops_are_upright() -> None:
     exif = Image.Exif()
     exif[274] = 6  # turned by 90 degrees

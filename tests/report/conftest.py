@@ -169,7 +169,7 @@ class RunMaker:
 
         truth = [encode_labels(mask) if self.classes else None for mask in column("truth")]
         images = {name: column(name) for name in ("image_id", "image", "height", "width")} | {"mask": truth}
-        images |= {name: [None] * len(rows) for name in ("mask_fault", *schemas.RANGE)}
+        images |= {name: [None] * len(rows) for name in ("file", "mask_fault", *schemas.RANGE)}
         storage.write_table(self._part(run, Ingested, part), pa.table(images, schema=schemas.IMAGES))
         n, schema = len(rows), schemas.segments(2, 2)
         segments = {

@@ -163,8 +163,8 @@ def test_images_in_shards_have_names_that_say_what_they_are(run: Run, tmp_path: 
     run = write_masks(run, Labelled(), 0, parts=1)
     rows = storage.read_table(run.commit(Ingested).path(part_name(0))).to_pylist()
     storage.write_table(str(tmp_path / "shards" / "one.parquet"), pa.Table.from_pylist(rows))
-    place = {"shard": "one.parquet", "row_group": 0, "image_column": "image", "id_column": "image_id", "image": None}
-    places = [{**row, **place, "row": number} for number, row in enumerate(rows)]
+    where = {"shard": "one.parquet", "row_group": 0, "image_column": "image", "id_column": "image_id", "image": None}
+    places = [{**row, **where, "row": number} for number, row in enumerate(rows)]
     run = write_table(run, Ingested("folder", str(tmp_path / "shards")), [places], schemas.SHARD_IMAGES, "of shards")
     coco = json.loads(Path(export(run, format="coco").path("coco", "annotations", "train.json")).read_text())
     assert [image["file_name"] for image in coco["images"]] == ["0a.png", "0b/c.png"]

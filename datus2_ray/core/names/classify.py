@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datus2_ray.core.images.labels import Labels, upsample_nearest
+from datus2_ray.core.names.names import UNNAMED
 from datus2_ray.core.refine.prediction import predict_labels
+
+#: Added to the logit of the class that the segment of a patch is named: a name is evidence, but no proof. Measured with
+#: 27, 60 and 120 names: masks of SUIM gain 0.2 to 0.6 points of mIoU, those of CamVid lose 0.1.
+EVIDENCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def classify_segments(
     height: int,
     width: int,
     patch_map: NDArray[np.integer[Any]],
-    segments: int,
+    named: NDArray[np.integer[Any]],
     given: Mapping[int, int],
 ) -> Classified:
     """Classify an image with segments.
@@ -61,18 +66,22 @@ def classify_segments(
         As :func:`~datus2_ray.core.names.masks.label_table` returns it.
     patch_map : int [h, w]
         Segment of every patch, -1 = noise.
-    segments : int
-        Their number S.
+    named : int [S]
+        Class that every segment is named, -1 where none.
     given : mapping of int to int
         Class of single segments that a person named: they have it, with a probability of 1, whatever the layer says.
     """
+    of_name: NDArray[Any] = np.append(named, UNNAMED)[patch_map]
+    rows, columns = np.nonzero(of_name >= 0)
+    logits = logits.clone()
+    logits[of_name[rows, columns], rows, columns] += EVIDENCE
     by_layer = classify_pixels(logits, table, height, width)
     valid = patch_map >= 0
     of_patch = patch_map[valid]
-    sums = np.zeros((segments, len(logits)))
+    sums = np.zeros((len(named), len(logits)))
     np.add.at(sums, of_patch, logits.softmax(dim=0).numpy()[:, valid].T)
     classes = sums.argmax(axis=1)
-    confidence = sums.max(axis=1) / np.bincount(of_patch, minlength=segments)
+    confidence = sums.max(axis=1) / np.bincount(of_patch, minlength=len(named))
     if not given:
         return Classified(by_layer.mask, by_layer.confidence, classes, confidence)
     alone = list(given)

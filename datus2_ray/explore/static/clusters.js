@@ -9,7 +9,7 @@ import { classesOf, titleOf, UNNAMED } from "/static/naming.js";
 import { on, setK, split, state } from "/static/state.js";
 
 /** Cards that are shown unless more are asked for, and those that are drawn in one frame. */
-const MOST = 240, PER_FRAME = 40;
+const MOST = 240, PER_FRAME = 24;
 
 const cards = new Map();
 let drawing = 0, order = [], filter = "all", all = false;

@@ -61,8 +61,8 @@ class ReadSegments:
 class ClassifyTokens:
     """CPU task: write the masks of classes of a part's images by a layer on tokens.
 
-    `layer` is its file. `names` are those of single segments, which have the class that a person gave them, whatever
-    the layer says.
+    `layer` is its file. `names` count where an image has segments: they are evidence beside the layer, and single
+    segments have the class that a person gave them, whatever the layer says.
     """
 
     layer: bytes
@@ -102,8 +102,8 @@ class ClassifyTokens:
         if not segments:
             return classify_pixels(*of_image)
         patch_map, fine = segments
-        given = self.names.segments.get(row["image_id"], {})
-        return classify_segments(*of_image, patch_map.reshape(grid), len(fine), given)
+        named, given = self.names.of_segments(row["image_id"], fine), self.names.segments.get(row["image_id"], {})
+        return classify_segments(*of_image, patch_map.reshape(grid), named, given)
 
 
 def _grey(shares: np.ndarray) -> bytes:
@@ -125,7 +125,9 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {} if run.find(Discovered) else segmentation_decides(run, device)
+    from datus2_ray.core.names.classify import EVIDENCE  # imports torch, which takes seconds
+
+    return {"evidence": EVIDENCE} if run.find(Discovered) else segmentation_decides(run, device)
 
 
 def _parts(run: Run) -> dict[str, int]:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.core.names.classify import classify_pixels, classify_segments
+from datus2_ray.core.names.classify import EVIDENCE, classify_pixels, classify_segments
 from datus2_ray.core.names.masks import label_table
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.core.refine.prediction import predict_labels
@@ -26,7 +26,11 @@ def test_segments_take_the_class_of_their_patches_unless_one_was_given(seed: int
     patch_map = rng.integers(-1, 3, (3, 4))
     patch_map.flat[:3] = [0, 1, 2]  # none is empty
     given_class = {int(number): int(rng.integers(COUNT)) for number in np.flatnonzero(rng.random(3) < 0.4)}
-    found = classify_segments(logits, TABLE, 9, 8, patch_map, 3, given_class)
+    named = rng.integers(-1, COUNT, 3)
+    found = classify_segments(logits, TABLE, 9, 8, patch_map, named, given_class)
+    for (y, x), segment in np.ndenumerate(patch_map):
+        if segment >= 0 and named[segment] >= 0:
+            logits[named[segment], y, x] += EVIDENCE
     plain = classify_pixels(logits, TABLE, 9, 8)
     np.testing.assert_array_equal(plain.mask, TABLE[predict_labels(logits, 9, 8)])
     p = np.exp(logits.numpy().astype(float))
@@ -50,7 +54,7 @@ def test_segments_take_the_class_of_their_patches_unless_one_was_given(seed: int
 
 
 def test_an_image_of_noise_has_no_segments() -> None:
-    found = classify_segments(torch.zeros(COUNT, 2, 2), TABLE, 4, 4, np.full((2, 2), -1), 0, {})
+    found = classify_segments(torch.zeros(COUNT, 2, 2), TABLE, 4, 4, np.full((2, 2), -1), np.empty(0, int), {})
     assert found.segment_classes is not None
     assert len(found.segment_classes) == 0
     assert found.mask.shape == (4, 4)
