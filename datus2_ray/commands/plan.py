@@ -67,7 +67,7 @@ def plan_pretraining(config: RunConfig) -> Plan:
 
 
 def list_shown(config: RunConfig, labelled: bool = True) -> Listing:
-    """List a source as :func:`list_source` does; show how far it is, where that takes long, and what it found."""
+    """List a source as :func:`list_source` does; show how far it is, where that takes long, and what is passed over."""
     return _shown(partial(list_source, config, labelled))
 
 
@@ -84,8 +84,8 @@ def _shown(make: Callable[..., Listing]) -> Listing:
     listing = make(show=show)
     if progress.done:
         progress.finish()
-    for line in (*(f"passed over {note}" for note in listing.notes), *listing.ground_truth):
-        progress.skip(line)
+    for note in listing.notes:
+        progress.skip(f"passed over {note}")
     return listing
 
 
@@ -110,6 +110,7 @@ def plan_stages(
             "the cluster has no GPU yet: stages wait for its autoscaler to start some, and fail where nothing has "
             f"moved for no_progress_seconds = {config.no_progress_seconds}"
         )
+    notes += listing.ground_truth
     for stage in stages:
         reason = stage.reason_left_out(prospect, left_out)
         if reason is not None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from datus2_ray.config import RunConfig
 from datus2_ray.engine.machines import Machines, choose_device
 from datus2_ray.engine.naming import Naming
+from datus2_ray.engine.progress import say
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing, is_counted
@@ -163,6 +164,7 @@ def open_run(config: RunConfig, command: str, listing: Listing, machines: Machin
     folder.claim(config.source, command)
     with hold(folder.uri, command):
         _list_passed_over(folder, listing)
+        say("source", *listing.ground_truth)
         yield Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines)
 
 
