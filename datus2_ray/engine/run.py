@@ -174,7 +174,9 @@ def _list_passed_over(folder: RunFolder, listing: Listing) -> None:
     columns = {"path": list(listing.passed_over), "reason": list(listing.passed_over.values())}
     table = pa.table(columns, schema=schemas.PASSED_OVER).sort_by("path")
     kept = storage.read_table(uri) if storage.exists(uri) else schemas.PASSED_OVER.empty_table()
-    if not listing.passed_over:
-        storage.remove(uri)
-    elif not table.equals(kept):
+    if table.equals(kept):
+        return
+    if listing.passed_over:
         storage.write_table(uri, table)
+    else:
+        storage.remove(uri)

@@ -260,6 +260,7 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, serve: Serve) -> None:
     # Export: so is this one, with the format that was chosen.
     served.explored.jobs._program = (sys.executable, "-c", "import sys; print(*sys.argv[1:])")
     page.click("#export")
+    page.until(lambda: page.script("return document.getElementById('format') !== null"))
     page.script("document.getElementById('format').value = 'coco-panoptic'")
     page.click("#export-dialog .main")
     page.until(lambda: f"export {served.run.uri} --format coco-panoptic" in page.text("#job"))
