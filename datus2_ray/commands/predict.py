@@ -24,9 +24,14 @@ from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Exported, HeadLearned, Ingested, LayerFitted, Refined, Taught
 from datus2_ray.store.run_folder import RunFolder
 
-#: Settings that belong to the run's machines and source, of which this command has its own.
+#: Settings that belong to the run's machines and source, of which this command has its own. That a run trusted the
+#: paths in its shards says nothing of those in others.
 PLACES: dict[str, dict[str, Any]] = {
-    "ingest": {"image_column": None, "id_column": None, "mask_column": None, "masks": None, "ignore_id": ()},
+    "ingest": {
+        **dict.fromkeys(("image_column", "id_column", "mask_column", "masks")),
+        "ignore_id": (),
+        "outside_paths": False,
+    },
     "discover": {"actors": None, "max_actors": None, "gpus_per_actor": None},
     "cluster": {"workers": None},
 }

@@ -1,0 +1,16 @@
+"""The settings of a prediction: those of its run, without what was said of the run's own source."""
+
+from __future__ import annotations
+
+from datus2_ray.commands.predict import _config
+from datus2_ray.config import load
+
+
+def test_a_prediction_does_not_trust_the_paths_in_shards_because_its_run_did() -> None:
+    ingest = {"outside_paths": True, "bands": "3,2,1", "masks": "gt", "mask_column": "label"}
+    kept = load({"source": "/shards", "out": "/run", "clusters": 3, "ingest": ingest})
+    config = _config(kept, 3, {"uint16": [0, 4095]}, "/others", "/masks", None, 0.05, None, None)
+    assert not config.ingest.outside_paths
+    assert (config.ingest.masks, config.ingest.mask_column) == (None, None)
+    # What the model saw its images by is its own.
+    assert (config.ingest.bands, config.ingest.stretch) == ((3, 2, 1), {"uint16": (0, 4095)})
