@@ -168,10 +168,11 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
     passed_over = find_other_files(place.root, list(entries))
     # By their names they are no images to a layout either, and belong into its messages.
     candidates = [path for path in entries if passed_over.get(path, NAMED) == NAMED]
+    pattern = None if config.ingest.masks == NO_MASKS else config.ingest.masks
     labelled = labelled and config.ingest.masks != NO_MASKS
     folder = config.dataset == layouts.FOLDER.name
-    # Other layouts know their masks by name, so that these are not taken for files of no use.
-    masks = config.ingest.masks if labelled else NO_MASKS if folder else None
+    # What a pattern names is no image, whether there is ground truth or not. Other layouts know their masks by name.
+    masks = pattern or (NO_MASKS if folder and not labelled else None)
     try:
         samples = layouts.find(config.dataset).samples(candidates, config.split, masks, looks_into(place.root))
         palette, ground_truth = _look_at_masks(config, place.root, samples, candidates, labelled)
@@ -179,7 +180,7 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
         notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
         raise UsageError("; ".join([f"{config.source}: {error}", *notes])) from error
     if config.split is None:
-        used = {path for sample in samples for path in (sample.image, sample.mask)}
+        used = {path for sample in samples for path in (sample.image, None if folder and not labelled else sample.mask)}
         # What a folder has beside images are label maps, a data set may have anything.
         reason = (LABEL_MAP if labelled else NO_TRUTH) if folder else UNUSED
         passed_over |= {path: reason for path in candidates if path not in used and path not in passed_over}

@@ -215,6 +215,18 @@ def test_no_masks_are_used_where_none_are_wanted(tmp_path: Path, scenes: Path, o
     assert not open_here(tmp_path / "shards", clusters=6, masks="none", name="without").listing.labelled
 
 
+def test_what_a_pattern_names_is_no_image_of_a_training_without_labels_either(
+    tmp_path: Path, scenes: Path, open_here: Open
+) -> None:
+    def depth(ids: np.ndarray, number: int) -> bytes:
+        return png((np.add.outer(*map(np.arange, ids.shape)) % 200).astype(np.uint8))
+
+    source = write(tmp_path / "in", scenes, "photos/{}.jpg", "x/{}_z.png", depth)
+    listing = open_here(source, masks="x", labelled=False).listing
+    assert (listing.images, listing.labelled) == (COUNT, False)
+    assert list(listing.passed_over.values()) == [NO_TRUTH] * COUNT
+
+
 @pytest.mark.parametrize(
     ("image", "mask", "third"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.layout import (
     MASK_SUFFIXES,
-    NO_MASKS,
     LookAt,
     Sample,
     assign_ids,
@@ -55,12 +54,8 @@ class LabelledFolders:
         self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
     ) -> list[Sample]:
         """Find the samples; see ``DatasetLayout.samples``. Names decide all here."""
-        if masks not in (None, NO_MASKS):
+        if masks is not None:
             raise UsageError(f"{self.name} says itself where its masks are; leave --masks out, or --dataset")
-        samples = self._find(files, split)
-        return [replace(sample, mask=None) for sample in samples] if masks == NO_MASKS else samples
-
-    def _find(self, files: Sequence[str], split: str | None) -> list[Sample]:
         if split is not None and split not in self.splits:
             known = f"its splits are {', '.join(self.splits)}" if self.splits else "it has no splits, leave --split out"
             raise UsageError(f"{self.name} has no split {split!r}; {known}")

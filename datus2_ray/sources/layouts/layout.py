@@ -93,7 +93,8 @@ class DatasetLayout(Protocol):
             One of ``splits``. None takes every split, and each id then starts with the split's name (also if there is
             only one, so that ids do not change when another split is added).
         masks : str, optional
-            Pattern of the files that are ground truth, or :data:`NO_MASKS`.
+            Pattern of the files that are ground truth, or :data:`NO_MASKS` to leave out what may be; None for data sets
+            that know their masks by name.
         look_at : callable, optional
             Looks into files where names do not decide what is an image; None for names alone.
 
