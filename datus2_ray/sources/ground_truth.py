@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.classes import find_classes
 from datus2_ray.core.images.label_map import read_label_map
 from datus2_ray.core.images.look import Look, look
-from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 from datus2_ray.errors import ImageError, MissingFileError, UsageError
 from datus2_ray.sources.layouts.layout import LookAt
+from datus2_ray.sources.shard_paths import PathReader
+from datus2_ray.sources.shards import Slice, read_slice
 from datus2_ray.store import storage
 
 #: Files read at a time: from an object store each is a round trip.
@@ -24,11 +25,17 @@ READ_THREADS = 16
 #: Masks that are read before a run, at even distances.
 MASKS_READ = 16
 
+#: Slices of shards of which some masks are read before a run.
+SLICES_READ = 4
+
 #: Files that name the colours of masks: CVAT's, CamVid's, and those of Kaggle's copies of data sets.
 PALETTE_FILES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "class_dict_seg.csv", "classes.csv")
 
 #: Names and colours 0xRRGGBB, in the order of the ids.
 Palette = tuple[tuple[str, int], ...]
+
+#: The name of a mask, and a function that reads it; None where it cannot be read.
+NamedMask = tuple[str, Callable[[], bytes | None]]
 
 #: What of a data set's folders tells it, its title, the name of its layout, and what is void there.
 _KNOWN = (
@@ -49,11 +56,11 @@ _NAME_FIRST = re.compile(r"\s*(?P<name>[^#,:;\t]+?)\s*[:,;\t ]\s*(\d{1,3})[,; \t
 _COLOUR_FIRST = re.compile(r"\s*(\d{1,3})[,; \t]+(\d{1,3})[,; \t]+(\d{1,3})[,; \t]+(?P<name>[^,;\t]+?)\s*$")
 
 
-def looks_into(source: str) -> LookAt:
-    """Return the function that looks into files of a source."""
+def looks_into(source: str, max_megapixels: int) -> LookAt:
+    """Return the function that looks into files of a source, up to a size."""
 
     def look_at(paths: Sequence[str]) -> list[Look | None]:
-        return [None if data is None else _look(data) for data in _read(source, paths)]
+        return [None if data is None else _look(data, max_megapixels) for data in _read(source, paths)]
 
     return look_at
 
@@ -85,10 +92,8 @@ def parse_palette(text: str) -> Palette:
     return tuple((name, colour) for colour, name in entries.items())
 
 
-def check_masks(
-    masks: Sequence[tuple[str, Callable[[], bytes | None]]], palette: Palette, ignored: Sequence[str]
-) -> str:
-    """Read some masks and return a line on the classes in them; a mask is its name and a function that reads it.
+def check_masks(masks: Sequence[NamedMask], palette: Palette, ignored: Sequence[str], max_megapixels: int) -> str:
+    """Read some masks, up to a size, and return a line on the classes in them.
 
     Raises
     ------
@@ -103,7 +108,7 @@ def check_masks(
     for (name, _), data in zip(chosen, read, strict=True):
         try:
             if data is not None:
-                counts.append(read_label_map(data, MAX_MEGAPIXELS).count())
+                counts.append(read_label_map(data, max_megapixels).count())
         except ImageError as fault:
             faults.append((name, fault))
     if not counts:
@@ -118,6 +123,31 @@ def check_masks(
     _refuse_instances(counts)
     found = find_classes(np.concatenate(counts), palette, ignored)
     return f"in {len(counts)} of them {found.describe()}"
+
+
+def masks_in(source: str, slices: Sequence[Slice], paths: PathReader) -> list[NamedMask]:
+    """Return the first masks of some slices of shards, which have their bytes or name their files."""
+    count = min(SLICES_READ, len(slices))
+    found: list[NamedMask] = []
+    for cut in (slices[number * len(slices) // count] for number in range(count)):
+        names = (cut.columns.mask, cut.columns.mask_path)
+        columns = read_slice(source, cut, [name for name in names if name])
+        masks, files = (columns[name] if name else [None] * (cut.stop - cut.start) for name in names)
+        some: list[NamedMask] = []
+        for row, (mask, file) in enumerate(zip(masks, files, strict=True), cut.first + cut.start):
+            if mask is not None:
+                some.append((f"{cut.shard}, row {row}", partial(bytes, mask)))
+            elif file:
+                some.append((f"{cut.shard}, row {row}", partial(_read_path, paths, cut.shard, file)))
+        found += some[: MASKS_READ // count]
+    return found
+
+
+def _read_path(paths: PathReader, shard: str, path: str) -> bytes | None:
+    try:
+        return paths.read(shard, path)
+    except ImageError:
+        return None
 
 
 def _refuse_instances(counts: Sequence[NDArray[np.int64]]) -> None:
@@ -158,8 +188,8 @@ def _read(source: str, paths: Sequence[str]) -> list[bytes | None]:
         return list(threads.map(partial(read_file, source), paths))
 
 
-def _look(data: bytes) -> Look | None:
+def _look(data: bytes, max_megapixels: int) -> Look | None:
     try:
-        return look(data)
+        return look(data, max_megapixels)
     except ImageError:
         return None

@@ -12,14 +12,15 @@ from itertools import islice
 from typing import Any
 
 from datus2_ray.config import RunConfig
+from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.ground_truth import (
-    MASKS_READ,
     Palette,
     check_masks,
     is_palette,
     looks_into,
+    masks_in,
     name_layout,
     read_file,
     read_palette,
@@ -38,13 +39,11 @@ from datus2_ray.sources.look import (
 )
 from datus2_ray.sources.place import Place, find_place
 from datus2_ray.sources.shard_columns import ShardColumns
-from datus2_ray.sources.shards import MAX_ROWS, Slice, cut_shards, find_shards, pictures_among, read_slice
+from datus2_ray.sources.shard_paths import PathReader
+from datus2_ray.sources.shards import MAX_ROWS, Slice, cut_shards, find_shards, pictures_among
 from datus2_ray.sources.splits import choose_split
 from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.walk import FileEntry
-
-#: Slices of shards of which some masks are read before a run.
-SLICES_READ = 4
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
 SAMPLE = 128
@@ -173,8 +172,9 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
     folder = config.dataset == layouts.FOLDER.name
     # What a pattern names is no image, whether there is ground truth or not. Other layouts know their masks by name.
     masks = pattern or (NO_MASKS if folder and not labelled else None)
+    look_at = looks_into(place.root, _largest_map(config))
     try:
-        samples = layouts.find(config.dataset).samples(candidates, config.split, masks, looks_into(place.root))
+        samples = layouts.find(config.dataset).samples(candidates, config.split, masks, look_at)
         palette, ground_truth = _look_at_masks(config, place.root, samples, candidates, labelled)
     except UsageError as error:
         notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
@@ -249,11 +249,16 @@ def _look_at_masks(
         if layouts.find(config.dataset).class_names is None:
             palette = read_palette(root, files)
             read = [(path, partial(read_file, root, path)) for path, _ in masks]
-            notes[0] += f"; {check_masks(read, palette, config.ingest.ignore_id)}"
+            notes[0] += f"; {check_masks(read, palette, config.ingest.ignore_id, _largest_map(config))}"
     if config.dataset == layouts.FOLDER.name:
         hint = name_layout(files, layouts.DATASETS)
         notes += [hint] if hint else []
     return palette, tuple(notes)
+
+
+def _largest_map(config: RunConfig) -> int:
+    """Return the megapixels up to which masks are looked at: ingest refuses none that is as large as its image."""
+    return max(MAX_MEGAPIXELS, config.ingest.max_megapixels)
 
 
 def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labelled: bool) -> Listing:
@@ -278,9 +283,11 @@ def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], label
         passed_over |= {path: NO_IMAGES for path in paths if path not in slices_per_shard}
     ground_truth: tuple[str, ...] = ()
     if columns.mask is not None and layouts.find(dataset).class_names is None:
-        masks = _some_masks(place.root, [cut for cut in slices if cut.columns.mask])
+        paths_of = PathReader(place.root, config.ingest.outside_paths)
+        masks = masks_in(place.root, [cut for cut in slices if cut.columns.mask], paths_of)
         if masks:
-            ground_truth = (f"ground truth in {columns.mask}; {check_masks(masks, (), config.ingest.ignore_id)}",)
+            checked = check_masks(masks, (), config.ingest.ignore_id, _largest_map(config))
+            ground_truth = (f"ground truth in {columns.mask}; {checked}",)
     entries = {entry.path: entry for entry in shards}
     stamps = [(path, entries[path].size, entries[path].modified_ns) for path in paths]
     content = repr([(stamps, config.ingest.outside_paths, slices)])
@@ -297,15 +304,3 @@ def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], label
         notes=(*place.notes, *describe_passed_over(passed_over)),
         ground_truth=ground_truth,
     )
-
-
-def _some_masks(root: str, slices: Sequence[Slice]) -> list[tuple[str, Callable[[], bytes | None]]]:
-    """Return the first masks of some slices: the name of each, and a function that returns it."""
-    count = min(SLICES_READ, len(slices))
-    found: list[tuple[str, Callable[[], bytes | None]]] = []
-    for cut in (slices[number * len(slices) // count] for number in range(count)):
-        column = str(cut.columns.mask)
-        masks = read_slice(root, cut, [column])[column]
-        some = [(row, mask) for row, mask in enumerate(masks, cut.first + cut.start) if mask is not None]
-        found += [(f"{cut.shard}, row {row}", partial(bytes, mask)) for row, mask in some[: MASKS_READ // count]]
-    return found

@@ -19,6 +19,7 @@ from datus2_ray.core.images.decode import decode
 from datus2_ray.engine.execute import execute
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import UsageError
+from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.look import LABEL_MAP, NO_TRUTH
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
@@ -258,6 +259,37 @@ def test_names_that_differ_in_case_and_unicode_form_are_pairs(tmp_path: Path, sc
     source = write(tmp_path / "in", scenes, "images/Caf\u00e9{}.jpg", "masks/CAFE\u0301{}.PNG")
     rows, surveyed = survey(open_here(source, clusters=6))
     np.testing.assert_array_equal(truth(rows, surveyed)[3], scene_ids(scenes, 3))
+
+
+def test_masks_of_large_images_are_looked_at_up_to_the_largest_size(
+    tmp_path: Path, open_here: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datus2_ray.sources.listing.MAX_MEGAPIXELS", 1)
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1200, 3), np.uint8)
+    ids = (np.arange(1200) // 400 * np.ones((1000, 1), int)).astype(np.uint8)
+    for folder, pixels in (("photos", noise), ("x", ids)):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (tmp_path / "in" / folder / "a.png").write_bytes(png(pixels))
+    listing = open_here(tmp_path / "in", "ingest.max_megapixels=2").listing
+    assert (listing.images, listing.labelled) == (1, True)
+    assert "in 1 of them 3 classes" in listing.ground_truth[0]
+
+
+def test_masks_that_shards_name_by_a_path_are_looked_at_before_a_run(
+    tmp_path: Path, scenes: Path, open_here: Open
+) -> None:
+    source = write(tmp_path / "in", scenes, "images/{}.png", "gt/{}.png")
+    write(source, scenes, "images/{}.png", "lossy/{}.jpg", lambda ids, number: encoded(Image.fromarray(ids), "JPEG"))
+
+    def listing_of(mask: str) -> Listing:
+        files = sorted((source / "images").iterdir())
+        masks = [{"bytes": None, "path": mask.format(file.stem)} for file in files]
+        pq.write_table(pa.table({"image": [file.read_bytes() for file in files], "mask": masks}), source / "a.parquet")
+        return open_here(source, name=mask[:2], image_column="image").listing
+
+    assert "ground truth in mask.bytes; in 8 of them 6 classes" in listing_of("gt/{}.png").ground_truth[0]
+    with pytest.raises(UsageError, match=r"a\.parquet, row 0: JPEG .*--masks none"):
+        listing_of("lossy/{}.jpg")
 
 
 # ---- which ids are classes

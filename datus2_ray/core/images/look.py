@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from datus2_ray.core.images.decode import MIN_SIDE, load_image, reading
+from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 
 #: A label map; a picture in grey or by a palette, which may be a map with soft edges, or depth; one in colours that is
 #: mostly flat, which may be a map with soft edges, or an object on white; any other.
@@ -20,7 +21,7 @@ _SIDE = 1024
 _FEW_VALUES = 48
 
 
-def look(data: bytes) -> Look:
+def look(data: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Look:
     """Return what a file looks like.
 
     A map has few values, or neighbours are mostly equal and few values cover most of it: noise and shading leave no
@@ -30,10 +31,10 @@ def look(data: bytes) -> Look:
     Raises
     ------
     ImageError
-        If the file cannot be decoded.
+        If the file cannot be decoded, or is larger.
     """
-    with reading():
-        image = load_image(data)
+    with reading(max_megapixels):
+        image = load_image(data, max_megapixels)
         if min(image.size) < MIN_SIDE:
             return "picture"
         left, top = max(0, (image.width - _SIDE) // 2), max(0, (image.height - _SIDE) // 2)
