@@ -49,7 +49,8 @@ def plan(config: RunConfig) -> None:
 @app.command()
 @takes_settings(
     "preset", "backbone", "clusters", "device", "seed", "no_refine", "image_column", "id_column", "mask_column",
-    "ignore_id", out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
+    "ignore_id", "bands",
+    out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
     """Check the images of SOURCE and pack them, with their ground truth, into Parquet shards for `datus2 run`."""

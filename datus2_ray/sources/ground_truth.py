@@ -6,15 +6,18 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
 
 from datus2_ray.core.images.classes import find_classes
 from datus2_ray.core.images.label_map import read_label_map
 from datus2_ray.core.images.look import Look, look
-from datus2_ray.errors import ImageError, MissingFileError, UsageError
+from datus2_ray.errors import ImageError, MissingFileError, StorageError, UsageError
 from datus2_ray.sources.layouts.layout import LookAt
+from datus2_ray.sources.shard_columns import PALETTE_KEY
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import Slice, read_slice
 from datus2_ray.store import storage
@@ -33,6 +36,7 @@ PALETTE_FILES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "class_di
 
 #: Names and colours 0xRRGGBB, in the order of the ids.
 Palette = tuple[tuple[str, int], ...]
+_PALETTE = TypeAdapter(tuple[tuple[str, Annotated[int, Field(ge=0, le=0xFFFFFF)]], ...])
 
 #: The name of a mask, and a function that reads it; None where it cannot be read.
 NamedMask = tuple[str, Callable[[], bytes | None]]
@@ -78,6 +82,21 @@ def read_palette(source: str, paths: Iterable[str]) -> Palette:
         if len(entries := parse_palette(data.decode("utf-8-sig", errors="replace"))) > 1:
             return entries
     return ()
+
+
+def noted_palette(source: str, shard: str) -> Palette:
+    """Return the palette of the source that a shard was made of, which its metadata have; empty if it had none.
+
+    Raises
+    ------
+    StorageError
+        If it is damaged.
+    """
+    noted = (storage.parquet_schema(storage.join(source, shard)).metadata or {}).get(PALETTE_KEY, b"[]")
+    try:
+        return _PALETTE.validate_json(noted)
+    except ValidationError as error:
+        raise StorageError(f"{source}: the shard {shard} is damaged: its palette has no names and colours") from error
 
 
 def parse_palette(text: str) -> Palette:

@@ -22,6 +22,7 @@ from datus2_ray.sources.ground_truth import (
     looks_into,
     masks_in,
     name_layout,
+    noted_palette,
     read_file,
     read_palette,
 )
@@ -281,12 +282,15 @@ def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], label
     passed_over = dict.fromkeys(pictures_among(place.files), BESIDE_SHARDS)
     if config.limit is None:
         passed_over |= {path: NO_IMAGES for path in paths if path not in slices_per_shard}
+    palette: Palette = ()
     ground_truth: tuple[str, ...] = ()
     if columns.mask is not None and layouts.find(dataset).class_names is None:
         paths_of = PathReader(place.root, config.ingest.outside_paths)
         masks = masks_in(place.root, [cut for cut in slices if cut.columns.mask], paths_of)
+        if columns.dataset is not None:
+            palette = noted_palette(place.root, next(cut.shard for cut in slices if cut.columns.mask))
         if masks:
-            checked = check_masks(masks, (), config.ingest.ignore_id, _largest_map(config))
+            checked = check_masks(masks, palette, config.ingest.ignore_id, _largest_map(config))
             ground_truth = (f"ground truth in {columns.mask}; {checked}",)
     entries = {entry.path: entry for entry in shards}
     stamps = [(path, entries[path].size, entries[path].modified_ns) for path in paths]
@@ -302,5 +306,6 @@ def _list_shards(config: RunConfig, place: Place, shards: list[FileEntry], label
         root=place.root,
         passed_over=passed_over,
         notes=(*place.notes, *describe_passed_over(passed_over)),
+        palette=palette,
         ground_truth=ground_truth,
     )

@@ -12,8 +12,9 @@ from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.roles import folder_role, is_lesser
 from datus2_ray.store import schemas
 
-#: Metadata of a shard written by ``datus2 ingest``: the layout that defines the classes, and whether there are masks.
-DATASET_KEY, LABELLED_KEY = b"datus2_ray.dataset", b"datus2_ray.labelled"
+#: Metadata of a shard written by ``datus2 ingest``: the layout that defines the classes, whether there are masks, and
+#: as JSON the names and colours of their classes, if a file of the source had any.
+DATASET_KEY, LABELLED_KEY, PALETTE_KEY = b"datus2_ray.dataset", b"datus2_ray.labelled", b"datus2_ray.palette"
 
 
 @dataclass(frozen=True)

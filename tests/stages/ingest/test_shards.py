@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, StorageError, UsageError
+from datus2_ray.sources import shards
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.sources.listing import list_for_shards
-from datus2_ray.sources.shard_columns import DATASET_KEY
+from datus2_ray.sources.shard_columns import DATASET_KEY, PALETTE_KEY
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.stages.ingest.to_shards import SHARDS
@@ -176,6 +180,50 @@ def test_shards_of_two_data_sets_are_not_taken_for_one(open_here: Open, scenes: 
         (tmp_path / "in" / f"{name}.parquet").write_bytes(shard.read_bytes())
     with pytest.raises(UsageError, match=r"folder.parquet and demo.parquet were not made from the same data set"):
         open_here(tmp_path / "in")
+
+
+def test_shards_keep_the_palette_of_their_source(open_here: Open, scenes: Path, tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (6, 3), dtype=np.uint8)
+    titles = ["sky", "high grass", "water", "house", "tree", "animal"]
+    for folder in ("images", "masks"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+    for file in sorted((scenes / "masks").iterdir())[:8]:
+        shutil.copy(scenes / "images" / f"{file.stem}.jpg", tmp_path / "in" / "images")
+        pixels = colours[np.array(Image.open(file))]
+        pixels[:3] = (1, 2, 3)  # in no palette: void
+        Image.fromarray(pixels).save(tmp_path / "in" / "masks" / file.name)
+    lines = [f"{title}:{r},{g},{b}::" for title, (r, g, b) in zip(titles, colours.tolist(), strict=True)]
+    (tmp_path / "in" / "labelmap.txt").write_text("\n".join(lines))
+
+    packed = pack(open_here(tmp_path / "in", name="packed"))
+    there = open_here(packed.uri, name="there")
+    assert "not scored: #010203" in there.listing.ground_truth[0]
+    assert execute(there, (INGEST, SURVEY))[0].facts(Surveyed).classes == tuple(titles)
+    # Other names make other shards.
+    (tmp_path / "in" / "labelmap.txt").write_text("\n".join(lines).replace("tree", "wood"))
+    assert pack(open_here(tmp_path / "in", name="packed")).fingerprint != packed.fingerprint
+    table = pq.read_table(Path(packed.uri) / "part-000000.parquet")
+    (tmp_path / "damaged").mkdir()
+    metadata = {**table.schema.metadata, PALETTE_KEY: b'[["sky", -1]]'}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "damaged" / "a.parquet")
+    with pytest.raises(StorageError, match=r"a\.parquet is damaged: its palette"):
+        open_here(tmp_path / "damaged", name="none")
+
+
+def test_bands_of_a_cut_row_group_of_our_own_shards(
+    open_here: Open, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = pack(open_here(scenes, "ingest.row_group_rows=20", name="packed", dataset="demo"))
+    here = ingest(open_here(scenes, "ingest.bands=2", name="here", dataset="demo"))
+    monkeypatch.setattr(shards, "MAX_ROWS", 5)
+    monkeypatch.setattr(shards, "STREAMED_ROWS", 3)
+    there = ingest(open_here(packed.uri, "ingest.bands=2", name="there"))
+    assert list(there.parts.values()) == [5, 5, 5, 5, 4]
+    assert rows_of(there) == rows_of(here)
+    assert there.facts.bands == (2,)
+    few = open_here(packed.uri, "ingest.bands=4", name="few", max_error_rate=1)
+    with pytest.raises(DatusError, match="bands"):
+        ingest(few)
 
 
 def test_settings_that_cannot_matter_to_a_run_on_shards_redo_nothing(open_here: Open, scenes: Path) -> None:
