@@ -118,7 +118,9 @@ def _draw(
     folder: RunFolder, annotations: Annotations, matched: dict[str, str], uri: str
 ) -> tuple[list[DrawnImage], dict[str, Any]]:
     """Draw the masks of all images, write them, and count them in segments and against the masks of the run."""
-    masks: Commit[Any] = folder.find(Named) or folder.find(Predicted) or folder.require(Labelled)
+    # Masks of classes stay in the folder when all names are taken back.
+    written = None if read_names(folder).is_empty else folder.find(Named)
+    masks: Commit[Any] = written or folder.find(Predicted) or folder.require(Labelled)
     summary = storage.read_json(folder.path("summary.json"))
     named = isinstance(masks.facts, Named)
     titles = [c.name for c in masks.facts.classes] if named else [f"cluster {i}" for i in range(summary["clusters"])]

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
+from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import Labels, decode_labels
 from datus2_ray.core.images.palette import palette
 from datus2_ray.core.names import edits
@@ -129,7 +130,8 @@ class LoadedRun:
         Returns
         -------
         ndarray
-            Cluster or class id of every pixel, [H, W]: uint8 with 255 for none, or uint16 with 65535.
+            Cluster or class id of every pixel, [H, W]: uint8 with 255 for none, or uint16 with 65535. Ids of the ground
+            truth are positions in :attr:`classes`.
 
         Raises
         ------
@@ -156,6 +158,10 @@ class LoadedRun:
         found = _find(commit.path(part), image_id) if commit else None
         if found is None:
             raise UsageError(f"image {image_id!r} of {self.folder.uri} has no mask {masks!r}")
+        if masks == "truth":
+            # Kept as the source has it: ids with gaps, or colours.
+            truth = self.folder.require(Surveyed).facts
+            return draw_classes(found, truth.codes, truth.by_colour)
         return decode_labels(found)
 
     def show(self, image_id: str, masks: str | None = None, opacity: float = 0.5) -> Image.Image:

@@ -26,7 +26,7 @@ from datus2_ray.stages import NAME_COMMAND, RUN, TEACH_COMMAND
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Taught
-from datus2_ray.store.names import append_change, open_names, parse_names, read_names
+from datus2_ray.store.names import append_change, open_names, parse_names, read_names, read_text
 from datus2_ray.store.run_folder import RunFolder
 
 
@@ -88,7 +88,7 @@ def take_names(run: str, file: str, who: str | None = None) -> None:
     """
     folder = _finished(run)
     clustered = folder.require(Clustered)
-    given = parse_names(storage.read_bytes(file).decode(), file, clustered.fingerprint)
+    given = parse_names(read_text(file), file, clustered.fingerprint)
     try:
         given.check_clustering(clustered.fingerprint)
         given.check_clusters(clustered.facts.centroids)

@@ -7,6 +7,7 @@ the clusters are named.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from datus2_ray.commands.plan import check_place, list_shown, plan_stages
@@ -90,8 +91,10 @@ def predict(
     ranges = {kind: values for kind, *values in model.require(Ingested).facts.ranges}
     config = _config(kept, k, ranges, source, out, limit, max_error_rate, device, columns)
     RunFolder(config.out).check_apart(model.uri)
-    naming = find_naming(model, k)
-    taught = _find_taught(model, naming)
+    found = find_naming(model, k)
+    taught = _find_taught(model, found)
+    # Single segments are those of the run's images: an image of the same name here is another one.
+    naming = found and replace(found, names=replace(found.names, segments={}))
     segmenter: Commit[Any] | None = taught or refined or fitted
     head = model.find(HeadLearned) if segmenter is None else None
     reads_tokens = taught or head or (fitted if refined is None else None)

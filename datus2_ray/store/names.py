@@ -144,6 +144,22 @@ def open_to_turn(entries: list[Entry]) -> tuple[list[int], list[int]]:
     return done, undone
 
 
+def read_text(uri: str) -> str:
+    """Return the text of a file of names.
+
+    Raises
+    ------
+    StorageError
+        If there is no such file.
+    UsageError
+        If it is no text in UTF-8.
+    """
+    try:
+        return storage.read_bytes(uri).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{uri} is no text in UTF-8, see its byte {error.start}; save it as UTF-8") from error
+
+
 def parse_names(text: str, where: str, clustering: str) -> Names:
     """Read names from YAML.
 
@@ -152,7 +168,8 @@ def parse_names(text: str, where: str, clustering: str) -> Names:
     where : str
         What the text is of, for messages.
     clustering : str
-        What the names are taken for where the text does not say.
+        What the names are taken for where the text does not say, or where no cluster or segment has one: classes
+        alone hold for every clustering.
 
     Raises
     ------
@@ -225,9 +242,10 @@ def _build(kept: Any, clustering: str) -> Names:
         str(image_id): {_whole(number): names.class_id(str(title)) for number, title in found.items()}
         for image_id, found in (kept.get("segments") or {}).items()
     }
-    return Names(
+    names = Names(
         names.clustering, names.classes, clusters, {image: found for image, found in segments.items() if found}
     )
+    return replace(names, clustering=clustering) if names.is_empty and clustering else names
 
 
 def _whole(number: Any) -> int:
@@ -238,7 +256,7 @@ def _whole(number: Any) -> int:
 
 def _read(folder: RunFolder) -> str:
     uri = folder.path(NAMES)
-    return storage.read_bytes(uri).decode() if storage.exists(uri) else ""
+    return read_text(uri) if storage.exists(uri) else ""
 
 
 def _parse(text: str, folder: RunFolder) -> Names:
@@ -321,4 +339,10 @@ def _turn(folder: RunFolder, expected: int, who: str | None, which: int, what: s
     if not numbers:
         raise UsageError(f"there is nothing to {what}")
     entry = entries[numbers[-1] - 1]
+    if entry.clustering != (now := read_names(folder).clustering):
+        # Its numbers are those of other clusters.
+        raise UsageError(
+            f"the last change was made to clustering {entry.clustering[:12]}, and this run has {now[:12]}: there is "
+            f"nothing to {what} in it"
+        )
     return _append(folder, entry.change.inverse(), expected, who, entry.number)

@@ -117,6 +117,14 @@ def test_masks_of_a_run_without_names_name_its_clusters(out: Path, tmp_path: Pat
         np.testing.assert_array_equal(mask, expected[clusters[name]])
 
 
+def test_masks_of_names_that_were_taken_back_are_not_scored(named: Path) -> None:
+    file = Path(export(str(named), "coco"), "annotations", "train.json")
+    undo(RunFolder(str(named)), 1)
+    imported = import_annotations(str(named), str(file), "coco")
+    assert imported.scores["set"] == "label"
+    assert imported.scores["by_name"] == 0
+
+
 def test_nothing_changes_where_something_cannot_be_imported(named: Path, tmp_path: Path) -> None:
     names = read_names(RunFolder(str(named)))
     file = Path(export(str(named), "coco"), "annotations", "train.json")

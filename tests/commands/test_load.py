@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 import datus2_ray
 from datus2_ray.commands.load import LoadedRun
 from datus2_ray.core.images.decode import decode
 from datus2_ray.core.images.labels import decode_labels
+from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, Named, Predicted, TaughtMasks
 from datus2_ray.store.names import read_history
+from tests.commands.conftest import few_images
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "names.ipynb"
 
@@ -88,6 +91,30 @@ def test_masks_are_those_of_the_stages_and_named_ones_are_made_when_asked_for(ru
     run.name_clusters(range(len(run.members)), "thing")
     run.name_segments(first["image_id"], [0], None)
     assert set(np.unique(run.mask(first["image_id"]))) == {0}
+
+
+@pytest.mark.parametrize("by_colour", [False, True])
+def test_ground_truth_has_the_numbers_of_its_classes(here: None, scenes: Path, tmp_path: Path, by_colour: bool) -> None:
+    source, codes = tmp_path / "source", np.array([17, 40, 41, 90, 200, 230], np.uint8)
+    for folder in ("images", "masks"):
+        (source / folder).mkdir(parents=True)
+    expected = {}
+    for file in sorted((scenes / "masks").glob("*.png"))[:3]:
+        ids = np.asarray(Image.open(file))
+        assert ids.max() < len(codes)
+        kept = np.stack([codes[ids], 255 - codes[ids], codes[ids]], axis=-1) if by_colour else codes[ids]
+        Image.fromarray(kept).save(source / "masks" / file.name)
+        shutil.copy(scenes / "images" / f"{file.stem}.jpg", source / "images")
+        expected[file.stem] = ids
+    datus2_ray.run(few_images(source, tmp_path / "out"))
+    found = datus2_ray.load(str(tmp_path / "out"))
+    present = np.unique(np.concatenate([ids.ravel() for ids in expected.values()]))
+    assert len(found.classes) == len(present)
+    for image_id, ids in expected.items():
+        truth = found.mask(image_id, "truth")
+        np.testing.assert_array_equal(truth, np.searchsorted(present, ids))
+        shown = np.asarray(found.show(image_id, "truth", opacity=1.0))
+        np.testing.assert_array_equal(shown, palette(len(present))[truth])
 
 
 def test_a_picture_has_the_colours_of_the_mask(run: LoadedRun) -> None:

@@ -326,6 +326,28 @@ def name_of_segments(names: Names, folder: RunFolder, image: dict[str, Any]) -> 
     return [names.classes[c].name if c >= 0 else "" for c in found]
 
 
+def test_single_segments_are_not_those_of_new_images_of_the_same_name(
+    here: None, small_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder(str(shutil.copytree(small_run, tmp_path / "run")))  # not refined: new images have segments
+    first = rows(folder, Labelled)[0]
+    own = {first["image_id"]: range(len(first["segment_fine"]))}
+    fine = range(folder.require(Clustered).facts.centroids)
+    edit(
+        folder,
+        lambda names: edits.name_clusters(names, fine, "land"),
+        lambda names: edits.name_segments(names, own, "mine"),
+    )
+    new = tmp_path / "new"
+    new.mkdir()
+    for number in range(2):
+        shutil.copy(scenes / "images" / f"scene_{number + 8:04d}.jpg", new / f"scene_{number:04d}.jpg")
+    assert (new / f"{first['image_id']}.jpg").exists()
+    masks = Path(datus2_ray.predict(folder.uri, str(new), str(tmp_path / "out")))
+    for file in sorted(masks.glob("*.png")):
+        assert set(np.unique(np.asarray(Image.open(file)))) <= {0, 255}
+
+
 def test_new_images_come_out_with_names(given: Given, scenes: Path, tmp_path: Path) -> None:
     names = name_all(given)
 

@@ -180,6 +180,37 @@ def test_a_clustering_that_changes_is_part_of_the_history(folder: RunFolder) -> 
     assert (read_names(folder).clustering, read_names(folder).clusters) == (FINGERPRINT, {3: 0})
 
 
+def test_classes_alone_hold_for_every_clustering_and_old_changes_stay_undone(folder: RunFolder) -> None:
+    name(folder, 3, "road")
+    name(folder, 3, None)
+    folder.set_current({"cluster": "other"})
+    names, number = open_names(folder)
+    assert (names.clustering, [named.name for named in names.classes], number) == ("other", ["road"], 2)
+    with pytest.raises(UsageError, match="last change was made to clustering 0123456789ab, and this run has other"):
+        undo(folder, 2)
+    assert name(folder, 5, "road") == 3
+    assert (read_names(folder).clustering, read_names(folder).clusters) == ("other", {5: 0})
+    undo(folder, 3)
+    redo(folder, 4)
+    assert (read_names(folder).clustering, read_names(folder).clusters) == ("other", {5: 0})
+    file = Path(folder.path("names.yaml"))
+    file.write_text(file.read_text().replace("road: [5]", "road: [5, 6]"))
+    assert open_names(folder)[1] == 6
+    assert read_history(folder)[5].change == Change(clusters={6: (None, "road")})
+
+
+def test_a_file_in_another_encoding_is_refused(folder: RunFolder) -> None:
+    file = Path(folder.path("names.yaml"))
+    file.write_bytes("classes: [Straße]".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"names\.yaml is no text in UTF-8, see its byte 14; save it as UTF-8"):
+        read_names(folder)
+    # As editors of Windows write it.
+    file.write_bytes("classes: [Straße]".encode("utf-8-sig"))
+    assert [named.name for named in read_names(folder).classes] == ["Straße"]
+    name(folder, 1, "Straße")
+    assert read_names(folder).clusters == {1: 0}
+
+
 titles = st.text(min_size=1, max_size=LONGEST).filter(lambda text: text.isprintable() and text == text.strip())
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
