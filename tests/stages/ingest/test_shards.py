@@ -219,6 +219,8 @@ def test_bands_of_a_cut_row_group_of_our_own_shards(
     monkeypatch.setattr(shards, "STREAMED_ROWS", 3)
     there = ingest(open_here(packed.uri, "ingest.bands=2", name="there"))
     assert list(there.parts.values()) == [5, 5, 5, 5, 4]
+    # Parts of a group that was cut have its images.
+    assert storage.read_table(there.path("part-000003.parquet"))["image"].null_count == 0
     assert rows_of(there) == rows_of(here)
     assert there.facts.bands == (2,)
     few = open_here(packed.uri, "ingest.bands=4", name="few", max_error_rate=1)
