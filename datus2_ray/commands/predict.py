@@ -115,6 +115,9 @@ def predict(
         from datus2_ray.engine.execute import execute
 
         labelled, _ = execute(opened.after(models).by(naming).on(Machines.now()), stages)
+        # Masks of an earlier call, such as of names that there are not any more, would be exported before these.
+        current = {stage.name for stage in stages} & labelled.folder.current().keys()
+        labelled.folder.set_current({name: labelled.commits[name].fingerprint for name in sorted(current)})
         storage.write_json(storage.join(config.out, "config.json"), config.model_dump(mode="json"))
     exported = labelled.commit(Exported)
     return exported.path(exported.facts.format, "masks")

@@ -80,7 +80,9 @@ def execute_stage(run: Run, stage: Stage[F]) -> Run:
         Progress(stage.name, commit.rows_in, unit).skip(f"{commit.rows_out:,} {unit}, done before")
     run = run.with_commit(commit)
     current = run.folder.current()
-    if current.get(stage.name) != stamp:
+    if current.get(stage.name) != stamp and stage.adds:
+        run.folder.set_current(_still_current(run, (stage,), {stage.name: stamp}))
+    elif current.get(stage.name) != stamp:
         # What run.json names of later stages was made from another result.
         earlier = {name: kept for name, kept in current.items() if name in run.commits}
         run.folder.set_current({**earlier, stage.name: stamp})

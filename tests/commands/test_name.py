@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 import datus2_ray
 from datus2_ray.cli.app import app
+from datus2_ray.commands.export import export
 from datus2_ray.commands.name import carry_over_names, name, naming_progress, take_names
 from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
@@ -41,7 +43,7 @@ from datus2_ray.store.facts import (
     Taught,
     TaughtMasks,
 )
-from datus2_ray.store.names import append_change, open_names, read_history, read_names
+from datus2_ray.store.names import append_change, open_names, read_history, read_names, undo
 from datus2_ray.store.run_folder import RunFolder
 from tests.commands.conftest import settings_to_name
 
@@ -324,6 +326,38 @@ def name_of_segments(names: Names, folder: RunFolder, image: dict[str, Any]) -> 
     )
     found = names.of_segments(image["image_id"], np.array(row["segment_fine"]))
     return [names.classes[c].name if c >= 0 else "" for c in found]
+
+
+def test_what_was_taught_stays_until_it_is_taught_again(given: Given, scenes: Path, tmp_path: Path) -> None:
+    folder = given.folder
+    name_all(given)
+    name(folder.uri, teach=True)
+    current = folder.current()
+    edit(folder, lambda names: edits.add_class(names, "more"))
+    for command in (lambda: name(folder.uri), lambda: export(folder.uri, "png")):
+        command()
+        assert {stage: folder.current()[stage] for stage in ("teach", "taught")} == {
+            stage: current[stage] for stage in ("teach", "taught")
+        }
+    assert set(storage.read_json(folder.path("metrics.json"))["names"]) == {"images", "classes", "named"}
+    assert folder.require(Exported).facts.masks == "named"
+    with pytest.raises(UsageError, match="were changed after a layer was taught them"):
+        datus2_ray.predict(folder.uri, str(scenes / "images"), str(tmp_path / "new"), limit=2)
+    undo(folder, 2)
+    assert "taught" in name(folder.uri)["metrics"]["names"]
+    assert {stage: folder.current()[stage] for stage in current} == current
+
+
+def test_masks_of_names_that_were_taken_back_are_not_exported_from_predicted_ones(
+    here: None, small_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder(str(shutil.copytree(small_run, tmp_path / "run")))
+    edit(folder, lambda names: edits.name_clusters(names, range(5), "land"))
+    for first in ("land", "cluster 0"):
+        datus2_ray.predict(folder.uri, str(scenes / "images"), str(tmp_path / "new"), limit=2)
+        exported = Path(export(str(tmp_path / "new"), "coco"), "annotations", "train.json").read_text()
+        assert json.loads(exported)["categories"][0]["name"] == first
+        edit(folder, lambda names: edits.name_clusters(names, range(5), None))
 
 
 def test_single_segments_are_not_those_of_new_images_of_the_same_name(
