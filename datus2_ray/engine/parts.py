@@ -76,7 +76,13 @@ def stream_parts(
 def _add(dataset: ray.data.Dataset, operator: Operator, *more: Operator) -> ray.data.Dataset:
     if operator.pool is None:
         chain = Chain(tuple(each.make for each in (operator, *more)))
-        return dataset.map_batches(chain, batch_size=None, batch_format="pyarrow", num_cpus=1)
+
+        def run(block: pa.Table) -> pa.Table | Iterator[pa.Table]:
+            return chain(block)
+
+        # Ray's dashboard and the titles of its processes show the name of a function.
+        run.__name__ = "->".join(getattr(make, "__name__", type(make).__name__) for make in chain.operators)
+        return dataset.map_batches(run, batch_size=None, batch_format="pyarrow", num_cpus=1)
     # An actor cuts a part into forward passes itself, and must have the part alone: an image's result may depend on
     # what shares its batch.
     pool = operator.pool
