@@ -8,10 +8,12 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/datus2 demo --out demo
 
-# One process takes the tests on Ray, the other one all others. Those of the explorer's page need chromium and
-# chromedriver (apt-get install chromium chromium-driver); without them they are skipped, with the reason at the end.
+# One process takes the tests on Ray, another all others, whose output follows at the end. Those of the explorer's page
+# need chromium and chromedriver (apt-get install chromium chromium-driver); without them they are skipped, with the reason.
 test: lint type-check
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -m "not on_ray" >.pytest-others.log 2>&1 & others=$$!; \
+	$(BIN)/pytest -m on_ray; status=$$?; \
+	wait $$others || status=1; cat .pytest-others.log; exit $$status
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -54,7 +56,7 @@ backbone: $(VENV)/.installed
 	$(BIN)/python backbone/picture.py docs/backbone.png
 
 clean:
-	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .moto .readers
+	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .pytest-others.log .hypothesis .moto .readers
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -50,14 +50,13 @@ from tests.in_process import without_ray
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the tests that need Ray or the S3 server to one process, and begin with them.
+    """Mark the tests that need Ray or the S3 server: ``make test`` leaves them to a process of their own.
 
     Two Rays on one machine would disturb each other.
     """
     for item in items:
         if _needs_ray(item):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-    items.sort(key=lambda item: not _needs_ray(item))
+            item.add_marker(pytest.mark.on_ray)
 
 
 def _needs_ray(item: pytest.Item) -> bool:

@@ -20,7 +20,6 @@ from datus2_ray.exports import FORMATS
 from datus2_ray.exports.format import Format, LabelledImage, Written, split_of
 
 #: All that use the readers are in one process: two would install them at once.
-pytestmark = pytest.mark.xdist_group("readers")
 
 CLASSES = (
     NamedClass("road", "#e69f00"),

@@ -10,8 +10,6 @@ import pytest
 from datus2_ray.errors import UsageError
 from datus2_ray.exports import FORMATS
 
-pytestmark = pytest.mark.xdist_group("readers")
-
 WRITE_AND_READ = """
 import json
 from io import BytesIO
