@@ -93,7 +93,7 @@ class Servers:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Give a function that makes and serves a run."""
+    """Return a function that makes and serves a run."""
     servers = Servers()
     yield lambda **contents: servers.start(tmp_path, **contents)
     servers.stop()
@@ -101,7 +101,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Give a server for tests that change nothing."""
+    """Return a server for tests that change nothing."""
     servers = Servers()
     yield servers.start(tmp_path_factory.mktemp("served"))
     servers.stop()

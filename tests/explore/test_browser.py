@@ -60,7 +60,7 @@ EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='ow
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Give a browser; skip without one, unless ``DATUS2_BROWSER=required``."""
+    """Return a browser; skip without one, unless ``DATUS2_BROWSER=required``."""
     browser, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if browser is None or driver is None:
         if os.environ.get("DATUS2_BROWSER") == "required":

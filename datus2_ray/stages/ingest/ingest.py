@@ -50,7 +50,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
 
 
 def _bundle(run: Run, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the parts of a row group to one task, so that the group is read once."""
+    """Return the parts of a row group as one item of one task, so that the group is read once."""
     if run.listing.columns is None:
         return list(items)
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
