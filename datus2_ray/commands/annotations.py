@@ -80,8 +80,7 @@ def import_annotations(run: str, file: str, kind: Literal["coco", "cvat"]) -> Im
         If the file is none of its kind, has no image of the run, or something drawn does not fit its image; nothing is
         changed then.
     """
-    folder = RunFolder(storage.absolute(run))
-    folder.require_finished()
+    folder = RunFolder.of_finished(run)
     data = storage.read_bytes(file)
     annotations = READERS[kind](data, file)
     files = dict(_files(folder))

@@ -48,8 +48,7 @@ def load(run: str) -> LoadedRun:
     StorageError
         If it is no finished run.
     """
-    folder = RunFolder(storage.absolute(run))
-    folder.require_finished()
+    folder = RunFolder.of_finished(run)
     return LoadedRun(folder)
 
 

@@ -66,7 +66,7 @@ def naming_progress(run: str) -> NamingProgress:
     UsageError
         If its ``names.yaml`` is wrong, or of another clustering.
     """
-    folder = _finished(run)
+    folder = RunFolder.of_finished(run)
     clustered, labelled = folder.require(Clustered), folder.require(Labelled)
     names = read_names(folder)
     names.check_clustering(clustered.fingerprint)
@@ -86,7 +86,7 @@ def take_names(run: str, file: str, who: str | None = None) -> None:
         If the file does not hold names, or they are of another clustering, or name a cluster, an image or a segment
         that is not there.
     """
-    folder = _finished(run)
+    folder = RunFolder.of_finished(run)
     clustered = folder.require(Clustered)
     given = parse_names(read_text(file), file, clustered.fingerprint)
     try:
@@ -128,7 +128,7 @@ def name(run: str, *, teach: bool = False) -> dict[str, Any]:
     DatusError
         If a stage fails, as in a run.
     """
-    folder = _finished(run)
+    folder = RunFolder.of_finished(run)
     summary = storage.read_json(folder.path("summary.json"))
     naming = require_naming(folder, summary["clusters"])
     if teach:
@@ -164,12 +164,6 @@ def _finish(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
     storage.write_json(run.folder.path("summary.json"), summary)
     write_report(run.folder)
     return summary
-
-
-def _finished(run: str) -> RunFolder:
-    folder = RunFolder(storage.absolute(run))
-    folder.require_finished()
-    return folder
 
 
 def _check_tokens(folder: RunFolder) -> None:
@@ -213,7 +207,7 @@ def carry_over_names(run: str) -> list[str]:
     UsageError
         If the segments of the earlier clustering are not in the folder any more.
     """
-    folder = _finished(run)
+    folder = RunFolder.of_finished(run)
     clustered, labelled = folder.require(Clustered), folder.require(Labelled)
     names, number = open_names(folder)
     if names.is_empty or names.clustering == clustered.fingerprint:

@@ -83,8 +83,7 @@ def predict(
     DatusError
         If the images cannot be used, as for a run.
     """
-    model = RunFolder(storage.absolute(run))
-    model.require_finished()
+    model = RunFolder.of_finished(run)
     kept = read_config(model.path("config.json"))
     clustered, fitted, refined = model.require(Clustered), model.find(LayerFitted), model.find(Refined)
     k = storage.read_json(model.path("summary.json"))["clusters"]

@@ -49,8 +49,7 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     DatusError
         If a stage fails, as in a run.
     """
-    folder = RunFolder(storage.absolute(run))
-    folder.require_finished()
+    folder = RunFolder.of_finished(run)
     kept, clustered = read_config(folder.path("config.json")), folder.require(Clustered)
     if kept.cluster.fine is None:
         raise UsageError(

@@ -158,6 +158,13 @@ class RunFolder:
             raise StorageError(f"{self.uri}: stage {facts.stage} is not finished; run the same `datus2 run` again")
         return commit
 
+    @staticmethod
+    def of_finished(run: str) -> RunFolder:
+        """Return the folder of a finished run; raise a StorageError if `run` is none."""
+        folder = RunFolder(storage.absolute(run))
+        folder.require_finished()
+        return folder
+
     def require_finished(self) -> None:
         """Raise a StorageError if the folder is not that of a finished run."""
         for name in FINISHED:
