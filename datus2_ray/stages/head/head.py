@@ -35,7 +35,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> HeadLearned:
     from datus2_ray.core.head.fit import Recipe
     from datus2_ray.core.head.network import CODES, HeadSpec
     from datus2_ray.engine.training.tokens import MODEL, describe_tokens, fit_to_tokens, sample_images
-    from datus2_ray.stages.head.worker import Plan, TokenImages, learn_alone, learn_together
+    from datus2_ray.stages.head.worker import Plan, TokenImages, learn_head
 
     config, discovered, recipe = run.config, run.commit(Discovered), Recipe()
     sample = sample_images(discovered, discovered, config.seed)
@@ -47,7 +47,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> HeadLearned:
     workers = training_workers.token_workers(config.refine, run.machines, placement.device)
     threads = max(1, run.machines.cpus // workers)
     plan = Plan(images, spec, config.seed, recipe, workers, threads, placement.device)
-    learned = fit_to_tokens(run, placement, progress, "head", plan, recipe.steps, learn_alone, learn_together)
+    learned = fit_to_tokens(run, placement, progress, "head", plan, recipe.steps, learn_head)
     progress.total = learned["tokens"]
     storage.write_bytes(placement.path(MODEL), learned["model"])
     storage.write_table(placement.path(HISTORY), _history(learned["losses"]))
