@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datus2_ray.core.head.fit import SHARES, Recipe, learn
+from datus2_ray.core.head.fit import SHARES, learn
 from datus2_ray.core.head.network import HeadSpec, to_bytes
+from datus2_ray.core.head.recipes import Recipe
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.training.worker import Fit, Member
 from datus2_ray.store import storage
