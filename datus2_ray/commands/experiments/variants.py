@@ -214,12 +214,12 @@ def published_head(dataset: str) -> str:
 
 #: Every experiment by its name on the command line.
 EXPERIMENTS = {
-    "presets": Axis("preset", presets),
-    "dedicated": Axis("variant", dedicated),
     "ablation": Axis("variant", ablation),
     "clusters": Axis("clusters K", clusters),
     "names": Axis("clusters that are named", names, matching="many_to_one", probe=True),
     "resolution": Axis("Louvain's resolution", resolution),
     "patch-size": Axis("pixels of 224 that a patch covers", patch_size),
     "data-size": Axis("images", data_size),
+    "presets": Axis("preset", presets),
+    "dedicated": Axis("variant", dedicated),
 }
