@@ -75,7 +75,8 @@ def unsigned(values: Pair) -> str:
 
 def signed(values: Pair) -> str:
     """Return a change with its sign, and its deviation."""
-    return f"{values[0]:+.1f} ± {values[1]:.1f}".replace("-", "−")
+    mean = round(values[0], 1) + 0.0  # no −0.0
+    return f"{mean:+.1f} ± {values[1]:.1f}".replace("-", "−")
 
 
 def final_masks(results: Sequence[Result]) -> str:
