@@ -95,7 +95,7 @@ def experiment(
     values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run.")] = False,
     backbones: Annotated[
-        str | None, typer.Option(help="paper: backbones to compare patches of other sizes with, such as A,B.")
+        list[str] | None, typer.Option(help="Of paper: a backbone with patches of another size; once for each.")
     ] = None,
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
@@ -114,7 +114,7 @@ def experiment(
 
         if points:
             raise UsageError("--values are those of a sweep; `experiment paper` has none")
-        typer.echo(write_paper(config, run_paper(config, seeds, backbones.split(",") if backbones else (), note)))
+        typer.echo(write_paper(config, run_paper(config, seeds, backbones or (), note)))
         return
     results = run_experiment(name, config, seeds, points, note)
     table, uris = answer.write_answer(name, results, config.out)

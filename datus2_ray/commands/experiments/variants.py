@@ -9,9 +9,11 @@ from typing import Any
 from datus2_ray.config import RunConfig
 from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.config.presets import preset_values
+from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, patch_side
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing
+from datus2_ray.store.weights_cache import local_spec
 
 #: Name of the variant with the paper's settings.
 PAPERS = "the paper's"
@@ -163,9 +165,6 @@ def _of_other_patches(base: RunConfig, backbone: str) -> list[Variant]:
 
 
 def _patch(backbone: str | None) -> int:
-    from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side  # imports torch, which takes seconds
-    from datus2_ray.store.weights_cache import local_spec
-
     return patch_side(local_spec(backbone or DEFAULT_BACKBONE))
 
 
