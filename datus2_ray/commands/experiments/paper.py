@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -180,5 +179,5 @@ def _facts(base: RunConfig, results: dict[str, list[Result]]) -> list[Line]:
         Line("Backbone", base.backbone or "the packaged one"),
         Line("Settings", base.preset, "initial masks only" if final_masks(results["presets"]) == "initial" else ""),
         Line("Seeds", ", ".join(map(str, numbers))),
-        Line("Program", f"datus2-ray {VERSION}", f"{machine['processors']} processors, {platform.machine()}"),
+        Line("Program", f"datus2-ray {VERSION}", f"{machine['processors']} processors, {machine['system']}"),
     ]
