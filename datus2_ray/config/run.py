@@ -45,6 +45,10 @@ class RunConfig(StageConfig):
         0.05, "The run ends when more than this share of the images is unusable.", ge=0, le=1
     )
     no_progress_seconds: int = expert(180, "A stage fails after this many seconds without progress.", ge=1)
+    tracker: Literal["mlflow", "wandb"] | None = setting(
+        None,
+        "Send settings, curves, scores and report to a tracker too: mlflow, or wandb (offline); decides no result.",
+    )
     ingest: IngestConfig = Field(default_factory=IngestConfig)
     discover: DiscoverConfig = Field(default_factory=DiscoverConfig)
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
