@@ -52,8 +52,8 @@ def image_reader(run: Run, heartbeat: Heartbeat) -> ReadImages:
 
 def large_windows(run: Run) -> Windows | None:
     """Return how large images are seen; None where no image is large, or all are to be seen whole."""
-    window = run.config.discover.window
-    if window is None or run.facts(Ingested).longest <= LARGE * window:
+    window, ingested = run.config.discover.window, run.find(Ingested)
+    if window is None or ingested is None or ingested.facts.longest <= LARGE * window:
         return None
     return Windows(window, input_side(run), _patch(run))
 
