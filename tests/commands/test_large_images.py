@@ -34,11 +34,12 @@ def make(folder: Path) -> None:
         for scene in scenes:
             save(folder / "scenes", f"{number:02d}", *scene)
             number += 1
-        layers = (
-            np.stack([scene[layer] for scene in scenes]).reshape(rows, columns, SIDE, SIDE, -1) for layer in (0, 1)
+        by_row = [scenes[start : start + columns] for start in range(0, len(scenes), columns)]
+        image, mask = (
+            np.concatenate([np.concatenate([scene[layer] for scene in row], axis=1) for row in by_row])
+            for layer in (0, 1)
         )
-        mosaic = (layer.swapaxes(1, 2).reshape(rows * SIDE, columns * SIDE, -1).squeeze() for layer in layers)
-        save(folder / "mosaics", name, *mosaic)
+        save(folder / "mosaics", name, image, mask)
 
 
 def test_mosaics_score_about_what_their_scenes_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

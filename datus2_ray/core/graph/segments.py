@@ -10,13 +10,11 @@ from scipy import ndimage
 
 from datus2_ray.core.describe.tokens import l2_normalise, mean_tokens
 from datus2_ray.core.graph.louvain import number_by_first
+from datus2_ray.core.images.windows import MAX_PATCHES
 from datus2_ray.errors import UsageError
 
 #: Value of a patch that belongs to no valid segment.
 NOISE = -1
-
-#: Most segments of an image that the int16 of a patch map can tell apart.
-MAX_PATCHES = 2**15 - 1
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3))
 

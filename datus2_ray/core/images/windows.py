@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 
-from datus2_ray.core.graph.segments import MAX_PATCHES
+#: Most patches of an image, as the int16 of a patch map can number them.
+MAX_PATCHES = 2**15 - 1
 
 #: An image is large if its longer side is more than this many windows.
 LARGE = 4

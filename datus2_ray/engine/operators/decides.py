@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from datus2_ray.core.backbone.spec import fingerprint, patch_side
 from datus2_ray.core.images.windows import LARGE, Windows
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
@@ -16,9 +17,6 @@ from datus2_ray.store.weights_cache import local_spec
 
 def segmentation_decides(run: Run, device: Device) -> dict[str, Any]:
     """Return the settings that decide segments and descriptors on a device."""
-    # Imported here: torch and timm take seconds, and plan and status need none.
-    from datus2_ray.core.backbone.spec import fingerprint
-
     config = run.config.discover
     decides = {name: value for name, value in config.identity().items() if name not in ("grid", "input_size", "window")}
     # What is seen counts, whether it was given in patches or in pixels.
@@ -70,6 +68,4 @@ def window_lines(run: Run) -> list[str]:
 
 
 def _patch(run: Run) -> int:
-    from datus2_ray.core.backbone.vit import patch_side  # imports torch and timm, and reads the weights
-
     return patch_side(local_spec(run.backbone))
