@@ -2,9 +2,9 @@
 
     python benchmarks/large_images.py [--side 160] [--scenes 5] [--mosaics 3]
 
-Every mosaic has scenes × scenes scenes of that side in pixels, as large as a window. The table has the mIoU of the refined
-masks, one-to-one, seconds of discover per image, and the most memory that one process of the run held, a worker of Ray
-with its share of the object store.
+Every mosaic has scenes × scenes scenes of that side in pixels, as large as a window. The table has the mIoU of the
+refined masks, one-to-one, seconds of discover per image, and the most memory that one process of the run held: a worker
+of Ray, with its share of the object store.
 """
 
 from __future__ import annotations
@@ -41,20 +41,21 @@ class Peak:
     """The most memory that one process of this one's tree has held, in GB, asked every half second."""
 
     def __init__(self) -> None:
-        self.bytes, self._over = 0, threading.Event()
+        self._bytes, self._over = 0, threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while not self._over.wait(0.5):
             for process in psutil.Process().children(recursive=True):
                 try:
-                    self.bytes = max(self.bytes, process.memory_info().rss)
+                    self._bytes = max(self._bytes, process.memory_info().rss)
                 except psutil.NoSuchProcess:
                     continue
 
     def end(self) -> float:
+        """Stop, and return the peak."""
         self._over.set()
-        return self.bytes / 1e9
+        return self._bytes / 1e9
 
 
 def measure(source: Path, window: int | None) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def make(folder: Path) -> None:
         save(folder / "mosaics", name, image, mask)
 
 
-def test_mosaics_score_about_what_their_scenes_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mosaics_score_about_what_their_scenes_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     commands_without_ray(monkeypatch)
     make(tmp_path)
 
@@ -53,7 +55,10 @@ def test_mosaics_score_about_what_their_scenes_do(tmp_path: Path, monkeypatch: p
         summary = run(load(flags, assignments=(*small, f"discover.window={window}")))
         return float(summary["metrics"]["refined"]["one_to_one"]["pixel_accuracy"])
 
-    scenes, whole, windows = accuracy("scenes", SIDE), accuracy("mosaics", 5 * SIDE), accuracy("mosaics", SIDE)
+    scenes, whole = accuracy("scenes", SIDE), accuracy("mosaics", 5 * SIDE)
+    assert "windows" not in capsys.readouterr().err
+    windows = accuracy("mosaics", SIDE)
+    assert f"(the largest has {5 * SIDE}) are seen in overlapping windows of {SIDE};" in capsys.readouterr().err
     assert whole < windows - 0.1
     assert abs(scenes - windows) < 0.12
     assert RunFolder(str(tmp_path / "run-mosaics")).require(Ingested).facts.longest == 5 * SIDE

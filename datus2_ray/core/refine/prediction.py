@@ -84,14 +84,14 @@ def _label_strips(logits: Tensor, labels: NDArray[Any], height: int, width: int)
     Nothing but the labels has the size of the image, whatever that is.
     """
     top, bottom, down = _neighbours(logits.shape[1], height, logits.device)
-    left, right, across = _neighbours(logits.shape[2], width, logits.device)
     drawn = np.empty((height, width), labels.dtype)
-    # Four arrays of a strip are held at a time.
-    rows = max(1, MAX_LOGITS // (4 * len(logits) * width))
+    rows = max(1, MAX_LOGITS // (len(logits) * width))
     for start in range(0, height, rows):
         strip = slice(start, start + rows)
         of_rows = torch.lerp(logits[:, top[strip]], logits[:, bottom[strip]], down[strip, None])
-        upsampled = torch.lerp(of_rows[:, :, left], of_rows[:, :, right], across)
+        # From as many rows to as many: along the rows only.
+        size = of_rows.shape[1], width
+        upsampled = functional.interpolate(of_rows[None], size, mode="bilinear", align_corners=False)[0]
         drawn[strip] = labels[upsampled.argmax(dim=0).cpu().numpy()]
     return drawn
 
