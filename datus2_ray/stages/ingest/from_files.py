@@ -139,7 +139,7 @@ def check_image(data: bytes | None, mask: Read, dataset: str, rendering: Renderi
     truth, fault = None, None
     try:
         if isinstance(mask, ImageError):
-            raise ImageError("mask_unreadable", f"mask: {mask.message}")
+            raise mask if mask.kind.startswith("mask_") else ImageError("mask_unreadable", f"mask: {mask.message}")
         if mask is not None:
             truth = layouts.find(dataset).decode_mask(mask, height, width, path).encode()
     except ImageError as error:

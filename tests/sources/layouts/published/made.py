@@ -134,34 +134,8 @@ def cityscapes(published: Sequence[int], train_ids: bool = False) -> Callable[[P
 
 #: One of the published ids of every coarse class, in the order of STEGO's names.
 COARSE = (
-    73,
-    80,
-    55,
-    62,
-    84,
-    46,
-    28,
-    17,
-    10,
-    0,
-    34,
-    3,
-    101,
-    114,
-    120,
-    97,
-    131,
-    91,
-    171,
-    179,
-    94,
-    124,
-    93,
-    105,
-    126,
-    98,
-    154,
-)
+    73, 80, 55, 62, 84, 46, 28, 17, 10, 0, 34, 3, 101, 114, 120, 97, 131, 91, 171, 179, 94, 124, 93, 105, 126, 98, 154,
+)  # fmt: skip
 #: Published ids without the eleven that have no annotations.
 FINE = tuple(i for i in range(182) if i not in (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90))
 
@@ -335,8 +309,8 @@ MADE = {
         cocostuff(FINE, ("", "stuffthingmaps"), curated=False),
         order=lambda scenes: [*scenes, scenes[0]] * 2,
     ),
-    "potsdam3-pieces": Made("potsdam3", "labelled_test", 3, potsdam_pieces),
-    "potsdam6-originals": Made("potsdam6", None, 6, potsdam_originals),
+    "potsdam3-pieces": Made("potsdam3", "labelled_test", 3, potsdam_pieces, order=lambda scenes: scenes[1:]),
+    "potsdam6-originals": Made("potsdam6", None, 6, potsdam_originals, order=lambda scenes: [*scenes] * 4),
     "camvid-cambridge": Made("camvid", None, 11, camvid_cambridge),
     "camvid-kaggle": Made("camvid", "val", 11, camvid_kaggle),
     "camvid-segnet": Made("camvid", "test", 11, camvid_segnet),

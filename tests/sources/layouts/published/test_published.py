@@ -115,7 +115,7 @@ def test_names_and_colours_stand_where_they_are_published() -> None:
         ("cocostuff171", 79, "toothbrush", None),
         ("cocostuff171", 80, "banner", None),
         ("cocostuff171", 170, "wood", None),
-        ("cocostuff27", 12, "ceiling", (64, 128, 0)),
+        ("cocostuff27", 12, "ceiling", (64, 0, 128)),
         ("potsdam3", 2, "vegetation and trees", (0, 255, 0)),
         ("potsdam6", 4, "cars", (255, 255, 0)),
     ):
@@ -133,7 +133,7 @@ def test_names_and_colours_stand_where_they_are_published() -> None:
         (
             ["gtFine/val/a/a_1_gtFine_color.png"],
             "cityscapes19",
-            r"a/a_1\.png wants .*_gtFine_labelTrainIds\.png, found",
+            r"a_1\.png wants .*_labelTrainIds\.png, found",
         ),
     ],
 )
@@ -156,9 +156,7 @@ def test_lists_decide_the_splits_of_voc(tmp_path: Path) -> None:
     look = inside(tmp_path)
     assert [s.image_id for s in voc.samples(without, None, None, look)] == ["2007_000032", "2007_000033", "2012_004331"]
     assert look.notes == ["voc: all 3 images; no list ImageSets/Segmentation/*.txt says which of them are annotated"]
-    with pytest.raises(
-        UsageError, match=r"no list ImageSets/Segmentation/val\.txt of the images in val; leave --split"
-    ):
+    with pytest.raises(UsageError, match=r"no list ImageSets/Segmentation/val\.txt of the images in val"):
         voc.samples(without, "val")
     two = [*files, *(path.replace("2012", "2007") for path in files)]
     with pytest.raises(UsageError, match=r"in VOCdevkit/VOC2007/ and VOCdevkit/VOC2012/; give one of these folders"):
@@ -267,7 +265,7 @@ def test_a_run_scores_by_the_classes_of_the_data_set(tmp_path: Path, ray_session
     summary = datus2_ray.run(load(flags, preset="paper", assignments=(*few, "evaluate.token_kmeans=false")))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert summary["metrics"] == metrics
-    assert metrics["images"] == len(scenes) + (one.split is None and one.dataset in ("cocostuff171", "potsdam6"))
+    assert metrics["images"] == min(3, len(one.order(scenes)))
     assert metrics["initial"]["one_to_one"]["pixel_accuracy"] > 0
     layout = layouts.find(one.dataset)
     if layout.class_names is None:
