@@ -40,7 +40,14 @@ _PIECES = Pair(
     lists=("{split}.txt",),
     unlisted="no lists labelled_train.txt, labelled_test.txt and unlabelled_train.txt make splits of them",
 )
-_ORIGINALS = "2_Ortho_RGB", ("5_Labels_all", "5_Labels_for_participants", "5_Labels_all_noBoundary")
+_ORIGINALS = tuple(
+    Pair("2_Ortho_RGB", folder, "_RGB.tif", (end,))
+    for folder, end in (
+        ("5_Labels_all", "_label.tif"),
+        ("5_Labels_for_participants", "_label.tif"),
+        ("5_Labels_all_noBoundary", "_label_noBoundary.tif"),
+    )
+)
 
 
 def _read_array(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -80,15 +87,13 @@ def _potsdam(
         check_size(ids.shape, height, width)
         return table[ids]
 
-    originals, labels = _ORIGINALS
-    ends = ("_label.tif", "_label_noBoundary.tif")
     return LabelledFolders(
         name=name,
         title=title,
         splits=("labelled_train", "labelled_test", "unlabelled_train"),
         class_names=tuple(classes),
         palette=np.array(list(classes.values()), np.uint8),
-        pairs=(_PIECES, *(Pair(originals, folder, "_RGB.tif", ends) for folder in labels)),
+        pairs=(_PIECES, *_ORIGINALS),
         read_mask=read_mask,
         read_image=_read_image,
         tile=TILE,
