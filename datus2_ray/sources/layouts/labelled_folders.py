@@ -136,7 +136,10 @@ class LabelledFolders:
     def recognises(self, tree: Tree) -> bool:
         """Return whether a source is certainly this data set; see ``DatasetLayout.recognises``."""
         sure = [pair for pair in self.pairs if pair.sure]
-        return any(self._found(tree.within(root), sure, True) for root in self._roots(tree, sure))
+        masks = {pair.of(split).masks for pair in sure for split in (*self.splits, "")}
+        # Thousands of folders may be called like a split.
+        roots = (root for root in self._roots(tree, sure) if any(tree.below(root + folder) for folder in masks))
+        return any(self._found(tree.within(root), sure, True) for root in roots)
 
     def samples(
         self, files: Sequence[str], split: str | None, masks: str | None = None, inside: Inside | None = None

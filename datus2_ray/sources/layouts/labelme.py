@@ -75,6 +75,8 @@ def _run_lengths(mask: bytes, corners: NDArray[np.float64], shape: tuple[int, in
 def _is_named(tree: Tree) -> bool:
     """Return whether most JSON files have the names of images beside them."""
     json_stems = {path[: -len(".json")] for path in tree.files if path.endswith(".json")}
+    if not json_stems:
+        return False
     stems = {stem for stem, suffix in map(posixpath.splitext, tree.files) if suffix.lower() in IMAGE_SUFFIXES}
     return 2 * len(json_stems & stems) > len(json_stems)
 

@@ -34,7 +34,7 @@ def document(*shapes: dict[str, Any], image: str = "a.jpg", size: tuple[int, int
 def coco(*names: str, categories: tuple[str, ...] = ("cat", "dog"), size: int = 20) -> bytes:
     """Return a COCO file in which each image has the first category in its middle."""
     return json.dumps({
-        "images": [{"id": number, "file_name": name, "height": size, "width": size} for number, name in enumerate(names)],
+        "images": [{"id": n, "file_name": name, "height": size, "width": size} for n, name in enumerate(names)],
         "annotations": [
             {"id": number, "image_id": number, "category_id": 1, "segmentation": [[5, 5, 15, 5, 15, 15, 5, 15]]}
             for number in range(len(names))
@@ -104,7 +104,8 @@ def test_the_image_beside_a_json_file_counts_and_else_the_one_that_it_names() ->
     files = ["train/a.jpg", "val/a.jpg", "train/b.jpg", "train/c.jpg", *contents]
     samples = find("labelme").samples(files, None, None, look)
     assert [(s.image, s.mask) for s in samples] == [
-        ("train/a.jpg", "train/a.json"), ("train/b.jpg", "json/b.json"), ("train/c.jpg", None), ("val/a.jpg", "val/a.json"),
+        ("train/a.jpg", "train/a.json"), ("train/b.jpg", "json/b.json"), ("train/c.jpg", None),
+        ("val/a.jpg", "val/a.json"),
     ]  # fmt: skip
     assert [name for name, _ in look.palette] == ["background", "cat", "dog"]
     assert look.used == set(contents) - {"package.json"}
