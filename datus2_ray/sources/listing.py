@@ -35,6 +35,7 @@ from datus2_ray.sources.look import (
     describe_passed_over,
     find_other_files,
     find_pieces,
+    suffix,
 )
 from datus2_ray.sources.place import Place, find_place
 from datus2_ray.sources.shard_columns import ShardColumns
@@ -185,9 +186,13 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
         # What a folder has beside images are label maps, a data set may have anything.
         reason = (LABEL_MAP if labelled else NO_TRUTH) if folder else UNUSED
         passed_over |= {path: reason for path in candidates if path not in used and path not in passed_over}
-    # By their names they are no images, such as lists and drawn annotations, but they were read.
-    read = {path for path in passed_over if path in used or (palette and is_palette(path))}
-    passed_over = {path: reason for path, reason in passed_over.items() if path not in read}
+    # By their names they are no images, such as lists and drawn annotations, but they were read, or are other splits'.
+    kinds = {suffix(path) for path in used} if config.split is not None else set()
+    passed_over = {
+        path: reason
+        for path, reason in passed_over.items()
+        if path not in used and suffix(path) not in kinds and not (palette and is_palette(path))
+    }
     pieces = find_pieces(place.root, [sample.image for sample in samples[: config.limit]], layout.tile)
     content = hashlib.sha256()
     parts: dict[str, dict[str, Any]] = {}
