@@ -27,7 +27,7 @@ from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Ingested, Surveyed
-from tests.in_process import SMALL_MACHINE
+from tests.in_process import SMALL_MACHINE, commands_without_ray
 from tests.sources.layouts.published import made
 from tests.sources.layouts.published.made import MADE
 
@@ -253,7 +253,23 @@ def test_a_plan_says_what_the_ground_truth_is(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
-def test_a_run_scores_by_the_classes_of_the_data_set(tmp_path: Path, ray_session: None, name: str) -> None:
+def test_a_run_scores_by_the_classes_of_the_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    commands_without_ray(monkeypatch)
+    run_and_check(tmp_path, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["potsdam6-originals", "potsdam3-pieces", "coco", "cityscapes19-train-ids"])
+def test_windows_arrays_drawn_regions_and_names_of_masks_reach_the_tasks_of_ray(
+    tmp_path: Path, ray_session: None, name: str
+) -> None:
+    run_and_check(tmp_path, name)
+
+
+def run_and_check(tmp_path: Path, name: str) -> None:
+    """Run over a few images of a made data set, and compare classes, scores and colours."""
     one = MADE[name]
     scenes = made.spread([render(number, 0) for number in range(3)], one.classes)
     one.write(tmp_path / "in", scenes)
