@@ -181,7 +181,8 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
         notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
         raise UsageError("; ".join([f"{config.source}: {error}", *notes])) from error
     taken_masks = labelled or not folder
-    used = {path for sample in samples for path in (sample.image, sample.mask if taken_masks else None)} | inside.used
+    paths = (path for sample in samples for path in (sample.image, sample.mask if taken_masks else None))
+    used = inside.used.union(path for path in paths if path)
     if config.split is None:
         # What a folder has beside images are label maps, a data set may have anything.
         reason = (LABEL_MAP if labelled else NO_TRUTH) if folder else UNUSED
