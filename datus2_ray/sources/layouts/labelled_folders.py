@@ -90,6 +90,16 @@ class Pair:
         below, end = tree.below(self.images), self.image_end.lower()
         return [path for path in below if path.lower().endswith(end)] if end else image_files(below)
 
+    def named_images(self, tree: Tree) -> list[tuple[str, str]]:
+        """Return the images of the pair: their names below its folder, without the end but with a suffix, and paths."""
+        names = []
+        for path in self.image_paths(tree):
+            name = path[len(self.images) + 1 :]
+            if self.image_end:
+                name = name[: -len(self.image_end)] + posixpath.splitext(name)[1]
+            names.append((name, path))
+        return names
+
     def index(self, tree: Tree) -> dict[str, str]:
         """Return the masks of the pair by their names."""
         return index_masks(tree.below(self.masks), self.masks, self.mask_ends or MASK_SUFFIXES)
@@ -218,7 +228,9 @@ class LabelledFolders:
                     raise UsageError(f"{self.name}: the list {named[0]} cannot be read")
                 words = (line.split() for line in data.decode("utf-8", "replace").splitlines())
                 names = {line[0] for line in words if line}
-                inside.notes.append(f"{split}: the {len(names):,} images that {named[0]} names")
+                count = sum(posixpath.splitext(name)[0] in names for name, _ in pair.named_images(tree))
+                of = "" if count == len(names) else f"{count:,} of "
+                inside.notes.append(f"{split}: {of}the {len(names):,} images that {named[0]} names")
                 return names
         return None
 
@@ -229,12 +241,11 @@ class LabelledFolders:
         taken: set[str] = set()
         for prefix, (pair, listed) in pairs.items():
             masks = pair.index(tree)
-            below = []
-            for path in pair.image_paths(tree):
-                name = path[len(pair.images) + 1 :]
-                name = name[: -len(pair.image_end)] + posixpath.splitext(name)[1] if pair.image_end else name
-                if path not in taken and (listed is None or posixpath.splitext(name)[0] in listed):
-                    below.append((name, path))
+            below = [
+                (name, path)
+                for name, path in pair.named_images(tree)
+                if path not in taken and (listed is None or posixpath.splitext(name)[0] in listed)
+            ]
             matched = [find_mask(masks, name) for name, _ in below]
             others = tree.below(pair.masks)
             if below and listed is None and others and not any(matched):

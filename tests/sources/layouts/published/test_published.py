@@ -171,6 +171,10 @@ def test_the_curated_lists_of_coco_stuff_choose_the_images_and_what_happens_with
     assert look.notes == ["val: the 2 images that curated/val2017/Coco164kFull_Stuff_Coarse_7.txt names"]
     assert len(layouts.find("cocostuff171").samples(files, "val", None, look)) == 3
     look = inside(tmp_path)
+    (left,) = coarse.samples([path for path in files if not path.endswith("139.jpg")], "val", None, look)
+    assert left.image_id.endswith("285")
+    assert look.notes[0].startswith("val: 1 of the 2 images that")
+    look = inside(tmp_path)
     assert len(coarse.samples([path for path in files if "curated" not in path], "val", None, look)) == 3
     assert look.notes[0].startswith("val: all 3 images; no list curated/*/Coco164kFull_Stuff_Coarse_7.txt chooses")
 
