@@ -82,7 +82,7 @@ class Pair:
     def form(self) -> str:
         """The pair as patterns of paths."""
         images, masks = (f"{folder}/{self.deeper}*" for folder in (self.images, self.masks))
-        lists = f" and {self.lists[0]}" if self.lists else ""
+        lists = f" and {self.lists[0]}" if self.by_list else ""
         return f"{images}{self.image_end} with {masks}{self.mask_ends[0] if self.mask_ends else ''}{lists}"
 
     def image_paths(self, tree: Tree) -> list[str]:
