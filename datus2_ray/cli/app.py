@@ -383,6 +383,17 @@ def settings(
     typer.echo(settings_page() if key is None else "\n".join(map(str, find_settings(key))), nl=key is not None)
 
 
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="A data set, as for --dataset.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Show a data set: classes, splits, origin, licence, folders; without NAME, all of them as a Markdown page."""
+    from datus2_ray.cli.datasets_page import datasets_page, describe_dataset
+
+    typer.echo(datasets_page() if name is None else describe_dataset(name), nl=name is not None)
+
+
 def main() -> None:
     """Run the command line; an error is one line and an exit code, a trace only with ``--debug``."""
     try:

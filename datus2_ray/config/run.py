@@ -25,7 +25,7 @@ class RunConfig(StageConfig):
         "file of paths. A local path or a URI."
     )
     out: str = Field(description="Run folder; a local path or a URI.")
-    dataset: str = setting("folder", "Layout of the source and names of its classes.")
+    dataset: str = setting("folder", "Layout of the source and names of its classes; `datus2 datasets` shows them.")
     split: str | None = setting(None, "Split of the data set, or of shards named as Hugging Face does; default all.")
     preset: str = setting("best", "Preset that the settings started from.")
     backbone: str | None = setting(

@@ -15,15 +15,21 @@ from datus2_ray.errors import UsageError
 #: Classes of a set; more are instances, or soft edges of colours.
 MAX_CLASSES = 4096
 
-#: Colours of the 21 classes of Pascal VOC, in the order of their ids, and of the border around objects, its void.
-VOC_COLOURS = tuple(
-    sum(
-        ((index >> 3 * level + channel & 1) << 7 - level) << 8 * (2 - channel)
-        for level in range(3)
-        for channel in range(3)
+
+def voc_colours(count: int) -> tuple[int, ...]:
+    """Return Pascal VOC's colours 0xRRGGBB of classes 0, 1, …: the bits of an id, spread over the three channels."""
+    return tuple(
+        sum(
+            ((index >> 3 * level + channel & 1) << 7 - level) << 8 * (2 - channel)
+            for level in range(3)
+            for channel in range(3)
+        )
+        for index in range(count)
     )
-    for index in range(21)
-)
+
+
+#: Colours of the 21 classes of Pascal VOC, in the order of their ids, and of the border around objects, its void.
+VOC_COLOURS = voc_colours(21)
 VOC_VOID = 0xE0E0C0
 
 #: Pixels that are drawn at a time.
