@@ -16,9 +16,9 @@ from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
 from datus2_ray.store import storage
 from datus2_ray.store.names import append_change, open_names, read_history, read_names
-from tests.explore.conftest import Served
+from tests.explore.conftest import MadeServed
 
-Serve = Callable[..., Served]
+Serve = Callable[..., MadeServed]
 
 
 def test_every_edit_is_saved_before_it_is_answered(serve: Serve) -> None:
@@ -104,7 +104,7 @@ def test_of_edits_at_the_same_moment_one_is_saved(serve: Serve) -> None:
         {},
     ],
 )
-def test_an_edit_that_is_not_possible_is_refused_in_one_line(served: Served, edit: dict[str, object]) -> None:
+def test_an_edit_that_is_not_possible_is_refused_in_one_line(served: MadeServed, edit: dict[str, object]) -> None:
     status, _, body = served.ask("POST", "/api/edit", {"expected": 0, "edit": edit})
     assert status == 422
     assert "\n" not in json.loads(body)["error"]
@@ -140,7 +140,7 @@ def test_images_are_those_that_have_a_cluster_a_class_or_a_text(serve: Serve) ->
     assert served.json("GET", "/api/images?text=.*")["total"] == 0
 
 
-def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: Served) -> None:
+def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: MadeServed) -> None:
     pictures = served.json("GET", "/api/run")["pictures"]
     image = served.json("GET", "/api/image/4")
     for segment, leaf in enumerate(image["fine"]):

@@ -16,13 +16,13 @@ from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Facts, Taught, TaughtMasks
 from datus2_ray.store.names import read_names
-from tests.explore.conftest import Served
+from tests.explore.conftest import MadeServed
 from tests.explore.made import SIZE
 
 CLASSES = (NamedClass("road", "#e69f00"), NamedClass("sky", "#56b4e9"))
 
 
-def teach(served: Served, fingerprint: str, seed: int) -> dict[str, np.ndarray]:
+def teach(served: MadeServed, fingerprint: str, seed: int) -> dict[str, np.ndarray]:
     """Commit taught masks with a random confidence, and return it by image."""
     run, random = served.run, np.random.default_rng(seed)
     confidence = {image: random.random(6).astype(np.float32) for image in served.made.fine}
@@ -47,7 +47,7 @@ def teach(served: Served, fingerprint: str, seed: int) -> dict[str, np.ndarray]:
     return confidence
 
 
-def test_doubt_is_what_the_layer_said_until_it_is_taught_again(serve: Callable[..., Served]) -> None:
+def test_doubt_is_what_the_layer_said_until_it_is_taught_again(serve: Callable[..., MadeServed]) -> None:
     served = serve(images=8)
     assert served.json("GET", "/api/job")["taught"] is None
     served.edit(0, do="clusters", clusters=[0], name="road")
