@@ -66,7 +66,7 @@ def run_stages(run: Run, stages: Sequence[Stage[Any]], weights: Mapping[str, Any
     if run.folder.is_finished(settings) and not run.events.grew:
         kept: dict[str, Any] = storage.read_json(run.folder.path("summary.json"))
         return kept
-    write_metrics(run)
+    write_metrics(run.folder)
     write_quarantine(run)
     summary = {**summarise(run, left_out), **weights}
     storage.write_json(run.folder.path("config.json"), settings)

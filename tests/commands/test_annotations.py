@@ -19,7 +19,8 @@ from datus2_ray.commands.export import export
 from datus2_ray.commands.name import take_names
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
-from datus2_ray.store.names import read_history, read_names, undo
+from datus2_ray.store.names import read_names, undo
+from datus2_ray.store.names_history import read_history
 from datus2_ray.store.run_folder import RunFolder
 
 

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 import datus2_ray
 from datus2_ray.cli.app import app
+from datus2_ray.commands.carry_over import carry_over_names
 from datus2_ray.commands.export import export
-from datus2_ray.commands.name import carry_over_names, name, naming_progress, take_names
+from datus2_ray.commands.name import name, naming_progress, take_names
 from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
 from datus2_ray.core.images.labels import decode_labels
@@ -43,7 +44,8 @@ from datus2_ray.store.facts import (
     Taught,
     TaughtMasks,
 )
-from datus2_ray.store.names import append_change, open_names, read_history, read_names, undo
+from datus2_ray.store.names import append_change, open_names, read_names, undo
+from datus2_ray.store.names_history import read_history
 from datus2_ray.store.run_folder import RunFolder
 from tests.commands.conftest import settings_to_name
 

@@ -15,7 +15,8 @@ from PIL import Image
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
 from datus2_ray.store import storage
-from datus2_ray.store.names import append_change, open_names, read_history, read_names
+from datus2_ray.store.names import append_change, open_names, read_names
+from datus2_ray.store.names_history import read_history
 from tests.explore.conftest import MadeServed
 
 Serve = Callable[..., MadeServed]

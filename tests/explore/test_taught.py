@@ -54,7 +54,7 @@ def test_doubt_is_what_the_layer_said_until_it_is_taught_again(serve: Callable[.
     for fingerprint in ("aa" * 16, "bb" * 16):
         confidence = teach(served, fingerprint, seed=ord(fingerprint[0]))
         taught = served.json("GET", "/api/job")["taught"]
-        assert (taught["version"], taught["classes"], taught["current"]) == (fingerprint[:12], ["road", "sky"], True)
+        assert (taught["version"], taught["classes"], taught["names"]) == (fingerprint[:12], ["road", "sky"], True)
         expected = np.zeros(12)
         for image, fine in served.made.fine.items():
             np.add.at(expected, fine, (1 - confidence[image]) * SIZE[0] * SIZE[1] / 6)

@@ -17,7 +17,9 @@ from datus2_ray.core.names.names import LONGEST, NamedClass, Names
 from datus2_ray.errors import UsageError
 from datus2_ray.store import names as kept
 from datus2_ray.store import storage
-from datus2_ray.store.names import append_change, open_names, parse_names, read_history, read_names, redo, undo
+from datus2_ray.store.names import append_change, open_names, read_names, redo, undo
+from datus2_ray.store.names_history import read_history
+from datus2_ray.store.names_yaml import format_names, parse_names
 from datus2_ray.store.run_folder import RunFolder
 
 FINGERPRINT = "0123456789abcdef" * 2
@@ -225,7 +227,7 @@ def test_any_names_are_read_as_they_were_written(
 ) -> None:
     classes = tuple(NamedClass(title, "#00ff7f", ignore) for title in found)
     names = Names(FINGERPRINT, classes, {number: number for number in range(len(found))}, segments)
-    assert parse_names(kept.format_names(names), "text", "") == names
+    assert parse_names(format_names(names), "text", "") == names
 
 
 @pytest.mark.parametrize(

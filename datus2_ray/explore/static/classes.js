@@ -7,7 +7,7 @@ import { $, fill, h, percent, say } from "/static/dom.js";
 import { joinNodes } from "/static/join.js";
 import { fillNames } from "/static/namebox.js";
 import { classOf, findClass, pixelsOfClasses, UNNAMED } from "/static/naming.js";
-import { edit, on, state } from "/static/state.js";
+import { edit, isCurrent, on, state } from "/static/state.js";
 
 /** Pairs that a person said are different. */
 const different = new Set(JSON.parse(sessionStorage.getItem("different") ?? "[]"));
@@ -87,14 +87,16 @@ function next() {
   }));
 }
 
+/** The scores; those of names that were edited since are paler, and say so. */
 function scores(metrics) {
   const box = $("scores"), titles = { initial: "initial masks", refined: "refined masks", named: "as named", taught: "as taught" };
-  const rows = Object.entries(metrics ?? {}).filter(([name]) => titles[name]);
+  const rows = Object.entries(metrics?.sets ?? {}).filter(([name]) => titles[name]), before = metrics?.names && !isCurrent(metrics.names);
   box.hidden = !rows.length;
   box.replaceChildren(h("h2", {}, "Scores"), h("table", {},
     h("thead", {}, h("tr", {}, h("th"), h("th", { scope: "col" }, "mIoU"), h("th", { scope: "col" }, "accuracy"))),
-    h("tbody", {}, rows.map(([name, found]) => h("tr", {}, h("th", { scope: "row" }, titles[name]), h("td", {}, percent(found.miou)), h("td", {}, percent(found.pixel_accuracy)))))),
-    h("p", { class: "soft" }, "Against the ground truth. Clusters count as their most frequent class, names as the class of that name; Teach renews the last two."));
+    h("tbody", {}, rows.map(([name, found]) => h("tr", { class: before && ["named", "taught"].includes(name) ? "soft" : "" },
+      h("th", { scope: "row" }, titles[name]), h("td", {}, percent(found.miou)), h("td", {}, percent(found.pixel_accuracy)))))),
+    h("p", { class: "soft" }, `Against the ground truth. Clusters count as their most frequent class, names as the class of that name${before ? "; the last two are of the names before the last edits" : ""}. Teach renews the last two.`));
 }
 
 /** Edit a class, or add one. */

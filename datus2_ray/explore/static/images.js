@@ -1,7 +1,7 @@
 // The view of images: a grid with overlays at the names as they are.
 
 import { $, count, h, moveInGrid, perFrame, say, watcher } from "/static/dom.js";
-import { get, on, state } from "/static/state.js";
+import { get, isCurrent, on, state } from "/static/state.js";
 import { isStale, look, paint, readMap } from "/static/overlay.js";
 import { openViewer } from "/static/viewer.js";
 
@@ -28,7 +28,7 @@ export function startImages() {
   $("patterns").addEventListener("change", () => { look.patterns = $("patterns").checked; localStorage.setItem("patterns", look.patterns); repaint(); });
   look.patterns = $("patterns").checked = localStorage.getItem("patterns") === "true";
   const borders = () => { 
-    const choices = [...(state.run.refined ? [["masks", "refined"]] : []), ["segments", "of segments"], ...(state.run.taught ? [["taught", `as taught${state.run.taught.current ? "" : ", before"}`]] : [])];
+    const choices = [...(state.run.refined ? [["masks", "refined"]] : []), ["segments", "of segments"], ...(state.run.taught ? [["taught", `as taught${isCurrent(state.run.taught.names) ? "" : ", before the last edits"}`]] : [])];
     $("masks").replaceChildren(...choices.map(([value, text]) => h("option", { value }, text)));
     if (!choices.some(([value]) => value === look.masks)) look.masks = choices[0][0];
     $("masks").value = look.masks;
