@@ -26,8 +26,17 @@ _KEYS = ("clustering", "classes", "clusters", "segments")
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off", "")
 
 
+#: What a node without a tag of its own has.
+_TAGS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
+
+
 class _Loader(_BASE):  # type: ignore[misc]
-    """Reads scalars as text, and refuses a key that stands twice in a mapping: the last one would win in silence."""
+    """Reads scalars as text; refuses tags, and a key that stands twice in a mapping: the last would win in silence."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        if node.tag not in _TAGS:
+            raise yaml.constructor.ConstructorError(None, None, f"the tag {node.tag!r} has no meaning", node.start_mark)
+        return super().construct_object(node, deep)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from datus2_ray.commands.export import export
 from datus2_ray.commands.name import name, naming_progress, take_names
 from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
+from datus2_ray.commands.status import read_status
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
@@ -348,6 +349,60 @@ def test_what_was_taught_stays_until_it_is_taught_again(given: Given, scenes: Pa
     undo(folder, 2)
     assert "taught" in name(folder.uri)["metrics"]["names"]
     assert {stage: folder.current()[stage] for stage in current} == current
+
+
+def test_what_was_made_of_other_names_is_not_shown_as_if_it_were_of_these(given: Given) -> None:
+    folder = given.folder
+
+    def shown() -> tuple[bool, bool, bool]:
+        kept = [storage.read_json(folder.path(name)) for name in ("metrics.json", "summary.json")]
+        scores = ("names" in kept[0], "names" in kept[1]["metrics"])
+        return (*scores, b"Classes that were named" in storage.read_bytes(folder.path("report", "index.html")))
+
+    def states() -> dict[str, str]:
+        return {stage.stage: stage.state for stage in read_status(folder) if stage.stage in of_names}
+
+    of_names = ("named", "teach", "taught", "score_names")
+    before = storage.read_json(folder.path("metrics.json"))
+    name_all(given)
+    name(folder.uri, teach=True)
+    assert shown() == (True, True, True)
+    assert set(states().values()) == {"done"}
+    # Any change withdraws the scores; they come back with the names, and nothing is computed for that.
+    image_id = rows(folder, Labelled)[0]["image_id"]
+    for number, change in enumerate(
+        (
+            lambda names: edits.change_class(names, names.classes[0].name, rename="renamed"),
+            lambda names: edits.name_segments(names, {image_id: [0]}, "mine"),
+        )
+    ):
+        edit(folder, change)
+        assert shown() == (False, False, True)
+        assert set(states().values()) == {"outdated"}
+        with pytest.raises(UsageError, match="were changed after they were taught; teach them again"):
+            datus2_ray.load(folder.uri).mask(image_id, "taught")
+        undo(folder, 2 * number + 2)
+        assert set(states().values()) == {"done"}
+        made = results(folder.uri)
+        name(folder.uri)
+        assert shown() == (True, True, True)
+        assert results(folder.uri) == made
+    # So does an edit by hand, as soon as a program sees it.
+    text = Path(folder.path("names.yaml")).read_text()
+    Path(folder.path("names.yaml")).write_text(text.replace("name: ", "name: my ", 1).replace("clusters:\n  ", "x"))
+    with pytest.raises(UsageError):
+        open_names(folder)
+    assert set(states().values()) == {"outdated"}
+    Path(folder.path("names.yaml")).write_text(text)
+    # All names are taken back: what is left of them disappears.
+    edit(folder, lambda names: replace(names, clusters={}, segments={}))
+    assert storage.read_json(folder.path("metrics.json")) == before
+    summary = name(folder.uri)
+    assert summary["metrics"] == before
+    assert shown() == (False, False, False)
+    assert set(states().values()) == {"not begun"}
+    with pytest.raises(UsageError, match="has no names"):
+        name(folder.uri)
 
 
 def test_masks_of_names_that_were_taken_back_are_not_exported_from_predicted_ones(

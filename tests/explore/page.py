@@ -28,10 +28,10 @@ class Page:
     def script(self, text: str, *arguments: Any) -> Any:
         return self.browser.execute_script(text, *arguments)
 
-    def until(self, condition: Callable[[], Any]) -> Any:
-        end = time.monotonic() + SECONDS
+    def until(self, condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
+        end = time.monotonic() + seconds
         while not (found := condition()):
-            assert time.monotonic() < end, f"waited {SECONDS} s; the page says {self.message!r}"
+            assert time.monotonic() < end, f"waited {seconds} s; the page says {self.message!r}"
             time.sleep(0.02)
         return found
 
