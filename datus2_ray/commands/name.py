@@ -174,7 +174,7 @@ def _check_tokens(folder: RunFolder) -> None:
     if tokens.null_count == len(tokens):
         raise UsageError(
             f"{folder.uri} has no tokens of patches, which a layer learns from: nothing in that run read them; run it "
-            "without --no-refine"
+            "with --set refine.em=true"
         )
 
 

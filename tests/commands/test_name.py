@@ -48,7 +48,7 @@ from datus2_ray.store.facts import (
 from datus2_ray.store.names import append_change, open_names, read_names, undo
 from datus2_ray.store.names_history import read_history
 from datus2_ray.store.run_folder import RunFolder
-from tests.commands.conftest import settings_to_name
+from tests.commands.conftest import settings_to_name, small_settings
 
 
 @dataclass(frozen=True)
@@ -297,6 +297,30 @@ def test_what_cannot_be_named_is_said(given: Given, tmp_path: Path) -> None:
     name_all(given)
     with pytest.raises(UsageError, match="has no tokens of patches, which a layer learns from"):
         name(given.folder.uri, teach=True)
+
+
+def test_a_run_can_be_taught_unless_nothing_in_it_read_tokens(
+    here: None, small_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    """As docs/names.md says: without refinement, too; not with the preset `paper` and no ground truth."""
+    unrefined = RunFolder(str(shutil.copytree(small_run, tmp_path / "unrefined")))
+    assert unrefined.find(Predicted) is None
+    settings = {"preset": "paper", "limit": 4, "clusters": 3, "no_refine": True}
+    more = ("refine.em=false", "refine.network=deeplabv3", "cluster.restarts=1")
+    plain = run(small_settings(scenes / "images", tmp_path / "plain", *more, **settings))
+    labelled = run(small_settings(scenes, tmp_path / "labelled", *more, dataset="demo", **settings))
+    assert (plain["metrics"], labelled["metrics"]["clusters"]) == (None, 3)
+    for folder in (unrefined, *(RunFolder(str(tmp_path / out)) for out in ("plain", "labelled"))):
+        edit(
+            folder,
+            lambda names: edits.name_clusters(names, [0], "a"),
+            lambda names: edits.name_clusters(names, [1], "b"),
+        )
+    for folder in (unrefined, RunFolder(str(tmp_path / "labelled"))):
+        name(folder.uri, teach=True)
+        assert folder.find(TaughtMasks) is not None
+    with pytest.raises(UsageError, match=r"has no tokens of patches.*run it with --set refine\.em=true"):
+        name(str(tmp_path / "plain"), teach=True)
 
 
 def test_names_are_carried_over_to_another_clustering(given: Given, scenes: Path) -> None:
