@@ -66,7 +66,7 @@ def open_run(run: RunFolder, cache: Path) -> Explored:
 
     folder = prepare(run)
     tables, k = open_tables(folder, cache), int(storage.read_json(run.path("summary.json"))["clusters"])
-    sources = Sources.of(run, k)
+    sources = Sources.of(run)
     naming = Naming(run, tables)
     naming.now()
     surveyed = run.find(Surveyed)

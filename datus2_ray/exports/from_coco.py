@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.labels import NOISE_8
+from datus2_ray.core.images.labels import Labels, unlabelled
 from datus2_ray.core.names.names import NamedClass, free_colour
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, check_classes
@@ -35,16 +35,19 @@ def read_coco(data: bytes, where: str) -> Annotations:
     classes: list[NamedClass] = []
     for place in places:
         classes.append(NamedClass(names[place], free_colour(classes)))
-    return Annotations(tuple(classes), {file: json.dumps(found).encode() for file, found in drawn.items()}, DrawCoco())
+    encoded = {file: json.dumps(found).encode() for file, found in drawn.items()}
+    return Annotations(tuple(classes), encoded, DrawCoco(len(classes)))
 
 
 @dataclass(frozen=True)
 class DrawCoco:
     """Draws the annotations of an image; later ones lie over earlier ones."""
 
-    def __call__(self, drawn: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Return class ids [height, width], 255 = none."""
-        mask = np.full((height, width), NOISE_8, np.uint8)
+    classes: int
+
+    def __call__(self, drawn: bytes, height: int, width: int) -> Labels:
+        """Return class ids [height, width]."""
+        mask = unlabelled((height, width), self.classes)
         for number, segmentation in json.loads(drawn):
             try:
                 mask[_region(segmentation, height, width)] = number

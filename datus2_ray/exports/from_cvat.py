@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datus2_ray.core.images.decode import open_image, reading
-from datus2_ray.core.images.labels import NOISE_8
+from datus2_ray.core.images.labels import Labels, unlabelled
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, check_classes
@@ -59,8 +58,8 @@ class DrawCvat:
 
     colours: tuple[str, ...]
 
-    def __call__(self, drawn: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Return class ids [height, width], 255 = none."""
+    def __call__(self, drawn: bytes, height: int, width: int) -> Labels:
+        """Return class ids [height, width]."""
         with reading():
             image = open_image(drawn)
             if (image.height, image.width) != (height, width):
@@ -68,7 +67,11 @@ class DrawCvat:
                 raise ImageError("mask_size", f"mask of {size}")
             red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.uint32), 2, 0)
         found = red << 16 | green << 8 | blue
-        mask = np.full((height, width), NOISE_8, np.uint8)
-        for number, colour in enumerate(self.colours):
-            mask[found == int(colour[1:], 16)] = number
+        # One pass however many classes there are.
+        colours = np.array([int(colour[1:], 16) for colour in self.colours], np.uint32)
+        order = np.argsort(colours)
+        place = np.minimum(np.searchsorted(colours, found, sorter=order), len(order) - 1)
+        mask, number = unlabelled((height, width), len(colours)), order[place]
+        known = colours[number] == found
+        mask[known] = number[known]
         return mask

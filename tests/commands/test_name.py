@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import datus2_ray
 from datus2_ray.cli.app import app
+from datus2_ray.commands.annotations import import_annotations
 from datus2_ray.commands.carry_over import carry_over_names
 from datus2_ray.commands.export import export
 from datus2_ray.commands.name import name, naming_progress, take_names
@@ -198,6 +199,32 @@ def test_scores_are_those_of_the_masks_and_teaching_is_no_worse(given: Given) ->
     assert name(given.folder.uri, teach=True) == summary
     assert name(given.folder.uri) == summary
     assert (results(given.folder.uri), given.folder.current()) == (before, current)
+
+
+def test_there_may_be_more_classes_than_8_bits_hold(given: Given, scenes: Path, tmp_path: Path) -> None:
+    folder = given.folder
+    fine = folder.require(Clustered).facts.centroids
+    titles = [f"class {number}" for number in range(300)]
+    names = edit(
+        folder,
+        *(lambda names, title=title: edits.add_class(names, title) for title in titles),
+        *(lambda names, c=c: edits.name_clusters(names, [c], titles[-1 - c]) for c in range(fine)),
+    )
+    name(folder.uri, teach=True)
+    for facts in (Named, TaughtMasks):
+        masks = [decode_labels(row["mask"]) for row in rows(folder, facts)]
+        assert {mask.dtype for mask in masks} == {np.dtype(np.uint16)}
+        found = set(np.unique(np.concatenate([mask.ravel() for mask in masks])).tolist())
+        assert found <= {*range(300 - fine, 300), 65535}
+        assert len(found) > 2
+    with pytest.raises(UsageError, match="cvat reads at most 254 classes"):
+        export(folder.uri, "cvat")
+    file = Path(export(folder.uri, "coco"), "annotations", "train.json")
+    # What was exported is what comes back: nothing of it is a correction.
+    imported = import_annotations(folder.uri, str(file), "coco")
+    assert (imported.clusters, read_names(folder).classes) == (0, names.classes)
+    new = Path(datus2_ray.predict(folder.uri, str(scenes / "images"), str(tmp_path / "new"), limit=1))
+    assert decode_labels(next(new.glob("*.png")).read_bytes()).dtype == np.uint16
 
 
 def test_a_segment_that_was_named_by_itself_keeps_its_class(given: Given) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from datus2_ray.exports import FORMATS
 from datus2_ray.exports.annotations import match
 from datus2_ray.exports.from_coco import read_coco
 from datus2_ray.exports.from_cvat import read_cvat
-from tests.exports.test_formats import CLASSES, PICTURES, written
+from tests.exports.test_formats import CLASSES, MANY, MANY_PICTURES, PICTURES, written
 
 VOID = 255
 
@@ -110,6 +111,16 @@ def test_an_export_is_read_back(name: str, tmp_path: Path) -> None:
     assert set(found) == set(PICTURES)
     for image_id, image in PICTURES.items():
         np.testing.assert_array_equal(found[image_id], image.mask)
+
+
+def test_an_export_of_more_classes_than_8_bits_hold_is_read_back(tmp_path: Path) -> None:
+    images = [replace(image, split="all") for image in MANY_PICTURES.values()]
+    written(FORMATS["coco"](MANY, ("all",)), images, tmp_path)
+    read = read_coco((tmp_path / "annotations" / "all.json").read_bytes(), "FILE")
+    assert len(read.classes) == 300
+    matched, _ = match(read.images, {image.image_id: image.file for image in MANY_PICTURES.values()})
+    for image_id, image in MANY_PICTURES.items():
+        np.testing.assert_array_equal(read.draw(read.images[matched[image_id]], *image.mask.shape), image.mask)
 
 
 def zipped(**files: bytes) -> bytes:

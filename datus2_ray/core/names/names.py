@@ -180,4 +180,5 @@ def free_colour(taken: Iterable[NamedClass]) -> str:
     """Return a colour for one more class: the first that none has."""
     used: Sequence[str] = [named.colour for named in taken]
     more = ("#" + bytes(rgb).hex() for rgb in palette(len(used) + 1).tolist())
-    return next(colour for colour in (*COLOURS, *more) if colour not in used)
+    # After 2,048 classes the palette begins again.
+    return next((colour for colour in (*COLOURS, *more) if colour not in used), COLOURS[0])
