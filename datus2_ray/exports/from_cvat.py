@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -18,8 +19,8 @@ from datus2_ray.exports.format import check_colours
 
 FOLDER = "SegmentationClass/"
 
-#: Max bytes of a file in the zip: what is larger is no mask.
-MAX_BYTES = 2**26
+#: Max bytes of a file in the zip, what is larger is no mask; and of all of them, per byte of the zip.
+MAX_BYTES, MAX_RATIO = 2**26, 20
 
 
 def read_cvat(data: bytes, where: str) -> Annotations:
@@ -30,10 +31,13 @@ def read_cvat(data: bytes, where: str) -> Annotations:
             largest = max(sizes, key=lambda name: sizes[name])
             if sizes[largest] > MAX_BYTES:
                 raise UsageError(f"{where}: {largest} has {sizes[largest]} bytes, max {MAX_BYTES}")
+            if (total := sum(sizes.values())) > MAX_RATIO * len(data) + MAX_BYTES:
+                raise UsageError(f"{where} of {len(data)} bytes would unpack to {total}: masks, as PNG, do not shrink")
             labels = file.read("labelmap.txt").decode()
             masks = [name for name in sizes if name.startswith(FOLDER) and name.endswith(".png")]
             images = {name[len(FOLDER) :]: file.read(name) for name in masks}
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+        # The last two: packed in a way that Python does not know, or encrypted.
         raise UsageError(f'{where} is no zip file of CVAT\'s "Segmentation mask 1.1" ({error})') from error
     classes = [named for line in labels.splitlines() if (named := _class(line, where)) is not None]
     check_classes((named.name for named in classes), where)
