@@ -66,6 +66,7 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, servers: Servers, run: RunFo
     page.keys(Keys.ARROW_RIGHT, Keys.ENTER)
     page.keys("St", Keys.ENTER)  # the only name that begins so
     names = page.saved(lambda names: named(names, "Straße") == page.leaves(cards[2]) | page.leaves(cards[4]))
+    page.until(lambda: page.focused() == cards[4])
     assert named(names, "sky") == page.leaves(cards[1])
     assert len(names.classes) == 3
     assert page.cards() == cards, "nothing jumps"
