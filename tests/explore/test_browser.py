@@ -126,6 +126,35 @@ def test_another_person_is_seen_and_never_overwritten(chromium: Any, serve: Serv
     page.until(lambda: "road" not in page.text("#classes"))
 
 
+def test_what_the_rail_offers_is_seen_in_either_view(chromium: Any, serve: Serve) -> None:
+    served = serve(images=6)
+    served.edit(0, do="clusters", clusters=[0, 1], name="road")
+    served.edit(1, do="segments", image=2, segments=[0], name="sky")
+    page = Page(chromium, served)
+    page.click("#tab-images")
+    page.until(lambda: page.text("#image-count") == "6 images")
+    page.click("#class-1")  # in the images: those that have it
+    page.until(lambda: page.text("#image-count") == "1 image")
+    assert page.find("#class-1").get_attribute("aria-pressed") == "true"
+    served.edit(2, do="remove", name="sky")
+    page.until(lambda: page.text("#image-count") == "6 images")
+    page.click("#next button")  # a card that is not seen has a dialog instead
+    page.find("#detail[open]")
+    page.keys(Keys.ESCAPE)
+    page.click("#tab-clusters")
+    page.click("#class-0")
+    page.until(
+        lambda: all(
+            "road" in card.get_attribute("aria-label") or "mixed" in card.get_attribute("aria-label")
+            for card in page.browser.find_elements(By.CSS_SELECTOR, ".card")
+        )
+    )
+    page.script("document.activeElement.blur()")
+    page.keys("n")
+    page.find("#viewer[open]")
+    assert page.errors() == []
+
+
 def test_everything_has_a_name_and_the_focus_is_seen(chromium: Any, serve: Serve) -> None:
     page = Page(chromium, serve(leaves=16, k=6))
     assert page.script(UNNAMED_CONTROLS) == []
