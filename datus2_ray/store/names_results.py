@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datus2_ray.core.names.names import Names
 from datus2_ray.errors import UsageError
 from datus2_ray.store.facts import Facts, Named, NamesScored, Taught, TaughtMasks
 from datus2_ray.store.names import read_names
@@ -21,14 +20,12 @@ def names_of(folder: RunFolder, facts: type[Facts]) -> str | None:
     return None if found is None else str(found)
 
 
-def is_of(folder: RunFolder, facts: type[Facts], names: Names) -> bool:
-    """Return whether a stage's current result was made of these names."""
-    return names_of(folder, facts) == names.fingerprint()
-
-
 def is_outdated(folder: RunFolder, facts: type[Facts]) -> bool:
-    """Return whether a stage has a result of names, and these are not those that there are now."""
-    if facts not in SOURCES or (made_of := names_of(folder, facts)) is None:
+    """Return whether a stage has a result of names, and these are not those that there are now.
+
+    Not of predicted masks, whose names are those of the run's folder.
+    """
+    if facts not in SOURCES or folder.read()["command"] != "run" or (made_of := names_of(folder, facts)) is None:
         return False
     try:
         return made_of != read_names(folder).fingerprint()

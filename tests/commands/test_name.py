@@ -498,6 +498,8 @@ def test_new_images_come_out_with_names(given: Given, scenes: Path, tmp_path: Pa
 
     by_cluster = predicted("named")
     assert RunFolder(str(tmp_path / "named")).require(Exported).facts.masks == "named"
+    states = {stage.stage: stage.state for stage in read_status(RunFolder(str(tmp_path / "named")))}
+    assert (states["named"], states["predict"]) == ("done", "done")
     assert (by_cluster.parent / "labels.txt").read_text().split("\n")[:-1] == [c.name for c in names.classes]
     name(given.folder.uri, teach=True)
     by_layer = predicted("taught")
