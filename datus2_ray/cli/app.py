@@ -247,9 +247,10 @@ def name(
 
     from datus2_ray.cli.terminal import names_table
     from datus2_ray.commands import name as naming
+    from datus2_ray.commands.carry_over import carry_over_names
 
     if carry_over:
-        typer.echo("\n".join(naming.carry_over_names(run_folder)))
+        typer.echo("\n".join(carry_over_names(run_folder)))
     if file is not None:
         naming.take_names(run_folder, file)
     typer.echo(naming.naming_progress(run_folder))
