@@ -15,6 +15,11 @@ from datus2_ray.errors import DatusError, UsageError
 #: Characters that are shown of an error that is not ours.
 MAX_TEXT = 500
 
+EXPERIMENTS_HELP = (
+    "presets, ablation, clusters, names, resolution, patch-size, data-size, dedicated, or paper: all of the paper's "
+    "experiments and questions, with a page."
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -85,10 +90,13 @@ def pretrain(config: RunConfig) -> None:
 )  # fmt: skip
 def experiment(
     config: RunConfig,
-    name: Annotated[str, typer.Argument(help="ablation, clusters, names, resolution, patch-size or data-size.")],
+    name: Annotated[str, typer.Argument(help=EXPERIMENTS_HELP)],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per variant, from --seed on.")] = 3,
     values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run.")] = False,
+    backbones: Annotated[
+        list[str] | None, typer.Option(help="Of paper: a backbone with patches of another size; once for each.")
+    ] = None,
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
     points = numbers("--values", values)
@@ -98,7 +106,17 @@ def experiment(
     from datus2_ray.commands.experiments import answer
     from datus2_ray.commands.experiments.run import run_experiment
 
-    results = run_experiment(name, config, seeds, points, lambda line: typer.echo(f"=== {line}"))
+    def note(line: str) -> None:
+        typer.echo(f"=== {line}")
+
+    if name == "paper":
+        from datus2_ray.commands.experiments.paper import run_paper, write_paper
+
+        if points:
+            raise UsageError("--values are those of a sweep; `experiment paper` has none")
+        typer.echo(write_paper(config, run_paper(config, seeds, backbones or (), note)))
+        return
+    results = run_experiment(name, config, seeds, points, note)
     table, uris = answer.write_answer(name, results, config.out)
     typer.echo(table + "\n".join(uris))
 
