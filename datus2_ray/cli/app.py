@@ -49,7 +49,7 @@ def plan(config: RunConfig) -> None:
 @app.command()
 @takes_settings(
     "preset", "backbone", "clusters", "device", "seed", "no_refine", "image_column", "id_column", "mask_column",
-    "ignore_id", "bands",
+    "ignore_id", "bands", "protocol",
     out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
@@ -65,7 +65,7 @@ def ingest(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "preset", "clusters", "no_refine", "mask_column", "ignore_id",
+    "preset", "clusters", "no_refine", "mask_column", "ignore_id", "protocol",
     backbone=Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")],
 )  # fmt: skip
 def pretrain(config: RunConfig) -> None:

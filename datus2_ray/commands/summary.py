@@ -65,7 +65,8 @@ def collect_metrics(run: Run) -> dict[str, Any] | None:
     evaluated, scored = run.find(Evaluated), run.folder.find(NamesScored)
     if evaluated is None:
         return None
-    return {**evaluated.facts.metrics, **({"names": scored.facts.metrics} if scored else {})}
+    names = {"names": scored.facts.metrics} if scored else {}
+    return {"protocol": run.config.protocol, **evaluated.facts.metrics, **names}
 
 
 def write_metrics(run: Run) -> None:
