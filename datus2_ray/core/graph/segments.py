@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -32,11 +32,14 @@ class Segments:
         Patches of every segment, int32, shape (S,).
     boxes : ndarray
         Top, left, bottom, right in patches, the last two exclusive, int16, shape (S, 4).
+    found : int
+        Components of communities of any size: those that are noise, or were given away, included.
     """
 
     patch_map: np.ndarray
     sizes: np.ndarray
     boxes: np.ndarray
+    found: int
 
 
 def label_components(communities: np.ndarray) -> np.ndarray:
@@ -78,7 +81,9 @@ def every_patch(height: int, width: int) -> Segments:
         )
     rows, columns = np.indices((height, width), dtype=np.int16).reshape(2, -1)
     boxes = np.stack([rows, columns, rows + 1, columns + 1], axis=1)
-    return Segments(np.arange(count, dtype=np.int16).reshape(height, width), np.ones(count, dtype=np.int32), boxes)
+    return Segments(
+        np.arange(count, dtype=np.int16).reshape(height, width), np.ones(count, dtype=np.int32), boxes, count
+    )
 
 
 def give_noise_away(segments: Segments, tokens: np.ndarray) -> Segments:
@@ -109,7 +114,7 @@ def give_noise_away(segments: Segments, tokens: np.ndarray) -> Segments:
             cosines = np.vecdot(directions, mean)
             higher = noise & (cosines > highest)
             members[higher], highest[higher] = segment, cosines[higher]
-    return _collect(members.reshape(segments.patch_map.shape), 0)
+    return replace(_collect(members.reshape(segments.patch_map.shape), 0), found=segments.found)
 
 
 def _collect(components: np.ndarray, tau: int) -> Segments:
@@ -120,4 +125,4 @@ def _collect(components: np.ndarray, tau: int) -> Segments:
     patch_map = numbers[components]
     edges = [(y.start, x.start, y.stop, x.stop) for y, x in ndimage.find_objects(patch_map + 1)]
     boxes = np.array(edges, dtype=np.int16).reshape(-1, 4)
-    return Segments(patch_map, sizes[valid].astype(np.int32), boxes)
+    return Segments(patch_map, sizes[valid].astype(np.int32), boxes, len(sizes))

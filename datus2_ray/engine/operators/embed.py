@@ -15,7 +15,7 @@ from datus2_ray.core.backbone.overlap import one_ahead
 from datus2_ray.core.backbone.patches import extract_patches
 from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.graph.build import binary_affinity, nearest_neighbours, pack, pair_penalties
-from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.heartbeat import Heartbeat, forget_memory, peak_memory
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import pixels_of
 from datus2_ray.store.columns import list_column
@@ -37,6 +37,7 @@ class EmbedImages:
         self, backbone: str, config: DiscoverConfig, device: str, heartbeat: Heartbeat, graphs: bool, tokens: bool
     ) -> None:
         prepare_device(device)
+        forget_memory()
         self._backbone = load_backbone(
             local_spec(backbone), device=device, dtype=config.arithmetic(device), compiled=config.compile
         )
@@ -82,7 +83,7 @@ class EmbedImages:
         means = list(self._means.values())
         found = extract_patches(self._backbone, shown, means, mirrored=config.mirror, tile=config.tile)
         vectors = dict(zip(self._means, found, strict=True))
-        self._heartbeat.beat()
+        self._heartbeat.beat(peak_memory())
         graphs, tokens = None, None
         if "graph" in vectors:
             # One product an image: a batched one may sum in another order for another batch.

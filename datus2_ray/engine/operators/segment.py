@@ -51,6 +51,7 @@ class FindSegments:
             "patch_map": list_column(scatter(maps, rows, count), pa.int16()),
             "sizes": list_column(scatter([s.sizes for _, s in found], rows, count), pa.int32()),
             "boxes": list_column(scatter([s.boxes for _, s in found], rows, count), pa.list_(pa.int16(), 4)),
+            "found": pa.array(scatter([s.found for _, s in found], rows, count), pa.int32()),
             "communities": pa.array(scatter([p and p.communities for p, _ in found], rows, count), pa.int32()),
             "modularity": pa.array(scatter([p and p.modularity for p, _ in found], rows, count), pa.float64()),
         }
