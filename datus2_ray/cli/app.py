@@ -85,13 +85,24 @@ def pretrain(config: RunConfig) -> None:
 )  # fmt: skip
 def experiment(
     config: RunConfig,
-    name: Annotated[str, typer.Argument(help="ablation, clusters, names, resolution, patch-size or data-size.")],
+    name: Annotated[
+        str, typer.Argument(help="ablation, clusters, names, resolution, patch-size, data-size or backbones.")
+    ],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per variant, from --seed on.")] = 3,
     values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run.")] = False,
+    backbones: Annotated[
+        list[str] | None,
+        typer.Option(help="Of backbones: what --backbone takes, or FILE@-3 for a block; once for each."),
+    ] = None,
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
     points = numbers("--values", values)
+    if name == "backbones":
+        _compare_backbones(config, backbones or [], seeds, refine, values)
+        return
+    if backbones:
+        raise UsageError(f"--backbones are those of `datus2 experiment backbones`, not of {name}")
     if not refine:
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
 
@@ -100,6 +111,18 @@ def experiment(
 
     results = run_experiment(name, config, seeds, points, lambda line: typer.echo(f"=== {line}"))
     table, uris = answer.write_answer(name, results, config.out)
+    typer.echo(table + "\n".join(uris))
+
+
+def _compare_backbones(config: RunConfig, backbones: list[str], seeds: int, refine: bool, values: str | None) -> None:
+    """Run `experiment backbones`: the masks of the preset are refined as it says, those of `paper` if asked for."""
+    from datus2_ray.commands.experiments.backbones import run_backbones
+    from datus2_ray.commands.experiments.backbones_answer import write_backbones
+
+    if values:
+        raise UsageError("--values are those of a sweep; backbones have none")
+    results = run_backbones(config, backbones, seeds, refine, lambda line: typer.echo(f"=== {line}"))
+    table, uris = write_backbones(results, config.out)
     typer.echo(table + "\n".join(uris))
 
 
