@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from datus2_ray.engine.stage import Stage
 from datus2_ray.stages import COMMANDS
-from datus2_ray.store import storage
+from datus2_ray.store.counted import count_parts
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Ingested
 from datus2_ray.store.run_folder import RunFolder, written_parts
-
-#: Footers read at a time.
-READ_THREADS = 32
 
 
 @dataclass(frozen=True)
@@ -79,6 +75,5 @@ def _status(
         return StageStatus(stage.name, stage.title, None, "not begun")
     uri = folder.result(stage.name, begun)
     parts = sorted(written_parts(uri))
-    with ThreadPoolExecutor(READ_THREADS) as threads:
-        rows = sum(threads.map(lambda part: storage.count_rows(storage.join(uri, part)), parts))
-    return StageStatus(stage.name, stage.title, uri, "begun", rows, 0, len(parts), of_parts if parts else 0)
+    rows, faults = (sum(counts.values()) for counts in count_parts(uri, parts))
+    return StageStatus(stage.name, stage.title, uri, "begun", rows, faults, len(parts), of_parts if parts else 0)
