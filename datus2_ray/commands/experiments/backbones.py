@@ -77,7 +77,8 @@ def run_backbones(
         raise UsageError(f"--backbones: {', '.join(backbones)}: each is compared once")
     if base.backbone is not None:
         raise UsageError(f"--backbone {base.backbone}: name all that are compared by --backbones")
-    return run_variants("backbones", base, partial(variants, base, backbones, refine), seeds, note)
+    make = partial(variants, base, backbones, refine)
+    return run_variants("backbones", base, make, seeds, note, leave_out=True)
 
 
 def variants(base: RunConfig, backbones: Sequence[str], refine: bool, source: Listing) -> list[BackboneVariant]:

@@ -100,7 +100,7 @@ def write_backbones(results: Sequence[Result], out: str) -> tuple[str, list[str]
 
 def table(rows: Sequence[Compared]) -> str:
     """Return the Markdown table: scores in percent, at K = classes one-to-one and beyond many-to-one, and the cost."""
-    k, more = (runs[0].summary["clusters"] for runs in (rows[0].equal, rows[0].over))
+    k, more = _clusters([row.equal for row in rows]), _clusters([row.over for row in rows])
     scores = [name for name, _ in (*SHOWN, ("NMI", ""))]
     header = [f"{name}, K = {k}" for name in scores] + [f"{name}, K = {more} n:1" for name in scores]
     cost = ["coverage", "segments found / valid per image", "discover, s per image", "actor, GB"]
@@ -132,7 +132,7 @@ def chart(rows: Sequence[Compared]) -> str:
         means, deviations = (np.array([pair[which] for _, pair in scored]) for which in (0, 1))
         style = "token_kmeans" if kind == "token k-means" else "initial" if kind == PAPER else "refined"
         series.append(Series(kind, style, means, y, dots=True, line=False, errors=deviations))
-    label = f"mIoU one-to-one in %, K = {rows[0].equal[0].summary['clusters']}, mean ± std"
+    label = f"mIoU one-to-one in %, K = {_clusters([row.equal for row in rows])}, mean ± std"
     return draw_chart("backbones", label, "", series, whole_x=False, rows=backbones).file()
 
 
@@ -162,12 +162,17 @@ def _csv(results: Sequence[Result]) -> str:
     return text.getvalue()
 
 
+def _clusters(groups: Sequence[Sequence[Result]]) -> str:
+    """Return the number of clusters of runs that have the same; a dash where all were left out."""
+    return next((str(runs[0].summary["clusters"]) for runs in groups if runs), "–")
+
+
 def _variant(result: Result) -> BackboneVariant:
     return cast("BackboneVariant", result.variant)
 
 
 def _has(results: Sequence[Result], masks: str) -> bool:
-    return masks in results[0].summary["metrics"]
+    return bool(results) and masks in results[0].summary["metrics"]
 
 
 def _lookup(result: Result, masks: str, path: Sequence[str]) -> float | None:
@@ -182,6 +187,8 @@ def _memory(result: Result) -> int | None:
 
 
 def _segments(results: Sequence[Result]) -> str:
+    if not results:
+        return ""
     found, valid = (
         statistics.fmean(result.summary[name] / result.summary["images"] for result in results)
         for name in ("segments_found", "segments")

@@ -131,6 +131,15 @@ def test_runs_share_what_they_can_and_end_alike_when_they_are_killed_twice(
     assert (tmp_path / "whole" / "backbones.md").read_text() in last.output
 
 
+def test_what_has_fewer_segments_than_clusters_is_left_out(here: None, scenes: Path, tmp_path: Path) -> None:
+    few = ("--seeds", "1", "--backbones", DEFAULT, "--limit", "4", "--clusters", "5", "--set", "discover.tau=0")
+    done = CliRunner().invoke(app, command(scenes, tmp_path, *few), catch_exceptions=False)
+    assert "=== left out: datus2-vit-tiny-8, paper, K = 15, seed 0: K = 15 is larger than the " in done.output
+    lines = [line.split(" | ") for line in (tmp_path / "backbones.md").read_text().splitlines()[2:]]
+    assert [line[1] for line in lines] == ["token k-means", "paper", "best"]
+    assert [[bool(cell) for cell in line[6:10]] for line in lines] == [[True] * 4, [False] * 4, [True] * 4]
+
+
 def made(backbone: str, preset: str, seed: int, over: bool, miou: float, **others: Any) -> Result:
     def scores(value: float) -> dict[str, Any]:
         rules = {name: {"miou": value, "pixel_accuracy": value + 0.2, "mean_f1": value + 0.1} for name in RULES}
