@@ -80,7 +80,7 @@ def run_experiment(
         If the experiment is unknown, the values do not fit it, or the source has no ground truth.
     """
     if name not in EXPERIMENTS:
-        raise UsageError(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise UsageError(f"unknown experiment {name!r}; there are {', '.join([*EXPERIMENTS, 'backbones'])}")
     axis = EXPERIMENTS[name]
     make = partial(axis.variants, base, values)
     return run_variants(name, base, make, seeds, note, probe=axis.probe)

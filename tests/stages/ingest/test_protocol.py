@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from datus2_ray.commands.plan import plan_run
+from datus2_ray.commands.predict import _config
 from datus2_ray.commands.summary import collect_metrics
 from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.images.crop import crop_image, crop_labels
@@ -120,3 +121,10 @@ def test_a_source_without_ground_truth_has_nothing_to_score(folder: Path, tmp_pa
     with pytest.raises(UsageError, match=r"--protocol stego is a rule for scores, and .* has no ground truth"):
         plan_run(run.config)
     assert EVALUATE.left_out(run.prospect)
+
+
+def test_new_images_are_labelled_whole_by_a_run_with_a_protocol(folder: Path, tmp_path: Path) -> None:
+    kept = make_run(folder, tmp_path / "run", clusters=4, protocol="stego").config
+    config = _config(kept, 4, {}, str(folder), str(tmp_path / "masks"), None, 0.05, None, None)
+    assert (config.protocol, config.rendering.crop, config.export.format) == ("datus2", None, "png")
+    assert config.discover.mirror  # as the tokens were by which the layer was fitted
