@@ -49,7 +49,7 @@ def plan(config: RunConfig) -> None:
 @app.command()
 @takes_settings(
     "preset", "backbone", "clusters", "device", "seed", "no_refine", "image_column", "id_column", "mask_column",
-    "ignore_id", "bands", "protocol",
+    "ignore_id", "bands", "protocol", "tracker",
     out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
@@ -404,6 +404,17 @@ def settings(
     from datus2_ray.config.catalogue import find_settings
 
     typer.echo(settings_page() if key is None else "\n".join(map(str, find_settings(key))), nl=key is not None)
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="A data set, as for --dataset.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Show a data set: classes, splits, origin, licence, folders; without NAME, all of them as a Markdown page."""
+    from datus2_ray.cli.datasets_page import datasets_page, describe_dataset
+
+    typer.echo(datasets_page() if name is None else describe_dataset(name), nl=name is not None)
 
 
 def main() -> None:

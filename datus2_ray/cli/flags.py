@@ -67,6 +67,7 @@ MaskColumn = Annotated[str | None, option("--mask-column", "ingest.mask_column")
 Bands = Annotated[str | None, option("--bands", "ingest.bands", metavar="N,N,N")]
 Masks = Annotated[str | None, option("--masks", "ingest.masks", metavar="PATTERN|none")]
 IgnoreId = Annotated[list[str] | None, option("--ignore-id", "ingest.ignore_id")]
+Tracker = Annotated[str | None, option("--tracker", "tracker", metavar="[mlflow|wandb]")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
 
 #: Flags that make up the settings of a command, by the name of their parameter, in the order of the help.
@@ -92,6 +93,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "bands": (Bands, None),
     "masks": (Masks, None),
     "ignore_id": (IgnoreId, None),
+    "tracker": (Tracker, None),
 }
 
 

@@ -28,7 +28,7 @@ class RunConfig(StageConfig):
         "file of paths. A local path or a URI."
     )
     out: str = Field(description="Run folder; a local path or a URI.")
-    dataset: str = setting("folder", "Layout of the source and names of its classes.")
+    dataset: str = setting("folder", "Layout of the source and names of its classes; `datus2 datasets` shows them.")
     split: str | None = setting(None, "Split of the data set, or of shards named as Hugging Face does; default all.")
     preset: str = setting("best", "Preset that the settings started from.")
     backbone: str | None = setting(
@@ -53,6 +53,10 @@ class RunConfig(StageConfig):
         0.05, "The run ends when more than this share of the images is unusable.", ge=0, le=1
     )
     no_progress_seconds: int = expert(180, "A stage fails after this many seconds without progress.", ge=1)
+    tracker: Literal["mlflow", "wandb"] | None = setting(
+        None,
+        "Send settings, curves, scores and report to a tracker too: mlflow, or wandb (offline); decides no result.",
+    )
     ingest: IngestConfig = Field(default_factory=IngestConfig)
     discover: DiscoverConfig = Field(default_factory=DiscoverConfig)
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)

@@ -32,8 +32,15 @@ READ_THREADS = 32
 NOTE_SECONDS = 10.0
 
 
-def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]]:
+def execute(
+    run: Run, stages: Sequence[Stage[Any]], after: Callable[[Run], None] = lambda run: None
+) -> tuple[Run, dict[str, str]]:
     """Run stages in order, after those whose commits the run has already.
+
+    Parameters
+    ----------
+    after : callable
+        Called with the run after every stage, done now or before.
 
     Returns
     -------
@@ -54,6 +61,7 @@ def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]
             left_out[stage.name] = reason
             continue
         run = execute_stage(run, stage)
+        after(run)
     made = {stage.name: run.commits[stage.name].fingerprint for stage in stages if stage.name not in left_out}
     run.folder.set_current(_still_current(run, stages, made))
     return run, left_out

@@ -22,9 +22,9 @@ class Facts:
 class Ingested(Facts):
     """``dataset`` is the layout that was found; ``kept_in`` is the source if its shards hold the images, else None.
 
-    ``bands``, ``ranges``, ``max_megapixels`` and ``crop`` say how all images become 8-bit RGB, see
-    :class:`~datus2_ray.core.images.rendering.Rendering`. ``notes`` count the images with which something was done that
-    a user may want to know.
+    ``longest`` is the longest side of all images in pixels. ``bands``, ``ranges``, ``max_megapixels`` and ``crop`` say
+    how all images become 8-bit RGB, see :class:`~datus2_ray.core.images.rendering.Rendering`. ``notes`` count the
+    images with which something was done that a user may want to know.
     """
 
     stage: ClassVar[str] = "ingest"
@@ -34,6 +34,7 @@ class Ingested(Facts):
     ranges: tuple[tuple[str, float, float], ...] = ()
     max_megapixels: int = 110
     notes: dict[str, int] = field(default_factory=dict)
+    longest: int = 0
     crop: int | None = None
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
@@ -125,6 +126,14 @@ class RunFolder:
         if (kept := self._kept()) is None:
             raise StorageError(f"{self.uri} is no run folder; give what a command was given as --out")
         return kept
+
+    def identify(self) -> str:
+        """Return the id of the folder, which is made when it is first asked for and moves with the folder."""
+        kept = self.read()
+        if "id" not in kept:
+            kept["id"] = uuid4().hex
+            self._write(kept)
+        return str(kept["id"])
 
     def current(self) -> dict[str, str]:
         """Return the current fingerprint of every stage that has one."""

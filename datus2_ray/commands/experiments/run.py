@@ -21,6 +21,7 @@ from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Discovered, Probed
+from datus2_ray.trackers.follow import check_tracker, follow
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def run_variants(
     See :func:`run_experiment` for what is shared and raised. With `leave_out` a variant that cannot be run, such as one
     of more clusters than there are segments, is noted and left out, unless none can.
     """
+    check_tracker(base.tracker)
     base = base.model_copy(update={"out": storage.join(base.out, "runs")})
     machines = check_place(base, "experiment")
     source = list_shown(base)
@@ -141,9 +143,12 @@ def _run(opened: Run, variant: Variant, config: RunConfig, probe: bool, note: Ca
     note(f"{variant.name}, seed {config.seed}")
     listing, stages = _listing(opened, config), PROBED_RUN if probe else RUN
     plan_stages(config, stages, listing, opened.machines)
-    run, left_out = execute(opened.configured(config, listing), stages)
-    probed = run.find(Probed)
-    return Result(variant, config.seed, summarise(run, left_out), probed.facts if probed else None)
+    configured = opened.configured(config, listing)
+    following = follow(configured)
+    run, left_out = execute(configured, stages, following.after_stage)
+    probed, summary = run.find(Probed), summarise(run, left_out)
+    following.finish(run, summary)
+    return Result(variant, config.seed, summary, probed.facts if probed else None)
 
 
 def _listing(opened: Run, config: RunConfig) -> Listing:

@@ -121,7 +121,11 @@ class ReadShard:
                 image = self.paths.read(cut.shard, path)
                 kept = {"image": image}
             truth = self._read_mask(cut, mask_path) if mask is None and mask_path else mask
-            return {"image_id": image_id, **kept, **check_image(image, truth, self.dataset, self.rendering)}, None
+            return {
+                "image_id": image_id,
+                **kept,
+                **check_image(image, truth, self.dataset, self.rendering, mask_path or ""),
+            }, None
         except ImageError as fault:
             return {"image_id": image_id}, fault
 
