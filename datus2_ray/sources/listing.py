@@ -16,17 +16,15 @@ from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.ground_truth import (
-    Palette,
     check_masks,
+    inside_of,
     is_palette,
-    looks_into,
     masks_in,
-    name_layout,
     noted_palette,
     read_file,
     read_palette,
 )
-from datus2_ray.sources.layouts.layout import NO_MASKS, Sample
+from datus2_ray.sources.layouts.layout import NO_MASKS, Inside, Palette, Sample
 from datus2_ray.sources.look import (
     BESIDE_SHARDS,
     LABEL_MAP,
@@ -34,9 +32,10 @@ from datus2_ray.sources.look import (
     NO_IMAGES,
     NO_TRUTH,
     UNUSED,
-    count_pages,
     describe_passed_over,
     find_other_files,
+    find_pieces,
+    suffix,
 )
 from datus2_ray.sources.place import Place, find_place
 from datus2_ray.sources.shard_columns import ShardColumns
@@ -60,8 +59,8 @@ class Listing:
     Parameters
     ----------
     parts : dict of str to dict
-        What reading a part takes: lists ``image_id``, ``image`` and ``mask`` of paths and ``page`` (-1 where a file
-        is one picture), or the :class:`Slice` of a part.
+        What reading a part takes: lists ``image_id``, ``image`` and ``mask`` of paths, ``drawn`` in place of a mask,
+        and ``piece`` of the file (-1 where a file is one picture), or the :class:`Slice` of a part.
     counts, sizes : dict of str to int
         Images in each part, and the bytes of their files.
     content : str
@@ -173,36 +172,45 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
     folder = config.dataset == layouts.FOLDER.name
     # What a pattern names is no image, whether there is ground truth or not. Other layouts know their masks by name.
     masks = pattern or (NO_MASKS if folder and not labelled else None)
-    look_at = looks_into(place.root, _largest_map(config))
+    inside = inside_of(place.root, _largest_map(config))
+    layout = layouts.find(config.dataset)
     try:
-        samples = layouts.find(config.dataset).samples(candidates, config.split, masks, look_at)
-        palette, ground_truth = _look_at_masks(config, place.root, samples, candidates, labelled)
+        samples = layout.samples(candidates, config.split, masks, inside)
+        palette, ground_truth = _look_at_masks(config, place.root, samples, candidates, labelled, inside)
     except UsageError as error:
         notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
         raise UsageError("; ".join([f"{config.source}: {error}", *notes])) from error
+    taken_masks = labelled or not folder
+    paths = (path for sample in samples for path in (sample.image, sample.mask if taken_masks else None))
+    used = inside.used.union(path for path in paths if path)
     if config.split is None:
-        used = {path for sample in samples for path in (sample.image, None if folder and not labelled else sample.mask)}
         # What a folder has beside images are label maps, a data set may have anything.
         reason = (LABEL_MAP if labelled else NO_TRUTH) if folder else UNUSED
         passed_over |= {path: reason for path in candidates if path not in used and path not in passed_over}
-    if palette:
-        passed_over = {path: reason for path, reason in passed_over.items() if not is_palette(path)}
-    pages = count_pages(place.root, [sample.image for sample in samples[: config.limit]])
+    # By their names they are no images, such as lists and drawn annotations, but they were read, or are other splits'.
+    kinds = {suffix(path) for path in used} if config.split is not None else set()
+    passed_over = {
+        path: reason
+        for path, reason in passed_over.items()
+        if path not in used and suffix(path) not in kinds and not (palette and is_palette(path))
+    }
+    pieces = find_pieces(place.root, [sample.image for sample in samples[: config.limit]], layout.tile)
     content = hashlib.sha256()
     parts: dict[str, dict[str, Any]] = {}
     sizes: dict[str, int] = {}
     part, image = "", ""
-    for sample, page in islice(_pages(samples, pages), config.limit):
-        taken = sample if labelled else replace(sample, mask=None)
-        used_files = [entries[path] for path in (taken.image, taken.mask) if path is not None]
-        stamps = [(entry.size, entry.modified_ns) for entry in used_files]
-        content.update(repr((taken, stamps) if page < 0 else (taken, stamps, page)).encode())
+    for sample, piece in islice(_pieces(samples, pieces), config.limit):
+        taken = sample if labelled else replace(sample, mask=None, drawn=b"")
+        stamps = [(entries[path].size, entries[path].modified_ns) for path in (taken.image, taken.mask) if path]
+        content.update(repr((taken, stamps) if piece < 0 else (taken, stamps, piece)).encode())
         if not parts or _is_full(config, parts[part]["image_id"], sizes[part], part_bytes, taken.image == image):
             part = part_name(len(parts))
-            parts[part], sizes[part] = {"image_id": [], "image": [], "mask": [], "page": []}, 0
-        image = taken.image
-        sizes[part] += sum(entry.size for entry in used_files) // pages.get(image, 1)
-        row = {"image_id": taken.image_id, "image": image, "mask": taken.mask or "", "page": page}
+            columns = ("image_id", "image", "mask", "drawn", "piece")
+            parts[part], sizes[part] = {column: [] for column in columns}, 0
+        image, mask = taken.image, "" if taken.drawn else taken.mask or ""
+        file_bytes = sum(entries[path].size for path in (image, mask) if path) + len(taken.drawn)
+        sizes[part] += file_bytes // len(pieces.get(image, "1"))
+        row = {"image_id": taken.image_id, "image": image, "mask": mask, "drawn": taken.drawn, "piece": piece}
         for column, value in row.items():
             parts[part][column].append(value)
     return Listing(
@@ -211,7 +219,7 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
         sizes=sizes,
         content=content.hexdigest(),
         dataset=config.dataset,
-        labelled=any(any(paths["mask"]) for paths in parts.values()),
+        labelled=any(any(paths["mask"]) or any(paths["drawn"]) for paths in parts.values()),
         columns=None,
         root=place.root,
         passed_over=passed_over,
@@ -221,40 +229,41 @@ def _list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int
     )
 
 
-def _pages(samples: Sequence[Sample], pages: Mapping[str, int]) -> Iterator[tuple[Sample, int]]:
-    """Yield every sample with -1, or once for each of its pages, whose id names it."""
+def _pieces(samples: Sequence[Sample], pieces: Mapping[str, Sequence[str]]) -> Iterator[tuple[Sample, int]]:
+    """Yield every sample with -1, or once for each of its pieces, whose id names it."""
     for sample in samples:
-        if sample.image not in pages:
+        if sample.image not in pieces:
             yield sample, -1
-        for page in range(pages.get(sample.image, 0)):
-            yield replace(sample, image_id=f"{sample.image_id}/page-{page + 1:04d}"), page
+        for number, name in enumerate(pieces.get(sample.image, ())):
+            yield replace(sample, image_id=f"{sample.image_id}/{name}"), number
 
 
 def _is_full(config: RunConfig, ids: Sequence[str], size: int, part_bytes: int | None, same_file: bool) -> bool:
-    """Return whether a part takes no further image; the pages of a stack stay together, as long as there are few."""
+    """Return whether a part takes no further image; the pieces of a file stay together, as long as there are few."""
     if same_file and len(ids) < MAX_ROWS:
         return False
     return size >= (part_bytes or PART_BYTES) or (part_bytes is None and len(ids) >= config.ingest.images_per_part)
 
 
 def _look_at_masks(
-    config: RunConfig, root: str, samples: Sequence[Sample], files: Sequence[str], labelled: bool
+    config: RunConfig, root: str, samples: Sequence[Sample], files: Sequence[str], labelled: bool, inside: Inside
 ) -> tuple[Palette, tuple[str, ...]]:
     """Return the palette that a source has, and lines on its ground truth; UsageError if its masks are none."""
     notes: list[str] = []
-    palette: Palette = ()
+    palette: Palette = inside.palette
     masks = [(sample.mask, sample.image) for sample in samples if sample.mask is not None]
     if labelled and masks:
         mask, image = masks[0]
         notes.append(f"ground truth of {len(masks):,} of {len(samples):,} images, such as {mask} of {image}")
-        if layouts.find(config.dataset).class_names is None:
+        if palette:
+            notes[0] += f"; classes: {', '.join(name for name, _ in palette)}"
+        elif layouts.find(config.dataset).class_names is None:
             palette = read_palette(root, files)
             read = [(path, partial(read_file, root, path)) for path, _ in masks]
             notes[0] += f"; {check_masks(read, palette, config.ingest.ignore_id, _largest_map(config))}"
     if config.dataset == layouts.FOLDER.name:
-        hint = name_layout(files, layouts.DATASETS)
-        notes += [hint] if hint else []
-    return palette, tuple(notes)
+        notes += layouts.recognise(files)
+    return palette, (*notes, *inside.notes)
 
 
 def _largest_map(config: RunConfig) -> int:

@@ -21,6 +21,7 @@ from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Discovered, Probed
+from datus2_ray.trackers.follow import check_tracker, follow
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def run_experiment(
         If the experiment is unknown, the values do not fit it, or the source has no ground truth.
     """
     if name not in EXPERIMENTS:
-        raise UsageError(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise UsageError(f"unknown experiment {name!r}; there are {', '.join([*EXPERIMENTS, 'backbones'])}")
     axis = EXPERIMENTS[name]
     make = partial(axis.variants, base, values)
     return run_variants(name, base, make, seeds, note, probe=axis.probe)
@@ -102,11 +103,14 @@ def run_variants(
     note: Callable[[str], None],
     *,
     probe: bool = False,
+    leave_out: bool = False,
 ) -> list[Result]:
     """Run variants with every seed, in one run folder; `make` returns them for the listed source.
 
-    See :func:`run_experiment` for what is shared and raised.
+    See :func:`run_experiment` for what is shared and raised. With `leave_out` a variant that cannot be run, such as one
+    of more clusters than there are segments, is noted and left out, unless none can.
     """
+    check_tracker(base.tracker)
     base = base.model_copy(update={"out": storage.join(base.out, "runs")})
     machines = check_place(base, "experiment")
     source = list_shown(base)
@@ -122,11 +126,21 @@ def run_variants(
     with open_run(base, "experiment", source, machines) as opened:
         start_ray(base.no_progress_seconds)
         opened = opened.on(Machines.now())
-        return [
-            _run(opened, variant, config.model_copy(update={"seed": base.seed + number}), probe, note)
-            for variant, config in configs
-            for number in range(seeds)
-        ]
+        results: list[Result] = []
+        refused: UsageError | None = None
+        for variant, config in configs:
+            for number in range(seeds):
+                seeded = config.model_copy(update={"seed": base.seed + number})
+                try:
+                    results.append(_run(opened, variant, seeded, probe, note))
+                except UsageError as error:
+                    if not leave_out:
+                        raise
+                    refused = error
+                    note(f"left out: {variant.name}, seed {seeded.seed}: {error}")
+        if refused and not results:
+            raise refused
+        return results
 
 
 def _run(opened: Run, variant: Variant, config: RunConfig, probe: bool, note: Callable[[str], None]) -> Result:
@@ -137,9 +151,12 @@ def _run(opened: Run, variant: Variant, config: RunConfig, probe: bool, note: Ca
     note(f"{variant.name}, seed {config.seed}")
     listing, stages = _listing(opened, config), PROBED_RUN if probe else RUN
     plan_stages(config, stages, listing, opened.machines)
-    run, left_out = execute(opened.configured(config, listing), stages)
-    probed = run.find(Probed)
-    return Result(variant, config.seed, summarise(run, left_out), probed.facts if probed else None)
+    configured = opened.configured(config, listing)
+    following = follow(configured)
+    run, left_out = execute(configured, stages, following.after_stage)
+    probed, summary = run.find(Probed), summarise(run, left_out)
+    following.finish(run, summary)
+    return Result(variant, config.seed, summary, probed.facts if probed else None)
 
 
 def _listing(opened: Run, config: RunConfig) -> Listing:

@@ -9,7 +9,7 @@ from typing import Any
 
 from datus2_ray.engine import training_workers
 from datus2_ray.engine.clustering.rows import count_vectors
-from datus2_ray.engine.operators.decides import input_side
+from datus2_ray.engine.operators.decides import input_side, large_windows
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement
@@ -71,6 +71,8 @@ def describe_tokens(run: Run) -> dict[str, Any]:
     config = run.config.discover
     names = ("keep_aspect", "tile", "mirror", "block", "blocks")
     views = {"input_size": input_side(run), **{name: getattr(config, name) for name in names}}
+    if (windows := large_windows(run)) is not None:
+        views["window"] = windows.window
     return {"backbone": fingerprint(local_spec(run.backbone)), **views}
 
 

@@ -11,8 +11,9 @@ from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
-from datus2_ray.sources.layouts.layout import LookAt, Sample, assign_ids, describe, image_files
+from datus2_ray.sources.layouts.layout import About, Inside, Sample, assign_ids, describe, image_files
 from datus2_ray.sources.layouts.pairing import pair
+from datus2_ray.sources.layouts.tree import Tree
 
 
 class PlainFolder:
@@ -27,24 +28,39 @@ class PlainFolder:
     splits: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
     palette: NDArray[np.uint8] | None = None
+    tile: int | None = None
+    about = About(note="classes are the ids or colours in the masks; see the page on sources")
+    folders: tuple[str, ...] = ("any images, with or without masks that are named like them",)
+
+    def recognises(self, tree: Tree) -> bool:
+        """Return whether a source is certainly this data set: it may be any other."""
+        return False
 
     def samples(
-        self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
+        self, files: Sequence[str], split: str | None, masks: str | None = None, inside: Inside | None = None
     ) -> list[Sample]:
         """Find the samples; see ``DatasetLayout.samples``."""
         if split is not None:
             raise UsageError("a plain folder has no splits; leave --split out, or say with --dataset what it is")
-        found = pair(image_files(files), masks, look_at)
+        found = pair(image_files(files), masks, inside.look_at if inside else None)
         if not found.images:
             raise UsageError(f"expected images ({' '.join(sorted(IMAGE_SUFFIXES))}), found {describe(files)}")
-        skipped = len("images/") if all(path.startswith("images/") for path in found.images) else 0
-        ids = assign_ids([path[skipped:] for path in found.images])
-        samples = [Sample(i, path, found.masks.get(path)) for i, path in zip(ids, found.images, strict=True)]
+        samples = [Sample(i, path, found.masks.get(path)) for i, path in plain_ids(found.images).items()]
         return sorted(samples, key=lambda sample: sample.image_id)
 
-    def decode_mask(self, data: bytes, height: int, width: int) -> LabelMap:
+    def picture(self, data: bytes) -> bytes:
+        """Return the encoded picture of a file, which is the file."""
+        return data
+
+    def decode_mask(self, data: bytes, height: int, width: int, path: str = "") -> LabelMap:
         """Read a mask; see ``DatasetLayout.decode_mask``."""
         return label_map(data, height, width)
+
+
+def plain_ids(images: Sequence[str]) -> dict[str, str]:
+    """Return images by their ids: the paths below the root, or below ``images/`` if all are there."""
+    skipped = len("images/") if all(path.startswith("images/") for path in images) else 0
+    return dict(zip(assign_ids([path[skipped:] for path in images]), images, strict=True))
 
 
 FOLDER = PlainFolder()

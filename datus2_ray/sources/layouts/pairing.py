@@ -61,7 +61,7 @@ def pair(files: Sequence[str], masks: str | None = None, look_at: LookAt | None 
     UsageError
         If the pattern fits no file or no image, or if files may be label maps but nothing says of which images.
     """
-    named = _select(files, masks) if masks not in (None, NO_MASKS) else []
+    named = select(files, masks) if masks not in (None, NO_MASKS) else []
     chosen = set(named)
     groups: dict[_Group, list[str]] = defaultdict(list)
     others: list[str] = []
@@ -88,7 +88,7 @@ def pair(files: Sequence[str], masks: str | None = None, look_at: LookAt | None 
     return Pairing(images, pairs, sorted(taken - set(pairs.values())))
 
 
-def _select(files: Sequence[str], pattern: str) -> list[str]:
+def select(files: Sequence[str], pattern: str) -> list[str]:
     """Return the files that fit a pattern: of a path, of a name, or the name of a folder."""
     trimmed = pattern.rstrip("/").removeprefix("./")
 
