@@ -19,7 +19,8 @@ from datus2_ray.engine.session import look_at_machines
 from datus2_ray.engine.stage import Stage, Use
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.listing import Listing, list_for_shards, list_source
+from datus2_ray.sources.list_source import list_for_shards, list_source
+from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import INGEST_COMMAND, PRETRAIN_COMMAND, RUN
 from datus2_ray.stages.discover.discover import SMALL_PATCH
 from datus2_ray.store import storage
@@ -72,16 +73,21 @@ def list_shown(config: RunConfig, labelled: bool = True) -> Listing:
 
 
 def _shown(make: Callable[..., Listing]) -> Listing:
-    progress, start, hidden = Progress("list", 0, "files"), time.monotonic(), 0
+    progress, start, hidden, names = Progress("list", 0, "files"), time.monotonic(), 0, 0
 
     def show(more: int) -> None:
         nonlocal hidden
         hidden += more
         if time.monotonic() - start >= QUIET_SECONDS:
-            progress.advance(hidden)
+            progress.advance(hidden, note=f"{names:,} names compared" if names else "")
             hidden = 0
 
-    listing = make(show=show)
+    def compared(more: int) -> None:
+        nonlocal names
+        names += more
+        show(0)
+
+    listing = make(show=show, compared=compared)
     if progress.done:
         progress.finish()
     for note in listing.notes:

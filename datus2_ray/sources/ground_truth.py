@@ -119,12 +119,10 @@ def check_masks(masks: Sequence[NamedMask], palette: Palette, ignored: Sequence[
     UsageError
         If they have soft edges, or none of them is a label map.
     """
-    step = max(1, len(masks) // MASKS_READ)
-    chosen = masks[::step][:MASKS_READ]
     counts, faults = [], []
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        read = list(threads.map(lambda mask: mask[1](), chosen))
-    for (name, _), data in zip(chosen, read, strict=True):
+        read = list(threads.map(lambda mask: mask[1](), masks))
+    for (name, _), data in zip(masks, read, strict=True):
         try:
             if data is not None:
                 counts.append(read_label_map(data, max_megapixels).count())

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.sources.paths import Files
 from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
@@ -48,7 +49,13 @@ class Slice:
     columns: ShardColumns
 
 
-def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -> list[FileEntry]:
+def slice_of(payload: dict[str, Any]) -> Slice:
+    """Return the slice of a part of shards."""
+    kept = {name: payload[name] for name in Slice.__dataclass_fields__}
+    return Slice(**{**kept, "columns": ShardColumns(**payload["columns"])})
+
+
+def find_shards(source: str, files: Files, config: IngestConfig) -> list[FileEntry]:
     """Return the shards among the `files` of a source, sorted by path; empty if it is no folder of shards.
 
     Beside pictures, Parquet files count as shards if they have more rows with images than there are pictures, or where
@@ -59,28 +66,31 @@ def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -
     UsageError
         If an ingest into this folder is not finished, or a column is configured and there is no shard.
     """
-    paths = {entry.path for entry in files}
-    if RUN_FILE in paths or OLD_RUN_FILE in paths:
+    marks = {RUN_FILE, OLD_RUN_FILE, BEGUN, COMMIT}.intersection(files.paths)
+    if marks & {RUN_FILE, OLD_RUN_FILE}:
         shards = RunFolder(source).find(Sharded)
         if shards is None:
             raise UsageError(f"{source} has no finished shards; run the same `datus2 ingest` again, or give images")
         below = shards.uri[len(source.rstrip("/")) + 1 :]
         return [entry for entry in files if entry.path.startswith(f"{below}/part-")]
-    if BEGUN in paths and COMMIT not in paths:
+    if BEGUN in marks and COMMIT not in marks:
         raise UsageError(f"{source} has shards that are not finished; run the same `datus2 ingest` again")
     column = config.image_column or config.id_column or config.mask_column
-    tables = [entry for entry in files if entry.path.lower().endswith(".parquet") and "/_" not in f"/{entry.path}"]
-    pictures = pictures_among(files)
-    if column is None and pictures and not _has_more_rows(source, [entry.path for entry in tables], len(pictures)):
-        return []
-    if column is not None and not tables:
+    at = [number for number, path in enumerate(files.paths) if _is_table(path)]
+    if column is not None and not at:
         raise UsageError(f"{source} has no Parquet files, so there is no column {column}")
-    return tables
+    tables = [files[number] for number in at]
+    pictures = sum(map(is_picture, files.paths)) if tables and column is None else 0
+    return [] if pictures and not _has_more_rows(source, [entry.path for entry in tables], pictures) else tables
 
 
-def pictures_among(files: Sequence[FileEntry]) -> list[str]:
-    """Return the paths that have the suffix of an image."""
-    return [entry.path for entry in files if entry.path.lower().endswith(tuple(IMAGE_SUFFIXES))]
+def is_picture(path: str) -> bool:
+    """Return whether a path has the suffix of an image."""
+    return path.lower().endswith(tuple(IMAGE_SUFFIXES))
+
+
+def _is_table(path: str) -> bool:
+    return path.lower().endswith(".parquet") and "/_" not in f"/{path}"
 
 
 def _has_more_rows(source: str, tables: Sequence[str], count: int) -> bool:

@@ -30,7 +30,7 @@ from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.errors import DatusError
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.list_source import list_source
 from datus2_ray.stages import RUN
 from datus2_ray.stages.discover.discover import SMALL_PATCH
 from datus2_ray.store import storage
@@ -463,3 +463,7 @@ def test_a_listing_that_takes_long_shows_how_far_it_is_and_what_it_passed_over(
     shown, last = capsys.readouterr().err.splitlines()
     assert shown.startswith("list      24 files")
     assert last == note
+    monkeypatch.setattr("datus2_ray.engine.progress.LOG_INTERVAL", 0)
+    plan_run(config)
+    *shown, _, last = capsys.readouterr().err.splitlines()
+    assert "names compared" in shown[-1]

@@ -264,7 +264,7 @@ def test_names_that_differ_in_case_and_unicode_form_are_pairs(tmp_path: Path, sc
 def test_masks_of_large_images_are_looked_at_up_to_the_largest_size(
     tmp_path: Path, open_here: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datus2_ray.sources.listing.MAX_MEGAPIXELS", 1)
+    monkeypatch.setattr("datus2_ray.config.ingest.MAX_MEGAPIXELS", 1)
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1200, 3), np.uint8)
     ids = (np.arange(1200) // 400 * np.ones((1000, 1), int)).astype(np.uint8)
     for folder, pixels in (("photos", noise), ("x", ids)):

@@ -15,7 +15,7 @@ import pytest
 
 from datus2_ray.config import load
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.list_source import list_source
 from datus2_ray.sources.place import find_place
 from datus2_ray.store import storage
 

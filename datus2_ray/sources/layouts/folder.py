@@ -11,8 +11,9 @@ from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
-from datus2_ray.sources.layouts.layout import LookAt, Sample, assign_ids, describe, image_files
+from datus2_ray.sources.layouts.layout import LookAt, Samples, assign_ids, describe, may_be_image
 from datus2_ray.sources.layouts.pairing import pair
+from datus2_ray.sources.paths import Paths
 
 
 class PlainFolder:
@@ -30,17 +31,19 @@ class PlainFolder:
 
     def samples(
         self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
-    ) -> list[Sample]:
+    ) -> Samples:
         """Find the samples; see ``DatasetLayout.samples``."""
         if split is not None:
             raise UsageError("a plain folder has no splits; leave --split out, or say with --dataset what it is")
-        found = pair(image_files(files), masks, look_at)
-        if not found.images:
+        names = Paths.of(files)
+        names = names.take(names.order())
+        names = names.take(np.flatnonzero(np.fromiter(map(may_be_image, names), np.bool_, len(names))))
+        found = pair(names, masks, look_at)
+        images = names.take(found.images)
+        if not images:
             raise UsageError(f"expected images ({' '.join(sorted(IMAGE_SUFFIXES))}), found {describe(files)}")
-        skipped = len("images/") if all(path.startswith("images/") for path in found.images) else 0
-        ids = assign_ids([path[skipped:] for path in found.images])
-        samples = [Sample(i, path, found.masks.get(path)) for i, path in zip(ids, found.images, strict=True)]
-        return sorted(samples, key=lambda sample: sample.image_id)
+        below = images.without("images/") if all(path.startswith("images/") for path in images) else images
+        return Samples(assign_ids(below), images, names.take(found.masks))
 
     def decode_mask(self, data: bytes, height: int, width: int) -> LabelMap:
         """Read a mask; see ``DatasetLayout.decode_mask``."""

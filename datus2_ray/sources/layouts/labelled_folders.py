@@ -14,13 +14,14 @@ from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.layout import (
     MASK_SUFFIXES,
     LookAt,
-    Sample,
+    Samples,
     assign_ids,
     describe,
     find_mask,
     image_files,
     index_masks,
 )
+from datus2_ray.sources.paths import Paths
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class LabelledFolders:
 
     def samples(
         self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
-    ) -> list[Sample]:
+    ) -> Samples:
         """Find the samples; see ``DatasetLayout.samples``. Names decide all here."""
         if masks is not None:
             raise UsageError(f"{self.name} says itself where its masks are; leave --masks out, or --dataset")
@@ -83,7 +84,7 @@ class LabelledFolders:
         pairs = ((first.format(split=split), second.format(split=split)) for first, second in self.split_folders)
         return next((pair for pair in pairs if _fits(images, files, *pair)), None)
 
-    def _samples(self, images: Sequence[str], files: Sequence[str], pairs: dict[str, tuple[str, str]]) -> list[Sample]:
+    def _samples(self, images: Sequence[str], files: Sequence[str], pairs: dict[str, tuple[str, str]]) -> Samples:
         """Pair the images and masks of folders; each id starts with the key of its pair."""
         names: list[str] = []
         paths: list[tuple[str, str | None]] = []
@@ -98,8 +99,7 @@ class LabelledFolders:
                 )
             names += [prefix + name for name in below]
             paths += [(f"{image_folder}/{name}", mask) for name, mask in zip(below, matched, strict=True)]
-        samples = [Sample(i, *pair) for i, pair in zip(assign_ids(names), paths, strict=True)]
-        return sorted(samples, key=lambda sample: sample.image_id)
+        return Samples(assign_ids(names), *map(Paths.of, zip(*paths, strict=True)))
 
     def _expected(self) -> str:
         forms = [f"{images}/ with {masks}/" for images, masks in (*self.split_folders, self.folders)]

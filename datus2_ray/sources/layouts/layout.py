@@ -9,9 +9,9 @@ import hashlib
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.look import Look
 from datus2_ray.core.images.sniff import OTHER_SUFFIXES
 from datus2_ray.errors import ImageError
+from datus2_ray.sources.layouts.hashes import hashes, repeated
 from datus2_ray.sources.layouts.roles import fold
+from datus2_ray.sources.paths import Paths
 
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
@@ -55,6 +57,38 @@ class Sample:
     mask: str | None
 
 
+class Samples(Sequence[Sample]):
+    """The samples of a source, sorted by id, in columns; equal to any sequence of the same samples."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, ids: Paths, images: Paths, masks: Paths) -> None:
+        order = ids.order()
+        self.ids, self.images, self.masks = (column.take(order) for column in (ids, images, masks))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Sample: ...
+    @overload
+    def __getitem__(self, at: slice) -> Samples: ...
+    def __getitem__(self, at: int | slice) -> Sample | Samples:
+        """Return a sample, or some of them."""
+        if isinstance(at, slice):
+            return Samples(self.ids[at], self.images[at], self.masks[at])
+        return Sample(self.ids[at], self.images[at], self.masks[at] or None)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield all samples."""
+        for image_id, image, mask in zip(self.ids, self.images, self.masks, strict=True):
+            yield Sample(image_id, image, mask or None)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether a sequence has the same samples."""
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+
 #: Returns what files look like, None for one that cannot be decoded.
 LookAt = Callable[[Sequence[str]], list[Look | None]]
 
@@ -82,7 +116,7 @@ class DatasetLayout(Protocol):
 
     def samples(
         self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
-    ) -> list[Sample]:
+    ) -> Samples:
         """Find the samples in a listing of the source, sorted by ``image_id``.
 
         Parameters
@@ -123,7 +157,12 @@ def image_files(files: Iterable[str]) -> list[str]:
 
     A listing has no files without a known suffix that are no images, see :mod:`datus2_ray.sources.look`.
     """
-    return sorted(path for path in files if _suffix(path) not in OTHER_SUFFIXES and not _is_hidden(path))
+    return sorted(filter(may_be_image, files))
+
+
+def may_be_image(path: str) -> bool:
+    """Return whether a file's name says neither that it is something else nor that it is hidden."""
+    return _suffix(path) not in OTHER_SUFFIXES and not _is_hidden(path)
 
 
 def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
@@ -148,26 +187,41 @@ def find_mask(masks: Mapping[str, str], name: str) -> str | None:
     return next((masks[key] for key in (*names, *map(fold, names)) if key in masks), None)
 
 
-def assign_ids(names: Sequence[str]) -> list[str]:
+def assign_ids(names: Sequence[str]) -> Paths:
     """Return distinct ids of distinct paths: the path without suffix, or with it where two would be the same.
 
     Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded, names
     that are too long for a mask's file are cut, and of those that differ only in case or Unicode form all but one get a
     hash.
     """
-    ids = [quote_id(_stem(name)) for name in names]
+    ids = Paths.of(quote_id(_stem(name)) for name in names)
     # `a.jpg.png` beside `a.jpg` and `a.png` takes a second round.
-    while len(set(ids)) < len(ids):
-        count = Counter(ids)
-        ids = [image_id if count[image_id] == 1 else quote_id(name) for image_id, name in zip(ids, names, strict=True)]
+    while twice := _repeated(ids):
+        ids = Paths.of(
+            quote_id(name) if image_id in twice else image_id for image_id, name in zip(ids, names, strict=True)
+        )
     # On the disks of Windows and macOS such names are one: the mask of the one would replace that of the other.
-    if len({hash(fold(image_id)) for image_id in ids}) < len(ids):
-        count = Counter(map(fold, ids))
-        ids = [
-            image_id if count[folded := fold(image_id)] == 1 or image_id == folded else _mark(image_id)
+    if twice := _repeated(_Folded(ids)):
+        ids = Paths.of(
+            _mark(image_id) if (folded := fold(image_id)) in twice and image_id != folded else image_id
             for image_id in ids
-        ]
+        )
     return ids
+
+
+def _repeated(texts: Iterable[str]) -> set[str]:
+    """Return the texts that occur more than once, of texts that can be read twice."""
+    may = repeated(hashes(texts))
+    count = Counter(text for text, again in zip(texts, may, strict=True) if again) if may.any() else {}
+    return {text for text, times in count.items() if times > 1}
+
+
+class _Folded:
+    def __init__(self, texts: Paths) -> None:
+        self._texts = texts
+
+    def __iter__(self) -> Iterator[str]:
+        return map(fold, self._texts)
 
 
 def describe(files: Sequence[str]) -> str:

@@ -15,9 +15,8 @@ from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError
 from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.layout import check_id, quote_id
-from datus2_ray.sources.listing import slice_of
 from datus2_ray.sources.shard_paths import PathReader
-from datus2_ray.sources.shards import Slice, name_rows, read_slices
+from datus2_ray.sources.shards import Slice, name_rows, read_slices, slice_of
 from datus2_ray.stages.ingest.from_files import Read, check_image
 from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas

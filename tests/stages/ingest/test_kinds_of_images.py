@@ -17,7 +17,7 @@ from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.machines import Machines, Node
 from datus2_ray.engine.run import Run, open_run
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.sources.listing import list_for_shards, list_source
+from datus2_ray.sources.list_source import list_for_shards, list_source
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.to_shards import SHARDS
 from datus2_ray.store import storage

@@ -19,7 +19,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.sources import shards
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.sources.listing import list_for_shards
+from datus2_ray.sources.list_source import list_for_shards
 from datus2_ray.sources.shard_columns import DATASET_KEY, PALETTE_KEY
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
