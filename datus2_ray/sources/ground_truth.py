@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from datus2_ray.core.images.classes import find_classes
 from datus2_ray.core.images.label_map import read_label_map
 from datus2_ray.core.images.look import Look, look
-from datus2_ray.errors import ImageError, MissingFileError, StorageError, UsageError
+from datus2_ray.errors import DamagedFileError, ImageError, MissingFileError, StorageError, UsageError
 from datus2_ray.sources.layouts.layout import LookAt
 from datus2_ray.sources.shard_columns import PALETTE_KEY
 from datus2_ray.sources.shard_paths import PathReader
@@ -148,7 +148,10 @@ def masks_in(source: str, slices: Sequence[Slice], paths: PathReader) -> list[Na
     found: list[NamedMask] = []
     for cut in (slices[number * len(slices) // count] for number in range(count)):
         names = (cut.columns.mask, cut.columns.mask_path)
-        columns = read_slice(source, cut, [name for name in names if name])
+        try:
+            columns = read_slice(source, cut, [name for name in names if name])
+        except DamagedFileError:  # its rows are refused where all are read
+            continue
         masks, files = (columns[name] if name else [None] * (cut.stop - cut.start) for name in names)
         some: list[NamedMask] = []
         for row, (mask, file) in enumerate(zip(masks, files, strict=True), cut.first + cut.start):

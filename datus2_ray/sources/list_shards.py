@@ -12,7 +12,7 @@ from datus2_ray.sources import layouts
 from datus2_ray.sources.ground_truth import Palette, check_masks, masks_in, noted_palette
 from datus2_ray.sources.layouts.layout import NO_MASKS
 from datus2_ray.sources.listing import Listing
-from datus2_ray.sources.look import BESIDE_SHARDS, NO_IMAGES, describe_passed_over
+from datus2_ray.sources.look import BESIDE_SHARDS, DAMAGED, NO_IMAGES, describe_passed_over
 from datus2_ray.sources.place import Place
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import cut_shards, is_picture
@@ -37,7 +37,8 @@ def list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labell
     if config.split is not None:
         paths = choose_split(place.root, paths, config.split)
     labelled = labelled and config.ingest.masks != NO_MASKS
-    slices = cut_shards(place.root, paths, config.ingest, config.limit, labelled)
+    damaged: dict[str, str] = {}
+    slices = cut_shards(place.root, paths, config.ingest, config.limit, labelled, damaged)
     if not slices:
         raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
     columns = next((cut.columns for cut in slices if cut.columns.mask), slices[0].columns)
@@ -50,6 +51,7 @@ def list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labell
     passed_over = dict.fromkeys(filter(is_picture, place.files.paths), BESIDE_SHARDS)
     if config.limit is None:
         passed_over |= {path: NO_IMAGES for path in paths if path not in slices_per_shard}
+    passed_over |= {path: f"{DAMAGED}: {reason}" for path, reason in damaged.items()}
     palette: Palette = ()
     ground_truth: tuple[str, ...] = ()
     if columns.mask is not None and layouts.find(dataset).class_names is None:

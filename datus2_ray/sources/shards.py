@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
-from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.errors import DamagedFileError, StorageError, UsageError
 from datus2_ray.sources.paths import Files
 from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
 from datus2_ray.store import storage
@@ -97,10 +97,10 @@ def _has_more_rows(source: str, tables: Sequence[str], count: int) -> bool:
     """Return whether tables with a column that may hold images have more than `count` rows."""
     for table in tables:
         try:
-            footer = storage.parquet_footer(storage.join(source, table))
+            footer, schema = storage.parquet_footer_and_schema(storage.join(source, table))
         except StorageError:  # beside pictures it need not be a shard
             continue
-        if encoded_among(kinds_of(footer.schema.to_arrow_schema())):
+        if encoded_among(kinds_of(schema)):
             count -= footer.num_rows
         if count < 0:
             return True
@@ -108,37 +108,53 @@ def _has_more_rows(source: str, tables: Sequence[str], count: int) -> bool:
 
 
 def cut_shards(
-    source: str, shards: Sequence[str], config: IngestConfig, limit: int | None, labelled: bool = True
+    source: str,
+    shards: Sequence[str],
+    config: IngestConfig,
+    limit: int | None,
+    labelled: bool = True,
+    damaged: dict[str, str] | None = None,
 ) -> list[Slice]:
     """Cut the first `limit` rows of shards into slices of at most a row group, in the order of the shards.
 
     Every shard has columns of its own: files of one set need not have the same. One without any that may hold images,
-    such as a table of captions, has no slices. Masks are left out unless `labelled`.
+    such as a table of captions, has no slices. Masks are left out unless `labelled`. `damaged` gets the shards whose
+    footers cannot be read, and why.
 
     Raises
     ------
     StorageError
-        If a shard cannot be read.
+        If no shard can be read, or the store cannot.
     UsageError
         If a shard has no such column, or is of another data set; if no shard has images or a mask that is asked for.
     """
 
-    def read_groups(shard: str) -> tuple[ShardColumns | None, list[tuple[int, int]]]:
-        footer = storage.parquet_footer(storage.join(source, shard))
-        schema = footer.schema.to_arrow_schema()
+    def read_groups(shard: str) -> tuple[ShardColumns | None, list[tuple[int, int]]] | DamagedFileError:
+        try:
+            footer, schema = storage.parquet_footer_and_schema(storage.join(source, shard))
+        except DamagedFileError as error:
+            return error
         if not encoded_among(kinds_of(schema)):
             return None, []
         columns = find_columns(source, shard, schema, config)
         groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
         if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != footer.num_rows:
-            raise StorageError(f"{source}: the shard {shard} is damaged: its row groups have other rows than it")
+            return DamagedFileError(f"cannot read {source}/{shard}: its row groups have other rows than it")
         return columns, [(group.num_rows, group.total_byte_size) for group in groups]
 
     with ThreadPoolExecutor(FOOTER_THREADS) as threads:
-        read = dict(zip(shards, threads.map(read_groups, shards), strict=True))
+        answers = dict(zip(shards, threads.map(read_groups, shards), strict=True))
+    faults = {shard: answer for shard, answer in answers.items() if isinstance(answer, DamagedFileError)}
+    read = {shard: answer for shard, answer in answers.items() if not isinstance(answer, DamagedFileError)}
+    if not read:
+        others = f"; nor can {len(faults) - 1} more Parquet files of {source}" if len(faults) > 1 else ""
+        raise StorageError(f"{next(iter(faults.values()))}{others}; copy or write them again")
+    if damaged is not None:
+        damaged |= {shard: str(fault) for shard, fault in faults.items()}
     found = {shard: columns for shard, (columns, _) in read.items() if columns is not None}
     if not found:
-        find_columns(source, shards[0], storage.parquet_schema(storage.join(source, shards[0])), config)
+        shard = next(iter(read))
+        find_columns(source, shard, storage.parquet_schema(storage.join(source, shard)), config)
     if config.mask_column and not any(columns.mask for columns in found.values()):
         raise UsageError(f"{source}: no shard has a column {config.mask_column} of encoded masks; see {shards[0]}")
     first_shard = next(iter(found))
@@ -193,7 +209,7 @@ def read_slices(source: str, slices: Sequence[Slice], columns: Sequence[str]) ->
         position += len(table)
         if not waiting:
             return
-    raise StorageError(
+    raise DamagedFileError(
         f"{uri} is not what it was when the run began, or damaged: row group {group} has fewer rows than its footer "
         "says; run the same command again, or write the file again"
     )

@@ -263,5 +263,8 @@ def test_a_broken_shard_and_columns_that_are_nowhere_are_named(tmp_path: Path) -
     with pytest.raises(UsageError, match=r"which column has the images.* one of text"):
         cut_shards(str(tmp_path), [write(tmp_path, "c.parquet", {"text": ["x"]})], IngestConfig(), None)
     (tmp_path / "b.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-9])
+    damaged: dict[str, str] = {}
+    assert {cut.shard for cut in cut_shards(str(tmp_path), names, IngestConfig(), None, True, damaged)} == {"a.parquet"}
+    assert set(damaged) == {"b.parquet"}
     with pytest.raises(StorageError, match=r"b\.parquet"):
-        cut_shards(str(tmp_path), names, IngestConfig(), None)
+        cut_shards(str(tmp_path), names[1:], IngestConfig(), None)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from datus2_ray.core.images import decode
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.errors import ImageError
+from datus2_ray.errors import DamagedFileError, ImageError
 from datus2_ray.sources.images_table import ImagesTable
 
 T = TypeVar("T")
@@ -49,13 +49,21 @@ class ReadImages:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
         part = block["part"][0].as_py()
-        table = self.table.read(part, ["image_id", "height", "width", "image"])
+        columns = ["image_id", "height", "width", "image"]
+        try:
+            table, damage = self.table.read(part, columns), None
+        except DamagedFileError as error:
+            # Of shards of `datus2 ingest` the images are read here for the first time.
+            table, damage = self.table.read(part, columns[:-1]), ImageError("unreadable", str(error))
+            table = table.append_column("image", pa.nulls(len(table), pa.binary()))
         pixels: list[bytes | None] = []
         faults: list[ImageError | None] = []
         # The image's own sides: one decoded at reduced scale has them rounded.
         sizes = [self._fit(*own) for own in zip(table["height"].to_pylist(), table["width"].to_pylist(), strict=True)]
         for data, size in zip(self.heartbeat.through(table["image"].to_pylist()), sizes, strict=True):
             try:
+                if damage is not None:
+                    raise damage
                 decoded = self.table.decode(data, self.size if self.reduced else None)
                 pixels.append(decode.resize(decoded, *size).tobytes())
                 faults.append(None)

@@ -11,7 +11,8 @@ from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
-from datus2_ray.sources.layouts.layout import LookAt, Samples, assign_ids, describe, may_be_image
+from datus2_ray.sources.layouts.ids import assign_ids
+from datus2_ray.sources.layouts.layout import LookAt, Samples, describe, may_be_image
 from datus2_ray.sources.layouts.pairing import pair
 from datus2_ray.sources.paths import Paths
 
