@@ -92,7 +92,7 @@ def commands_without_ray(patch: pytest.MonkeyPatch) -> None:
     for module in ("engine.operators.embed", "stages.discover.describe"):
         patch.setattr(f"datus2_ray.{module}.load_backbone", load)
     patch.setattr(Machines, "now", staticmethod(lambda: SMALL_MACHINE))
-    for command in ("run", "predict", "experiment", "ingest", "export", "name"):
+    for command in ("run", "predict", "experiments.run", "ingest", "export", "name"):
         patch.setattr(f"datus2_ray.commands.{command}.start_ray", lambda seconds: None)
     for command in ("plan", "export"):
         patch.setattr(f"datus2_ray.commands.{command}.look_at_machines", lambda seconds: SMALL_MACHINE)

@@ -95,8 +95,8 @@ def experiment(
     if not refine:
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
 
-    from datus2_ray.commands import experiment_answer as answer
-    from datus2_ray.commands.experiment import run_experiment
+    from datus2_ray.commands.experiments import answer
+    from datus2_ray.commands.experiments.run import run_experiment
 
     results = run_experiment(name, config, seeds, points, lambda line: typer.echo(f"=== {line}"))
     table, uris = answer.write_answer(name, results, config.out)

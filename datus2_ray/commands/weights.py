@@ -9,9 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from datus2_ray.config import RunConfig
+from datus2_ray.core.backbone.spec import (
+    DEFAULT_BACKBONE,
+    describe_weights,
+    fingerprint,
+    parse_spec,
+    patch_side,
+)
 from datus2_ray.engine.session import joined_address
 from datus2_ray.errors import BackboneError, UsageError
-from datus2_ray.stages.discover.discover import SMALL_PATCH
 from datus2_ray.store import storage
 from datus2_ray.store.weights_cache import is_on_hub, local_spec
 
@@ -42,12 +48,9 @@ def check_weights(config: RunConfig) -> None:
             continue
         if is_on_hub(spec):
             continue
-        # Imported here, as what follows: timm and torch take seconds, and most runs name no weights.
-        from datus2_ray.core.backbone.spec import parse_spec
-
         parsed = parse_spec(spec)
         if parsed.file is not None and spec != config.backbone:
-            from datus2_ray.core.backbone.architecture import load_timm
+            from datus2_ray.core.backbone.architecture import load_timm  # timm and torch take seconds
             from datus2_ray.core.backbone.cnn import RESNET
             from datus2_ray.core.refine.encoder_start import ENCODER
 
@@ -74,7 +77,6 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
         If windows are not smaller than what is seen.
     """
     if spec is not None:
-        from datus2_ray.core.backbone.spec import parse_spec
         from datus2_ray.core.backbone.vit import Tap, check_taps, load_backbone
 
         if parse_spec(spec).file is not None:
@@ -86,7 +88,7 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
     discover = config.discover
     if discover.input_size is None and discover.tile is None:
         return  # a grid is whole patches
-    side = _patch_side(spec)
+    side = patch_side(spec or DEFAULT_BACKBONE)
     shown = discover.side(side)
     check_sizes(side, {"discover.input_size": shown})
     if discover.tile is None:
@@ -114,7 +116,7 @@ def check_pretraining(config: RunConfig) -> None:
         sizes = {
             f"pretrain.{name}": getattr(config.pretrain, name) for name in ("image_size", "global_size", "local_size")
         }
-        side = _patch_side(config.backbone)
+        side = patch_side(config.backbone)
         check_sizes(side, sizes, f", and pretrain.patch_size={side}")
 
 
@@ -140,14 +142,6 @@ def nearest_multiples(size: int, patch: int) -> list[int]:
     return [multiple for multiple in (below, below + patch) if multiple]
 
 
-def _patch_side(spec: str | None) -> int:
-    if spec is None:  # known without the seconds that timm takes
-        return SMALL_PATCH
-    from datus2_ray.core.backbone.vit import patch_side
-
-    return patch_side(spec)
-
-
 def check_same_backbone(config: RunConfig, fitted_with: str) -> None:
     """Check that the backbone is still the one with the fingerprint that a layer or head on its tokens was fitted with.
 
@@ -156,8 +150,6 @@ def check_same_backbone(config: RunConfig, fitted_with: str) -> None:
     BackboneError
         If it does not exist, or its weights are not the same.
     """
-    from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, fingerprint
-
     backbone = config.backbone or DEFAULT_BACKBONE
     # Of weights that timm names, a newer timm has the same.
     if fingerprint(local_spec(backbone)).partition(" timm=")[0] != fitted_with.partition(" timm=")[0]:
@@ -166,8 +158,6 @@ def check_same_backbone(config: RunConfig, fitted_with: str) -> None:
 
 def local_weights(config: RunConfig) -> dict[str, Any]:
     """Fetch the weights to this machine, check those that were fetched, and return what the summary says of them."""
-    from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, describe_weights, parse_spec
-
     spec = config.backbone or DEFAULT_BACKBONE
     fetched = local_spec(spec)
     if fetched != spec:

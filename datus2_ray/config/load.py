@@ -16,7 +16,6 @@ from datus2_ray.config.catalogue import removed_settings, suggest
 from datus2_ray.config.presets import DEFAULT, merge, parse_settings, preset_values
 from datus2_ray.config.run import RunConfig
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.store import storage
 from datus2_ray.version import VERSION
 
 #: Flags that set something of a stage: the stage, the setting, and the value if the flag is a switch.
@@ -55,6 +54,8 @@ def load(
     UsageError
         If the preset or a key is unknown, a value is out of range, or settings do not fit each other.
     """
+    from datus2_ray.store import storage  # imports Arrow, for which no help text should wait
+
     settings: dict[str, Any] = {"preset": preset, **preset_values(preset)}
     if config_file is not None:
         read = parse_settings(storage.read_bytes(config_file), config_file)
@@ -94,6 +95,8 @@ def read_config(uri: str) -> RunConfig:
     StorageError
         If the file is missing or holds settings that this version does not have.
     """
+    from datus2_ray.store import storage  # imports Arrow, for which no help text should wait
+
     settings = storage.read_json(uri)
     try:
         return RunConfig.model_validate(settings)
@@ -106,6 +109,8 @@ def read_config(uri: str) -> RunConfig:
 
 def resolve_paths(config: RunConfig) -> RunConfig:
     """Make source, out and files of weights absolute: a worker has another working directory than the driver."""
+    from datus2_ray.store import storage  # imports Arrow, for which no help text should wait
+
     discover = config.discover.model_copy(update={"cnn": _absolute_weights(config.discover.cnn)})
     refine = config.refine.model_copy(update={"encoder_start": _absolute_weights(config.refine.encoder_start)})
     places = {"source": storage.absolute(config.source), "out": storage.absolute(config.out)}
@@ -121,6 +126,8 @@ def _validate(settings: Mapping[str, Any]) -> RunConfig:
 
 
 def _absolute_weights(spec: str | None) -> str | None:
+    from datus2_ray.store import storage  # imports Arrow, for which no help text should wait
+
     # FILE, FOLDER or FILE::NAME; anything else, such as a timm name, stays as it is
     file, separator, name = (spec or "").partition("::")
     return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).expanduser().exists() else spec

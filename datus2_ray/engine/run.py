@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray.config import RunConfig
+from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE
 from datus2_ray.engine.machines import Machines, choose_device
 from datus2_ray.engine.naming import Naming
 from datus2_ray.engine.progress import say
@@ -102,8 +103,6 @@ class Run:
     @property
     def backbone(self) -> str:
         """Name, file or URI of the backbone."""
-        from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE  # imports timm, which takes seconds
-
         return self.config.backbone or DEFAULT_BACKBONE
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import logging
 import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from datus2_ray.errors import DatusError
 #: Seconds to wait for the cluster's first answer; Ray itself goes on asking for longer than anybody waits.
 ANSWER_SECONDS = 3.0
 
+#: Seconds for which a local Ray keeps a process without work; Ray's own second ends it between two stages.
+IDLE_SECONDS = 30
 
 #: Bytes that a folder of Ray's sessions may have: a socket's path has at most 107, of which Ray adds 67.
 MAX_FOLDER_BYTES = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1")
@@ -91,15 +95,21 @@ def start_ray(no_progress_seconds: int) -> None:
             _check_answers(address)
         # By name: without one, Ray joins whatever cluster was last started on this machine.
         local = address is None
-        with _without_core_messages(), _without_own_threads():
+        # Stages come one after the other: the processes of one that has ended serve the next.
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(IDLE_SECONDS * 1000))
+        with _without_core_messages(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
+            starting = thread.submit(
+                ray.init,
+                address="local" if local else address,
+                include_dashboard=False if local else None,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=short_folder(ray_folder()) if local else None,
+            )
+            # What the stages need takes as long to import as Ray takes to start.
+            importlib.import_module("datus2_ray.engine.execute")
             try:
-                ray.init(
-                    address="local" if local else address,
-                    include_dashboard=False if local else None,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    _temp_dir=short_folder(ray_folder()) if local else None,
-                )
+                starting.result()
             except ConnectionError as error:
                 raise _no_answer(str(address)) from error
             except OSError as error:

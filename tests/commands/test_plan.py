@@ -23,7 +23,7 @@ from datus2_ray.commands.plan import plan_pretraining, plan_run
 from datus2_ray.commands.run import run
 from datus2_ray.commands.weights import check_backbone, check_pretraining, check_weights
 from datus2_ray.config.load import RunConfig, load
-from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side
+from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, patch_side
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import ACTOR_MEMORY, Machines, Node
 from datus2_ray.engine.pools import Pool

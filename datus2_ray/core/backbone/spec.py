@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import timm
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datus2_ray.core.backbone.published import WEIGHTS, Published, label_of, read_published, weights_in
@@ -85,13 +85,18 @@ def parse_spec(text: str) -> Spec:
         _check_timm_name(name)
         file = _existing(Path(path))
         return Spec(label_of(file), architecture=name, file=file)
-    if timm.is_model(text):
+    if len(Path(text).parts) > 1 or text.endswith(FILE_SUFFIXES):
+        return _of_file(_existing(Path(text)))
+    if _is_model(text):
         _check_timm_name(text)
         return Spec(text, architecture=text)
-    if len(Path(text).parts) > 1 or text.endswith(FILE_SUFFIXES) or Path(text).exists():
-        file = _existing(Path(text))
-        return Spec(label_of(file), file=file)
+    if Path(text).exists():
+        return _of_file(_existing(Path(text)))
     raise _unknown(text)
+
+
+def _of_file(file: Path) -> Spec:
+    return Spec(label_of(file), file=file)
 
 
 def is_supervised(spec: Spec) -> bool:
@@ -103,6 +108,8 @@ def is_supervised(spec: Spec) -> bool:
         return read_published(spec.file).supervised
     if spec.untrained or spec.architecture is None:
         return False
+    import timm  # takes seconds, with torch
+
     published = timm.get_pretrained_cfg(spec.architecture)
     return published is not None and bool(published.num_classes)
 
@@ -150,6 +157,24 @@ def read_file_config(file: Path) -> FileConfig:
         ) from error
 
 
+def patch_side(spec: str) -> int:
+    """Return the side of a backbone's patches in pixels, without fetching weights from a hub.
+
+    Raises
+    ------
+    BackboneError
+        If there is no such backbone, or its file holds none.
+    """
+    parsed = parse_spec(spec)
+    stated = read_file_config(parsed.file).architecture if parsed.file else None
+    if isinstance(stated, dict) and "patch_size" in stated:
+        return int(stated["patch_size"])
+    from datus2_ray.core.backbone.architecture import patch_size  # imports timm and torch, and reads the weights
+    from datus2_ray.core.backbone.vit import VIT
+
+    return patch_size(parsed, VIT)
+
+
 def fingerprint(spec: str) -> str:
     """Return a name of a spec's weights by which a result is reused only while they stay the same.
 
@@ -164,7 +189,7 @@ def fingerprint(spec: str) -> str:
     parsed = parse_spec(spec)
     if parsed.file is None:
         untrained = UNTRAINED if parsed.untrained and not parsed.label.startswith(UNTRAINED) else ""
-        return f"{untrained}{parsed.label} timm={timm.__version__}"
+        return f"{untrained}{parsed.label} timm={version('timm')}"
     parts = [parsed.architecture or "", f"sha256={_sha256(parsed.file)}"]
     beside = parsed.file.with_suffix(".json")
     if beside.is_file():
@@ -193,7 +218,15 @@ def _existing(file: Path) -> Path:
     return file
 
 
+def _is_model(name: str) -> bool:
+    import timm  # takes seconds, with torch
+
+    return timm.is_model(name)
+
+
 def _check_timm_name(name: str) -> None:
+    import timm  # takes seconds, with torch
+
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
         raise _unknown(name)
@@ -203,6 +236,8 @@ def _check_timm_name(name: str) -> None:
 
 
 def _unknown(name: str) -> BackboneError:
+    import timm  # takes seconds, with torch
+
     known = [DEFAULT_BACKBONE, *timm.list_models(), *timm.list_pretrained()]
     close = difflib.get_close_matches(name, known, n=4)
     hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models() for the names"

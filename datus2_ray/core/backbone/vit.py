@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datus2_ray.core.backbone.architecture import Family, infer_vit, load_timm, patch_size, skeleton
+from datus2_ray.core.backbone.architecture import Family, infer_vit, load_timm, skeleton
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, fingerprint, parse_spec
 from datus2_ray.core.images.normalise import Normalisation
 from datus2_ray.errors import BackboneError
 
-__all__ = ["DEFAULT_BACKBONE", "Backbone", "Tap", "fingerprint", "load_backbone", "patch_side"]
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "Tap", "fingerprint", "load_backbone"]
 
 # The position embeddings stay at the file's own grid and are interpolated, once, in the forward pass: any size fits.
 VIT = Family(
@@ -234,11 +234,6 @@ def load_backbone(
         dtype=dtype,
         compiled=compiled,
     )
-
-
-def patch_side(spec: str) -> int:
-    """Return the side of a backbone's patches in pixels, without fetching weights from a hub."""
-    return patch_size(parse_spec(spec), VIT)
 
 
 def check_taps(spec: str, taps: Sequence[Tap]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from datus2_ray.core.backbone.spec import fingerprint, patch_side
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.operators.read_images import ReadImages
@@ -15,9 +16,6 @@ from datus2_ray.store.weights_cache import local_spec
 
 def segmentation_decides(run: Run, device: Device) -> dict[str, Any]:
     """Return the settings that decide segments and descriptors on a device."""
-    # Imported here: torch and timm take seconds, and plan and status need none.
-    from datus2_ray.core.backbone.spec import fingerprint
-
     config = run.config.discover
     decides = {name: value for name, value in config.identity().items() if name not in ("grid", "input_size")}
     # What is seen counts, whether it was given in patches or in pixels.
@@ -48,6 +46,4 @@ def image_reader(run: Run, heartbeat: Heartbeat) -> ReadImages:
 
 
 def _patch(run: Run) -> int:
-    from datus2_ray.core.backbone.vit import patch_side  # imports torch and timm, and reads the weights
-
     return patch_side(local_spec(run.backbone))

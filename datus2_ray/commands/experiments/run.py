@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from datus2_ray.commands.experiment_variants import EXPERIMENTS, Variant
+from datus2_ray.commands.experiments.variants import EXPERIMENTS, Variant
 from datus2_ray.commands.plan import check_place, list_shown, plan_stages
 from datus2_ray.commands.weights import check_weights
 from datus2_ray.config import RunConfig

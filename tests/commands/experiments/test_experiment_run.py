@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from datus2_ray.cli.app import app
-from datus2_ray.commands.experiment import Result, run_experiment
-from datus2_ray.commands.experiment_answer import rows, table, write_answer
-from datus2_ray.commands.experiment_variants import EXPERIMENTS
+from datus2_ray.commands.experiments.answer import rows, table, write_answer
+from datus2_ray.commands.experiments.run import Result, run_experiment
+from datus2_ray.commands.experiments.variants import EXPERIMENTS
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.errors import UsageError

@@ -8,9 +8,11 @@ from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.config.presets import preset_values
+from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, patch_side
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing
+from datus2_ray.store.weights_cache import local_spec
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,6 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
 
 
 def _twice_in_windows(base: RunConfig) -> dict[str, int | None]:
-    from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, patch_side  # imports torch, which takes seconds
-    from datus2_ray.store.weights_cache import local_spec
-
     # Windows are in pixels.
     side = base.discover.side(patch_side(local_spec(base.backbone or DEFAULT_BACKBONE)))
     return {"grid": None, "input_size": 2 * side, "tile": base.discover.tile or side}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datus2_ray.commands.experiment import Result
-from datus2_ray.commands.experiment_variants import EXPERIMENTS
+from datus2_ray.commands.experiments.run import Result
+from datus2_ray.commands.experiments.variants import EXPERIMENTS
 from datus2_ray.report.charts import Series, draw_chart
 from datus2_ray.report.scores import SETS
 from datus2_ray.store import storage

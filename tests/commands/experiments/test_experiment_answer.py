@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from datus2_ray.commands.experiment import Result
-from datus2_ray.commands.experiment_answer import chart, rows, table
-from datus2_ray.commands.experiment_variants import Variant
+from datus2_ray.commands.experiments.answer import chart, rows, table
+from datus2_ray.commands.experiments.run import Result
+from datus2_ray.commands.experiments.variants import Variant
 
 
 def result(variant: str, value: float | None, seed: int, miou: float, **others: float) -> Result:

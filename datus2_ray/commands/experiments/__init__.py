@@ -1,0 +1,1 @@
+"""`datus2 experiment`: runs of several variants in one run folder, and the table that compares them."""
