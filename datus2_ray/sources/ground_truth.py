@@ -155,7 +155,7 @@ def masks_in(source: str, slices: Sequence[Slice], paths: PathReader) -> list[Na
         masks, files = (columns[name] if name else [None] * (cut.stop - cut.start) for name in names)
         some: list[NamedMask] = []
         for row, (mask, file) in enumerate(zip(masks, files, strict=True), cut.first + cut.start):
-            if mask is not None:
+            if isinstance(mask, bytes):
                 some.append((f"{cut.shard}, row {row}", partial(bytes, mask)))
             elif file:
                 some.append((f"{cut.shard}, row {row}", partial(_read_path, paths, cut.shard, file)))

@@ -17,6 +17,7 @@ from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import DamagedFileError, StorageError, UsageError
 from datus2_ray.sources.paths import Files
+from datus2_ray.sources.pixel_lists import to_python
 from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
@@ -205,7 +206,7 @@ def read_slices(source: str, slices: Sequence[Slice], columns: Sequence[str]) ->
                 break
             waiting.pop(0)
             whole, held = pa.concat_tables(held), []
-            yield {name: _column(whole, name).to_pylist() for name in columns}
+            yield {name: to_python(_column(whole, name)) for name in columns}
         position += len(table)
         if not waiting:
             return

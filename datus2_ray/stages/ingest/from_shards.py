@@ -124,13 +124,15 @@ class ReadShard:
         self,
         cut: Slice,
         image_id: str,
-        image: bytes | None,
+        image: Read,
         path: str | None,
-        mask: bytes | None,
+        mask: Read,
         mask_path: str | None,
     ) -> Checked:
         try:
             check_id(image_id)
+            if isinstance(image, ImageError):
+                raise image
             kept = {"image": image} if cut.cut else {}
             if image is None and path:
                 image = self.paths.read(cut.shard, path)
