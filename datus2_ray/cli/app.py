@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, shares, takes_settings
+from datus2_ray.cli.advice import fit_advice
+from datus2_ray.cli.flags import (
+    SETTING_OF,
+    Debug,
+    Device,
+    IdColumn,
+    ImageColumn,
+    Out,
+    numbers,
+    option,
+    shares,
+    takes_settings,
+)
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError, UsageError
 
@@ -80,7 +92,7 @@ def pretrain(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "no_refine", "max_error_rate", "image_column", "id_column", "mask_column",
+    "no_refine",
     out=Annotated[str, typer.Option("--out", help="Folder for runs, table, plot and CSV; a local path or s3:// URI.")],
 )  # fmt: skip
 def experiment(
@@ -141,6 +153,9 @@ def predict(
     image_column: ImageColumn = None,
     id_column: IdColumn = None,
     device: Device = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="How new images are read, such as ingest.max_megapixels=200.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Label new images with the clusters of a finished run, without ground truth."""
@@ -151,7 +166,14 @@ def predict(
     print_warnings(storage.read_json(storage.join(run_folder, "summary.json")))
     columns = {"image_column": image_column, "id_column": id_column}
     pictures = predict_images(
-        run_folder, source, out, limit=limit, max_error_rate=max_error_rate, device=device, columns=columns
+        run_folder,
+        source,
+        out,
+        limit=limit,
+        max_error_rate=max_error_rate,
+        device=device,
+        columns=columns,
+        assignments=assignments or (),
     )
     typer.echo(f"masks: {pictures}")
 
@@ -383,6 +405,13 @@ def settings(
     typer.echo(settings_page() if key is None else "\n".join(map(str, find_settings(key))), nl=key is not None)
 
 
+def flags_of(command: str) -> set[str]:
+    """Return the flags of a command; none of one that there is not."""
+    group = typer.main.get_command(app)
+    found = getattr(group, "commands", {}).get(command)
+    return {flag for parameter in found.params for flag in parameter.opts} if found else set()
+
+
 def main() -> None:
     """Run the command line; an error is one line and an exit code, a trace only with ``--debug``."""
     try:
@@ -393,9 +422,9 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        command = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "run"
+        print(f"error: {fit_advice(_one_line(error), flags_of(command), SETTING_OF)}", file=sys.stderr)
         if isinstance(error, UsageError):
-            command = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "run"
             print(f"see `datus2 {command} --help`", file=sys.stderr)
         raise SystemExit(error.exit_code if isinstance(error, DatusError) else 1) from None
 

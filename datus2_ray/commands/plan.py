@@ -11,7 +11,7 @@ from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.core.graph.segments import MAX_PATCHES
-from datus2_ray.core.images.decode import MAX_ASPECT
+from datus2_ray.core.images.resize import MAX_ASPECT
 from datus2_ray.engine.machines import Device, Machines, require_cpu
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
@@ -26,6 +26,7 @@ from datus2_ray.stages.discover.discover import SMALL_PATCH
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
+from datus2_ray.store.facts import Clustered
 from datus2_ray.store.run_folder import RunFolder
 
 #: Seconds of a listing that shows nothing.
@@ -104,7 +105,8 @@ def plan_stages(
 ) -> Plan:
     """Plan stages that no command has begun, given results of another run; raises as :func:`plan_run` does."""
     folder = RunFolder(config.out)
-    _check_segments(config, listing)
+    if any(stage.facts is Clustered for stage in stages):
+        _check_segments(config, listing)
     if not folder.is_run():
         _check_space(config, listing)
     prospect = Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines, commits or {}).prospect

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import resize
 from datus2_ray.core.images.labels import NOISE_8, Labels, upsample_nearest
+from datus2_ray.core.images.resize import resize
 
 RGB = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from datus2_ray.core.images import decode
+from datus2_ray.core.images.resize import fit, resize
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.errors import DamagedFileError, ImageError
 from datus2_ray.sources.images_table import ImagesTable
@@ -65,7 +65,7 @@ class ReadImages:
                 if damage is not None:
                     raise damage
                 decoded = self.table.decode(data, self.size if self.reduced else None)
-                pixels.append(decode.resize(decoded, *size).tobytes())
+                pixels.append(resize(decoded, *size).tobytes())
                 faults.append(None)
             except ImageError as fault:
                 pixels.append(None)
@@ -76,7 +76,7 @@ class ReadImages:
         return with_faults(table.append_column("part", pa.array([part] * len(table), pa.string())), faults)
 
     def _fit(self, height: int, width: int) -> tuple[int, int]:
-        return (self.size, self.size) if self.patch is None else decode.fit(height, width, self.size, self.patch)
+        return (self.size, self.size) if self.patch is None else fit(height, width, self.size, self.patch)
 
 
 def with_faults(table: pa.Table, faults: list[ImageError | None]) -> pa.Table:

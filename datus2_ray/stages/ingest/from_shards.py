@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray.core.images import decode
+from datus2_ray.core.images.opening import check_sides
 from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
@@ -89,7 +89,7 @@ class ReadShard:
         """Check that a row is what `datus2 ingest` would have written: that a file says so of itself proves nothing."""
         try:
             check_id(row["image_id"])
-            decode.check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
+            check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
             if self.rendering.bands:
                 row |= check_image(row["image"], None, self.dataset, self.rendering) | {"mask": row.get("mask")}
         except ImageError as fault:
