@@ -20,6 +20,7 @@ from datus2_ray.sources.layouts.layout import LookAt
 from datus2_ray.sources.shard_columns import PALETTE_KEY
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import Slice, read_slice
+from datus2_ray.sources.text import decode_text
 from datus2_ray.store import storage
 
 #: Files read at a time: from an object store each is a round trip.
@@ -79,7 +80,11 @@ def read_palette(source: str, paths: Iterable[str]) -> Palette:
     found = [path for path in paths if is_palette(path)]
     for path in sorted(found, key=lambda path: (path.count("/"), PALETTE_FILES.index(path.rpartition("/")[2].lower()))):
         data = _read(source, [path])[0] or b""
-        if len(entries := parse_palette(data.decode("utf-8-sig", errors="replace"))) > 1:
+        try:
+            text = decode_text(data)
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", errors="replace")
+        if len(entries := parse_palette(text)) > 1:
             return entries
     return ()
 

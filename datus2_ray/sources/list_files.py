@@ -35,7 +35,7 @@ from datus2_ray.sources.look import (
     find_other_files,
 )
 from datus2_ray.sources.paths import CHUNK, Files, Paths, Positions
-from datus2_ray.sources.place import Place
+from datus2_ray.sources.place import ARCHIVE_SUFFIXES, Place
 from datus2_ray.sources.shards import MAX_ROWS
 from datus2_ray.store.run_folder import part_name
 
@@ -72,6 +72,8 @@ def list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int 
         palette, ground_truth = _look_at_masks(config, place.root, samples, names, labelled)
     except UsageError as error:
         notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
+        if any(path.lower().endswith(ARCHIVE_SUFFIXES) for path in passed_over):
+            notes.append("unpack archives first")
         raise UsageError("; ".join([f"{config.source}: {error}", *notes])) from error
     if config.split is None:
         used = _find(files, samples, truth=labelled or not folder)
@@ -185,6 +187,14 @@ def _look_at_masks(
             chosen = having[:: max(1, len(having) // MASKS_READ)][:MASKS_READ]
             read = [(path, partial(read_file, root, path)) for path in (samples.masks[at] for at in chosen)]
             notes[0] += f"; {check_masks(read, palette, config.ingest.ignore_id, config.ingest.largest_map)}"
+    elif config.dataset == layouts.FOLDER.name and config.ingest.masks != NO_MASKS:
+        some = list(samples.images[:: max(1, len(samples) // MASKS_READ)][:MASKS_READ])
+        looks = looks_into(root, config.ingest.largest_map)(some)
+        if looks.count("map") * 2 > len(some):
+            notes.append(
+                f"{looks.count('map')} of {len(some)} images looked at have few values, as label maps have, such as "
+                f"{some[looks.index('map')]}: if they are, give the folder of their images"
+            )
     if config.dataset == layouts.FOLDER.name:
         hint = name_layout(files, layouts.DATASETS)
         notes += [hint] if hint else []

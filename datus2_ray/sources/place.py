@@ -11,6 +11,7 @@ from itertools import takewhile
 
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.sources.paths import Files, Show, quiet
+from datus2_ray.sources.text import decode_text
 from datus2_ray.store import storage
 from datus2_ray.store.walk import FileEntry, PassedOver
 
@@ -112,11 +113,11 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def _of_list(source: str, passed_over: PassedOver) -> tuple[str, list[FileEntry]]:
     try:
-        text = storage.read_bytes(source).decode("utf-8-sig")
+        text = decode_text(storage.read_bytes(source))
     except UnicodeDecodeError as error:
         raise UsageError(f"{source} is no UTF-8 text of paths, one per line") from error
     folder = source.rpartition("/")[0]
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [_unquoted(line.strip()) for line in text.splitlines()]
     named = [_absolute(line, folder) for line in lines if line and not line.startswith("#")]
     paths = sorted(set(named))
     for path, count in Counter(named).items():
@@ -134,9 +135,14 @@ def _of_list(source: str, passed_over: PassedOver) -> tuple[str, list[FileEntry]
         else:
             files.append(entry)
     if not files:
-        raise UsageError(f"none of the {len(paths)} paths in {source} names a file; give one per line, absolute or "
-                         f"relative to {folder or '/'}")  # fmt: skip
+        raise UsageError(f"none of the {len(paths)} paths in {source} names a file, such as {paths[0]}; give one per "
+                         f"line, absolute or relative to {folder or '/'}")  # fmt: skip
     return root, files
+
+
+def _unquoted(line: str) -> str:
+    """Return a line without the quotes that some programs put around paths."""
+    return line[1:-1] if len(line) > 2 and line[0] == line[-1] and line[0] in "\"'" else line
 
 
 def _absolute(line: str, folder: str) -> str:

@@ -77,8 +77,13 @@ def find_columns(source: str, shard: str, schema: pa.Schema, config: IngestConfi
         image = next((name for name in _names("image") if name in candidates), "")
         if not image and len(candidates) != 1:
             _refuse_values(source, kinds, candidates)
+            if not candidates:
+                has = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
+                raise UsageError(
+                    f"{source}: no column of {shard} has the bytes of images, only {has}; write these as a column"
+                )
             raise UsageError(
-                f"{source}: which column has the images? give --image-column NAME, one of {', '.join(kinds)}"
+                f"{source}: which column has the images? give --image-column NAME, one of {', '.join(candidates)}"
             )
         image = image or candidates[0]
     if config.id_column:
