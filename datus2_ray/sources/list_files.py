@@ -42,6 +42,13 @@ from datus2_ray.store.run_folder import part_name
 #: Bytes of files after which a part takes no further one, however few images it has: it is in memory as a whole.
 PART_BYTES = 256 * 10**6
 
+#: What to do with files that hold images, and are not read.
+_REMEDIES = (
+    (ARCHIVE_SUFFIXES, "unpack archives first"),
+    ((".arrow", ".feather"), "write Arrow files as Parquet, as Dataset.to_parquet does"),
+    ((".npy", ".npz", ".h5", ".hdf5", ".mat", ".tfrecord", ".lmdb"), "write arrays and records as PNG, or as Parquet"),
+)
+
 #: Id of an image, its path, that of its mask, its page, and the size and time of its files.
 _Stamped = tuple[str, str, str | None, int, list[tuple[int, int]]]
 
@@ -72,8 +79,7 @@ def list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int 
         palette, ground_truth = _look_at_masks(config, place.root, samples, names, labelled)
     except UsageError as error:
         notes = [f"passed over {line}" for line in describe_passed_over(passed_over)]
-        if any(path.lower().endswith(ARCHIVE_SUFFIXES) for path in passed_over):
-            notes.append("unpack archives first")
+        notes += [remedy for ends, remedy in _REMEDIES if any(path.lower().endswith(ends) for path in passed_over)]
         raise UsageError("; ".join([f"{config.source}: {error}", *notes])) from error
     if config.split is None:
         used = _find(files, samples, truth=labelled or not folder)

@@ -100,7 +100,9 @@ def find_columns(source: str, shard: str, schema: pa.Schema, config: IngestConfi
 
 def _refuse_values(source: str, kinds: Mapping[str, pa.DataType], candidates: Sequence[str]) -> None:
     """Raise a UsageError that names a column of pixel values that are not read, if there is nothing else."""
-    values = next((name for name, kind in kinds.items() if list_depth(kind)[0] in DEPTHS and _names_pixels(name)), None)
+    values = next(
+        (name for name, kind in kinds.items() if list_depth(kind)[0] in DEPTHS and _names_pixels(name, kind)), None
+    )
     if values is not None and not candidates:
         raise UsageError(
             f"{source}: {values} has pixels of type {list_depth(kinds[values])[1]}, and of lists of pixels only whole "
@@ -129,7 +131,7 @@ def encoded_among(kinds: Mapping[str, pa.DataType]) -> list[str]:
         name
         for name, kind in kinds.items()
         if is_bytes(kind)
-        or (is_pixels(kind) and _names_pixels(name))
+        or (is_pixels(kind) and _names_pixels(name, kind))
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
         or pa.types.is_binary_view(kind)
@@ -138,10 +140,12 @@ def encoded_among(kinds: Mapping[str, pa.DataType]) -> list[str]:
     ]
 
 
-def _names_pixels(column: str) -> bool:
-    """Return whether a column's name says that lists in it are pixels, and not, for instance, corners of boxes."""
-    role = folder_role(column.rpartition(".")[2])
-    return role.image or bool(re.search("pixel|mask|seg|annot", column.lower()))
+def _names_pixels(column: str, kind: pa.DataType) -> bool:
+    """Return whether a column's name says that lists in it are pixels, and not corners of boxes or polygons."""
+    role, last = folder_role(column.rpartition(".")[2]), column.lower().rpartition(".")[2]
+    # COCO's polygons are lists of lists, too.
+    polygons = list_depth(kind)[0] == min(DEPTHS) and last.startswith("segmentation")
+    return role.image or (not polygons and bool(re.search("pixel|mask|seg|annot", last)))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -483,8 +483,18 @@ def test_names_of_classes_are_read_in_other_encodings(
     assert [name for name, _ in open_here(source, clusters=6).listing.palette] == names
 
 
-def test_archives_alone_are_to_be_unpacked(tmp_path: Path, open_here: Open) -> None:
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("shard-000000.tar", "unpack archives first"),
+        ("data-00000-of-00001.arrow", "write Arrow files as Parquet"),
+        ("train.npz", "write arrays and records as PNG, or as Parquet"),
+    ],
+)
+def test_files_that_hold_images_in_other_forms_come_with_a_remedy(
+    tmp_path: Path, open_here: Open, name: str, remedy: str
+) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "shard-000000.tar").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"passed over 1 file, .* \.tar 1.*; unpack archives first"):
+    (tmp_path / "in" / name).write_bytes(b"")
+    with pytest.raises(UsageError, match=rf"passed over 1 file, .* {Path(name).suffix} 1.*; {remedy}"):
         open_here(tmp_path / "in", clusters=2)

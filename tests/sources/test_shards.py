@@ -150,7 +150,11 @@ def test_a_missing_struct_has_neither_bytes_nor_path(tmp_path: Path) -> None:
     ("columns", "named", "message"),
     [
         ({"a": BYTES, "b": BYTES}, {}, "--image-column NAME, one of a, b"),
-        ({"text": ["x"]}, {}, r"no column of a\.parquet has the bytes of images, only text \(string\); write them"),
+        (
+            {"text": ["x"]},
+            {},
+            r"no column of a\.parquet has the bytes of images, only text \(string\); write these as a column",
+        ),
         ({"image": BYTES}, {"image_column": "picture"}, "--image-column picture is none of image"),
         ({"image": BYTES, "n": [1, 2, 3]}, {"image_column": "n"}, "--image-column n is none of image"),
         ({"image": BYTES}, {"id_column": "image"}, "--id-column image is none of"),

@@ -251,6 +251,7 @@ def test_lists_of_pixels_are_images_and_ground_truth(
     columns = {
         "image": pa.array([*lists, [[[1, 2, 3], [1]]], None], pa.list_(pa.list_(pa.list_(kind[0])))),
         "mask": pa.array([*(ids.tolist() for ids in maps), None, None], pa.list_(pa.list_(pa.int64()))),
+        "segmentation": pa.array([[[1, 2, 3, 4]]] * 6, pa.list_(pa.list_(pa.int64()))),
         "bbox": pa.array([[[1, 2, 3, 4]]] * 6, pa.list_(pa.list_(pa.int64()))),
     }
     (tmp_path / "in").mkdir()
