@@ -27,6 +27,11 @@ from datus2_ray.errors import DatusError, UsageError
 #: Characters that are shown of an error that is not ours.
 MAX_TEXT = 500
 
+EXPERIMENTS_HELP = (
+    "presets, ablation, clusters, names, resolution, patch-size, data-size, dedicated, backbones, or paper: all of the "
+    "paper's experiments and questions, with a page."
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -61,7 +66,7 @@ def plan(config: RunConfig) -> None:
 @app.command()
 @takes_settings(
     "preset", "backbone", "clusters", "device", "seed", "no_refine", "image_column", "id_column", "mask_column",
-    "ignore_id", "bands",
+    "ignore_id", "bands", "protocol", "tracker",
     out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
@@ -77,7 +82,7 @@ def ingest(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "preset", "clusters", "no_refine", "mask_column", "ignore_id",
+    "preset", "clusters", "no_refine", "mask_column", "ignore_id", "protocol",
     backbone=Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")],
 )  # fmt: skip
 def pretrain(config: RunConfig) -> None:
@@ -97,21 +102,55 @@ def pretrain(config: RunConfig) -> None:
 )  # fmt: skip
 def experiment(
     config: RunConfig,
-    name: Annotated[str, typer.Argument(help="ablation, clusters, names, resolution, patch-size or data-size.")],
+    name: Annotated[str, typer.Argument(help=EXPERIMENTS_HELP)],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per variant, from --seed on.")] = 3,
     values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run.")] = False,
+    backbones: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of backbones: what --backbone takes, or FILE@-3 for a block; of paper: one with patches of another "
+            "size; once for each."
+        ),
+    ] = None,
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
     points = numbers("--values", values)
+    if name == "backbones":
+        _compare_backbones(config, backbones or [], seeds, refine, values)
+        return
+    if backbones and name != "paper":
+        raise UsageError(f"--backbones are those of `datus2 experiment backbones` and `paper`, not of {name}")
     if not refine:
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
 
     from datus2_ray.commands.experiments import answer
     from datus2_ray.commands.experiments.run import run_experiment
 
-    results = run_experiment(name, config, seeds, points, lambda line: typer.echo(f"=== {line}"))
+    def note(line: str) -> None:
+        typer.echo(f"=== {line}")
+
+    if name == "paper":
+        from datus2_ray.commands.experiments.paper import run_paper, write_paper
+
+        if points:
+            raise UsageError("--values are those of a sweep; `experiment paper` has none")
+        typer.echo(write_paper(config, run_paper(config, seeds, backbones or (), note)))
+        return
+    results = run_experiment(name, config, seeds, points, note)
     table, uris = answer.write_answer(name, results, config.out)
+    typer.echo(table + "\n".join(uris))
+
+
+def _compare_backbones(config: RunConfig, backbones: list[str], seeds: int, refine: bool, values: str | None) -> None:
+    """Run `experiment backbones`: the masks of the preset are refined as it says, those of `paper` if asked for."""
+    from datus2_ray.commands.experiments.backbones import run_backbones
+    from datus2_ray.commands.experiments.backbones_answer import write_backbones
+
+    if values:
+        raise UsageError("--values are those of a sweep; backbones have none")
+    results = run_backbones(config, backbones, seeds, refine, lambda line: typer.echo(f"=== {line}"))
+    table, uris = write_backbones(results, config.out)
     typer.echo(table + "\n".join(uris))
 
 
@@ -269,9 +308,10 @@ def name(
 
     from datus2_ray.cli.terminal import names_table
     from datus2_ray.commands import name as naming
+    from datus2_ray.commands.carry_over import carry_over_names
 
     if carry_over:
-        typer.echo("\n".join(naming.carry_over_names(run_folder)))
+        typer.echo("\n".join(carry_over_names(run_folder)))
     if file is not None:
         naming.take_names(run_folder, file)
     typer.echo(naming.naming_progress(run_folder))
@@ -410,6 +450,17 @@ def flags_of(command: str) -> set[str]:
     group = typer.main.get_command(app)
     found = getattr(group, "commands", {}).get(command)
     return {flag for parameter in found.params for flag in parameter.opts} if found else set()
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="A data set, as for --dataset.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Show a data set: classes, splits, origin, licence, folders; without NAME, all of them as a Markdown page."""
+    from datus2_ray.cli.datasets_page import datasets_page, describe_dataset
+
+    typer.echo(datasets_page() if name is None else describe_dataset(name), nl=name is not None)
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ Source = Annotated[str, typer.Argument(help=str(RunConfig.model_fields["source"]
 Out = Annotated[str, option("--out", "out")]
 Dataset = Annotated[str | None, option("--dataset", "dataset")]
 Split = Annotated[str | None, option("--split", "split")]
+Protocol = Annotated[str | None, option("--protocol", "protocol", metavar="[datus2|stego]")]
 Limit = Annotated[int | None, option("--limit", "limit")]
 Preset = Annotated[str, typer.Option("--preset", help=f"Settings to start from: {', '.join(preset_names())}.")]
 Backbone = Annotated[str | None, option("--backbone", "backbone")]
@@ -66,6 +67,7 @@ MaskColumn = Annotated[str | None, option("--mask-column", "ingest.mask_column")
 Bands = Annotated[str | None, option("--bands", "ingest.bands", metavar="N,N,N")]
 Masks = Annotated[str | None, option("--masks", "ingest.masks", metavar="PATTERN|none")]
 IgnoreId = Annotated[list[str] | None, option("--ignore-id", "ingest.ignore_id")]
+Tracker = Annotated[str | None, option("--tracker", "tracker", metavar="[mlflow|wandb]")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show Python's trace of an error.")]
 
 #: Flags that make up the settings of a command, by the name of their parameter, in the order of the help.
@@ -75,6 +77,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "dataset": (Dataset, None),
     "split": (Split, None),
     "limit": (Limit, None),
+    "protocol": (Protocol, None),
     "preset": (Preset, DEFAULT),
     "backbone": (Backbone, None),
     "clusters": (Clusters, None),
@@ -90,6 +93,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "bands": (Bands, None),
     "masks": (Masks, None),
     "ignore_id": (IgnoreId, None),
+    "tracker": (Tracker, None),
 }
 
 #: Flags of `datus2 run`, and the setting that each stands for.

@@ -10,8 +10,8 @@ from math import isqrt
 from typing import Any
 
 from datus2_ray.config import RunConfig
-from datus2_ray.core.graph.segments import MAX_PATCHES
 from datus2_ray.core.images.resize import MAX_ASPECT
+from datus2_ray.core.images.windows import MAX_PATCHES
 from datus2_ray.engine.machines import Device, Machines, require_cpu
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
@@ -53,7 +53,13 @@ def plan_run(config: RunConfig) -> Plan:
         If it cannot run with these settings, on this source, or on these machines. The message says what to change.
     """
     machines = check_place(config, "run")
-    return plan_stages(config, RUN, list_shown(config), machines)
+    listing = list_shown(config)
+    if config.protocol == "stego" and not listing.labelled:
+        raise UsageError(
+            f"--protocol stego is a rule for scores, and {config.source} has no ground truth; leave it out, or name "
+            "its --dataset or --masks"
+        )
+    return plan_stages(config, RUN, listing, machines)
 
 
 def plan_ingest(config: RunConfig) -> Plan:

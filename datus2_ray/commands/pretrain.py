@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.util import find_spec
 
 from datus2_ray.commands.plan import plan_pretraining
@@ -14,6 +15,7 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.errors import UsageError
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Pretrained
+from datus2_ray.trackers.follow import check_tracker, follow
 
 
 def pretrain(config: RunConfig) -> Commit[Pretrained]:
@@ -36,6 +38,7 @@ def pretrain(config: RunConfig) -> Commit[Pretrained]:
     """
     if find_spec("lightly") is None:
         raise UsageError("pre-training needs the library lightly; install it with: pip install 'datus2-ray[pretrain]'")
+    check_tracker(config.tracker)
     config = resolve_paths(config)
     plan = plan_pretraining(config)
     check_pretraining(config)
@@ -45,5 +48,7 @@ def pretrain(config: RunConfig) -> Commit[Pretrained]:
         from datus2_ray.engine.execute import execute
         from datus2_ray.stages import PRETRAIN_COMMAND
 
-        run, _ = execute(run.on(Machines.now()), PRETRAIN_COMMAND)
+        following = follow(run)
+        run, _ = execute(run.on(Machines.now()), PRETRAIN_COMMAND, following.after_stage)
+        following.finish(run, asdict(run.facts(Pretrained)))
     return run.commit(Pretrained)

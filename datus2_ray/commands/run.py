@@ -16,6 +16,7 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.engine.stage import Stage
 from datus2_ray.stages import RUN
 from datus2_ray.store import storage
+from datus2_ray.trackers.follow import check_tracker, follow
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     """
     # What cannot run is refused before Ray starts, and before torch and timm are loaded, which takes seconds.
     config = resolve_paths(config)
+    check_tracker(config.tracker)
     plan = plan_run(config)
     check_weights(config)
     with open_run(config, "run", plan.source, plan.machines) as opened:
@@ -62,14 +64,17 @@ def run_stages(run: Run, stages: Sequence[Stage[Any]], weights: Mapping[str, Any
     from datus2_ray.report.html import write_report
 
     run.events.open("run", source=config.source, preset=config.preset, seed=config.seed)
-    run, left_out = execute(run, stages)
+    following = follow(run)
+    run, left_out = execute(run, stages, following.after_stage)
     if run.folder.is_finished(settings) and not run.events.grew:
         kept: dict[str, Any] = storage.read_json(run.folder.path("summary.json"))
+        following.finish(run, kept)
         return kept
-    write_metrics(run)
+    write_metrics(run.folder)
     write_quarantine(run)
     summary = {**summarise(run, left_out), **weights}
     storage.write_json(run.folder.path("config.json"), settings)
     storage.write_json(run.folder.path("summary.json"), summary)
     write_report(run.folder)
+    following.finish(run, summary)
     return summary

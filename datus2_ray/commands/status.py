@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from datus2_ray.engine.stage import Stage
 from datus2_ray.stages import COMMANDS
-from datus2_ray.store import storage
+from datus2_ray.store.counted import count_parts
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Ingested
+from datus2_ray.store.names_results import is_outdated
 from datus2_ray.store.run_folder import RunFolder, written_parts
-
-#: Footers read at a time.
-READ_THREADS = 32
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """How far a stage is.
+    """How far a stage is; what is done is outdated where it was made of other names than there are now.
 
     Parameters
     ----------
@@ -36,7 +33,7 @@ class StageStatus:
     stage: str
     title: str
     uri: str | None
-    state: Literal["done", "begun", "not begun"]
+    state: Literal["done", "outdated", "begun", "not begun"]
     rows: int = 0
     quarantined: int = 0
     parts: int = 0
@@ -72,13 +69,13 @@ def _status(
     if commit is not None:
         count = len(commit.parts)
         seconds = events.stage_seconds(commit.fingerprint)
+        state: Literal["done", "outdated"] = "outdated" if is_outdated(folder, stage.facts) else "done"
         return StageStatus(
-            stage.name, stage.title, commit.uri, "done", commit.rows_out, commit.rows_quarantined, count, count, seconds
+            stage.name, stage.title, commit.uri, state, commit.rows_out, commit.rows_quarantined, count, count, seconds
         )
     if begun is None:
         return StageStatus(stage.name, stage.title, None, "not begun")
     uri = folder.result(stage.name, begun)
     parts = sorted(written_parts(uri))
-    with ThreadPoolExecutor(READ_THREADS) as threads:
-        rows = sum(threads.map(lambda part: storage.count_rows(storage.join(uri, part)), parts))
-    return StageStatus(stage.name, stage.title, uri, "begun", rows, 0, len(parts), of_parts if parts else 0)
+    rows, faults = (sum(counts.values()) for counts in count_parts(uri, parts))
+    return StageStatus(stage.name, stage.title, uri, "begun", rows, faults, len(parts), of_parts if parts else 0)

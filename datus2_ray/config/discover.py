@@ -21,6 +21,12 @@ class DiscoverConfig(StageConfig):
     tile: int | None = setting(
         None, "Side in pixels of overlapping windows, in which larger images are seen; default whole.", ge=32
     )
+    window: int | None = setting(
+        1024,
+        "Side in pixels of the overlapping windows in which an image of more than four of them along a side is seen, "
+        "such as an aerial tile; null for all images whole.",
+        ge=32,
+    )
     reduced_decoding: bool = expert(
         False,
         "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the backbone sees fewer pixels; they differ slightly.",

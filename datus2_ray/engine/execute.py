@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,21 +14,33 @@ import pyarrow as pa
 
 from datus2_ray.engine import prometheus
 from datus2_ray.engine.device import choose_identity
-from datus2_ray.engine.parts import FAULTS, PartWriter, stream_parts
+from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.parts import PartWriter, stream_parts
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Identity, Operator, PerPart, Placement, Stage, Whole
 from datus2_ray.errors import DatusError
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit, F
+from datus2_ray.store.counted import FAULTS, count_parts, note_counts, remove_note
 from datus2_ray.store.run_folder import QUARANTINE
 
-#: Footers read at a time on resume: from an object store each is a round trip.
+#: Files of faults read at a time: from an object store each is a round trip.
 READ_THREADS = 32
 
+#: Seconds between two notes of what is finished.
+NOTE_SECONDS = 10.0
 
-def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]]:
+
+def execute(
+    run: Run, stages: Sequence[Stage[Any]], after: Callable[[Run], None] = lambda run: None
+) -> tuple[Run, dict[str, str]]:
     """Run stages in order, after those whose commits the run has already.
+
+    Parameters
+    ----------
+    after : callable
+        Called with the run after every stage, done now or before.
 
     Returns
     -------
@@ -49,6 +61,7 @@ def execute(run: Run, stages: Sequence[Stage[Any]]) -> tuple[Run, dict[str, str]
             left_out[stage.name] = reason
             continue
         run = execute_stage(run, stage)
+        after(run)
     made = {stage.name: run.commits[stage.name].fingerprint for stage in stages if stage.name not in left_out}
     run.folder.set_current(_still_current(run, stages, made))
     return run, left_out
@@ -99,6 +112,8 @@ def _make(run: Run, stage: Stage[F], identity: Identity) -> Commit[F]:
     make: Callable[..., Commit[F]] = _whole if isinstance(stage.work, Whole) else _parts
     commit = make(run, stage, stage.work, stamp, placement, before)
     run.folder.commit(commit)
+    if commit.parts:
+        remove_note(placement.uri)
     return commit
 
 
@@ -114,21 +129,28 @@ def _parts(
     run: Run, stage: Stage[F], work: PerPart[F], stamp: str, placement: Placement, before: set[str]
 ) -> Commit[F]:
     parts = work.parts(run)
-    rows, faults = _count_written(placement.uri, sorted(before & set(parts)))
+    rows, faults = count_parts(placement.uri, sorted(before & set(parts)))
     errors = sum(faults.values())
     progress = Progress(stage.name, sum(parts.values()), done_before=sum(rows.values()) + errors, errors=errors)
     check = _error_rate(run, stage.name, placement.uri, progress, faults)
     check()
     todo = [{"part": part, **work.payload(run, part)} for part in parts if part not in rows]
     writer = Operator(PartWriter(placement.uri, stage.name, *work.metadata(run)))
+    watched: list[Heartbeat] = []
+
+    def operators(heartbeat: Heartbeat) -> list[Operator]:
+        watched.append(heartbeat)
+        return [*work.operators(run, placement, heartbeat), writer]
+
     with _logged(run, stage, stamp, progress):
-        for done in stream_parts(
-            work.bundle(run, todo), lambda heartbeat: [*work.operators(run, placement, heartbeat), writer]
-        ):
-            rows[done["part"]], faults[done["part"]] = done["rows"], done["faults"]
-            progress.advance(done["rows"] + done["faults"], done["faults"])
-            prometheus.count_images(stage.name, done["rows"], done["faults"])
-            check()
+        with _noting(placement.uri, rows, faults) as note:
+            for done in stream_parts(work.bundle(run, todo), operators):
+                rows[done["part"]], faults[done["part"]] = done["rows"], done["faults"]
+                progress.advance(done["rows"] + done["faults"], done["faults"])
+                prometheus.count_images(stage.name, done["rows"], done["faults"])
+                note()
+                check()
+        progress.memory = next((heartbeat.memory() for heartbeat in watched), None)
         lost = [part for part in parts if rows.get(part, 0) + faults.get(part, 0) != parts[part]]
         if lost:
             raise DatusError(
@@ -143,6 +165,26 @@ def _parts(
 
 
 @contextmanager
+def _noting(uri: str, rows: Mapping[str, int], faults: Mapping[str, int]) -> Iterator[Callable[[], None]]:
+    """Return what notes the counts of finished parts every few seconds; note them also where the context fails."""
+    noted, before = time.monotonic(), len(rows)
+
+    def note() -> None:
+        nonlocal noted
+        if time.monotonic() - noted >= NOTE_SECONDS:
+            note_counts(uri, rows, faults)
+            noted = time.monotonic()
+
+    try:
+        yield note
+    except BaseException:
+        if len(rows) > before:
+            with suppress(DatusError):  # the error that ends the stage is the one to show
+                note_counts(uri, rows, faults)
+        raise
+
+
+@contextmanager
 def _logged(run: Run, stage: Stage[Any], stamp: str, progress: Progress) -> Iterator[None]:
     """Note the begin and the end of an attempt, its seconds and the rows that it did itself, in the event log."""
     start = time.monotonic()
@@ -152,7 +194,8 @@ def _logged(run: Run, stage: Stage[Any], stamp: str, progress: Progress) -> Iter
     def end(outcome: str) -> None:
         seconds = round(time.monotonic() - start, 3)
         rows_done = progress.done - progress.done_before
-        run.events.write(outcome, **event, rows_done=rows_done, errors=progress.errors, seconds=seconds)
+        memory = {} if progress.memory is None else {"memory": progress.memory}
+        run.events.write(outcome, **event, rows_done=rows_done, errors=progress.errors, seconds=seconds, **memory)
         prometheus.set_seconds(stage.name, seconds)
 
     try:
@@ -162,20 +205,6 @@ def _logged(run: Run, stage: Stage[Any], stamp: str, progress: Progress) -> Iter
         raise
     progress.finish()
     end("end")
-
-
-def _count_written(uri: str, parts: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Count rows and faults of the parts that an interrupted attempt finished, from their footers."""
-
-    def count(part: str) -> tuple[int, int]:
-        faults = storage.join(uri, FAULTS, part)
-        return storage.count_rows(storage.join(uri, part)), storage.count_rows(faults) if part in faulty else 0
-
-    folder = storage.join(uri, FAULTS)
-    faulty = {entry.path for entry in storage.list_files(folder)} if parts and storage.exists(folder) else set()
-    with ThreadPoolExecutor(READ_THREADS) as threads:
-        counts = dict(zip(parts, threads.map(count, parts), strict=True))
-    return {part: found[0] for part, found in counts.items()}, {part: found[1] for part, found in counts.items()}
 
 
 def _error_rate(run: Run, stage: str, uri: str, progress: Progress, faults: Mapping[str, int]) -> Callable[[], None]:

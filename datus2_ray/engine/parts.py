@@ -25,9 +25,7 @@ from datus2_ray.engine.session import no_progress_seconds
 from datus2_ray.engine.stage import Operator
 from datus2_ray.errors import DatusError
 from datus2_ray.store import schemas, storage
-
-#: Folder beside a stage's parts for the faults of each.
-FAULTS = "_faults"
+from datus2_ray.store.counted import FAULTS
 
 
 def stream_parts(

@@ -9,20 +9,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.labels import NOISE_8
+from datus2_ray.core.images.labels import Labels, unlabelled
 from datus2_ray.core.names.names import NamedClass, free_colour
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, check_classes
 
+#: What is drawn in an image: the number of a class, and a segmentation as in the file, in the order of the file.
+Drawn = list[tuple[int, Any]]
+
 
 def read_coco(data: bytes, where: str) -> Annotations:
     """Read a COCO file; raise a UsageError that names it as `where` if it is none."""
+    names, drawn = parse_coco(data, where)
+    check_classes(names, where)
+    classes: list[NamedClass] = []
+    for name in names:
+        classes.append(NamedClass(name, free_colour(classes)))
+    encoded = {file: json.dumps(found).encode() for file, found in drawn.items()}
+    return Annotations(tuple(classes), encoded, DrawCoco(len(classes)))
+
+
+def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Drawn]]:
+    """Return the names of a COCO file's classes, and what is drawn in each image by the name that it has for it.
+
+    Categories of the same name, but for case, are one class.
+
+    Raises
+    ------
+    UsageError
+        If it is no such file; the message names it as `where`.
+    """
     try:
         coco = json.loads(data)
         categories = {category["id"]: str(category["name"]).strip() for category in coco["categories"]}
         files = {image["id"]: str(image["file_name"]) for image in coco["images"]}
-        drawn: dict[str, list[tuple[int, Any]]] = {file: [] for file in files.values()}
-        # Categories of the same name are one class.
+        drawn: dict[str, Drawn] = {file: [] for file in files.values()}
         names = {name.casefold(): name for name in reversed(categories.values())}
         places = {name: place for place, name in enumerate(dict.fromkeys(map(str.casefold, categories.values())))}
         order = {number: places[name.casefold()] for number, name in categories.items()}
@@ -31,20 +52,24 @@ def read_coco(data: bytes, where: str) -> Annotations:
             drawn[files[annotation["image_id"]]].append(region)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
-    check_classes(places, where)
-    classes: list[NamedClass] = []
-    for place in places:
-        classes.append(NamedClass(names[place], free_colour(classes)))
-    return Annotations(tuple(classes), {file: json.dumps(found).encode() for file, found in drawn.items()}, DrawCoco())
+    return tuple(names[place] for place in places), drawn
 
 
 @dataclass(frozen=True)
 class DrawCoco:
-    """Draws the annotations of an image; later ones lie over earlier ones."""
+    """Draws the annotations of an image; later ones lie over earlier ones.
 
-    def __call__(self, drawn: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Return class ids [height, width], 255 = none."""
-        mask = np.full((height, width), NOISE_8, np.uint8)
+    Of so many `classes`; where none is drawn, the mask is `outside`, or unlabelled.
+    """
+
+    classes: int = 0
+    outside: int | None = None
+
+    def __call__(self, drawn: bytes, height: int, width: int) -> Labels:
+        """Return class ids [height, width]."""
+        mask = unlabelled((height, width), self.classes)
+        if self.outside is not None:
+            mask[:] = self.outside
         for number, segmentation in json.loads(drawn):
             try:
                 mask[_region(segmentation, height, width)] = number

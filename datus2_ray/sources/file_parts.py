@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,10 @@ class FileParts(Mapping[str, dict[str, Any]]):
     ----------
     samples : Samples
         The samples of the source.
-    rows, pages : ndarray of int64
-        Sample of every image, and its page, -1 where a file is one picture.
+    rows, numbers : ndarray of int64
+        Sample of every image, and the number of its piece, -1 where a file is one picture.
+    pieces : mapping of str to sequence of str
+        Names of the pieces of files that are several images.
     starts : ndarray of int64
         First row of every part.
     labelled : bool
@@ -29,7 +31,8 @@ class FileParts(Mapping[str, dict[str, Any]]):
 
     samples: Samples
     rows: Positions
-    pages: Positions
+    numbers: Positions
+    pieces: Mapping[str, Sequence[str]]
     starts: Positions
     labelled: bool
 
@@ -41,21 +44,26 @@ class FileParts(Mapping[str, dict[str, Any]]):
         yield from map(part_name, range(len(self)))
 
     def __getitem__(self, part: str) -> dict[str, Any]:
-        """Return lists ``image_id``, ``image``, ``mask`` and ``page`` of a part; KeyError if there is none."""
+        """Return lists ``image_id``, ``image``, ``mask``, ``drawn`` and ``piece``; KeyError if there is no part."""
         number = int("".join(filter(str.isdigit, part)) or -1)
         if not 0 <= number < len(self) or part_name(number) != part:
             raise KeyError(part)
         end = self.starts[number + 1] if number + 1 < len(self) else len(self.rows)
-        rows, pages = (column[self.starts[number] : end] for column in (self.rows, self.pages))
-        ids = zip(self.samples.ids.at(rows), pages.tolist(), strict=True)
+        rows = self.rows[self.starts[number] : end]
+        pieces = self.numbers[self.starts[number] : end].tolist()
+        images = list(self.samples.images.at(rows))
+        named = zip(self.samples.ids.at(rows), images, pieces, strict=True)
+        drawn = [self.samples.drawn_at(at) if self.labelled else b"" for at in rows.tolist()]
+        masks = self.samples.masks.at(rows)
         return {
-            "image_id": [page_id(image_id, page) for image_id, page in ids],
-            "image": list(self.samples.images.at(rows)),
-            "mask": list(self.samples.masks.at(rows)) if self.labelled else [""] * len(rows),
-            "page": pages.tolist(),
+            "image_id": [piece_id(image_id, self.pieces.get(image, ()), piece) for image_id, image, piece in named],
+            "image": images,
+            "mask": [mask if self.labelled and not what else "" for mask, what in zip(masks, drawn, strict=True)],
+            "drawn": drawn,
+            "piece": pieces,
         }
 
 
-def page_id(image_id: str, page: int) -> str:
-    """Return the id of a page of a file; -1 for a file that is one picture."""
-    return image_id if page < 0 else f"{image_id}/page-{page + 1:04d}"
+def piece_id(image_id: str, names: Sequence[str], number: int) -> str:
+    """Return the id of a piece of a file; -1 for a file that is one picture."""
+    return image_id if number < 0 else f"{image_id}/{names[number]}"

@@ -16,7 +16,7 @@ from datus2_ray.core.images.classes import find_classes
 from datus2_ray.core.images.label_map import read_label_map
 from datus2_ray.core.images.look import Look, look
 from datus2_ray.errors import DamagedFileError, ImageError, MissingFileError, StorageError, UsageError
-from datus2_ray.sources.layouts.layout import LookAt
+from datus2_ray.sources.layouts.layout import Inside, Palette
 from datus2_ray.sources.shard_columns import PALETTE_KEY
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import Slice, read_slice
@@ -35,39 +35,22 @@ SLICES_READ = 4
 #: Files that name the colours of masks: CVAT's, CamVid's, and those of Kaggle's copies of data sets.
 PALETTE_FILES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "class_dict_seg.csv", "classes.csv")
 
-#: Names and colours 0xRRGGBB, in the order of the ids.
-Palette = tuple[tuple[str, int], ...]
 _PALETTE = TypeAdapter(tuple[tuple[str, Annotated[int, Field(ge=0, le=0xFFFFFF)]], ...])
 
 #: The name of a mask, and a function that reads it; None where it cannot be read.
 NamedMask = tuple[str, Callable[[], bytes | None]]
 
-#: What of a data set's folders tells it, its title, the name of its layout, and what is void there.
-_KNOWN = (
-    (("images/training", "annotations/training"), "ADE20K", "ade20k", "0"),
-    (("images/validation", "annotations/validation"), "ADE20K", "ade20k", "0"),
-    (("JPEGImages", "SegmentationClass"), "Pascal VOC", "voc", ""),
-    (("leftImg8bit", "gtFine"), "Cityscapes", "cityscapes", "0"),
-    (("images/train2017", "annotations/train2017"), "COCO-Stuff", "cocostuff27", ""),
-    (("images/val2017", "annotations/val2017"), "COCO-Stuff", "cocostuff27", ""),
-    (("train_val/images", "train_val/masks"), "SUIM", "suim", ""),
-    (("TEST/images", "TEST/masks"), "SUIM", "suim", ""),
-    (("train", "trainannot"), "CamVid", "camvid", "11"),
-    (("val", "valannot"), "CamVid", "camvid", "11"),
-    (("train/images", "train/true_masks"), "the DatUS² layout", "datus2", ""),
-)
-
 _NAME_FIRST = re.compile(r"\s*(?P<name>[^#,:;\t]+?)\s*[:,;\t ]\s*(\d{1,3})[,; \t]+(\d{1,3})[,; \t]+(\d{1,3})\b")
 _COLOUR_FIRST = re.compile(r"\s*(\d{1,3})[,; \t]+(\d{1,3})[,; \t]+(\d{1,3})[,; \t]+(?P<name>[^,;\t]+?)\s*$")
 
 
-def looks_into(source: str, max_megapixels: int) -> LookAt:
-    """Return the function that looks into files of a source, up to a size."""
+def inside_of(source: str, max_megapixels: int) -> Inside:
+    """Return what layouts may ask of a source: to look into images up to a size, and to read other files."""
 
     def look_at(paths: Sequence[str]) -> list[Look | None]:
         return [None if data is None else _look(data, max_megapixels) for data in _read(source, paths)]
 
-    return look_at
+    return Inside(look_at, partial(_read, source))
 
 
 def is_palette(path: str) -> bool:
@@ -183,21 +166,6 @@ def _refuse_instances(counts: Sequence[NDArray[np.int64]]) -> None:
             f"{len(counts)} masks have {len(values)} ids or colours, most of them in one mask only: instances, not "
             "classes; give --masks PATTERN for class maps, or --masks none to run without ground truth"
         )
-
-
-def name_layout(paths: Iterable[str], known: Iterable[str]) -> str | None:
-    """Return a line that names the data set that the folders of a source are those of, if any."""
-    folders = {path.rpartition("/")[0] for path in paths}
-    every = {
-        "/".join(parts[:end]) for folder in folders for parts in [folder.split("/")] for end in range(1, len(parts) + 1)
-    }
-    for needed, title, name, void in _KNOWN:
-        roots = [{folder[: -len(last)] for folder in every if f"/{folder}".endswith(f"/{last}")} for last in needed]
-        if set.intersection(*roots):
-            if name in known:
-                return f"this looks like {title}: --dataset {name} reads its classes"
-            return f"this looks like {title}" + (f", where {void} is no class: --ignore-id {void}" if void else "")
-    return None
 
 
 def read_file(source: str, path: str) -> bytes | None:

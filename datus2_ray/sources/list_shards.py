@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.ground_truth import Palette, check_masks, masks_in, noted_palette
-from datus2_ray.sources.layouts.layout import NO_MASKS
+from datus2_ray.sources.ground_truth import check_masks, masks_in, noted_palette
+from datus2_ray.sources.layouts.layout import NO_MASKS, Palette
 from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.look import BESIDE_SHARDS, DAMAGED, NO_IMAGES, describe_passed_over
 from datus2_ray.sources.place import Place

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from datus2_ray.sources.ground_truth import Palette
+from datus2_ray.sources.layouts.layout import Palette
 from datus2_ray.sources.shard_columns import ShardColumns
 
 #: Images in a sample of the parts, or the next number that whole parts allow.
@@ -21,8 +21,8 @@ class Listing:
     Parameters
     ----------
     parts : mapping of str to dict
-        What reading a part takes: lists ``image_id``, ``image`` and ``mask`` of paths and ``page`` (-1 where a file
-        is one picture), or the :class:`Slice` of a part.
+        What reading a part takes: lists ``image_id``, ``image`` and ``mask`` of paths, ``drawn`` in place of a mask,
+        and ``piece`` of the file (-1 where a file is one picture), or the :class:`Slice` of a part.
     counts, sizes : dict of str to int
         Images in each part, and the bytes of their files.
     content : str

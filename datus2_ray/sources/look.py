@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from datus2_ray.core.images import tiff
+from datus2_ray.core.images import tiff, tiles
 from datus2_ray.core.images.sniff import HEAD, IMAGE_SUFFIXES, OTHER_SUFFIXES, what_is
 from datus2_ray.errors import MissingFileError
 from datus2_ray.store import storage
@@ -55,11 +55,19 @@ def find_other_files(source: str, paths: Sequence[str]) -> dict[str, str]:
     return {**named, **{path: CONTENT for path, image in found.items() if not image}, **unseen}
 
 
-def count_pages(source: str, paths: Sequence[str]) -> dict[str, int]:
-    """Return the number of pictures in each TIFF file that holds several."""
-    stacks = [path for path in paths if suffix(path) not in _NO_STACKS]
-    found = _look(source, stacks, lambda read: len(tiff.read_pages(read)) if tiff.is_tiff(read(0, 4)) else 1)
-    return {path: pages for path, pages in found.items() if pages > 1}
+def find_pieces(source: str, paths: Sequence[str], tile: int | None) -> dict[str, list[str]]:
+    """Return the names of the pieces of each TIFF file that is several images: its pages, or its windows.
+
+    `tile` is the side of windows in pixels; None for files whose pages are images.
+    """
+    tiffs = [path for path in paths if suffix(path) not in _NO_STACKS]
+    if tile is None:
+        pages = _look(source, tiffs, lambda read: len(tiff.read_pages(read)) if tiff.is_tiff(read(0, 4)) else 1)
+        names = {path: [f"page-{number + 1:04d}" for number in range(count)] for path, count in pages.items()}
+    else:
+        grids = _look(source, tiffs, lambda read: tiles.grid(*tiff.size(read), tile))
+        names = {path: tiles.names(grid) for path, grid in grids.items()}
+    return {path: pieces for path, pieces in names.items() if len(pieces) > 1}
 
 
 def describe_passed_over(reasons: Mapping[str, str]) -> list[str]:

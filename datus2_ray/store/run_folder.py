@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
@@ -126,6 +127,14 @@ class RunFolder:
             raise StorageError(f"{self.uri} is no run folder; give what a command was given as --out")
         return kept
 
+    def identify(self) -> str:
+        """Return the id of the folder, which is made when it is first asked for and moves with the folder."""
+        kept = self.read()
+        if "id" not in kept:
+            kept["id"] = uuid4().hex
+            self._write(kept)
+        return str(kept["id"])
+
     def current(self) -> dict[str, str]:
         """Return the current fingerprint of every stage that has one."""
         stages: dict[str, str] = self.read()["stages"]
@@ -199,8 +208,15 @@ class RunFolder:
 
     def inputs(self, stage: str, fingerprint: str) -> dict[str, str]:
         """Return the fingerprints of what a result was made from, by stage; none where it does not say so."""
+        return self._begun(stage, fingerprint).get("inputs", {})
+
+    def decides(self, stage: str, fingerprint: str) -> dict[str, Any]:
+        """Return what decided a result; nothing where it does not say so."""
+        return self._begun(stage, fingerprint).get("decides", {})
+
+    def _begun(self, stage: str, fingerprint: str) -> dict[str, dict[str, Any]]:
         uri = storage.join(self.result(stage, fingerprint), BEGUN)
-        kept: dict[str, str] = storage.read_json(uri).get("inputs", {}) if storage.exists(uri) else {}
+        kept: dict[str, dict[str, Any]] = storage.read_json(uri) if storage.exists(uri) else {}
         return kept
 
     def commit(self, commit: Commit[Any]) -> None:

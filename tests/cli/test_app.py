@@ -42,7 +42,7 @@ def test_plan_takes_what_run_takes_and_other_commands_a_part_of_it() -> None:
     assert list(parameters("plan")) == list(run)
     assert set(run) == {*FLAGS, "debug"}
     assert set(parameters("ingest")) < set(parameters("pretrain")) < set(run)
-    assert set(parameters("experiment")) - set(run) == {"name", "seeds", "values", "refine"}
+    assert set(parameters("experiment")) - set(run) == {"name", "seeds", "values", "refine", "backbones"}
     assert run["preset"].default == "best"
     assert parameters("pretrain")["backbone"].help.endswith("default from scratch.")
 
@@ -73,7 +73,7 @@ def test_a_setting_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     ("arguments", "code", "message"),
     [
         (("run", "{folder}", "--out", "{out}", "--preset", "papre"), 2, "unknown preset 'papre'"),
-        (("run", "{folder}", "--out", "{out}", "--dataset", "coco"), 2, "unknown data set 'coco'"),
+        (("run", "{folder}", "--out", "{out}", "--dataset", "imagenet"), 2, "unknown data set 'imagenet'"),
         (("run", "{folder}", "--out", "{out}", "--set", "discover.tua=1"), 2, "unknown setting discover.tua"),
         (
             ("run", "{folder}", "--out", "{out}", "--clusters", "2", "--backbone", "vit_smal_patch16_224"),
@@ -118,7 +118,7 @@ def test_a_wrong_argument_is_answered_in_one_line_and_at_once(
 def test_debug_shows_the_trace(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, "run", folder, "--out", tmp_path / "out", "--dataset", "coco", "--debug") == 2
+    assert call(monkeypatch, "run", folder, "--out", tmp_path / "out", "--dataset", "imagenet", "--debug") == 2
     assert "Traceback" in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.errors import DatusError, ImageError, StorageError
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
+from datus2_ray.store.counted import NOTE
 from datus2_ray.store.facts import Facts
 from datus2_ray.store.run_folder import QUARANTINE, written_parts
 
@@ -102,9 +104,12 @@ def test_an_interrupted_stage_goes_on_with_the_parts_that_are_missing(run: Run, 
     with pytest.raises(ValueError, match="broke"):
         execute_stage(run, count_stage(Numbers(journal, bad, crash="part-000004.parquet")))
     assert run.folder.find(Counted) is None
+    (note,) = Path(run.folder.path("count")).rglob(NOTE)
+    assert json.loads(note.read_text()) == {part: [3, 1] if part in bad else [4, 0] for part in list(PARTS)[:4]}
     commit = execute_stage(run, count_stage(Numbers(journal, bad))).commit(Counted)
     assert (commit.rows_out, commit.rows_quarantined) == (19, 1)
     assert made(journal) == dict.fromkeys(PARTS, 1)
+    assert not note.exists()
 
 
 def test_seconds_and_rows_are_those_of_the_attempts_that_did_them(run: Run, journal: Path) -> None:

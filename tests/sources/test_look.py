@@ -108,7 +108,7 @@ def test_every_page_of_a_stack_is_an_image(tmp_path: Path) -> None:
     expected = [f"{name}/page-{number:04d}" for name in "ab" for number in range(1, 6)] + ["c"]
     assert ids_of(listing) == expected
     assert ids_of(listed(tmp_path, limit=7)) == expected[:7]
-    assert listing.parts["part-000000.parquet"]["page"] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, -1]
+    assert listing.parts["part-000000.parquet"]["piece"] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, -1]
 
 
 def test_a_part_ends_with_its_bytes_and_pages_stay_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_one_picture_is_a_source(tmp_path: Path) -> None:
     config = load({"source": f"{tmp_path}/a.jpg", "out": f"{tmp_path}/run", "clusters": 2})
     listing = list_source(config)
     assert (listing.root, listing.images) == (str(tmp_path), 1)
-    expected = {"image_id": ["a"], "image": ["a.jpg"], "mask": [""], "page": [-1]}
+    expected = {"image_id": ["a"], "image": ["a.jpg"], "mask": [""], "drawn": [b""], "piece": [-1]}
     assert listing.parts["part-000000.parquet"] == expected
 
 

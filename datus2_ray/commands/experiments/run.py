@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from datus2_ray.commands.experiments.variants import EXPERIMENTS, Variant
 from datus2_ray.commands.plan import check_place, list_shown, plan_stages
 from datus2_ray.commands.weights import check_weights
 from datus2_ray.config import RunConfig
+from datus2_ray.config.load import resolve_paths
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import Run, open_run
 from datus2_ray.engine.session import start_ray
@@ -19,6 +21,7 @@ from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Discovered, Probed
+from datus2_ray.trackers.follow import check_tracker, follow
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ class Result:
     seed: int
     summary: dict[str, Any]
     probe: Probed | None = None
+
+    def score(self, masks: str, matching: str, score: str) -> float | None:
+        """Return a score of a set of masks, or of the probe, in percent; None where the run has none."""
+        if masks == "probe":
+            return None if self.probe is None else 100 * float(vars(self.probe)[score])
+        scores = self.summary["metrics"].get(masks)
+        value = None if scores is None else scores[matching][score]
+        return None if value is None else 100 * float(value)
 
     @property
     def seconds_per_image(self) -> float | None:
@@ -78,26 +89,58 @@ def run_experiment(
         If the experiment is unknown, the values do not fit it, or the source has no ground truth.
     """
     if name not in EXPERIMENTS:
-        raise UsageError(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise UsageError(f"unknown experiment {name!r}; there are {', '.join([*EXPERIMENTS, 'backbones'])}")
+    axis = EXPERIMENTS[name]
+    make = partial(axis.variants, base, values)
+    return run_variants(name, base, make, seeds, note, probe=axis.probe)
+
+
+def run_variants(
+    name: str,
+    base: RunConfig,
+    make: Callable[[Listing], Sequence[Variant]],
+    seeds: int,
+    note: Callable[[str], None],
+    *,
+    probe: bool = False,
+    leave_out: bool = False,
+) -> list[Result]:
+    """Run variants with every seed, in one run folder; `make` returns them for the listed source.
+
+    See :func:`run_experiment` for what is shared and raised. With `leave_out` a variant that cannot be run, such as one
+    of more clusters than there are segments, is noted and left out, unless none can.
+    """
+    check_tracker(base.tracker)
     base = base.model_copy(update={"out": storage.join(base.out, "runs")})
     machines = check_place(base, "experiment")
     source = list_shown(base)
     if not source.labelled:
         raise UsageError(f"{base.source} has no ground truth, and an experiment compares scores; name its --dataset")
-    check_weights(base)
+    try:
+        configs = [(variant, resolve_paths(variant.apply(base))) for variant in make(source)]
+    except (ValidationError, ValueError) as error:
+        raise UsageError(f"{name}: these settings or values do not fit: {' '.join(str(error).split())}") from error
+    # One of each backbone and block: to load weights takes seconds.
+    for config in {(config.backbone, config.discover.block): config for _, config in configs}.values():
+        check_weights(config)
     with open_run(base, "experiment", source, machines) as opened:
         start_ray(base.no_progress_seconds)
         opened = opened.on(Machines.now())
-        try:
-            variants = EXPERIMENTS[name].variants(base, values, source)
-            configs = [(variant, variant.apply(base)) for variant in variants]
-        except (ValidationError, ValueError) as error:
-            raise UsageError(f"{name}: these settings or values do not fit: {' '.join(str(error).split())}") from error
-        return [
-            _run(opened, variant, config.model_copy(update={"seed": base.seed + number}), EXPERIMENTS[name].probe, note)
-            for variant, config in configs
-            for number in range(seeds)
-        ]
+        results: list[Result] = []
+        refused: UsageError | None = None
+        for variant, config in configs:
+            for number in range(seeds):
+                seeded = config.model_copy(update={"seed": base.seed + number})
+                try:
+                    results.append(_run(opened, variant, seeded, probe, note))
+                except UsageError as error:
+                    if not leave_out:
+                        raise
+                    refused = error
+                    note(f"left out: {variant.name}, seed {seeded.seed}: {error}")
+        if refused and not results:
+            raise refused
+        return results
 
 
 def _run(opened: Run, variant: Variant, config: RunConfig, probe: bool, note: Callable[[str], None]) -> Result:
@@ -108,9 +151,12 @@ def _run(opened: Run, variant: Variant, config: RunConfig, probe: bool, note: Ca
     note(f"{variant.name}, seed {config.seed}")
     listing, stages = _listing(opened, config), PROBED_RUN if probe else RUN
     plan_stages(config, stages, listing, opened.machines)
-    run, left_out = execute(opened.configured(config, listing), stages)
-    probed = run.find(Probed)
-    return Result(variant, config.seed, summarise(run, left_out), probed.facts if probed else None)
+    configured = opened.configured(config, listing)
+    following = follow(configured)
+    run, left_out = execute(configured, stages, following.after_stage)
+    probed, summary = run.find(Probed), summarise(run, left_out)
+    following.finish(run, summary)
+    return Result(variant, config.seed, summary, probed.facts if probed else None)
 
 
 def _listing(opened: Run, config: RunConfig) -> Listing:

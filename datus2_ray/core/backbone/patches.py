@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ def extract_patches(
     *,
     mirrored: bool = False,
     tile: int | None = None,
+    on_window: Callable[[], None] = lambda: None,
 ) -> list[Tensor]:
     """Compute vectors of the patches of a batch, several kinds in one pass.
 
@@ -30,7 +31,7 @@ def extract_patches(
     mirrored : bool
         Whether a patch gets the mean over the image and its mirror image, at twice the cost.
     tile : int, optional
-        As for :func:`extract_tiled`.
+        As for :func:`extract_tiled`, as is `on_window`.
 
     Returns
     -------
@@ -38,17 +39,23 @@ def extract_patches(
         For each of `means`: float32, shape (B, N, dim), patches in raster order.
     """
     taps = list(dict.fromkeys(tap for mean in means for tap in mean))
-    outputs = extract_tiled(backbone, pixels, taps, tile)
+    outputs = extract_tiled(backbone, pixels, taps, tile, on_window)
     vectors = [_mean(outputs, mean) for mean in means]
     if mirrored:
-        flipped = extract_tiled(backbone, pixels.flip(2), taps, tile)
+        flipped = extract_tiled(backbone, pixels.flip(2), taps, tile, on_window)
         grid = backbone.grid(pixels.shape[1], pixels.shape[2])
         flipped_means = (_flip(_mean(flipped, mean), grid) for mean in means)
         vectors = [(plain + mirror) / 2 for plain, mirror in zip(vectors, flipped_means, strict=True)]
     return vectors
 
 
-def extract_tiled(backbone: Backbone, pixels: Tensor, taps: Sequence[Tap], tile: int | None) -> dict[Tap, Tensor]:
+def extract_tiled(
+    backbone: Backbone,
+    pixels: Tensor,
+    taps: Sequence[Tap],
+    tile: int | None,
+    on_window: Callable[[], None] = lambda: None,
+) -> dict[Tap, Tensor]:
     """Compute the vectors of a batch's patches window by window; a patch gets the mean over the windows that show it.
 
     So an image larger than the backbone was trained on is seen through overlapping windows of that size.
@@ -59,6 +66,8 @@ def extract_tiled(backbone: Backbone, pixels: Tensor, taps: Sequence[Tap], tile:
         uint8 RGB, shape (B, H, W, 3).
     tile : int or None
         Side of the windows in pixels, a multiple of the patch size; None, or as large as the images: no windows.
+    on_window : callable
+        Called after every window.
 
     Returns
     -------
@@ -89,6 +98,7 @@ def extract_tiled(backbone: Backbone, pixels: Tensor, taps: Sequence[Tap], tile:
             counts[cells] += 1
             for tap, vectors in backbone.extract(window, taps).items():
                 sums[tap][:, *cells] += vectors.reshape(len(pixels), *grid, -1)
+            on_window()
     return {tap: (total / counts).flatten(1, 2) for tap, total in sums.items()}
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from datus2_ray.core.describe.tokens import l2_normalise, mean_tokens
 from datus2_ray.core.graph.louvain import number_by_first
+from datus2_ray.core.images.windows import MAX_PATCHES
 from datus2_ray.errors import UsageError
 
 #: Value of a patch that belongs to no valid segment.
 NOISE = -1
-
-#: Most segments of an image that the int16 of a patch map can tell apart.
-MAX_PATCHES = 2**15 - 1
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3))
 
@@ -32,11 +31,14 @@ class Segments:
         Patches of every segment, int32, shape (S,).
     boxes : ndarray
         Top, left, bottom, right in patches, the last two exclusive, int16, shape (S, 4).
+    found : int
+        Components of communities of any size: those that are noise, or were given away, included.
     """
 
     patch_map: np.ndarray
     sizes: np.ndarray
     boxes: np.ndarray
+    found: int
 
 
 def label_components(communities: np.ndarray) -> np.ndarray:
@@ -78,7 +80,9 @@ def every_patch(height: int, width: int) -> Segments:
         )
     rows, columns = np.indices((height, width), dtype=np.int16).reshape(2, -1)
     boxes = np.stack([rows, columns, rows + 1, columns + 1], axis=1)
-    return Segments(np.arange(count, dtype=np.int16).reshape(height, width), np.ones(count, dtype=np.int32), boxes)
+    return Segments(
+        np.arange(count, dtype=np.int16).reshape(height, width), np.ones(count, dtype=np.int32), boxes, count
+    )
 
 
 def give_noise_away(segments: Segments, tokens: np.ndarray) -> Segments:
@@ -109,7 +113,29 @@ def give_noise_away(segments: Segments, tokens: np.ndarray) -> Segments:
             cosines = np.vecdot(directions, mean)
             higher = noise & (cosines > highest)
             members[higher], highest[higher] = segment, cosines[higher]
-    return _collect(members.reshape(segments.patch_map.shape), 0)
+    return replace(_collect(members.reshape(segments.patch_map.shape), 0), found=segments.found)
+
+
+def join_segments(parts: Sequence[tuple[tuple[slice, slice], Segments]], height: int, width: int) -> Segments:
+    """Return the segments of an image from those of the blocks of patches that its grid is cut into.
+
+    Parameters
+    ----------
+    parts : sequence of ((slice, slice), Segments)
+        Rows and columns of a block, and its segments.
+    height, width : int
+        Rows and columns of the whole grid.
+    """
+    members = np.full((height, width), NOISE, dtype=np.int64)
+    count = 0
+    for cells, segments in parts:
+        members[cells] = np.where(segments.patch_map == NOISE, NOISE, segments.patch_map + count)
+        count += len(segments.sizes)
+    valid = members != NOISE
+    members[valid] = number_by_first(members[valid])
+    patch_map = members.astype(np.int16)
+    found = sum(segments.found for _, segments in parts)
+    return Segments(patch_map, np.bincount(members[valid]).astype(np.int32), _boxes(patch_map), found)
 
 
 def _collect(components: np.ndarray, tau: int) -> Segments:
@@ -118,6 +144,9 @@ def _collect(components: np.ndarray, tau: int) -> Segments:
     numbers = np.full(len(sizes), NOISE, dtype=np.int16)
     numbers[valid] = np.arange(np.count_nonzero(valid))
     patch_map = numbers[components]
+    return Segments(patch_map, sizes[valid].astype(np.int32), _boxes(patch_map), len(sizes))
+
+
+def _boxes(patch_map: np.ndarray) -> np.ndarray:
     edges = [(y.start, x.start, y.stop, x.stop) for y, x in ndimage.find_objects(patch_map + 1)]
-    boxes = np.array(edges, dtype=np.int16).reshape(-1, 4)
-    return Segments(patch_map, sizes[valid].astype(np.int32), boxes)
+    return np.array(edges, dtype=np.int16).reshape(-1, 4)

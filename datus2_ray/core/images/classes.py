@@ -15,16 +15,25 @@ from datus2_ray.errors import UsageError
 #: Classes of a set; more are instances, or soft edges of colours.
 MAX_CLASSES = 4096
 
-#: Colours of the 21 classes of Pascal VOC, in the order of their ids, and of the border around objects, its void.
-VOC_COLOURS = tuple(
-    sum(
-        ((index >> 3 * level + channel & 1) << 7 - level) << 8 * (2 - channel)
-        for level in range(3)
-        for channel in range(3)
+
+def voc_colours(count: int) -> tuple[int, ...]:
+    """Return Pascal VOC's colours 0xRRGGBB of classes 0, 1, …: the bits of an id, spread over the three channels."""
+    return tuple(
+        sum(
+            ((index >> 3 * level + channel & 1) << 7 - level) << 8 * (2 - channel)
+            for level in range(3)
+            for channel in range(3)
+        )
+        for index in range(count)
     )
-    for index in range(21)
-)
+
+
+#: Colours of the 21 classes of Pascal VOC, in the order of their ids, and of the border around objects, its void.
+VOC_COLOURS = voc_colours(21)
 VOC_VOID = 0xE0E0C0
+
+#: Pixels that are drawn at a time.
+STRIP = 2**22
 
 #: Values shown in a line.
 _SHOWN = 12
@@ -143,9 +152,14 @@ def draw_classes(data: bytes, codes: Sequence[int], by_colour: bool) -> Labels:
     dtype = np.uint8 if len(codes) < NOISE_8 else np.uint16
     order = np.argsort(codes)
     ascending = np.asarray(codes, np.uint32)[order]
-    places = np.minimum(np.searchsorted(ascending, values), len(codes) - 1)
-    numbers = np.where(ascending[places] == values, order[places], np.iinfo(dtype).max)
-    return numbers.astype(np.uint8) if len(codes) < NOISE_8 else numbers.astype(np.uint16)
+    drawn: Labels = np.empty(values.shape, dtype)
+    # Strip by strip: numbers of 8 bytes of every pixel of a large image would take gigabytes.
+    rows = max(1, STRIP // max(1, values.shape[1]))
+    for start in range(0, len(values), rows):
+        strip = values[start : start + rows]
+        places = np.minimum(np.searchsorted(ascending, strip), len(codes) - 1)
+        drawn[start : start + rows] = np.where(ascending[places] == strip, order[places], np.iinfo(dtype).max)
+    return drawn
 
 
 def _are_colours(counts: NDArray[np.int64]) -> bool:

@@ -85,6 +85,12 @@ def pages_of(data: bytes, most: int = MAX_PAGES) -> list[Page]:
     return read_pages(lambda at, size: data[at : at + size], most) if is_tiff(data) else []
 
 
+def size(read: ReadAt) -> tuple[int, int]:
+    """Return height and width of the first picture in a file in pixels; 0 where it does not say so, or is no TIFF."""
+    page = next(iter(read_pages(read, most=1)), None) if is_tiff(read(0, 4)) else None
+    return (page.integer(257, 0), page.integer(256, 0)) if page else (0, 0)
+
+
 def extract(data: bytes, page: Page) -> bytes:
     """Return a file that holds one page of a file alone, its pixels byte for byte, without other metadata.
 

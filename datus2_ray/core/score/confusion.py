@@ -12,6 +12,9 @@ from datus2_ray.core.score.partitions import adjusted_rand_index, normalized_mut
 
 Matching = list[int | None]
 
+#: Pixels that are counted at a time.
+STRIP = 2**22
+
 
 def confusion_matrix(
     truth: NDArray[np.unsignedinteger[Any]], predicted: NDArray[np.unsignedinteger[Any]], classes: int, clusters: int
@@ -34,13 +37,19 @@ def confusion_matrix(
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"the ground truth is {truth.shape} and the prediction is {predicted.shape}")
-    scored = truth < classes
-    column = predicted[scored].astype(np.int64)
-    column[column == np.iinfo(predicted.dtype).max] = clusters
-    if column.size and column.max() > clusters:
-        raise ValueError(f"cluster {column.max()} in a prediction of {clusters} clusters")
-    cells = truth[scored].astype(np.int64) * (clusters + 1) + column
-    return np.bincount(cells, minlength=classes * (clusters + 1)).reshape(classes, clusters + 1).astype(np.int64)
+    counts = np.zeros(classes * (clusters + 1), np.int64)
+    # Strip by strip: numbers of 8 bytes of every pixel of a large image would take gigabytes.
+    rows = max(1, STRIP // max(1, truth.shape[1]))
+    for start in range(0, len(truth), rows):
+        of_truth, of_clusters = truth[start : start + rows], predicted[start : start + rows]
+        scored = of_truth < classes
+        column = of_clusters[scored].astype(np.int64)
+        column[column == np.iinfo(predicted.dtype).max] = clusters
+        if column.size and column.max() > clusters:
+            raise ValueError(f"cluster {column.max()} in a prediction of {clusters} clusters")
+        cells = of_truth[scored].astype(np.int64) * (clusters + 1) + column
+        counts += np.bincount(cells, minlength=len(counts))
+    return counts.reshape(classes, clusters + 1)
 
 
 def one_to_one_matching(confusion: NDArray[np.int64]) -> Matching:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from datus2_ray.core.backbone.spec import fingerprint, patch_side
+from datus2_ray.core.images.windows import LARGE, Windows
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.operators.read_images import ReadImages
@@ -17,9 +18,11 @@ from datus2_ray.store.weights_cache import local_spec
 def segmentation_decides(run: Run, device: Device) -> dict[str, Any]:
     """Return the settings that decide segments and descriptors on a device."""
     config = run.config.discover
-    decides = {name: value for name, value in config.identity().items() if name not in ("grid", "input_size")}
+    decides = {name: value for name, value in config.identity().items() if name not in ("grid", "input_size", "window")}
     # What is seen counts, whether it was given in patches or in pixels.
     decides["input_size"] = input_side(run)
+    if (windows := large_windows(run)) is not None:
+        decides["window"] = windows.window
     # Weights count by content, not by place.
     decides["backbone"] = fingerprint(local_spec(run.backbone))
     decides["cnn"] = fingerprint(local_spec(str(config.cnn))) if config.descriptor == "cnn" else None
@@ -42,7 +45,26 @@ def image_reader(run: Run, heartbeat: Heartbeat) -> ReadImages:
     config = run.config.discover
     patch = _patch(run) if config.keep_aspect else None
     table = ImagesTable.of(run.commit(Ingested))
-    return ReadImages(table, input_side(run), heartbeat, config.reduced_decoding, patch)
+    return ReadImages(table, input_side(run), heartbeat, config.reduced_decoding, patch, large_windows(run))
+
+
+def large_windows(run: Run) -> Windows | None:
+    """Return how large images are seen; None where no image is large, or all are to be seen whole."""
+    window, ingested = run.config.discover.window, run.find(Ingested)
+    if window is None or ingested is None or ingested.facts.longest <= LARGE * window:
+        return None
+    return Windows(window, input_side(run), _patch(run))
+
+
+def window_lines(run: Run) -> list[str]:
+    """Return a line that says which images are seen in windows, if there are any."""
+    if (windows := large_windows(run)) is None:
+        return []
+    return [
+        f"images of more than {LARGE * windows.window:,} pixels along a side (the largest has "
+        f"{run.facts(Ingested).longest:,}) are seen in overlapping windows of {windows.window:,}; to see all whole, "
+        "which takes less time: --set discover.window=null"
+    ]
 
 
 def _patch(run: Run) -> int:

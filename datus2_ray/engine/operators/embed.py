@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from datus2_ray.core.backbone.overlap import one_ahead
 from datus2_ray.core.backbone.patches import extract_patches
 from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.graph.build import binary_affinity, nearest_neighbours, pack, pair_penalties
-from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.core.images.windows import Windows
+from datus2_ray.engine.heartbeat import Heartbeat, forget_memory, peak_memory
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import pixels_of
 from datus2_ray.store.columns import list_column
@@ -31,12 +32,22 @@ class EmbedImages:
         Whether a graph is built of the vectors that `config` names.
     tokens : bool
         Whether tokens of the patches leave the device: of the same blocks and views, also where keys span the graph.
+    windows : Windows, optional
+        How large images are seen, as their reader shows them; without, no image is large.
     """
 
     def __init__(
-        self, backbone: str, config: DiscoverConfig, device: str, heartbeat: Heartbeat, graphs: bool, tokens: bool
+        self,
+        backbone: str,
+        config: DiscoverConfig,
+        device: str,
+        heartbeat: Heartbeat,
+        graphs: bool,
+        tokens: bool,
+        windows: Windows | None = None,
     ) -> None:
         prepare_device(device)
+        forget_memory()
         self._backbone = load_backbone(
             local_spec(backbone), device=device, dtype=config.arithmetic(device), compiled=config.compile
         )
@@ -49,6 +60,7 @@ class EmbedImages:
         }
         self._batch_size, _ = config.batch_sizes(device)
         self._heartbeat = heartbeat
+        self._windows = windows
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Add ``grid_height``, ``grid_width``, ``graph`` and ``tokens``; the last two are null where not wanted."""
@@ -57,8 +69,9 @@ class EmbedImages:
         columns: dict[str, list[Any]] = {
             name: [None] * count for name in ("grid_height", "grid_width", "graph", "tokens")
         }
-        batches = list(same_size(pixels, self._batch_size))
-        embedded = one_ahead(self._embed(np.stack([pixels[i] for i in batch])) for batch in batches)
+        large = self._are_large(block, rows)
+        batches = list(alike([(one.shape, seen) for one, seen in zip(pixels, large, strict=True)], self._batch_size))
+        embedded = one_ahead(self._embed(np.stack([pixels[i] for i in batch]), large[batch[0]]) for batch in batches)
         for batch, (graphs, tokens) in zip(batches, embedded, strict=True):
             height, width = self._backbone.grid(*pixels[batch[0]].shape[:2])
             nothing = [None] * len(batch)
@@ -76,20 +89,43 @@ class EmbedImages:
         vectors = list_column(columns["tokens"], pa.list_(pa.float16(), self._backbone.dim))
         return block.append_column("tokens", vectors)
 
-    def _embed(self, pixels: np.ndarray) -> tuple[list[Tensor] | None, Tensor | None]:
+    def _are_large(self, block: pa.Table, rows: list[int]) -> list[bool]:
+        sizes = zip(block["height"].to_pylist(), block["width"].to_pylist(), strict=True)
+        large = [self._windows is not None and self._windows.is_large(*size) for size in sizes]
+        return [large[row] for row in rows]
+
+    def _embed(self, pixels: np.ndarray, large: bool) -> tuple[list[Tensor] | None, Tensor | None]:
         """Return the graphs of a batch as bytes, and its tokens, still on the device."""
         config, shown = self._config, torch.from_numpy(pixels)
-        means = list(self._means.values())
-        found = extract_patches(self._backbone, shown, means, mirrored=config.mirror, tile=config.tile)
+        means, windows = list(self._means.values()), self._windows if large else None
+        found = extract_patches(
+            self._backbone,
+            shown,
+            means,
+            mirrored=config.mirror,
+            tile=windows.side if windows and config.tile is None else config.tile,
+            on_window=self._heartbeat.beat,
+        )
         vectors = dict(zip(self._means, found, strict=True))
-        self._heartbeat.beat()
+        self._heartbeat.beat(peak_memory())
         graphs, tokens = None, None
         if "graph" in vectors:
             # One product an image: a batched one may sum in another order for another batch.
-            graphs = [self._graph(*one) for one in zip(vectors["graph"], shown, strict=True)]
+            graphs = [self._graphs(*one, windows) for one in zip(vectors["graph"], shown, strict=True)]
         if "tokens" in vectors:
             tokens = vectors["tokens"].to(torch.float16)
         return graphs, tokens
+
+    def _graphs(self, vectors: Tensor, pixels: Tensor, windows: Windows | None) -> Tensor:
+        """Return the graph of an image, or those of the blocks of a large one, as bytes one after the other."""
+        if windows is None:
+            return self._graph(vectors, pixels)
+        grid, side = self._backbone.grid(*pixels.shape[:2]), self._backbone.patch_size
+        cells, graphs = vectors.reshape(*grid, -1), list[Tensor]()
+        for down, across in windows.blocks(*grid):
+            shown = pixels[down.start * side : down.stop * side, across.start * side : across.stop * side]
+            graphs.append(self._graph(cells[down, across].flatten(0, 1), shown).flatten())
+        return torch.cat(graphs)
 
     def _graph(self, vectors: Tensor, pixels: Tensor) -> Tensor:
         config = self._config
@@ -102,11 +138,11 @@ class EmbedImages:
         return nearest_neighbours(vectors, config.neighbours, threshold=config.threshold, penalties=penalties)
 
 
-def same_size(pixels: Sequence[np.ndarray], max_images: int) -> Iterator[list[int]]:
-    """Yield batches of at most `max_images` images of one size, as their numbers; sizes in order of appearance."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, image in enumerate(pixels):
-        groups.setdefault(image.shape, []).append(number)
+def alike(kinds: Sequence[Hashable], max_images: int) -> Iterator[list[int]]:
+    """Yield batches of at most `max_images` images of one kind, as their numbers; kinds in order of appearance."""
+    groups: dict[Hashable, list[int]] = {}
+    for number, kind in enumerate(kinds):
+        groups.setdefault(kind, []).append(number)
     for group in groups.values():
         for start in range(0, len(group), max_images):
             yield group[start : start + max_images]

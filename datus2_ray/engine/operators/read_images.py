@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from datus2_ray.core.images.resize import fit, resize
+from datus2_ray.core.images.windows import Windows
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.errors import DamagedFileError, ImageError
 from datus2_ray.sources.images_table import ImagesTable
@@ -32,6 +33,8 @@ class ReadImages:
         Whether a JPEG is decoded at a fraction of its size where that is enough for `size`.
     patch : int, optional
         Keep the aspect; the longer side is a multiple of this.
+    windows : Windows, optional
+        How large images are seen; without, all are seen whole.
 
     Notes
     -----
@@ -45,6 +48,7 @@ class ReadImages:
     heartbeat: Heartbeat
     reduced: bool = False
     patch: int | None = None
+    windows: Windows | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
@@ -64,7 +68,7 @@ class ReadImages:
             try:
                 if damage is not None:
                     raise damage
-                decoded = self.table.decode(data, self.size if self.reduced else None)
+                decoded = self.table.decode(data, min(size) if self.reduced else None)
                 pixels.append(resize(decoded, *size).tobytes())
                 faults.append(None)
             except ImageError as fault:
@@ -76,6 +80,8 @@ class ReadImages:
         return with_faults(table.append_column("part", pa.array([part] * len(table), pa.string())), faults)
 
     def _fit(self, height: int, width: int) -> tuple[int, int]:
+        if self.windows is not None and (grid := self.windows.grid(height, width)) is not None:
+            return grid[0] * self.windows.patch, grid[1] * self.windows.patch
         return (self.size, self.size) if self.patch is None else fit(height, width, self.size, self.patch)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from datus2_ray.engine import training_workers
 from datus2_ray.engine.clustering.rows import count_vectors
-from datus2_ray.engine.operators.decides import input_side
+from datus2_ray.engine.operators.decides import input_side, large_windows
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement
 from datus2_ray.engine.training import run as training
 from datus2_ray.engine.training.shares import hash_id, image_ids
+from datus2_ray.engine.training.worker import Fit, Member, run_fit
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered
@@ -69,6 +71,8 @@ def describe_tokens(run: Run) -> dict[str, Any]:
     config = run.config.discover
     names = ("keep_aspect", "tile", "mirror", "block", "blocks")
     views = {"input_size": input_side(run), **{name: getattr(config, name) for name in names}}
+    if (windows := large_windows(run)) is not None:
+        views["window"] = windows.window
     return {"backbone": fingerprint(local_spec(run.backbone)), **views}
 
 
@@ -79,24 +83,23 @@ def fit_to_tokens(
     name: str,
     plan: Any,
     steps: int,
-    alone: Callable[[dict[str, Any]], dict[str, Any]],
-    together: Callable[[dict[str, Any]], dict[str, Any]],
+    compute: Callable[[Any, Member], Fit],
 ) -> dict[str, Any]:
     """Fit on the device, in one process or under Ray Train, and return the file, as ``model``, and the history.
 
     Parameters
     ----------
     plan : object
-        Passed to the loop; its ``workers`` are how many fit.
-    alone, together : callable
-        The loop of one process, which returns all; that of a worker, whose checkpoint holds the file.
+        Passed on; its ``workers`` are how many fit, on its ``device``.
+    compute : callable
+        Fits by the plan, as one of the processes.
     """
     patience, scaling, folder = run.config.no_progress_seconds, None, placement.path("training")
     if plan.workers > 1:
         scaling = training.plan_scaling(plan.workers, placement.device)
-        # Nothing to go on from: it takes seconds, or a minute.
+        # Nothing to go on from: a fit has no checkpoint but the last.
         storage.remove(folder)
-    loop = together if scaling else alone
+    loop = partial(run_fit, compute, MODEL)
     job = training.Job(name, loop, plan, steps, "give fewer workers (--set refine.workers=N)", scaling, lowest=None)
 
     def show(step: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datus2_ray.sources.layouts.labelled_folders import LabelledFolders
+from datus2_ray.sources.layouts.labelled_folders import LabelledFolders, Pair
+from datus2_ray.sources.layouts.layout import About
 
 DATUS2 = LabelledFolders(
     name="datus2",
@@ -10,7 +11,7 @@ DATUS2 = LabelledFolders(
     splits=("train", "val"),
     class_names=None,
     palette=None,
-    split_folders=(("{split}/images", "{split}/true_masks"),),
-    folders=("images", "true_masks"),
+    pairs=(Pair("{split}/images", "{split}/true_masks"), Pair("images", "true_masks", sure=False)),
     read_mask=None,
+    about=About(note="classes are the ids in the masks"),
 )

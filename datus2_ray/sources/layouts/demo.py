@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.sources.layouts.ground_truth import class_ids
-from datus2_ray.sources.layouts.labelled_folders import LabelledFolders
+from datus2_ray.sources.layouts.labelled_folders import LabelledFolders, Pair
+from datus2_ray.sources.layouts.layout import About
 
 #: Classes in the order of their ids in the masks, and their colours.
 CLASSES = {
@@ -30,7 +31,7 @@ DEMO = LabelledFolders(
     splits=(),
     class_names=tuple(CLASSES),
     palette=PALETTE,
-    split_folders=(),
-    folders=("images", "masks"),
+    pairs=(Pair("images", "masks", sure=False),),
     read_mask=_read_mask,
+    about=About(note="`datus2 demo` renders them"),
 )

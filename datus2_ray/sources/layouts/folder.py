@@ -12,8 +12,9 @@ from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.ids import assign_ids
-from datus2_ray.sources.layouts.layout import LookAt, Samples, describe, may_be_image
+from datus2_ray.sources.layouts.layout import About, Inside, Samples, describe, may_be_image
 from datus2_ray.sources.layouts.pairing import pair
+from datus2_ray.sources.layouts.tree import Tree
 from datus2_ray.sources.paths import Paths
 
 
@@ -29,9 +30,16 @@ class PlainFolder:
     splits: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
     palette: NDArray[np.uint8] | None = None
+    tile: int | None = None
+    about = About(note="classes are the ids or colours in the masks; see the page on sources")
+    folders: tuple[str, ...] = ("any images, with or without masks that are named like them",)
+
+    def recognises(self, tree: Tree) -> bool:
+        """Return whether a source is certainly this data set: it may be any other."""
+        return False
 
     def samples(
-        self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
+        self, files: Sequence[str], split: str | None, masks: str | None = None, inside: Inside | None = None
     ) -> Samples:
         """Find the samples; see ``DatasetLayout.samples``."""
         if split is not None:
@@ -39,16 +47,25 @@ class PlainFolder:
         names = Paths.of(files)
         names = names.take(names.order())
         names = names.take(np.flatnonzero(np.fromiter(map(may_be_image, names), np.bool_, len(names))))
-        found = pair(names, masks, look_at)
+        found = pair(names, masks, inside.look_at if inside else None)
         images = names.take(found.images)
         if not images:
             raise UsageError(f"expected images ({' '.join(sorted(IMAGE_SUFFIXES))}), found {describe(files)}")
-        below = images.without("images/") if all(path.startswith("images/") for path in images) else images
-        return Samples(assign_ids(below), images, names.take(found.masks))
+        return Samples(plain_ids(images), images, names.take(found.masks))
 
-    def decode_mask(self, data: bytes, height: int, width: int) -> LabelMap:
+    def picture(self, data: bytes) -> bytes:
+        """Return the encoded picture of a file, which is the file."""
+        return data
+
+    def decode_mask(self, data: bytes, height: int, width: int, path: str = "") -> LabelMap:
         """Read a mask; see ``DatasetLayout.decode_mask``."""
         return label_map(data, height, width)
+
+
+def plain_ids(images: Paths) -> Paths:
+    """Return the ids of images: the paths below the root, or below ``images/`` if all are there."""
+    below = images.without("images/") if all(path.startswith("images/") for path in images) else images
+    return assign_ids(below)
 
 
 FOLDER = PlainFolder()

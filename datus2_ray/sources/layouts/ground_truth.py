@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -52,6 +52,34 @@ def class_ids(data: bytes, height: int, width: int, classes: int) -> NDArray[np.
         ids = decode_labels(data, _limit(height, width))
     check_size(ids.shape, height, width)
     return np.where(ids < classes, ids, IGNORED).astype(np.uint8)
+
+
+def by_id(table: Mapping[int, int]) -> Callable[[bytes, int, int], NDArray[np.uint8]]:
+    """Return a decoder of masks whose ids are those in `table`, which names the class of each; others are ignored."""
+    classes = np.full(256, IGNORED, np.uint8)
+    classes[list(table)] = list(table.values())
+
+    def read(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+        return classes[class_ids(data, height, width, IGNORED)]
+
+    return read
+
+
+def by_colour(table: Mapping[tuple[int, int, int], int]) -> Callable[[bytes, int, int], NDArray[np.uint8]]:
+    """Return a decoder of masks whose colours are those in `table`, which names the class of each; others are ignored.
+
+    A mask of many colours that are not in the table has soft edges or is of another set: it cannot be used.
+    """
+    codes = np.array([red << 16 | green << 8 | blue for red, green, blue in table], np.uint32)
+    order = np.argsort(codes)
+    codes, classes = codes[order], np.array(list(table.values()), np.uint8)[order]
+
+    def read(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+        colours = label_map(data, height, width).colours()
+        places = np.minimum(np.searchsorted(codes, colours), len(codes) - 1)
+        return np.where(codes[places] == colours, classes[places], IGNORED).astype(np.uint8)
+
+    return read
 
 
 def _limit(height: int, width: int) -> int:

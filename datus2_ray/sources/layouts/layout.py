@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, overload
 
 import numpy as np
@@ -18,6 +18,7 @@ from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.look import Look
 from datus2_ray.core.images.sniff import OTHER_SUFFIXES
 from datus2_ray.sources.layouts.roles import fold
+from datus2_ray.sources.layouts.tree import Tree, is_hidden
 from datus2_ray.sources.paths import Paths
 
 # In order of preference where two masks share a stem.
@@ -35,11 +36,16 @@ class Sample:
         never absolute and has no ``..``, backslash or control character, so that it can name a file in a folder.
     image, mask : str
         Paths relative to the root of the source; ``mask`` is None if the image has none.
+    drawn : bytes
+        What ``DatasetLayout.decode_mask`` takes in place of the bytes of ``mask``, where a file annotates many images;
+        else empty.
     """
 
     image_id: str
     image: str
     mask: str | None
+    # Not in the hash of a listing: the file that it was read from is.
+    drawn: bytes = field(default=b"", repr=False)
 
 
 class Samples(Sequence[Sample]):
@@ -47,9 +53,22 @@ class Samples(Sequence[Sample]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, ids: Paths, images: Paths, masks: Paths) -> None:
+    def __init__(self, ids: Paths, images: Paths, masks: Paths, drawn: Sequence[bytes] = ()) -> None:
         order = ids.order()
         self.ids, self.images, self.masks = (column.take(order) for column in (ids, images, masks))
+        self._drawn = [drawn[at] for at in order] if any(drawn) else []
+
+    @staticmethod
+    def of(samples: Sequence[Sample]) -> Samples:
+        """Return samples of any origin; those that are in this form already as they are."""
+        if isinstance(samples, Samples):
+            return samples
+        ids, images = (Paths.of(getattr(sample, name) for sample in samples) for name in ("image_id", "image"))
+        return Samples(ids, images, Paths.of(sample.mask for sample in samples), [sample.drawn for sample in samples])
+
+    def drawn_at(self, at: int) -> bytes:
+        """Return what is drawn in a sample."""
+        return self._drawn[at] if self._drawn else b""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,13 +80,13 @@ class Samples(Sequence[Sample]):
     def __getitem__(self, at: int | slice) -> Sample | Samples:
         """Return a sample, or some of them."""
         if isinstance(at, slice):
-            return Samples(self.ids[at], self.images[at], self.masks[at])
-        return Sample(self.ids[at], self.images[at], self.masks[at] or None)
+            return Samples(self.ids[at], self.images[at], self.masks[at], self._drawn[at])
+        return Sample(self.ids[at], self.images[at], self.masks[at] or None, self.drawn_at(at))
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield all samples."""
-        for image_id, image, mask in zip(self.ids, self.images, self.masks, strict=True):
-            yield Sample(image_id, image, mask or None)
+        for at, (image_id, image, mask) in enumerate(zip(self.ids, self.images, self.masks, strict=True)):
+            yield Sample(image_id, image, mask or None, self.drawn_at(at))
 
     def __eq__(self, other: object) -> bool:
         """Return whether a sequence has the same samples."""
@@ -80,12 +99,69 @@ LookAt = Callable[[Sequence[str]], list[Look | None]]
 #: ``--masks none``: the run has no ground truth, and label maps are left out.
 NO_MASKS = "none"
 
+#: Names and colours 0xRRGGBB, in the order of the ids.
+Palette = tuple[tuple[str, int], ...]
+
+
+def _read_nothing(paths: Sequence[str]) -> list[bytes | None]:
+    return [None] * len(paths)
+
+
+@dataclass
+class Inside:
+    """What a layout may ask of a source beside its names, and what it tells of it.
+
+    Parameters
+    ----------
+    look_at : callable or None
+        Looks into files where names do not decide what is an image; None for names alone.
+    read_files : callable
+        Returns the bytes of files, None for one that cannot be read.
+    notes : list of str
+        Lines on what was read, for the terminal.
+    used : set of str
+        Files that were read, and are no images or masks.
+    palette : tuple of (str, int)
+        Names and colours of the classes, where they are in such files.
+    """
+
+    look_at: LookAt | None = None
+    read_files: Callable[[Sequence[str]], list[bytes | None]] = _read_nothing
+    notes: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    palette: Palette = ()
+
+    def read(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of files, None for one that cannot be read."""
+        self.used.update(paths)
+        return self.read_files(paths)
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a data set comes from.
+
+    Parameters
+    ----------
+    home : str
+        Address of its official page; empty where it is the user's own.
+    licence : str
+        What its page says of its use.
+    note : str
+        What else a user must know.
+    """
+
+    home: str = ""
+    licence: str = ""
+    note: str = ""
+
 
 class DatasetLayout(Protocol):
     """Where a data set has its images and masks, and what the masks mean.
 
     ``name`` is what the user types, ``title`` what the report shows. ``class_names`` and ``palette`` (uint8 [C, 3]) are
-    None if the classes are found in the masks.
+    None if the classes are found in the masks. Where ``tile`` is a side in pixels, TIFF files are cut into windows of
+    that size, each a sample. ``folders`` are the forms that a source may have, as patterns of paths.
     """
 
     @property
@@ -98,10 +174,20 @@ class DatasetLayout(Protocol):
     def class_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
     @property
     def palette(self) -> NDArray[np.uint8] | None: ...  # noqa: D102
+    @property
+    def tile(self) -> int | None: ...  # noqa: D102
+    @property
+    def about(self) -> About: ...  # noqa: D102
+    @property
+    def folders(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    def recognises(self, tree: Tree) -> bool:
+        """Return whether a source is certainly this data set, by its names."""
+        ...
 
     def samples(
-        self, files: Sequence[str], split: str | None, masks: str | None = None, look_at: LookAt | None = None
-    ) -> Samples:
+        self, files: Sequence[str], split: str | None, masks: str | None = None, inside: Inside | None = None
+    ) -> Sequence[Sample]:
         """Find the samples in a listing of the source, sorted by ``image_id``.
 
         Parameters
@@ -114,8 +200,8 @@ class DatasetLayout(Protocol):
         masks : str, optional
             Pattern of the files that are ground truth, or :data:`NO_MASKS` to leave out what may be; None for data sets
             that know their masks by name.
-        look_at : callable, optional
-            Looks into files where names do not decide what is an image; None for names alone.
+        inside : Inside, optional
+            Reads files where names are not enough; None for names alone.
 
         Raises
         ------
@@ -124,10 +210,21 @@ class DatasetLayout(Protocol):
         """
         ...
 
-    def decode_mask(self, data: bytes, height: int, width: int) -> LabelMap:
+    def picture(self, data: bytes) -> bytes:
+        """Return the encoded picture that the file of an image holds: mostly the file itself.
+
+        Raises
+        ------
+        ImageError
+            If the file is of the data set's own format and damaged.
+        """
+        ...
+
+    def decode_mask(self, data: bytes, height: int, width: int, path: str = "") -> LabelMap:
         """Decode a ground-truth mask of the size of its image, [height, width].
 
-        Where the layout names its classes, the map has their ids and 255 is void; else it is what the file has.
+        Where the layout names its classes, the map has their ids and 255 is void; else it is what the file has. `path`
+        is that of the file, as far as it is known: in some sets its name tells what the ids mean.
 
         Raises
         ------
@@ -147,19 +244,23 @@ def image_files(files: Iterable[str]) -> list[str]:
 
 def may_be_image(path: str) -> bool:
     """Return whether a file's name says neither that it is something else nor that it is hidden."""
-    return _suffix(path) not in OTHER_SUFFIXES and not _is_hidden(path)
+    return _suffix(path) not in OTHER_SUFFIXES and not is_hidden(path)
 
 
-def index_masks(files: Iterable[str], folder: str) -> dict[str, str]:
-    """Map each mask's path below ``folder`` without suffix to its path below the root, also in its folded form."""
-    masks = [
-        path
+def index_masks(files: Iterable[str], folder: str, ends: Sequence[str] = MASK_SUFFIXES) -> dict[str, str]:
+    """Map each mask's path below ``folder`` without its end to its path below the root, also in its folded form.
+
+    Of masks that differ in their `ends` only, which are suffixes or longer, the earlier end counts.
+    """
+    named = [
+        (-place, path[len(folder) + 1 : -len(end)], path)
         for path in files
-        if path.startswith(f"{folder}/") and _suffix(path) in MASK_SUFFIXES and not _is_hidden(path)
+        if path.startswith(f"{folder}/") and not is_hidden(path)
+        for place, end in enumerate(ends)
+        if path.lower().endswith(end.lower())
     ]
-    # Preferred suffixes come last and overwrite.
-    masks.sort(key=lambda path: -MASK_SUFFIXES.index(_suffix(path)))
-    exact = {_stem(path)[len(folder) + 1 :]: path for path in masks}
+    # Preferred ends come last and overwrite.
+    exact = {name: path for _, name, path in sorted(named, key=lambda item: item[0])}
     return {**{fold(name): path for name, path in exact.items()}, **exact}
 
 
@@ -174,7 +275,7 @@ def find_mask(masks: Mapping[str, str], name: str) -> str | None:
 
 def describe(files: Sequence[str]) -> str:
     """Return a few words on the files below a root, for an error message."""
-    folders = Counter(path.rpartition("/")[0] for path in files if not _is_hidden(path))
+    folders = Counter(path.rpartition("/")[0] for path in files if not is_hidden(path))
     parts = [f"{count} files in {folder + '/' if folder else 'the root'}" for folder, count in sorted(folders.items())]
     more = f" and {len(parts) - 4} more folders" if len(parts) > 4 else ""
     return (", ".join(parts[:4]) + more) or "no files"
@@ -186,10 +287,3 @@ def _stem(path: str) -> str:
 
 def _suffix(path: str) -> str:
     return posixpath.splitext(path)[1].lower()
-
-
-def _is_hidden(path: str) -> bool:
-    # Millions of paths come through here, and nearly all of them have no dot in front.
-    if not path.startswith(".") and "/." not in path and "__MACOSX" not in path:
-        return False
-    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))

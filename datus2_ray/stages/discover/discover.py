@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import ACTOR_MEMORY, Device
-from datus2_ray.engine.operators.decides import image_reader, segmentation_decides
+from datus2_ray.engine.operators.decides import image_reader, large_windows, segmentation_decides, window_lines
+from datus2_ray.engine.progress import say
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
@@ -50,13 +51,15 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     from datus2_ray.engine.operators.segment import FindSegments
     from datus2_ray.stages.discover.describe import DescribeCrops
 
+    say("discover", *window_lines(run))
     config, device, kept = run.config.discover, placement.device, _keeps_tokens(run)
     graphs, tokens = config.unit == "segments", kept or config.describes_by_tokens
-    embed = (run.backbone, config, device, heartbeat, graphs, tokens)
+    windows = large_windows(run)
+    embed = (run.backbone, config, device, heartbeat, graphs, tokens, windows)
     operators = [
         Operator(image_reader(run, heartbeat)),
         Operator(EmbedImages, placement.pools["embed"], embed),
-        Operator(FindSegments(config, run.config.seed, kept)),
+        Operator(FindSegments(config, run.config.seed, kept, windows)),
     ]
     if config.pools > 1:
         describe = (run.backbone, config, device, heartbeat)
@@ -76,13 +79,14 @@ def conform(block: pa.Table) -> pa.Table:
 
 
 def _facts(run: Run, placement: Placement) -> Discovered:
-    def count(part: str) -> int:
-        table = storage.read_table(placement.path(part), ["communities"])
+    def count(part: str) -> tuple[int, int]:
+        table = storage.read_table(placement.path(part), ["communities", "found"])
         communities: list[int] = table["communities"].to_pylist()
-        return communities.count(1)
+        return communities.count(1), sum(table["found"].to_pylist())
 
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        return Discovered(sum(threads.map(count, sorted(run.commit(Ingested).parts))))
+        counts = list(threads.map(count, sorted(run.commit(Ingested).parts)))
+    return Discovered(sum(whole for whole, _ in counts), sum(found for _, found in counts))
 
 
 def _uses(prospect: Prospect) -> list[Use]:
@@ -115,7 +119,7 @@ DISCOVER = Stage(
     writes={
         "part-*.parquet": "per image: patch map, segments, descriptors, tokens where head, em or baseline reads them"
     },
-    version=5,
+    version=6,
     reads=(Ingested,),
     decides=_decides,
     computes=True,

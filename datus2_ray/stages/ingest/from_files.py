@@ -11,12 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray.core.images import decode, tiff
+from datus2_ray.core.images import decode, tiff, tiles
 from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError
 from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts.ground_truth import check_size
 from datus2_ray.sources.layouts.ids import check_id
 from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas, storage
@@ -47,13 +48,13 @@ class ReadFiles:
         rows: list[dict[str, Any]] = []
         faults: list[ImageError | None] = []
         with ThreadPoolExecutor(READ_THREADS) as threads:
-            # The pages of a stack follow each other: its file is read once.
+            # The pieces of a file follow each other: it is read once.
             files = (threads.map(self._bytes, [path for path, _ in groupby(part[name])]) for name in ("image", "mask"))
             read = (_repeat(paths, part[name]) for paths, name in zip(files, ("image", "mask"), strict=True))
-            named = zip(part["image_id"], part["image"], part["page"], *read, strict=True)
-            for image_id, file, page, image, mask in self.heartbeat.through(named):
+            named = zip(part["image_id"], part["image"], part["mask"], part["drawn"], part["piece"], *read, strict=True)
+            for image_id, file, path, drawn, piece, image, mask in self.heartbeat.through(named):
                 try:
-                    rows.append({"file": file, **self._row(image_id, _page(image, page), _page(mask, page))})
+                    rows.append({"file": file, **self._row(image_id, piece, image, drawn or mask, path)})
                     faults.append(None)
                 except ImageError as fault:
                     rows.append({"image_id": image_id})
@@ -62,11 +63,21 @@ class ReadFiles:
         table = pa.Table.from_pylist(rows, schema=schemas.IMAGES)
         return with_faults(table.append_column("part", pa.array([part["part"]] * len(rows), pa.string())), faults)
 
-    def _row(self, image_id: str, image: Read, mask: Read) -> dict[str, Any]:
+    def _row(self, image_id: str, piece: int, image: Read, mask: Read, path: str) -> dict[str, Any]:
         check_id(image_id)
+        layout = layouts.find(self.dataset)
+        if piece >= 0:
+            limit = self.rendering.max_megapixels
+            mask = _piece(mask, piece, layout.tile, limit, image)
+            image = _piece(image, piece, layout.tile, limit)
         if isinstance(image, ImageError):
             raise image
-        return {"image_id": image_id, "image": image, **check_image(image, mask, self.dataset, self.rendering)}
+        picture = None if image is None else layout.picture(image)
+        return {
+            "image_id": image_id,
+            "image": picture,
+            **check_image(picture, mask, self.dataset, self.rendering, path),
+        }
 
     def _bytes(self, path: str) -> Read:
         try:
@@ -83,13 +94,20 @@ def _repeat(read: Iterator[Read], paths: Sequence[str]) -> Iterator[Read]:
             yield data
 
 
-def _page(data: Read, number: int) -> Read:
-    """Return a page of a stack as a file of its own; -1 for files of one picture.
+def _piece(data: Read, number: int, tile: int | None, max_megapixels: int, like: Read = None) -> Read:
+    """Return a page or window of a file as a file of its own; a window of a mask only where its image has that size.
 
     A mask that is no stack counts for every page.
     """
-    if number < 0 or not isinstance(data, bytes):
+    if not isinstance(data, bytes):
         return data
+    try:
+        if tile is not None:
+            if isinstance(like, bytes):
+                check_size(tiles.size(data, max_megapixels), *tiles.size(like, max_megapixels))
+            return tiles.cut(data, number, tile, max_megapixels)
+    except ImageError as error:
+        return error
     pages = _pages(data)
     if len(pages) < 2:
         return data
@@ -106,8 +124,10 @@ def _pages(data: bytes) -> list[tiff.Page]:
     return tiff.pages_of(data)
 
 
-def check_image(data: bytes | None, mask: Read, dataset: str, rendering: Rendering) -> dict[str, Any]:
+def check_image(data: bytes | None, mask: Read, dataset: str, rendering: Rendering, path: str = "") -> dict[str, Any]:
     """Decode an image and its ground truth once, and return its columns beside id and image, and its ``notes``.
+
+    `path` is that of the ground truth, where it has one.
 
     Raises
     ------
@@ -116,15 +136,15 @@ def check_image(data: bytes | None, mask: Read, dataset: str, rendering: Renderi
     """
     decoded = decode.inspect(data or b"", rendering)
     height, width = decoded.values.shape[:2]
-    truth, fault = None, None
+    crop, truth, fault = rendering.crop, None, None
     try:
         if isinstance(mask, ImageError):
-            raise ImageError("mask_unreadable", f"mask: {mask.message}")
+            raise mask if mask.kind.startswith("mask_") else ImageError("mask_unreadable", f"mask: {mask.message}")
         if mask is not None:
-            truth = layouts.find(dataset).decode_mask(mask, height, width).encode()
+            truth = layouts.find(dataset).decode_mask(mask, height, width, path).crop(crop).encode()
     except ImageError as error:
         fault = str(error)
-    row = {"height": height, "width": width, "mask": truth, "mask_fault": fault, "notes": decoded.notes}
+    row = {"height": crop or height, "width": crop or width, "mask": truth, "mask_fault": fault, "notes": decoded.notes}
     if (measured := decoded.measure()) is not None:
         row |= dict(zip(schemas.RANGE, measured, strict=True))
     return row

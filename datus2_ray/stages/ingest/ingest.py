@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datus2_ray.config import RunConfig
 from datus2_ray.core.images.rendering import PIXEL_BYTES
@@ -19,7 +22,11 @@ from datus2_ray.engine.uses import part_tasks
 from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.stages.ingest.notes import note_lines, sum_notes
+from datus2_ray.store import storage
 from datus2_ray.store.facts import Ingested
+
+#: Parts read at a time: from an object store each is a round trip.
+READ_THREADS = 16
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
@@ -27,6 +34,8 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
     # Of shards the listing's hash says which columns are read, and their row groups are the parts.
     by_files = {"images_per_part": run.config.ingest.images_per_part} if listing.columns is None else {}
     rendered = {name: getattr(run.config.ingest, name) for name in ("bands", "stretch", "max_megapixels")}
+    # Whole images, as most runs see them, have the fingerprint that they had before there was a protocol.
+    rendered |= {} if run.config.rendering.crop is None else {"protocol": run.config.protocol}
     return {"dataset": listing.dataset, "source": run.config.source, "content": listing.content, **by_files, **rendered}
 
 
@@ -38,7 +47,7 @@ def reader(
     from datus2_ray.stages.ingest.from_files import ReadFiles
     from datus2_ray.stages.ingest.from_shards import ReadShard
 
-    source, dataset, rendering = listing.root, config.dataset, config.ingest.rendering
+    source, dataset, rendering = listing.root, config.dataset, config.rendering
     if listing.columns is None:
         return ReadFiles(source, dataset, heartbeat, rendering, folder)
     paths = PathReader(source, config.ingest.outside_paths)
@@ -61,9 +70,21 @@ def _bundle(run: Run, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _facts(run: Run, placement: Placement) -> Ingested:
     kept_in = None if run.listing.columns is None else run.listing.root
-    rendering, notes = sum_notes(placement.uri, run.listing.parts, run.config.ingest.rendering)
+    rendering, notes = sum_notes(placement.uri, run.listing.parts, run.config.rendering)
     say("ingest", *note_lines(notes))
-    return Ingested(run.listing.dataset, kept_in, rendering.bands, rendering.ranges, rendering.max_megapixels, notes)
+    longest = _longest(placement, list(run.listing.counts))
+    return Ingested(run.listing.dataset, kept_in, notes=notes, longest=longest, **asdict(rendering))
+
+
+def _longest(placement: Placement, parts: Sequence[str]) -> int:
+    """Return the longest side of all images, in pixels."""
+
+    def of_part(part: str) -> int:
+        table = storage.read_table(placement.path(part), ["height", "width"])
+        return max((pc.max(table[name]).as_py() or 0 for name in table.column_names), default=0)
+
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        return max(threads.map(of_part, parts), default=0)
 
 
 def _uses(prospect: Prospect) -> list[Use]:

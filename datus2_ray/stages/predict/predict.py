@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
-from datus2_ray.engine.operators.decides import image_reader, segmentation_decides
+from datus2_ray.engine.operators.decides import image_reader, large_windows, segmentation_decides
 from datus2_ray.engine.operators.encode import encode_masks
 from datus2_ray.engine.operators.read_images import PIXELS, ReadImages
 from datus2_ray.engine.prospect import Prospect
@@ -130,7 +130,7 @@ def _tokens(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operat
         return [Operator(ReadTokens(discovered.uri, run.commit(Labelled).uri)), label]
     from datus2_ray.engine.operators.embed import EmbedImages
 
-    embed = (run.backbone, run.config.discover, placement.device, heartbeat, False, True)
+    embed = (run.backbone, run.config.discover, placement.device, heartbeat, False, True, large_windows(run))
     read = Operator(image_reader(run, heartbeat))
     return [read, Operator(EmbedImages, placement.pools["embed"], embed), Operator(drop_pixels), label]
 

@@ -18,7 +18,7 @@ from datus2_ray.core.names.masks import label_table
 from datus2_ray.core.names.names import NamedClass, Names
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
-from datus2_ray.engine.operators.decides import image_reader, segmentation_decides
+from datus2_ray.engine.operators.decides import image_reader, large_windows, segmentation_decides
 from datus2_ray.engine.operators.encode import FAULT_COLUMNS
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
@@ -119,7 +119,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
         return [Operator(ReadSegments(discovered.uri, run.commit(Labelled).uri)), classify]
     from datus2_ray.engine.operators.embed import EmbedImages
 
-    embed = (run.backbone, run.config.discover, placement.device, heartbeat, False, True)
+    embed = (run.backbone, run.config.discover, placement.device, heartbeat, False, True, large_windows(run))
     read = Operator(image_reader(run, heartbeat))
     return [read, Operator(EmbedImages, placement.pools["embed"], embed), Operator(drop_pixels), classify]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
-from datus2_ray.engine.operators.decides import image_reader, segmentation_decides
+from datus2_ray.engine.operators.decides import image_reader, large_windows, segmentation_decides
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
@@ -47,13 +47,14 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     from datus2_ray.engine.operators.segment import FindSegments
     from datus2_ray.stages.sample.mirrored import add_mirror_images, pair_views
 
-    config = run.config.discover
-    embed = (run.backbone, config, placement.device, heartbeat, config.unit == "segments", config.describes_by_tokens)
+    config, windows = run.config.discover, large_windows(run)
+    kinds = config.unit == "segments", config.describes_by_tokens
+    embed = (run.backbone, config, placement.device, heartbeat, *kinds, windows)
     return [
         Operator(image_reader(run, heartbeat)),
         Operator(add_mirror_images),
         Operator(EmbedImages, placement.pools["embed"], embed),
-        Operator(FindSegments(config, run.config.seed)),
+        Operator(FindSegments(config, run.config.seed, windows=windows)),
         Operator(pair_views),
     ]
 

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from datus2_ray.core.graph.segments import (
-    MAX_PATCHES,
     NOISE,
     every_patch,
     find_segments,
     give_noise_away,
+    join_segments,
     label_components,
 )
+from datus2_ray.core.images.windows import MAX_PATCHES
 from datus2_ray.errors import UsageError
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
@@ -108,3 +109,26 @@ def test_more_patches_than_a_map_can_number_are_refused() -> None:
     assert every_patch(1, MAX_PATCHES).patch_map.max() == MAX_PATCHES - 1
     with pytest.raises(UsageError, match=r"182 × 182 patches cannot be units each, .*: lower discover.grid"):
         every_patch(182, 182)
+
+
+@given(maps, st.integers(1, 9), st.integers(1, 9), st.integers(0, 3))
+def test_joined_segments_are_those_of_the_blocks_numbered_as_in_one_image(communities, row, column, tau):
+    height, width = communities.shape
+    cuts = [[slice(0, min(at, side)), slice(min(at, side), side)] for at, side in ((row, height), (column, width))]
+    blocks = [(down, across) for down in cuts[0] for across in cuts[1]]
+    blocks = [(down, across) for down, across in blocks if communities[down, across].size]
+    parts = [(cells, find_segments(communities[cells], tau)) for cells in blocks]
+    joined = join_segments(parts, height, width)
+    for cells, segments in parts:
+        of_block = joined.patch_map[cells]
+        np.testing.assert_array_equal(of_block == NOISE, segments.patch_map == NOISE)
+        for number, size in enumerate(segments.sizes):
+            (own,) = np.unique(of_block[segments.patch_map == number])
+            assert joined.sizes[own] == size
+            top, left, bottom, right = segments.boxes[number]
+            moved = (top + cells[0].start, left + cells[1].start, bottom + cells[0].start, right + cells[1].start)
+            assert tuple(joined.boxes[own]) == moved
+    assert sum(len(segments.sizes) for _, segments in parts) == len(joined.sizes)
+    _, first = np.unique(joined.patch_map[joined.patch_map != NOISE], return_index=True)
+    assert (np.diff(first) > 0).all()
+    assert joined.patch_map.dtype == joined.boxes.dtype == np.int16

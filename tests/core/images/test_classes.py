@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datus2_ray.core.images import classes
 from datus2_ray.core.images.classes import VOC_COLOURS, VOC_VOID, count_named, draw_classes, find_classes
 from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.errors import UsageError
@@ -130,13 +131,16 @@ def test_thin_things_and_noise_are_no_soft_edges() -> None:
     assert len(find_classes(counts_of(noise)).codes) == 30
 
 
-@given(st.lists(st.integers(0, 65535), min_size=1, max_size=40, unique=True), st.booleans())
-def test_classes_are_drawn_by_their_codes(codes: list[int], by_colour: bool) -> None:
+@given(st.lists(st.integers(0, 65535), min_size=1, max_size=40, unique=True), st.booleans(), st.integers(1, 2000))
+def test_classes_are_drawn_by_their_codes(codes: list[int], by_colour: bool, strip: int) -> None:
     found = colours(*codes, 0xABCDEF) if by_colour else ids(*codes)
-    drawn = draw_classes(found.encode(), codes[1:] or [70000], by_colour)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classes, "STRIP", strip)
+        drawn = draw_classes(found.encode(), codes[1:] or [70000], by_colour)
     void = 255
     expected = [void, *range(len(codes) - 1), *([void] if by_colour else [])]
     np.testing.assert_array_equal(drawn[0, ::9], expected)
+    assert (drawn == drawn[0]).all()
 
 
 def test_a_data_set_that_names_its_classes_keeps_those_that_do_not_occur() -> None:

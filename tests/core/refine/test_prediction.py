@@ -32,6 +32,23 @@ def test_labels_are_the_argmax_of_the_upsampled_logits(classes, sides, height, w
     np.testing.assert_array_equal(labels, upsampled.argmax(0).numpy())
 
 
+@given(
+    st.integers(1, 300), st.tuples(st.integers(1, 9), st.integers(1, 9)), st.integers(1, 40), st.integers(1, 40),
+    st.integers(0, 10**5),
+)  # fmt: skip
+def test_a_large_image_is_labelled_in_strips_as_it_would_be_whole(classes, sides, height, width, at_once):
+    generator = torch.Generator().manual_seed(at_once)
+    logits = torch.randn((classes, *sides), generator=generator)
+    upsampled = functional.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prediction, "MAX_PIXELS", 0)
+        patch.setattr(prediction, "MAX_LOGITS", at_once)
+        labels = predict_labels(logits, height, width)
+    assert labels.dtype == (np.uint8 if classes < 255 else np.uint16)
+    chosen = upsampled.gather(0, torch.from_numpy(labels.astype(np.int64))[None])[0]
+    torch.testing.assert_close(chosen, upsampled.max(0).values, rtol=0, atol=1e-5)
+
+
 def test_upsampling_comes_before_the_argmax():
     # Halfway between two certain neighbours a third class, second everywhere, wins; no enlarged argmax can show it.
     logits = torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]], [[3.0, 3.0]]])

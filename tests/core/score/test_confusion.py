@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from datus2_ray.core.score import confusion
 from datus2_ray.core.score.confusion import confusion_matrix, many_to_one_matching, one_to_one_matching, score
 
 UNMATCHED = 1000
@@ -74,6 +75,15 @@ def test_matrices_of_parts_add_up_to_the_matrix_of_the_whole(case, cut):
 
 
 @settings(deadline=None)
+@given(maps(), st.integers(1, 9))
+def test_a_map_is_counted_strip_by_strip(case, pixels):
+    truth, predicted, classes, clusters = case
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(confusion, "STRIP", pixels)
+        counted = confusion_matrix(truth, predicted, classes, clusters)
+    np.testing.assert_array_equal(counted, confusion_matrix(truth, predicted, classes, clusters))
+
+
 @given(maps())
 def test_sixteen_bit_maps_count_the_same(case):
     truth, predicted, classes, clusters = case

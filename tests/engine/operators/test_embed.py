@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.engine.operators.embed import same_size
+from datus2_ray.engine.operators.embed import alike
 
 
 @given(sides=st.lists(st.integers(1, 3), max_size=20), most=st.integers(1, 6))
-def test_a_batch_has_images_of_one_size_and_every_image_is_in_one(sides: list[int], most: int) -> None:
-    batches = list(same_size([np.zeros((side, 2, 3), np.uint8) for side in sides], most))
+def test_a_batch_has_images_of_one_kind_and_every_image_is_in_one(sides: list[int], most: int) -> None:
+    batches = list(alike(sides, most))
     assert sorted(number for batch in batches for number in batch) == list(range(len(sides)))
     assert all(len({sides[number] for number in batch}) == 1 and 1 <= len(batch) <= most for batch in batches)
     for side in set(sides):  # in their order, and as few batches as can be

@@ -10,6 +10,7 @@ from datus2_ray.core.images.labels import encode_labels
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.sources.layouts import Sample, ground_truth
 from datus2_ray.sources.layouts.folder import FOLDER
+from datus2_ray.sources.layouts.layout import Inside
 from datus2_ray.sources.paths import Paths
 
 
@@ -91,7 +92,7 @@ def test_many_names_take_little_memory(masks: int) -> None:
     del days, names
     before = pa.total_allocated_bytes()
     tracemalloc.start()
-    samples = FOLDER.samples(files, None, look_at=lambda paths: [None for _ in paths])
+    samples = FOLDER.samples(files, None, inside=Inside(lambda paths: [None for _ in paths]))
     peak, held = tracemalloc.get_traced_memory()[1], pa.total_allocated_bytes() - before
     tracemalloc.stop()
     assert len(samples) == count

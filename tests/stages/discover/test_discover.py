@@ -356,6 +356,17 @@ def test_a_grid_is_the_same_of_patches_of_any_size_and_counts_as_its_pixels(scen
         assert set(found[0]["grid_height"].to_pylist() + found[0]["grid_width"].to_pylist()) == {8}
 
 
+def test_windows_decide_where_an_image_is_large(scenes: Path, open_here: Open) -> None:
+    def decided(window: object, longest: int) -> dict[str, Any]:
+        run = open_here(scenes, f"discover.window={window}", name=f"{window}-{longest}", preset="best")
+        return segmentation_decides(
+            run.with_commit(Commit("", "", 0, 0, 0, {}, Ingested("demo", longest=longest))), "cpu"
+        )
+
+    assert decided(1024, 4096) == decided("null", 4096) == decided(1025, 4096) == decided("null", 4097)
+    assert decided(1024, 4097) == {**decided("null", 4097), "window": 1024} != decided(500, 4097)
+
+
 def test_images_without_structure_are_one_segment_each_and_counted(scenes: Path, open_here: Open) -> None:
     # At this resolution no two patches gain by being one community.
     whole, parted = (

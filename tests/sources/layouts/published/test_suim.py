@@ -10,7 +10,7 @@ from PIL import Image
 from datus2_ray.core.images.decode import decode
 from datus2_ray.errors import ImageError
 from datus2_ray.sources.layouts import DatasetLayout
-from datus2_ray.sources.layouts.suim import SUIM, SUIM6
+from datus2_ray.sources.layouts.published.suim import SUIM, SUIM6
 
 
 def classes_of(layout: DatasetLayout, data: bytes, height: int, width: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from datus2_ray.core.images.decode import decode
 from datus2_ray.core.images.labels import encode_labels
-from datus2_ray.sources.layouts.camvid import CAMVID
+from datus2_ray.sources.layouts.published.camvid import CAMVID
 
 
 def test_eleven_classes_and_void_is_ignored() -> None:

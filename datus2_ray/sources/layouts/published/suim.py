@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.images.decode import decode
 from datus2_ray.sources.layouts.ground_truth import check_size, reading_mask
-from datus2_ray.sources.layouts.labelled_folders import LabelledFolders
+from datus2_ray.sources.layouts.labelled_folders import LabelledFolders, Pair
+from datus2_ray.sources.layouts.layout import About
 
 # The image is the top of such a mask, as overlays show.
 _SURPLUS_ROWS = 55
@@ -54,9 +55,13 @@ SUIM = LabelledFolders(
     splits=("train_val", "TEST"),
     class_names=_CLASSES,
     palette=_PALETTE,
-    split_folders=(("{split}/images", "{split}/masks"),),
-    folders=("images", "masks"),
+    pairs=(Pair("{split}/images", "{split}/masks"), Pair("images", "masks", sure=False)),
     read_mask=_read_mask,
+    about=About(
+        home="https://irvlab.cs.umn.edu/resources/suim-dataset",
+        licence="see its page",
+        note="folders of masks of single classes (`masks/FV/`, …) are passed over",
+    ),
 )
 
 SUIM6 = LabelledFolders(
@@ -65,7 +70,7 @@ SUIM6 = LabelledFolders(
     splits=SUIM.splits,
     class_names=_CLASSES_6,
     palette=_PALETTE_6,
-    split_folders=SUIM.split_folders,
-    folders=SUIM.folders,
+    pairs=SUIM.pairs,
     read_mask=_read_mask_6,
+    about=SUIM.about,
 )
