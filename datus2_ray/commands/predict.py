@@ -163,7 +163,7 @@ def _config(
     max_error_rate: float,
     device: str | None,
     columns: dict[str, str | None] | None,
-    assignments: Sequence[str],
+    assignments: Sequence[str] = (),
 ) -> RunConfig:
     """Return the settings of the finished run, applied to other images."""
     # A protocol is of scores; new images are labelled whole.
