@@ -15,6 +15,11 @@ from datus2_ray.errors import DatusError, UsageError
 #: Characters that are shown of an error that is not ours.
 MAX_TEXT = 500
 
+EXPERIMENTS_HELP = (
+    "presets, ablation, clusters, names, resolution, patch-size, data-size, dedicated, backbones, or paper: all of the "
+    "paper's experiments and questions, with a page."
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -85,15 +90,16 @@ def pretrain(config: RunConfig) -> None:
 )  # fmt: skip
 def experiment(
     config: RunConfig,
-    name: Annotated[
-        str, typer.Argument(help="ablation, clusters, names, resolution, patch-size, data-size or backbones.")
-    ],
+    name: Annotated[str, typer.Argument(help=EXPERIMENTS_HELP)],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per variant, from --seed on.")] = 3,
     values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run.")] = False,
     backbones: Annotated[
         list[str] | None,
-        typer.Option(help="Of backbones: what --backbone takes, or FILE@-3 for a block; once for each."),
+        typer.Option(
+            help="Of backbones: what --backbone takes, or FILE@-3 for a block; of paper: one with patches of another "
+            "size; once for each."
+        ),
     ] = None,
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
@@ -101,15 +107,25 @@ def experiment(
     if name == "backbones":
         _compare_backbones(config, backbones or [], seeds, refine, values)
         return
-    if backbones:
-        raise UsageError(f"--backbones are those of `datus2 experiment backbones`, not of {name}")
+    if backbones and name != "paper":
+        raise UsageError(f"--backbones are those of `datus2 experiment backbones` and `paper`, not of {name}")
     if not refine:
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
 
     from datus2_ray.commands.experiments import answer
     from datus2_ray.commands.experiments.run import run_experiment
 
-    results = run_experiment(name, config, seeds, points, lambda line: typer.echo(f"=== {line}"))
+    def note(line: str) -> None:
+        typer.echo(f"=== {line}")
+
+    if name == "paper":
+        from datus2_ray.commands.experiments.paper import run_paper, write_paper
+
+        if points:
+            raise UsageError("--values are those of a sweep; `experiment paper` has none")
+        typer.echo(write_paper(config, run_paper(config, seeds, backbones or (), note)))
+        return
+    results = run_experiment(name, config, seeds, points, note)
     table, uris = answer.write_answer(name, results, config.out)
     typer.echo(table + "\n".join(uris))
 
@@ -270,9 +286,10 @@ def name(
 
     from datus2_ray.cli.terminal import names_table
     from datus2_ray.commands import name as naming
+    from datus2_ray.commands.carry_over import carry_over_names
 
     if carry_over:
-        typer.echo("\n".join(naming.carry_over_names(run_folder)))
+        typer.echo("\n".join(carry_over_names(run_folder)))
     if file is not None:
         naming.take_names(run_folder, file)
     typer.echo(naming.naming_progress(run_folder))

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from datus2_ray.commands.name import name
-from datus2_ray.core.images.labels import NOISE_8, decode_labels, encode_palette_png
+from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.corrections import DrawnImage, correct, count_drawn
 from datus2_ray.core.score.confusion import confusion_matrix
 from datus2_ray.core.score.names import score_names
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, match
-from datus2_ray.exports.format import colours_of
+from datus2_ray.exports.format import encode_mask
 from datus2_ray.exports.from_coco import read_coco
 from datus2_ray.exports.from_cvat import read_cvat
 from datus2_ray.store import storage
@@ -133,8 +133,7 @@ def _draw(
         patch_map = np.reshape(row["patch_map"], (row["grid_height"], -1))
         drawn.append(count_drawn(image_id, mask, patch_map, row["segment_fine"], classes))
         confusion += confusion_matrix(mask, decode_labels(row["mask"]), classes, len(titles))
-        png = encode_palette_png(np.minimum(mask, NOISE_8).astype(np.uint8), colours_of(annotations.classes))
-        storage.write_bytes(storage.join(uri, "masks", f"{image_id}.png"), png)
+        storage.write_bytes(storage.join(uri, "masks", f"{image_id}.png"), encode_mask(mask, annotations.classes))
     scored = score_names({"masks": confusion}, [c.name for c in annotations.classes], titles)["masks"]
     return drawn, {"images": len(drawn), "set": masks.facts.stage, **scored}
 

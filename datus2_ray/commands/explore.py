@@ -6,11 +6,14 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.run_folder import EXPLORER_PORT, RunFolder
+
+if TYPE_CHECKING:  # it imports the server's libraries
+    from datus2_ray.explore.explored import Explored
 
 
 def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> None:
@@ -49,21 +52,21 @@ def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> 
             explored.jobs.stop()
 
 
-def open_run(run: RunFolder, cache: Path) -> Any:
+def open_run(run: RunFolder, cache: Path) -> Explored:
     """Return a finished run as the explorer shows it, with its tables prepared; `cache` is a folder of this machine."""
     from datus2_ray.engine.clustering.table import read_tree
+    from datus2_ray.explore.explored import Explored, read_scores
     from datus2_ray.explore.gallery import Gallery, Sources
     from datus2_ray.explore.jobs import Jobs
     from datus2_ray.explore.naming import Naming
     from datus2_ray.explore.prepare import prepare
-    from datus2_ray.explore.server import Explored
     from datus2_ray.explore.tables import open_tables
     from datus2_ray.explore.taught import Lessons
     from datus2_ray.store.facts import Clustered, Surveyed
 
     folder = prepare(run)
     tables, k = open_tables(folder, cache), int(storage.read_json(run.path("summary.json"))["clusters"])
-    sources = Sources.of(run, k)
+    sources = Sources.of(run)
     naming = Naming(run, tables)
     naming.now()
     surveyed = run.find(Surveyed)
@@ -79,20 +82,8 @@ def open_run(run: RunFolder, cache: Path) -> Any:
         jobs=Jobs(run, cache / "job.log"),
         refined=sources.masks is not None,
         suggested=surveyed.facts.classes if surveyed else (),
-        metrics=lambda: _metrics(run),
+        metrics=lambda: read_scores(run),
     )
-
-
-def _metrics(run: RunFolder) -> dict[str, Any] | None:
-    """Return the scores to show; None while there are none, as between two writes of a command."""
-    uri = run.path("metrics.json")
-    if not storage.exists(uri):
-        return None
-    kept = storage.read_json(uri)
-    scores = {name: kept[name]["many_to_one"] for name in ("initial", "refined") if name in kept}
-    of_names = kept.get("names", {})
-    scores |= {name: of_names[name] for name in ("named", "taught") if name in of_names}
-    return {name: {key: found[key] for key in ("miou", "pixel_accuracy")} for name, found in scores.items()}
 
 
 def _listen(port: int | None) -> socket.socket:

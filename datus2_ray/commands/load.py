@@ -29,6 +29,7 @@ from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Predicted, Surveyed, TaughtMasks
 from datus2_ray.store.names import append_change, open_names, read_names
+from datus2_ray.store.names_results import is_outdated
 from datus2_ray.store.run_folder import RunFolder
 
 #: Sets of masks that a run may have.
@@ -135,7 +136,7 @@ class LoadedRun:
         Raises
         ------
         UsageError
-            If there is no such image, or it has no such mask.
+            If there is no such image, it has no such mask, or other names were taught than there are now.
         """
         masks, part = masks or self._default(), self._part_of(image_id)
         if masks == "named":
@@ -153,6 +154,11 @@ class LoadedRun:
         }
         if masks not in stages:
             raise UsageError(f"unknown masks {masks!r}; there are {', '.join(MASKS)}")
+        if is_outdated(self.folder, stages[masks]):
+            raise UsageError(
+                f"the names of {self.folder.uri} were changed after they were taught; teach them again by "
+                f"`datus2 name {self.folder.uri} --teach`"
+            )
         commit: Commit[Any] | None = self.folder.find(stages[masks])
         found = _find(commit.path(part), image_id) if commit else None
         if found is None:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from datus2_ray.commands.plan import check_place, plan_stages
-from datus2_ray.commands.summary import collect_metrics, write_metrics
+from datus2_ray.commands.summary import collect_metrics, names_shown, write_metrics
 from datus2_ray.config.load import read_config
-from datus2_ray.core.names.carry import SegmentedImage, carry_over
 from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.names import Names
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.naming import require_naming
-from datus2_ray.engine.run import Run, open_run
-from datus2_ray.engine.segments_table import LabelledImage, SegmentsTable
+from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.engine.stage import Stage
-from datus2_ray.engine.training.shares import image_ids
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import NAME_COMMAND, RUN, TEACH_COMMAND
 from datus2_ray.store import storage
-from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Taught
-from datus2_ray.store.names import append_change, open_names, parse_names, read_names, read_text
+from datus2_ray.store.names import append_change, locked, open_names, read_names
+from datus2_ray.store.names_results import withdraw
+from datus2_ray.store.names_yaml import parse_names, read_text
 from datus2_ray.store.run_folder import RunFolder
 
 
@@ -104,7 +101,8 @@ def take_names(run: str, file: str, who: str | None = None) -> None:
 def name(run: str, *, teach: bool = False) -> dict[str, Any]:
     """Write the masks of a finished run as its clusters and segments are named, and score them where there is truth.
 
-    The run stays finished and as it is; the masks lie below their fingerprint as every result does.
+    The run stays finished and as it is; the masks lie below their fingerprint as every result does. Where all names
+    were taken back, the masks of names are not current any more, and report and summary show none.
 
     Parameters
     ----------
@@ -124,13 +122,14 @@ def name(run: str, *, teach: bool = False) -> dict[str, Any]:
     StorageError
         If `run` is no finished run.
     UsageError
-        If nothing is named, the names are of another clustering, or there are no tokens to teach a layer with.
+        If nothing was ever named, the names are of another clustering, or there are no tokens to teach a layer with.
     DatusError
         If a stage fails, as in a run.
     """
     folder = RunFolder.of_finished(run)
-    summary = storage.read_json(folder.path("summary.json"))
-    naming = require_naming(folder, summary["clusters"])
+    if read_names(folder).is_empty and withdraw(folder):
+        return _finish(folder)
+    naming = require_naming(folder, storage.read_json(folder.path("summary.json"))["clusters"])
     if teach:
         _check_tokens(folder)
     taught = folder.find(Taught)
@@ -148,22 +147,23 @@ def name(run: str, *, teach: bool = False) -> dict[str, Any]:
         from datus2_ray.engine.execute import execute
 
         opened.events.open("name", teach=teach)
-        named, _ = execute(opened.after(commits).by(naming).on(Machines.now()), stages)
-        return _finish(named, summary)
+        execute(opened.after(commits).by(naming).on(Machines.now()), stages)
+        return _finish(folder)
 
 
-def _finish(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
-    """Write metrics, summary and report with the scores of names, where they changed."""
+def _finish(folder: RunFolder) -> dict[str, Any]:
+    """Write metrics, summary and report as the names are now, where they do not say so already."""
     from datus2_ray.report.html import write_report
 
-    metrics = collect_metrics(run)
-    if metrics == summary["metrics"]:
-        return summary
-    write_metrics(run)
-    summary = {**summary, "metrics": metrics}
-    storage.write_json(run.folder.path("summary.json"), summary)
-    write_report(run.folder)
-    return summary
+    with locked(folder):  # so that nobody changes the names between the two files
+        summary: dict[str, Any] = storage.read_json(folder.path("summary.json"))
+        named = {**summary, "names": names_shown(folder), "metrics": collect_metrics(folder)}
+        if named == summary:
+            return summary
+        write_metrics(folder)
+        storage.write_json(folder.path("summary.json"), named)
+    write_report(folder)
+    return named
 
 
 def _check_tokens(folder: RunFolder) -> None:
@@ -174,7 +174,7 @@ def _check_tokens(folder: RunFolder) -> None:
     if tokens.null_count == len(tokens):
         raise UsageError(
             f"{folder.uri} has no tokens of patches, which a layer learns from: nothing in that run read them; run it "
-            "without --no-refine"
+            "with --set refine.em=true"
         )
 
 
@@ -190,79 +190,3 @@ def _check_segments(folder: RunFolder, names: Names) -> None:
                 missing.remove(image_id)
     if missing:
         raise UsageError(f"image {min(missing)!r} is named, and the run has no such image with a mask")
-
-
-def carry_over_names(run: str) -> list[str]:
-    """Map the names of an earlier clustering in this folder to the current one by overlap, as one change.
-
-    Returns
-    -------
-    list of str
-        What could not be carried over, a line each after one that counts what could.
-
-    Raises
-    ------
-    StorageError
-        If `run` is no finished run.
-    UsageError
-        If the segments of the earlier clustering are not in the folder any more.
-    """
-    folder = RunFolder.of_finished(run)
-    clustered, labelled = folder.require(Clustered), folder.require(Labelled)
-    names, number = open_names(folder)
-    if names.is_empty or names.clustering == clustered.fingerprint:
-        return ["the names are of the current clustering; there is nothing to carry over"]
-    old = _find_labelled(folder, names.clustering)
-    pairs = _pairs(folder, old, labelled)
-    carried = carry_over(names, clustered.fingerprint, clustered.facts.centroids, pairs)
-    append_change(folder, Change.between(names, carried.names), number)
-    lines = [
-        f"fine cluster {cluster} stays open; most of what was named in it was {title!r}"
-        for cluster, title in carried.open_clusters.items()
-    ]
-    lines += [
-        f"image {image_id!r}: segments {', '.join(map(str, found))} are not found again"
-        for image_id, found in carried.open_segments.items()
-    ]
-    return [f"{len(carried.names.clusters)} fine clusters named; {len(lines)} not carried over", *lines]
-
-
-def _find_labelled(folder: RunFolder, clustering: str) -> Commit[Labelled]:
-    """Return clusters of segments by an earlier clustering."""
-    place = folder.path(Labelled.stage)
-    for begun in sorted({entry.path.partition("/")[0] for entry in storage.list_files(place)}):
-        commit = folder.find(Labelled, begun)
-        if commit is not None and folder.inputs(Labelled.stage, begun).get(Clustered.stage) == clustering:
-            return commit
-    raise UsageError(
-        f"{folder.uri}: the names are of clustering {clustering[:12]}, whose segments are not in {place} any more; "
-        "name the clusters anew, or move names.yaml and names.jsonl away"
-    )
-
-
-def _segments(folder: RunFolder, labelled: Commit[Labelled]) -> SegmentsTable:
-    inputs = folder.inputs(Labelled.stage, labelled.fingerprint)
-    return SegmentsTable(folder.result(Discovered.stage, inputs[Discovered.stage]), labelled.uri)
-
-
-def _pairs(
-    folder: RunFolder, old: Commit[Labelled], new: Commit[Labelled]
-) -> Iterator[tuple[SegmentedImage, SegmentedImage]]:
-    """Return the images that both clusterings have, which other parts may hold."""
-    places = {image_id: part for part in sorted(old.parts) for image_id in image_ids(old.uri, [part])}
-    before, after = _segments(folder, old), _segments(folder, new)
-
-    def read(part: str) -> dict[str, LabelledImage]:
-        return {image.image_id: image for image in before.read(part)}
-
-    # Slices of the same sorted ids, or the same row groups: a part meets one or two others.
-    cached = lru_cache(maxsize=2)(read)
-    for part in sorted(new.parts):
-        for image in after.read(part):
-            if image.image_id in places:
-                other = cached(places[image.image_id])[image.image_id]
-                yield _without_mask(other), _without_mask(image)
-
-
-def _without_mask(image: LabelledImage) -> SegmentedImage:
-    return SegmentedImage(image.image_id, image.patch_map, image.fine)

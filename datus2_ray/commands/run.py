@@ -70,7 +70,7 @@ def run_stages(run: Run, stages: Sequence[Stage[Any]], weights: Mapping[str, Any
         kept: dict[str, Any] = storage.read_json(run.folder.path("summary.json"))
         following.finish(run, kept)
         return kept
-    write_metrics(run)
+    write_metrics(run.folder)
     write_quarantine(run)
     summary = {**summarise(run, left_out), **weights}
     storage.write_json(run.folder.path("config.json"), settings)

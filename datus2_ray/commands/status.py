@@ -10,12 +10,13 @@ from datus2_ray.stages import COMMANDS
 from datus2_ray.store.counted import count_parts
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Ingested
+from datus2_ray.store.names_results import is_outdated
 from datus2_ray.store.run_folder import RunFolder, written_parts
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """How far a stage is.
+    """How far a stage is; what is done is outdated where it was made of other names than there are now.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class StageStatus:
     stage: str
     title: str
     uri: str | None
-    state: Literal["done", "begun", "not begun"]
+    state: Literal["done", "outdated", "begun", "not begun"]
     rows: int = 0
     quarantined: int = 0
     parts: int = 0
@@ -68,8 +69,9 @@ def _status(
     if commit is not None:
         count = len(commit.parts)
         seconds = events.stage_seconds(commit.fingerprint)
+        state: Literal["done", "outdated"] = "outdated" if is_outdated(folder, stage.facts) else "done"
         return StageStatus(
-            stage.name, stage.title, commit.uri, "done", commit.rows_out, commit.rows_quarantined, count, count, seconds
+            stage.name, stage.title, commit.uri, state, commit.rows_out, commit.rows_quarantined, count, count, seconds
         )
     if begun is None:
         return StageStatus(stage.name, stage.title, None, "not begun")

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray.engine.run import Run
+from datus2_ray.errors import UsageError
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import (
     Clustered,
@@ -24,7 +25,9 @@ from datus2_ray.store.facts import (
     Refined,
     Surveyed,
 )
-from datus2_ray.store.run_folder import ALL_QUARANTINED, QUARANTINE
+from datus2_ray.store.names import read_names
+from datus2_ray.store.names_results import is_outdated
+from datus2_ray.store.run_folder import ALL_QUARANTINED, QUARANTINE, RunFolder
 from datus2_ray.version import VERSION
 
 
@@ -49,7 +52,8 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "memory": _without_nulls(memory),
         "versions": {"datus2-ray": VERSION, **{name: version(name) for name in ("ray", "torch", "timm", "numpy")}},
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
-        "metrics": collect_metrics(run),
+        "names": names_shown(run.folder),
+        "metrics": collect_metrics(run.folder),
     }
 
 
@@ -63,22 +67,31 @@ def _ground_truth(run: Run) -> dict[str, Any] | None:
     return {**kept, "lines": found.describe()}
 
 
-def collect_metrics(run: Run) -> dict[str, Any] | None:
-    """Return what ``metrics.json`` holds: scores of masks and, where clusters are named, of names; None without any."""
-    evaluated, scored = run.find(Evaluated), run.folder.find(NamesScored)
+def collect_metrics(folder: RunFolder) -> dict[str, Any] | None:
+    """Return what ``metrics.json`` holds: scores of masks, and of names as they are now; None without any."""
+    evaluated, scored = folder.find(Evaluated), folder.find(NamesScored)
     if evaluated is None:
         return None
-    names = {"names": scored.facts.metrics} if scored else {}
-    return {"protocol": run.config.protocol, **evaluated.facts.metrics, **names}
+    shown = scored is not None and not is_outdated(folder, NamesScored)
+    return {**evaluated.facts.metrics, **({"names": scored.facts.metrics} if scored and shown else {})}
 
 
-def write_metrics(run: Run) -> None:
+def names_shown(folder: RunFolder) -> str | None:
+    """Return the hash of the names that the report shows if it is written now; None without any."""
+    try:
+        names = read_names(folder)
+    except UsageError:  # damaged by hand
+        return None
+    return None if names.is_empty else names.fingerprint()
+
+
+def write_metrics(folder: RunFolder) -> None:
     """Write ``metrics.json``, or remove it where there are no scores."""
-    metrics = collect_metrics(run)
+    metrics = collect_metrics(folder)
     if metrics is None:
-        storage.remove(run.folder.path("metrics.json"))
+        storage.remove(folder.path("metrics.json"))
     else:
-        storage.write_json(run.folder.path("metrics.json"), metrics)
+        storage.write_json(folder.path("metrics.json"), metrics)
 
 
 def _refinement(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:

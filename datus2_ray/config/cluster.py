@@ -12,10 +12,11 @@ class ClusterConfig(StageConfig):
 
     algorithm: Literal["lloyd", "minibatch"] = expert("lloyd", "Exact Lloyd iterations, or mini-batch k-means.")
     metric: Literal["euclidean", "spherical"] = setting("spherical", "Distance between descriptors.")
-    descriptors: Literal["tokens", "head"] = experimental(
+    descriptors: Literal["tokens", "head", "stego-coco", "stego-cityscapes", "stego-potsdam"] = experimental(
         "tokens",
         "What describes segments: discover.descriptor, or mean codes of a head that is learned on tokens without "
-        "labels; codes are neither scaled nor whitened. Where K is found on a sample, that describes by the former.",
+        "labels: with shifts that follow from the tokens, or with those that STEGO published for a data set. Codes are "
+        "neither scaled nor whitened. Where K is found on a sample, that describes by discover.descriptor.",
     )
     fine: int | None = setting(
         300,
@@ -50,7 +51,7 @@ class ClusterConfig(StageConfig):
     @property
     def uses_head(self) -> bool:
         """Whether segments are described by the codes of a head."""
-        return self.descriptors == "head"
+        return self.descriptors != "tokens"
 
     @property
     def projection(self) -> tuple[Literal["none", "centred", "standardised"], int | None, float]:

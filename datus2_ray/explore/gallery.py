@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray.core.images.labels import NOISE_8, decode_labels
+from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.explore import pictures
 from datus2_ray.explore.cache import Cache
 from datus2_ray.explore.tables import Tables
@@ -40,10 +40,9 @@ class Sources:
     masks: Commit[Predicted] | None
 
     @staticmethod
-    def of(run: RunFolder, clusters: int) -> Sources:
-        """Return the sources of a finished run; refined masks only if they have at most 254 clusters."""
-        masks = run.find(Predicted) if clusters < NOISE_8 else None
-        return Sources(ImagesTable.of(run.require(Ingested)), run.require(Discovered), masks)
+    def of(run: RunFolder) -> Sources:
+        """Return the sources of a finished run."""
+        return Sources(ImagesTable.of(run.require(Ingested)), run.require(Discovered), run.find(Predicted))
 
 
 class Gallery:

@@ -17,7 +17,8 @@ from datus2_ray.explore.edits import Request, Turn, to_function
 from datus2_ray.explore.tables import Tables
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Clustered
-from datus2_ray.store.names import HISTORY, NAMES, append_change, open_names, open_to_turn, read_history, redo, undo
+from datus2_ray.store.names import NAMES, append_change, open_names, redo, undo
+from datus2_ray.store.names_history import HISTORY, open_to_turn, read_history
 from datus2_ray.store.run_folder import RunFolder
 
 
@@ -27,7 +28,7 @@ class ConflictError(DatusError):
 
 @dataclass(frozen=True)
 class Named:
-    """Names, the number of their last change, and what follows from them.
+    """Names, their hash, the number of their last change, and what follows from them.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ class Named:
     """
 
     names: Names
+    fingerprint: str
     number: int
     of_fine: np.ndarray
     undoable: int
@@ -49,6 +51,7 @@ class Named:
         counts = np.bincount(np.array(own, dtype=np.int64), minlength=len(self.names.classes)).tolist()
         return {
             "number": self.number,
+            "fingerprint": self.fingerprint,
             "classes": [
                 {"name": named.name, "colour": named.colour, "ignore": named.ignore, "segments": count}
                 for named, count in zip(self.names.classes, counts, strict=True)
@@ -128,7 +131,8 @@ class Naming:
             done, undone = open_to_turn(read_history(self._run))
             # Re-read: an edit by hand was noted just now.
             self._seen = tuple(storage.find_file(self._run.path(name)) for name in (NAMES, HISTORY))
-            self._named = Named(names, number, names.of_fine(self._tables.leaves), len(done), len(undone))
+            of_fine = names.of_fine(self._tables.leaves)
+            self._named = Named(names, names.fingerprint(), number, of_fine, len(done), len(undone))
         return self._named
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datus2_ray.core.images.decode import resize
-from datus2_ray.core.images.labels import NOISE_8, Labels, upsample_nearest
+from datus2_ray.core.images.labels import NOISE_16, Labels, upsample_nearest
+from datus2_ray.core.images.regions import void_of
 
 RGB = NDArray[np.uint8]
 
@@ -73,16 +74,18 @@ def crop(image: Encoded, patch_map: NDArray[np.int16], segment: int, side: int) 
 def label_map(patch_map: NDArray[np.int16], mask: Labels | None, side: int) -> bytes:
     """Return segments and a mask as PNG, to be coloured by the page.
 
-    A pixel has the number of its segment in red + 256 green (65535: none), and its label of the mask in blue (255:
-    none). The size is that of the patch map without a mask, else that of the mask, at most `side` pixels.
+    The upper half has the number of each pixel's segment in red + 256 green, the lower half its label of the mask;
+    65535 is none. The size of a half is that of the patch map without a mask, else that of the mask, at most `side`
+    pixels.
     """
     segments: Labels = patch_map.view(np.uint16)
-    blue = np.full(patch_map.shape, NOISE_8, np.uint8)
+    labels: Labels = np.full(patch_map.shape, NOISE_16, np.uint16)
     if mask is not None:
         height, width = _fit(mask.shape[0], mask.shape[1], side)
-        segments = upsample_nearest(segments, height, width)
-        blue = np.minimum(upsample_nearest(mask, height, width), NOISE_8).astype(np.uint8)
-    pixels = np.stack([(segments & 255).astype(np.uint8), (segments >> 8).astype(np.uint8), blue], axis=-1)
+        segments, small = upsample_nearest(segments, height, width), upsample_nearest(mask, height, width)
+        labels = np.where(small == void_of(mask), NOISE_16, small.astype(np.uint16))
+    both = np.concatenate([segments, labels])
+    pixels = np.stack([both & 255, both >> 8, np.zeros_like(both)], axis=-1).astype(np.uint8)
     file = BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", compress_level=3)
     return file.getvalue()

@@ -39,13 +39,13 @@ class Lesson:
         """What tells it from others, in addresses of pictures."""
         return self.masks.fingerprint[:DIGITS]
 
-    def to_json(self, tables: Tables, names: str) -> dict[str, Any]:
-        """Return what the page shows: classes, whether they are those of `names`, and pixels in doubt per cluster."""
+    def to_json(self, tables: Tables) -> dict[str, Any]:
+        """Return what the page shows: classes, the hash of the names, and pixels in doubt per cluster."""
         pixels = np.bincount(tables.fine, weights=self.doubt * tables.pixels, minlength=tables.leaves)
         return {
             "version": self.version,
             "classes": [named.name for named in self.masks.facts.classes],
-            "current": self.names == names,
+            "names": self.names,
             "doubt": pixels.round().astype(np.int64).tolist(),
         }
 

@@ -7,10 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from datus2_ray.core.images.labels import NOISE_8
+from datus2_ray.core.images.labels import NOISE_16, Labels
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import UsageError
 
@@ -18,8 +15,8 @@ from datus2_ray.errors import UsageError
 class Draw(Protocol):
     """Draws the annotations of an image; sent to the tasks."""
 
-    def __call__(self, drawn: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Return class ids [height, width], 255 = none; raise an ImageError if they do not fit the image."""
+    def __call__(self, drawn: bytes, height: int, width: int) -> Labels:
+        """Return class ids [height, width] of the type that they need; raise an ImageError if they do not fit."""
         ...
 
 
@@ -41,10 +38,10 @@ class Annotations:
 
 
 def check_classes(names: Iterable[str], where: str) -> None:
-    """Raise a UsageError if there are no classes, or more than a mask of 8 bits holds."""
+    """Raise a UsageError if there are no classes, or more than a mask holds."""
     count = len(list(names))
-    if not 0 < count < NOISE_8:
-        raise UsageError(f"{where} has {count} classes; there may be 1 to {NOISE_8 - 1}")
+    if not 0 < count < NOISE_16:
+        raise UsageError(f"{where} has {count} classes; there may be 1 to {NOISE_16 - 1}")
 
 
 def match(named: Iterable[str], images: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from datus2_ray.core.images.labels import NOISE_8
 from datus2_ray.core.images.regions import regions, void_of
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, check_colours, colours_of
@@ -29,7 +30,12 @@ class Cvat(Format):
     """``annotations.zip``: masks in the colours of ``labelmap.txt``; with instances, also a colour for every object."""
 
     def check(self) -> None:
-        """Raise a UsageError if a name or colour cannot stand in ``labelmap.txt``."""
+        """Raise a UsageError if a name or colour cannot stand in ``labelmap.txt``, or there are too many classes."""
+        if len(self.classes) >= NOISE_8:
+            raise UsageError(
+                f"cvat reads at most {NOISE_8 - 1} classes, and there are {len(self.classes)}: name fewer, or let some "
+                "be ignored"
+            )
         for named in self.classes:
             if ":" in named.name or named.name.startswith("#") or named.name == BACKGROUND:
                 raise UsageError(

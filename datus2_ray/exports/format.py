@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.labels import Labels
+from datus2_ray.core.images.labels import Labels, encode_labels, encode_palette_png
 from datus2_ray.core.images.sniff import HEAD, what_is
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import ImageError, UsageError
@@ -138,6 +138,13 @@ def split_of(image_id: str, shares: Mapping[str, float]) -> str:
 def colours_of(classes: Iterable[NamedClass]) -> NDArray[np.uint8]:
     """Return the colours of classes, RGB, uint8 [n, 3]."""
     return np.array([list(bytes.fromhex(named.colour[1:])) for named in classes], np.uint8).reshape(-1, 3)
+
+
+def encode_mask(mask: Labels, classes: Iterable[NamedClass]) -> bytes:
+    """Return a mask as PNG: of 8 bits with the colours of the classes, or grey of 16 bits."""
+    if mask.dtype == np.uint8:
+        return encode_palette_png(np.asarray(mask, np.uint8), colours_of(classes))
+    return encode_labels(mask)
 
 
 def check_colours(classes: Iterable[NamedClass], background: str | None) -> None:

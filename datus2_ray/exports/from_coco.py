@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.labels import NOISE_8
+from datus2_ray.core.images.labels import Labels, unlabelled
 from datus2_ray.core.names.names import NamedClass, free_colour
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, check_classes
@@ -25,7 +25,8 @@ def read_coco(data: bytes, where: str) -> Annotations:
     classes: list[NamedClass] = []
     for name in names:
         classes.append(NamedClass(name, free_colour(classes)))
-    return Annotations(tuple(classes), {file: json.dumps(found).encode() for file, found in drawn.items()}, DrawCoco())
+    encoded = {file: json.dumps(found).encode() for file, found in drawn.items()}
+    return Annotations(tuple(classes), encoded, DrawCoco(len(classes)))
 
 
 def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Drawn]]:
@@ -56,13 +57,19 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
 
 @dataclass(frozen=True)
 class DrawCoco:
-    """Draws the annotations of an image; later ones lie over earlier ones, `outside` is where none is."""
+    """Draws the annotations of an image; later ones lie over earlier ones.
 
-    outside: int = NOISE_8
+    Of so many `classes`; where none is drawn, the mask is `outside`, or unlabelled.
+    """
 
-    def __call__(self, drawn: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    classes: int = 0
+    outside: int | None = None
+
+    def __call__(self, drawn: bytes, height: int, width: int) -> Labels:
         """Return class ids [height, width]."""
-        mask = np.full((height, width), self.outside, np.uint8)
+        mask = unlabelled((height, width), self.classes)
+        if self.outside is not None:
+            mask[:] = self.outside
         for number, segmentation in json.loads(drawn):
             try:
                 mask[_region(segmentation, height, width)] = number

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datus2_ray.core.images.decode import open_image, reading
-from datus2_ray.core.images.labels import NOISE_8
+from datus2_ray.core.images.labels import Labels, unlabelled
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, check_classes
@@ -19,8 +19,8 @@ from datus2_ray.exports.format import check_colours
 
 FOLDER = "SegmentationClass/"
 
-#: Max bytes of a file in the zip: what is larger is no mask.
-MAX_BYTES = 2**26
+#: Max bytes of a file in the zip, what is larger is no mask; and of all of them, per byte of the zip.
+MAX_BYTES, MAX_RATIO = 2**26, 20
 
 
 def read_cvat(data: bytes, where: str) -> Annotations:
@@ -31,10 +31,13 @@ def read_cvat(data: bytes, where: str) -> Annotations:
             largest = max(sizes, key=lambda name: sizes[name])
             if sizes[largest] > MAX_BYTES:
                 raise UsageError(f"{where}: {largest} has {sizes[largest]} bytes, max {MAX_BYTES}")
+            if (total := sum(sizes.values())) > MAX_RATIO * len(data) + MAX_BYTES:
+                raise UsageError(f"{where} of {len(data)} bytes would unpack to {total}: masks, as PNG, do not shrink")
             labels = file.read("labelmap.txt").decode()
             masks = [name for name in sizes if name.startswith(FOLDER) and name.endswith(".png")]
             images = {name[len(FOLDER) :]: file.read(name) for name in masks}
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+        # The last two: packed in a way that Python does not know, or encrypted.
         raise UsageError(f'{where} is no zip file of CVAT\'s "Segmentation mask 1.1" ({error})') from error
     classes = [named for line in labels.splitlines() if (named := _class(line, where)) is not None]
     check_classes((named.name for named in classes), where)
@@ -59,8 +62,8 @@ class DrawCvat:
 
     colours: tuple[str, ...]
 
-    def __call__(self, drawn: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Return class ids [height, width], 255 = none."""
+    def __call__(self, drawn: bytes, height: int, width: int) -> Labels:
+        """Return class ids [height, width]."""
         with reading():
             image = open_image(drawn)
             if (image.height, image.width) != (height, width):
@@ -68,7 +71,11 @@ class DrawCvat:
                 raise ImageError("mask_size", f"mask of {size}")
             red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.uint32), 2, 0)
         found = red << 16 | green << 8 | blue
-        mask = np.full((height, width), NOISE_8, np.uint8)
-        for number, colour in enumerate(self.colours):
-            mask[found == int(colour[1:], 16)] = number
+        # One pass however many classes there are.
+        colours = np.array([int(colour[1:], 16) for colour in self.colours], np.uint32)
+        order = np.argsort(colours)
+        place = np.minimum(np.searchsorted(colours, found, sorter=order), len(order) - 1)
+        mask, number = unlabelled((height, width), len(colours)), order[place]
+        known = colours[number] == found
+        mask[known] = number[known]
         return mask

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from xml.sax.saxutils import escape
 
-import numpy as np
-
-from datus2_ray.core.images.labels import encode_labels, encode_palette_png
-from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, colours_of
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, encode_mask
 
 
 @dataclass(frozen=True)
@@ -19,11 +16,7 @@ class Png(Format):
 
     def encode(self, image: LabelledImage) -> Written:
         """Return the mask: with a palette up to 254 classes, else grey with 16 bits."""
-        if image.mask.dtype == np.uint8:
-            mask = encode_palette_png(np.asarray(image.mask, np.uint8), colours_of(self.classes))
-        else:
-            mask = encode_labels(image.mask)
-        return Written({f"masks/{image.image_id}.png": mask})
+        return Written({f"masks/{image.image_id}.png": encode_mask(image.mask, self.classes)})
 
     def merge(self, records: Records) -> Merged:
         """Return list and legend of the classes, and the ids of each split where there are several."""

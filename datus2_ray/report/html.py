@@ -73,7 +73,7 @@ def write_report(folder: RunFolder, beside: RunFolder | None = None) -> str:
         naming = None
         warnings.append(Line("The names are not shown", f"{error}."))
     cards = cluster_cards(run, survey, colours.initial, naming)
-    page = _environment().get_template("report.html.j2").render(
+    page = environment().get_template("report.html.j2").render(
         title=title_of(run.config),
         warnings=warnings,
         counts=count_lines(run, survey),
@@ -134,7 +134,8 @@ def _scores(metrics: Mapping[str, Any], classes: Colours) -> dict[str, Any]:
     }
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return what renders the templates of this package."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

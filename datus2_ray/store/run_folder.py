@@ -208,8 +208,15 @@ class RunFolder:
 
     def inputs(self, stage: str, fingerprint: str) -> dict[str, str]:
         """Return the fingerprints of what a result was made from, by stage; none where it does not say so."""
+        return self._begun(stage, fingerprint).get("inputs", {})
+
+    def decides(self, stage: str, fingerprint: str) -> dict[str, Any]:
+        """Return what decided a result; nothing where it does not say so."""
+        return self._begun(stage, fingerprint).get("decides", {})
+
+    def _begun(self, stage: str, fingerprint: str) -> dict[str, dict[str, Any]]:
         uri = storage.join(self.result(stage, fingerprint), BEGUN)
-        kept: dict[str, str] = storage.read_json(uri).get("inputs", {}) if storage.exists(uri) else {}
+        kept: dict[str, dict[str, Any]] = storage.read_json(uri) if storage.exists(uri) else {}
         return kept
 
     def commit(self, commit: Commit[Any]) -> None:

@@ -17,10 +17,13 @@ from datus2_ray.cli.app import app
 from datus2_ray.commands.annotations import import_annotations
 from datus2_ray.commands.export import export
 from datus2_ray.commands.name import take_names
+from datus2_ray.commands.run import run
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
-from datus2_ray.store.names import read_history, read_names, undo
+from datus2_ray.store.names import read_names, undo
+from datus2_ray.store.names_history import read_history
 from datus2_ray.store.run_folder import RunFolder
+from tests.commands.conftest import few_images
 
 
 def masks_of(folder: str) -> dict[str, np.ndarray]:
@@ -123,6 +126,22 @@ def test_masks_of_names_that_were_taken_back_are_not_scored(named: Path) -> None
     imported = import_annotations(str(named), str(file), "coco")
     assert imported.scores["set"] == "label"
     assert imported.scores["by_name"] == 0
+
+
+def test_drawn_masks_are_the_ground_truth_of_another_run(named: Path, scenes: Path, tmp_path: Path) -> None:
+    corrected = json.loads(Path(export(str(named), "coco"), "annotations", "train.json").read_text())
+    kept = [image["id"] for image in corrected["images"]][:3]
+    corrected["images"] = corrected["images"][:3]
+    corrected["annotations"] = [one for one in corrected["annotations"] if one["image_id"] in kept]
+    (tmp_path / "corrected.json").write_text(json.dumps(corrected))
+    summary = storage.read_json(str(named / "summary.json"))
+    imported = import_annotations(str(named), str(tmp_path / "corrected.json"), "coco")
+    assert (imported.images, storage.read_json(str(named / "summary.json"))["metrics"]) == (3, summary["metrics"])
+    # As docs/export.md has it.
+    shutil.copytree(scenes / "images", tmp_path / "source" / "images")
+    shutil.copytree(Path(imported.uri, "masks"), tmp_path / "source" / "masks")
+    scored = run(few_images(tmp_path / "source", tmp_path / "other"))
+    assert (scored["images"], scored["metrics"]["images"], len(scored["metrics"]["classes"])) == (8, 3, 2)
 
 
 def test_nothing_changes_where_something_cannot_be_imported(named: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, Named, Predicted, TaughtMasks
-from datus2_ray.store.names import read_history
+from datus2_ray.store.names_history import read_history
 from tests.commands.conftest import few_images
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "names.ipynb"

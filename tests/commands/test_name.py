@@ -6,7 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from typer.testing import CliRunner
 
 import datus2_ray
 from datus2_ray.cli.app import app
+from datus2_ray.commands.annotations import import_annotations
+from datus2_ray.commands.carry_over import carry_over_names
 from datus2_ray.commands.export import export
-from datus2_ray.commands.name import carry_over_names, name, naming_progress, take_names
+from datus2_ray.commands.name import name, naming_progress, take_names
 from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
+from datus2_ray.commands.status import read_status
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
@@ -43,9 +46,10 @@ from datus2_ray.store.facts import (
     Taught,
     TaughtMasks,
 )
-from datus2_ray.store.names import append_change, open_names, read_history, read_names, undo
+from datus2_ray.store.names import append_change, open_names, read_names, undo
+from datus2_ray.store.names_history import read_history
 from datus2_ray.store.run_folder import RunFolder
-from tests.commands.conftest import settings_to_name
+from tests.commands.conftest import settings_to_name, small_settings
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,32 @@ def test_scores_are_those_of_the_masks_and_teaching_is_no_worse(given: Given) ->
     assert (results(given.folder.uri), given.folder.current()) == (before, current)
 
 
+def test_there_may_be_more_classes_than_8_bits_hold(given: Given, scenes: Path, tmp_path: Path) -> None:
+    folder = given.folder
+    fine = folder.require(Clustered).facts.centroids
+    titles = [f"class {number}" for number in range(300)]
+    names = edit(
+        folder,
+        *(lambda names, title=title: edits.add_class(names, title) for title in titles),
+        *(lambda names, c=c: edits.name_clusters(names, [c], titles[-1 - c]) for c in range(fine)),
+    )
+    name(folder.uri, teach=True)
+    for facts in (Named, TaughtMasks):
+        masks = [decode_labels(row["mask"]) for row in rows(folder, facts)]
+        assert {mask.dtype for mask in masks} == {np.dtype(np.uint16)}
+        found = set(np.unique(np.concatenate([mask.ravel() for mask in masks])).tolist())
+        assert found <= {*range(300 - fine, 300), 65535}
+        assert len(found) > 2
+    with pytest.raises(UsageError, match="cvat reads at most 254 classes"):
+        export(folder.uri, "cvat")
+    file = Path(export(folder.uri, "coco"), "annotations", "train.json")
+    # What was exported is what comes back: nothing of it is a correction.
+    imported = import_annotations(folder.uri, str(file), "coco")
+    assert (imported.clusters, read_names(folder).classes) == (0, names.classes)
+    new = Path(datus2_ray.predict(folder.uri, str(scenes / "images"), str(tmp_path / "new"), limit=1))
+    assert decode_labels(next(new.glob("*.png")).read_bytes()).dtype == np.uint16
+
+
 def test_a_segment_that_was_named_by_itself_keeps_its_class(given: Given) -> None:
     name_all(given)
     first = rows(given.folder, Labelled)[0]
@@ -296,6 +326,30 @@ def test_what_cannot_be_named_is_said(given: Given, tmp_path: Path) -> None:
         name(given.folder.uri, teach=True)
 
 
+def test_a_run_can_be_taught_unless_nothing_in_it_read_tokens(
+    here: None, small_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    """As docs/names.md says: without refinement, too; not with the preset `paper` and no ground truth."""
+    unrefined = RunFolder(str(shutil.copytree(small_run, tmp_path / "unrefined")))
+    assert unrefined.find(Predicted) is None
+    settings = {"preset": "paper", "limit": 4, "clusters": 3, "no_refine": True}
+    more = ("refine.em=false", "refine.network=deeplabv3", "cluster.restarts=1")
+    plain = run(small_settings(scenes / "images", tmp_path / "plain", *more, **settings))
+    labelled = run(small_settings(scenes, tmp_path / "labelled", *more, dataset="demo", **settings))
+    assert (plain["metrics"], labelled["metrics"]["clusters"]) == (None, 3)
+    for folder in (unrefined, *(RunFolder(str(tmp_path / out)) for out in ("plain", "labelled"))):
+        edit(
+            folder,
+            lambda names: edits.name_clusters(names, [0], "a"),
+            lambda names: edits.name_clusters(names, [1], "b"),
+        )
+    for folder in (unrefined, RunFolder(str(tmp_path / "labelled"))):
+        name(folder.uri, teach=True)
+        assert folder.find(TaughtMasks) is not None
+    with pytest.raises(UsageError, match=r"has no tokens of patches.*run it with --set refine\.em=true"):
+        name(str(tmp_path / "plain"), teach=True)
+
+
 def test_names_are_carried_over_to_another_clustering(given: Given, scenes: Path) -> None:
     folder = given.folder
     names = name_all(given)
@@ -348,6 +402,60 @@ def test_what_was_taught_stays_until_it_is_taught_again(given: Given, scenes: Pa
     assert {stage: folder.current()[stage] for stage in current} == current
 
 
+def test_what_was_made_of_other_names_is_not_shown_as_if_it_were_of_these(given: Given) -> None:
+    folder = given.folder
+
+    def shown() -> tuple[bool, bool, bool]:
+        kept = [storage.read_json(folder.path(name)) for name in ("metrics.json", "summary.json")]
+        scores = ("names" in kept[0], "names" in kept[1]["metrics"])
+        return (*scores, b"Classes that were named" in storage.read_bytes(folder.path("report", "index.html")))
+
+    def states() -> dict[str, str]:
+        return {stage.stage: stage.state for stage in read_status(folder) if stage.stage in of_names}
+
+    of_names = ("named", "teach", "taught", "score_names")
+    before = storage.read_json(folder.path("metrics.json"))
+    name_all(given)
+    name(folder.uri, teach=True)
+    assert shown() == (True, True, True)
+    assert set(states().values()) == {"done"}
+    # Any change withdraws the scores; they come back with the names, and nothing is computed for that.
+    image_id = rows(folder, Labelled)[0]["image_id"]
+    for number, change in enumerate(
+        (
+            lambda names: edits.change_class(names, names.classes[0].name, rename="renamed"),
+            lambda names: edits.name_segments(names, {image_id: [0]}, "mine"),
+        )
+    ):
+        edit(folder, change)
+        assert shown() == (False, False, True)
+        assert set(states().values()) == {"outdated"}
+        with pytest.raises(UsageError, match="were changed after they were taught; teach them again"):
+            datus2_ray.load(folder.uri).mask(image_id, "taught")
+        undo(folder, 2 * number + 2)
+        assert set(states().values()) == {"done"}
+        made = results(folder.uri)
+        name(folder.uri)
+        assert shown() == (True, True, True)
+        assert results(folder.uri) == made
+    # So does an edit by hand, as soon as a program sees it.
+    text = Path(folder.path("names.yaml")).read_text()
+    Path(folder.path("names.yaml")).write_text(text.replace("name: ", "name: my ", 1).replace("clusters:\n  ", "x"))
+    with pytest.raises(UsageError):
+        open_names(folder)
+    assert set(states().values()) == {"outdated"}
+    Path(folder.path("names.yaml")).write_text(text)
+    # All names are taken back: what is left of them disappears.
+    edit(folder, lambda names: replace(names, clusters={}, segments={}))
+    assert storage.read_json(folder.path("metrics.json")) == before
+    summary = name(folder.uri)
+    assert summary["metrics"] == before
+    assert shown() == (False, False, False)
+    assert set(states().values()) == {"not begun"}
+    with pytest.raises(UsageError, match="has no names"):
+        name(folder.uri)
+
+
 def test_masks_of_names_that_were_taken_back_are_not_exported_from_predicted_ones(
     here: None, small_run: Path, scenes: Path, tmp_path: Path
 ) -> None:
@@ -390,6 +498,8 @@ def test_new_images_come_out_with_names(given: Given, scenes: Path, tmp_path: Pa
 
     by_cluster = predicted("named")
     assert RunFolder(str(tmp_path / "named")).require(Exported).facts.masks == "named"
+    states = {stage.stage: stage.state for stage in read_status(RunFolder(str(tmp_path / "named")))}
+    assert (states["named"], states["predict"]) == ("done", "done")
     assert (by_cluster.parent / "labels.txt").read_text().split("\n")[:-1] == [c.name for c in names.classes]
     name(given.folder.uri, teach=True)
     by_layer = predicted("taught")

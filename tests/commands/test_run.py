@@ -16,7 +16,7 @@ from datus2_ray.commands.predict import predict
 from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
-from datus2_ray.core.head.fit import Recipe
+from datus2_ray.core.head.recipes import Recipe
 from datus2_ray.errors import BackboneError
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Ingested, Labelled
@@ -102,7 +102,7 @@ def test_new_images_are_shown_by_the_range_of_the_run(here: None, scenes: Path, 
 def test_segments_described_by_a_head_are_clustered_labelled_and_predicted(
     here: None, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datus2_ray.core.head.fit.Recipe", partial(Recipe, steps=20))
+    monkeypatch.setattr("datus2_ray.core.head.recipes.Recipe", partial(Recipe, steps=20))
     out = tmp_path / "run"
     flags: dict[str, Any] = {"dataset": "folder", "clusters": 3, "limit": 8, "no_refine": True}
     head = ("cluster.descriptors=head", "cluster.fine=20")

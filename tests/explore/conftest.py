@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from selenium import webdriver
 
 from datus2_ray.commands.explore import open_run
 from datus2_ray.explore.server import Explored, build_app
@@ -28,10 +31,8 @@ class Served:
     """A server and the run that it shows."""
 
     run: RunFolder
-    made: MadeRun
     explored: Explored
     port: int
-    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -63,19 +64,24 @@ class Served:
         return self.json("POST", "/api/edit", {"expected": expected, "edit": change})
 
 
+@dataclass
+class MadeServed(Served):
+    """A server of a made run."""
+
+    made: MadeRun
+
+
 class Servers:
-    """Servers of made runs, each in a thread of this process."""
+    """Servers of runs, each in a thread of this process."""
 
     def __init__(self) -> None:
         self._running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def start(self, folder: Path, **contents: Any) -> Served:
-        """Make and serve a run; `contents` are attributes of :class:`MadeRun`."""
-        made = MadeRun(**{"folder": folder / "run", **contents})
-        run = made.write()
+    def start(self, run: RunFolder, cache: Path) -> Served:
+        """Serve a run."""
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        explored = open_run(run, folder)
+        explored = open_run(run, cache)
         app = build_app(explored, TOKEN, port)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -83,7 +89,12 @@ class Servers:
         while not server.started:
             time.sleep(0.01)
         self._running.append((server, thread))
-        return Served(run, made, explored, port)
+        return Served(run, explored, port)
+
+    def make(self, folder: Path, **contents: Any) -> MadeServed:
+        """Make and serve a run; `contents` are attributes of :class:`MadeRun`."""
+        made = MadeRun(**{"folder": folder / "run", **contents})
+        return MadeServed(**vars(self.start(made.write(), folder)), made=made)
 
     def stop(self) -> None:
         for server, thread in self._running:
@@ -92,16 +103,46 @@ class Servers:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Return a function that makes and serves a run."""
+def servers() -> Iterator[Servers]:
+    """Return what starts servers, which end with the test."""
     servers = Servers()
-    yield lambda **contents: servers.start(tmp_path, **contents)
+    yield servers
     servers.stop()
+
+
+@pytest.fixture
+def serve(servers: Servers, tmp_path: Path) -> Callable[..., MadeServed]:
+    """Return a function that makes and serves a run."""
+    return lambda **contents: servers.make(tmp_path, **contents)
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeServed]:
     """Return a server for tests that change nothing."""
     servers = Servers()
-    yield servers.start(tmp_path_factory.mktemp("served"))
+    yield servers.make(tmp_path_factory.mktemp("served"))
     servers.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Return a browser; skip without one, unless ``DATUS2_BROWSER=required``."""
+    browser, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if browser is None or driver is None:
+        if os.environ.get("DATUS2_BROWSER") == "required":
+            pytest.fail("no chromium and chromedriver on PATH")
+        pytest.skip("no chromium and chromedriver on PATH: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=1280,900",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()

@@ -24,6 +24,12 @@ GRID = (6, 8)
 SIZE = (96, 128)
 
 
+def halves(data: bytes) -> np.ndarray:
+    """Return the segments and the labels of a label map as the server sends it, int [2, H, W]."""
+    pixels = np.array(Image.open(BytesIO(data))).astype(int)
+    return (pixels[..., 0] + 256 * pixels[..., 1]).reshape(2, -1, pixels.shape[1])
+
+
 @dataclass
 class MadeRun:
     """Images of `segments` stripes, each of the colour of its fine cluster; K clusters of M fine ones."""

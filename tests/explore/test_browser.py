@@ -1,29 +1,23 @@
-"""The page in a real browser: what is clicked and typed is what is on disk."""
+"""The page in a real browser, on made runs: classes, text from data, several people, looks."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
-from datus2_ray.core.names.names import Names
 from datus2_ray.store import storage
 from datus2_ray.store.names import append_change, open_names, read_names
 from tests.explore.conftest import Served
+from tests.explore.page import Page, named
 
 Serve = Callable[..., Served]
-SECONDS = 30
 
 #: Controls that can be seen and have no name for those who cannot see them.
 UNNAMED_CONTROLS = """
@@ -56,215 +50,6 @@ return [...pairs, ['--on-accent', '--accent']].filter(pair => {
 });"""
 
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Return a browser; skip without one, unless ``DATUS2_BROWSER=required``."""
-    browser, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        if os.environ.get("DATUS2_BROWSER") == "required":
-            pytest.fail("no chromium and chromedriver on PATH")
-        pytest.skip("no chromium and chromedriver on PATH: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--window-size=1280,900",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
-
-
-class Page:
-    """What a person does with the page."""
-
-    def __init__(self, browser: Any, served: Served) -> None:
-        self.browser, self.served = browser, served
-        browser.get_log("browser")
-        browser.get(served.address)
-        self.until(lambda: self.script("return document.body.dataset.ready"))
-
-    def script(self, text: str, *arguments: Any) -> Any:
-        return self.browser.execute_script(text, *arguments)
-
-    def until(self, condition: Callable[[], Any]) -> Any:
-        end = time.monotonic() + SECONDS
-        while not (found := condition()):
-            assert time.monotonic() < end, f"waited {SECONDS} s; the page says {self.message!r}"
-            time.sleep(0.02)
-        return found
-
-    @property
-    def message(self) -> str:
-        return str(self.script("return document.getElementById('message').textContent"))
-
-    def find(self, selector: str) -> Any:
-        return self.until(lambda: self.browser.find_elements(By.CSS_SELECTOR, selector))[0]
-
-    def text(self, selector: str) -> str:
-        """Return the text of an element, which the page may put another one in place of at any time."""
-        return str(self.script("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
-
-    def click(self, selector: str) -> None:
-        """Click an element, which the page may put another one in place of at any time."""
-
-        def clicked() -> bool:
-            try:
-                element = self.find(selector)
-                self.script("arguments[0].scrollIntoView({block: 'center'})", element)
-                element.click()
-            except (StaleElementReferenceException, ElementClickInterceptedException):
-                return False
-            return True
-
-        self.until(clicked)
-
-    def keys(self, *keys: str) -> None:
-        self.browser.switch_to.active_element.send_keys(*keys)
-
-    def cards(self) -> list[int]:
-        return [
-            int(node)
-            for node in self.script("return [...document.querySelectorAll('.card')].map(card => card.dataset.node)")
-        ]
-
-    def focus(self, node: int) -> None:
-        self.script("document.querySelector(`.card[data-node='${arguments[0]}']`).focus()", node)
-
-    def focused(self) -> int:
-        return int(self.script("return document.activeElement.dataset.node ?? -1"))
-
-    def saved(self, condition: Callable[[Names], bool]) -> Names:
-        self.until(lambda: condition(read_names(self.served.run)))
-        return read_names(self.served.run)
-
-    def leaves(self, node: int) -> set[int]:
-        tables = self.served.explored.tables
-        low, high = tables.spans[node]
-        return set(tables.order[low:high].tolist())
-
-    def errors(self) -> list[str]:
-        return [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-def named(names: Names, title: str) -> set[int]:
-    found = names.find(title)
-    return {number for number, of in names.clusters.items() if of == found}
-
-
-def test_an_hour_of_work_in_a_minute(chromium: Any, serve: Serve) -> None:
-    served = serve(images=12, leaves=16, k=6)
-    page = Page(chromium, served)
-    cards = page.cards()
-    tables = served.explored.tables
-    sizes = [sum(tables.leaf_pixels[leaf] for leaf in page.leaves(node)) for node in cards]
-    assert len(cards) == 6
-    assert sizes == sorted(sizes, reverse=True)
-
-    # Name five clusters: typed, completed, by a key.
-    page.focus(cards[0])
-    for title in ("road", "sky", "tree"):
-        page.keys(Keys.ENTER)
-        page.keys(title, Keys.ENTER)
-        page.saved(lambda names, title=title: bool(named(names, title)))
-        page.until(lambda: page.focused() in cards)
-        page.keys(Keys.ARROW_RIGHT)
-    assert page.focused() == cards[3]
-    page.keys("1")
-    page.saved(lambda names: named(names, "road") == page.leaves(cards[0]) | page.leaves(cards[3]))
-    page.keys(Keys.ARROW_RIGHT, Keys.ENTER)
-    page.keys("Tr", Keys.ENTER)  # the only name that begins so
-    names = page.saved(lambda names: named(names, "tree") == page.leaves(cards[2]) | page.leaves(cards[4]))
-    assert named(names, "sky") == page.leaves(cards[1])
-    assert len(names.classes) == 3
-    assert page.cards() == cards, "nothing jumps"
-
-    # Join the last one, which has no name, with the likeliest.
-    page.focus(cards[5])
-    page.keys("m")
-    page.find("#join[open] .choice")
-    page.keys(Keys.ENTER)
-    names = page.saved(lambda names: len(names.clusters) == 16)
-    assert len({names.clusters[leaf] for leaf in page.leaves(cards[5])}) == 1
-    page.until(lambda: "100 %" in page.text("#progress-text"))
-    page.keys("u")
-    page.saved(lambda names: not page.leaves(cards[5]) & set(names.clusters))
-
-    # The slider: another view of the same names.
-    page.script("const k = document.getElementById('k'); k.value = 16; k.dispatchEvent(new Event('input'))")
-    page.until(lambda: len(page.cards()) == 16)
-    assert set(page.cards()) == set(range(16))
-    page.script("const k = document.getElementById('k-number'); k.value = 2; k.dispatchEvent(new Event('change'))")
-    page.until(lambda: len(page.cards()) == 2)
-    assert "mixed" in page.find(".card").get_attribute("aria-label")
-    page.script("const k = document.getElementById('k-number'); k.value = 6; k.dispatchEvent(new Event('change'))")
-    page.until(lambda: page.cards() == cards)
-
-    # Split one along the tree, name a half, and take both back.
-    whole = next(node for node in cards if node >= 16)
-    before = read_names(served.run)
-    page.focus(whole)
-    page.keys("s")
-    page.until(lambda: len(page.cards()) == 7)
-    half = page.focused()
-    assert page.leaves(half) < page.leaves(whole)
-    page.keys(Keys.ENTER)
-    page.keys("car", Keys.ENTER)
-    page.saved(lambda names: named(names, "car") == page.leaves(half))
-    page.until(lambda: page.focused() == half)
-    page.keys("u")
-    page.saved(lambda names: names == before)
-    page.until(lambda: "Undone" in page.message)
-    page.keys("u")
-    page.until(lambda: page.cards() == cards)
-    assert page.focused() == whole
-    assert read_names(served.run) == before
-    page.keys(Keys.SHIFT + "u")
-    page.saved(lambda names: named(names, "car") == page.leaves(half))
-    page.keys("u")
-    page.saved(lambda names: names == before)
-
-    # Correct one segment of an image: by a click on it, then as its cluster again.
-    page.click("#tab-images")
-    page.click(".tile")
-    page.find("#viewer[open] .sheet img")
-    sheet = page.find("#viewer .sheet")
-    webdriver.ActionChains(chromium).move_to_element_with_offset(
-        sheet, 0, sheet.size["height"] // 2 - 5
-    ).click().perform()
-    page.until(lambda: "Segment 5" in page.text("#viewer .side"))
-    page.keys("2")
-    names = page.saved(lambda names: names.segments == {"shot_000000": {5: names.find("sky")}})
-    assert names.clusters == before.clusters
-    page.until(lambda: "this one segment" in page.text("#viewer .side"))
-    page.keys("]", "3")
-    page.saved(lambda names: len(names.segments["shot_000000"]) == 2)
-    page.keys("0")
-    page.saved(lambda names: names.segments == {"shot_000000": {5: names.find("sky")}})
-    page.keys(Keys.ARROW_RIGHT)
-    page.until(lambda: page.text("#viewer-title") == "shot_000001")
-    page.keys(Keys.ESCAPE)
-
-    # Teach: the command is another process.
-    served.explored.jobs._program = (sys.executable, "-c", "print('taught 12 images')")
-    page.click("#teach")
-    page.until(lambda: page.text("#job") == "Taughttaught 12 images")
-
-    # Export: so is this one, with the format that was chosen.
-    served.explored.jobs._program = (sys.executable, "-c", "import sys; print(*sys.argv[1:])")
-    page.click("#export")
-    page.until(lambda: page.script("return document.getElementById('format') !== null"))
-    page.script("document.getElementById('format').value = 'coco-panoptic'")
-    page.click("#export-dialog .main")
-    page.until(lambda: f"export {served.run.uri} --format coco-panoptic" in page.text("#job"))
-    assert page.errors() == []
 
 
 def test_classes_are_renamed_coloured_ignored_joined_and_removed(chromium: Any, serve: Serve) -> None:
@@ -339,6 +124,35 @@ def test_another_person_is_seen_and_never_overwritten(chromium: Any, serve: Serv
     page.script("delete document.hidden")
     storage.remove(served.run.path("names.yaml"))
     page.until(lambda: "road" not in page.text("#classes"))
+
+
+def test_what_the_rail_offers_is_seen_in_either_view(chromium: Any, serve: Serve) -> None:
+    served = serve(images=6)
+    served.edit(0, do="clusters", clusters=[0, 1], name="road")
+    served.edit(1, do="segments", image=2, segments=[0], name="sky")
+    page = Page(chromium, served)
+    page.click("#tab-images")
+    page.until(lambda: page.text("#image-count") == "6 images")
+    page.click("#class-1")  # in the images: those that have it
+    page.until(lambda: page.text("#image-count") == "1 image")
+    assert page.find("#class-1").get_attribute("aria-pressed") == "true"
+    served.edit(2, do="remove", name="sky")
+    page.until(lambda: page.text("#image-count") == "6 images")
+    page.click("#next button")  # a card that is not seen has a dialog instead
+    page.find("#detail[open]")
+    page.keys(Keys.ESCAPE)
+    page.click("#tab-clusters")
+    page.click("#class-0")
+    page.until(
+        lambda: all(
+            "road" in card.get_attribute("aria-label") or "mixed" in card.get_attribute("aria-label")
+            for card in page.browser.find_elements(By.CSS_SELECTOR, ".card")
+        )
+    )
+    page.script("document.activeElement.blur()")
+    page.keys("n")
+    page.find("#viewer[open]")
+    assert page.errors() == []
 
 
 def test_everything_has_a_name_and_the_focus_is_seen(chromium: Any, serve: Serve) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -11,6 +12,7 @@ from PIL import Image
 
 from datus2_ray.core.images.decode import decode
 from datus2_ray.explore.pictures import Encoded, crop, label_map, photo
+from tests.explore.made import halves
 
 
 def encoded(height: int, width: int, kind: str = "PNG", turned: bool = False, **options: object) -> Encoded:
@@ -57,16 +59,13 @@ def test_a_turned_photo_and_its_crops_are_upright() -> None:
     assert size(crop(data, patch_map, 3, 112)) == (112, 112)
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 10_000))
-def test_a_label_map_has_every_segment_and_label(height: int, width: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([np.uint8, np.uint16]), st.integers(0, 10_000))
+def test_a_label_map_has_every_segment_and_label(height: int, width: int, dtype: Any, seed: int) -> None:
+    random, void = np.random.default_rng(seed), np.iinfo(dtype).max
     patch_map = random.integers(-1, 1000, (height, width)).astype(np.int16)
-    mask = random.integers(0, 256, (height, width)).astype(np.uint8)
-    pixels = np.array(Image.open(BytesIO(label_map(patch_map, mask, 64)))).astype(int)
-    segments = pixels[..., 0] + 256 * pixels[..., 1]
+    mask = random.choice([*range(min(void, 400)), void], (height, width)).astype(dtype)
+    segments, labels = halves(label_map(patch_map, mask, 64))
     assert np.array_equal(np.where(segments == 65535, -1, segments), patch_map)
-    assert np.array_equal(pixels[..., 2], mask)
-    assert np.array_equal(
-        np.array(Image.open(BytesIO(label_map(patch_map, None, 64))))[..., 2], np.full((height, width), 255)
-    )
-    assert max(size(label_map(patch_map, np.zeros((300, 200), np.uint8), 64))) == 64
+    assert np.array_equal(labels, np.where(mask == void, 65535, mask.astype(int)))
+    assert (halves(label_map(patch_map, None, 64))[1] == 65535).all()
+    assert max(halves(label_map(patch_map, np.zeros((300, 200), np.uint8), 64))[0].shape) == 64

@@ -15,10 +15,12 @@ from PIL import Image
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
 from datus2_ray.store import storage
-from datus2_ray.store.names import append_change, open_names, read_history, read_names
-from tests.explore.conftest import Served
+from datus2_ray.store.names import append_change, open_names, read_names
+from datus2_ray.store.names_history import read_history
+from tests.explore.conftest import MadeServed
+from tests.explore.made import halves
 
-Serve = Callable[..., Served]
+Serve = Callable[..., MadeServed]
 
 
 def test_every_edit_is_saved_before_it_is_answered(serve: Serve) -> None:
@@ -104,7 +106,7 @@ def test_of_edits_at_the_same_moment_one_is_saved(serve: Serve) -> None:
         {},
     ],
 )
-def test_an_edit_that_is_not_possible_is_refused_in_one_line(served: Served, edit: dict[str, object]) -> None:
+def test_an_edit_that_is_not_possible_is_refused_in_one_line(served: MadeServed, edit: dict[str, object]) -> None:
     status, _, body = served.ask("POST", "/api/edit", {"expected": 0, "edit": edit})
     assert status == 422
     assert "\n" not in json.loads(body)["error"]
@@ -140,7 +142,7 @@ def test_images_are_those_that_have_a_cluster_a_class_or_a_text(serve: Serve) ->
     assert served.json("GET", "/api/images?text=.*")["total"] == 0
 
 
-def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: Served) -> None:
+def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: MadeServed) -> None:
     pictures = served.json("GET", "/api/run")["pictures"]
     image = served.json("GET", "/api/image/4")
     for segment, leaf in enumerate(image["fine"]):
@@ -151,13 +153,25 @@ def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: Served) -> None
         assert len(pixels) == 112 * 112
         near = np.abs(pixels - served.made.colours[leaf]).max(axis=1) < 12
         assert near.mean() > 0.05
-    shown = np.array(Image.open(BytesIO(served.ask("GET", f"{pictures}/map/4")[2]))).astype(int)
-    segments = shown[..., 0] + 256 * shown[..., 1]
+    segments, labels = halves(served.ask("GET", f"{pictures}/map/4")[2])
     assert segments.shape == (96, 128)
     assert np.array_equal(np.unique(segments), np.arange(6))
     members = served.explored.tree.members(4)
-    assert np.array_equal(shown[..., 2], members[np.array(image["fine"])][segments])
+    assert np.array_equal(labels, members[np.array(image["fine"])][segments])
     assert np.isclose(np.bincount(segments.ravel()) / segments.size, image["share"], atol=1e-5).all()
+
+
+def test_more_clusters_than_8_bits_hold_are_told_apart(serve: Serve) -> None:
+    served = serve(leaves=320, k=300)
+    members = served.explored.tree.members(300)
+    pictures = served.json("GET", "/api/run")["pictures"]
+    seen = set()
+    for number, fine in enumerate(served.made.fine.values()):
+        segments, labels = halves(served.ask("GET", f"{pictures}/map/{number}")[2])
+        assert np.array_equal(labels, members[fine][segments])
+        seen |= set(np.unique(labels))
+    assert max(seen) > 255
+    served.edit(0, do="clusters", clusters=list(range(320)), name="road")
 
 
 def test_teaching_runs_the_command_and_says_how_it_went(serve: Serve) -> None:

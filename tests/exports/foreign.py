@@ -1,7 +1,8 @@
 """Read exports by programs of others, in a process with their packages: ``python foreign.py EXPORTS OUT.npz``.
 
-EXPORTS has a folder for each format and, with instances, FORMAT-instances. What is read back are class masks
-("FORMAT/ID"), and numbers of objects ("FORMAT-instances/ID/objects"); what the formats promise is asserted on the way.
+EXPORTS has a folder for each format and, with instances, FORMAT-instances, and with many classes, FORMAT-many. What is
+read back are class masks ("FORMAT/ID", uint16, 65535 = none), and numbers of objects ("FORMAT-instances/ID/objects");
+what the formats promise is asserted on the way.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import yaml
 from PIL import Image
 
 #: Class of pixels that have none.
-VOID = 255
+VOID = 65535
 
 Read = Iterator[tuple[str, np.ndarray]]
 
@@ -39,7 +40,7 @@ def read_coco(folder: Path) -> Read:
         ids = [annotation["id"] for annotation in json.loads(file.read_text())["annotations"]]
         assert len(set(ids)) == len(ids)
         for image in coco.loadImgs(coco.getImgIds()):
-            mask = np.full((image["height"], image["width"]), VOID, np.uint8)
+            mask = np.full((image["height"], image["width"]), VOID, np.uint16)
             objects = np.zeros(mask.shape, np.uint16)
             for number, annotation in enumerate(coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]])), 1):
                 region = coco.annToMask(annotation).astype(bool)
@@ -63,7 +64,7 @@ def read_coco_panoptic(folder: Path) -> Read:
             image = images[annotation["image_id"]]
             assert numbers.shape == (image["height"], image["width"])
             assert set(np.unique(numbers)) - {0} == {segment["id"] for segment in annotation["segments_info"]}
-            mask = np.full(numbers.shape, VOID, np.uint8)
+            mask = np.full(numbers.shape, VOID, np.uint16)
             for segment in annotation["segments_info"]:
                 region = numbers == segment["id"]
                 assert segment["area"] == region.sum()
@@ -87,7 +88,7 @@ def read_cvat(folder: Path) -> Read:
         for item in datumaro.Dataset.import_from(unpacked, "voc_segmentation"):
             annotations = [each for each in item.annotations if each.label not in (None, 0)]
             shape = np.asarray(Image.open(Path(unpacked) / "SegmentationClass" / f"{item.id}.png")).shape[:2]
-            mask, objects = np.full(shape, VOID, np.uint8), np.zeros(shape, np.uint16)
+            mask, objects = np.full(shape, VOID, np.uint16), np.zeros(shape, np.uint16)
             for number, annotation in enumerate(annotations, 1):
                 region = annotation.image.astype(bool)
                 assert (mask[region] == VOID).all()
@@ -117,7 +118,7 @@ def read_label_studio(folder: Path) -> Read:
             for number, result in enumerate(prediction["result"], 1):
                 shape = (result["original_height"], result["original_width"])
                 if mask is None:
-                    mask, objects = np.full(shape, VOID, np.uint8), np.zeros(shape, np.uint16)
+                    mask, objects = np.full(shape, VOID, np.uint16), np.zeros(shape, np.uint16)
                 pixels = np.reshape(brush.decode_rle(result["value"]["rle"]), (*shape, 4))
                 assert (pixels == pixels[:, :, :1]).all()
                 (name,) = result["value"]["brushlabels"]
@@ -136,7 +137,7 @@ def read_yolo(folder: Path) -> Read:
     for file in sorted(path for place in splits for path in (folder / place).rglob("*.png")):
         height, width = np.asarray(Image.open(file)).shape[:2]
         labels = Path(f"{'/labels/'.join(str(file).rsplit('/images/', 1))}").with_suffix(".txt")
-        mask, objects = np.full((height, width), VOID, np.uint8), np.zeros((height, width), np.uint16)
+        mask, objects = np.full((height, width), VOID, np.uint16), np.zeros((height, width), np.uint16)
         for number, line in enumerate(labels.read_text().splitlines(), 1):
             name, *numbers = line.split(" ")
             corners = np.array([float(value) for value in numbers]).reshape(-1, 2)
@@ -144,7 +145,7 @@ def read_yolo(folder: Path) -> Read:
             assert corners.min() >= 0
             assert corners.max() <= 1
             assert int(name) in data["names"]
-            filled = np.zeros_like(mask)
+            filled = np.zeros(mask.shape, np.uint8)
             cv2.fillPoly(filled, [(corners * (width, height)).astype(np.int32)], 1)
             assert (mask[filled > 0] == VOID).all()
             mask[filled > 0], objects[filled > 0] = int(name), number
@@ -163,7 +164,9 @@ def read_hf(folder: Path) -> Read:
             assert isinstance(rows.features["image"], datasets.Image)
             for row in rows:
                 assert row["image"].size == row["mask"].size
-                yield row["image_id"], np.asarray(row["mask"])
+                mask = np.asarray(row["mask"])
+                void = 255 if mask.dtype == np.uint8 else VOID
+                yield row["image_id"], np.where(mask == void, VOID, mask.astype(np.uint16))
 
 
 def read_png(folder: Path) -> Read:
@@ -175,10 +178,12 @@ def read_png(folder: Path) -> Read:
     colours = [tuple(bytes.fromhex(rectangle.get("fill")[1:])) for rectangle in rectangles]
     assert len(colours) == len((folder / "labels.txt").read_text().splitlines())
     for file in sorted((folder / "masks").rglob("*.png")):
-        read = cv2.imread(str(file), cv2.IMREAD_COLOR)[:, :, ::-1]
-        mask = np.full(read.shape[:2], VOID, np.uint8)
-        for number, colour in enumerate(colours):
-            mask[(read == colour).all(axis=2)] = number
+        mask = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        if mask.dtype != np.uint16:
+            read = cv2.imread(str(file), cv2.IMREAD_COLOR)[:, :, ::-1]
+            mask = np.full(read.shape[:2], VOID, np.uint16)
+            for number, colour in enumerate(colours):
+                mask[(read == colour).all(axis=2)] = number
         yield stem(file.relative_to(folder / "masks").as_posix()), mask
 
 
@@ -197,7 +202,7 @@ if __name__ == "__main__":
     found = {
         f"{folder.name}/{name}": read
         for folder in sorted(exports.iterdir())
-        if (reader := READERS.get(folder.name.removesuffix("-instances")))
+        if (reader := READERS.get(folder.name.removesuffix("-instances").removesuffix("-many")))
         for name, read in reader(folder)
     }
     np.savez(out, **found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from datus2_ray.exports import FORMATS
 from datus2_ray.exports.annotations import match
 from datus2_ray.exports.from_coco import read_coco
 from datus2_ray.exports.from_cvat import read_cvat
-from tests.exports.test_formats import CLASSES, PICTURES, written
+from tests.exports.test_formats import CLASSES, MANY, MANY_PICTURES, PICTURES, written
 
 VOID = 255
 
@@ -112,6 +113,16 @@ def test_an_export_is_read_back(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[image_id], image.mask)
 
 
+def test_an_export_of_more_classes_than_8_bits_hold_is_read_back(tmp_path: Path) -> None:
+    images = [replace(image, split="all") for image in MANY_PICTURES.values()]
+    written(FORMATS["coco"](MANY, ("all",)), images, tmp_path)
+    read = read_coco((tmp_path / "annotations" / "all.json").read_bytes(), "FILE")
+    assert len(read.classes) == 300
+    matched, _ = match(read.images, {image.image_id: image.file for image in MANY_PICTURES.values()})
+    for image_id, image in MANY_PICTURES.items():
+        np.testing.assert_array_equal(read.draw(read.images[matched[image_id]], *image.mask.shape), image.mask)
+
+
 def zipped(**files: bytes) -> bytes:
     sink = BytesIO()
     with zipfile.ZipFile(sink, "w") as file:
@@ -136,6 +147,47 @@ def test_a_file_that_is_no_zip_of_cvat_is_refused_in_one_line(data: bytes, messa
     with pytest.raises(UsageError, match=message) as caught:
         read_cvat(data, "FILE")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    sink = BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in {"labelmap.txt": b"a:1,2,3::", **files}.items():
+            file.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    return sink.getvalue()
+
+
+@given(place=st.integers(0, 10_000), value=st.integers(0, 255))
+def test_a_damaged_zip_of_cvat_is_read_as_it_was_or_refused_in_one_line(place: int, value: int) -> None:
+    random = np.random.default_rng(0)
+    mask = random.integers(0, 50, 400).astype(np.uint8).tobytes()
+    whole = packed({"SegmentationClass/a.png": mask})
+    damaged = bytearray(whole)
+    damaged[place % len(whole)] = value
+    try:
+        # Times and the names of files have no checksum.
+        images = list(read_cvat(bytes(damaged), "FILE").images.values())
+        outcome = "" if images in ([mask], []) else "other bytes"
+    except UsageError as error:
+        outcome = str(error)
+    assert outcome == "" or "FILE" in outcome
+    assert len(outcome.splitlines()) <= 1
+
+
+def test_a_zip_that_unpacks_to_far_more_than_it_is_is_refused() -> None:
+    bomb = packed({f"SegmentationClass/{number}.png": bytes(2**25) for number in range(4)})
+    with pytest.raises(UsageError, match="would unpack to"):
+        read_cvat(bomb, "FILE")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\x07b", "\u202egnp", ""])
+def test_names_that_no_class_may_have_are_refused_in_one_line(name: str) -> None:
+    with pytest.raises(UsageError, match=r"name of (a )?class") as caught:
+        read_coco(json.dumps({**coco([[0, 0, 8, 0, 8, 6]]), "categories": [{"id": 30, "name": name}]}).encode(), "FILE")
+    assert len(str(caught.value).splitlines()) == 1
+    if name:
+        with pytest.raises(UsageError, match=r"name of (a )?class"):
+            read_cvat(packed({"labelmap.txt": f"{name}:1,2,3::".encode()}), "FILE")
 
 
 @pytest.mark.parametrize("size", [(5, 6), None])

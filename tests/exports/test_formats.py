@@ -14,12 +14,18 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from datus2_ray.core.images.palette import palette
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports import FORMATS
 from datus2_ray.exports.format import Format, LabelledImage, Written, split_of
 
 #: All that use the readers are in one process: two would install them at once.
+
+
+def _many_colours(count: int) -> list[str]:
+    return [f"#{bytes(rgb).hex()}" for rgb in palette(count).tolist()]
+
 
 CLASSES = (
     NamedClass("road", "#e69f00"),
@@ -30,13 +36,16 @@ CLASSES = (
 VOID = 255
 SHARES = {"train": 0.7, "val": 0.3}
 
+#: Where there may be more classes than a mask of 8 bits holds, and the file need not be georeferenced.
+FOR_MANY = tuple(name for name in FORMATS if name not in ("geojson", "cvat"))
+
 #: Where objects are more than classes, and of those, which write objects also where none are asked for.
 WITH_OBJECTS = ("coco", "coco-panoptic", "cvat", "label-studio", "yolo")
 
 
 def picture(image_id: str, mask: np.ndarray) -> LabelledImage:
     file = BytesIO()
-    Image.fromarray(np.repeat(mask[:, :, None], 3, axis=2)).save(file, format="PNG")
+    Image.fromarray(np.repeat(mask[:, :, None].astype(np.uint8), 3, axis=2)).save(file, format="PNG")
     return LabelledImage(image_id, split_of(image_id, SHARES), f"{image_id}.png", mask, file.getvalue())
 
 
@@ -56,6 +65,24 @@ def pictures() -> Iterator[LabelledImage]:
 
 
 PICTURES = {image.image_id: image for image in pictures()}
+
+#: More classes than a mask of 8 bits holds, and what one of them would be mistaken for if it were cut to 8.
+MANY = tuple(NamedClass(f"class {number}", colour) for number, colour in enumerate(_many_colours(300)))
+
+
+def many_pictures() -> Iterator[LabelledImage]:
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        mask = rng.choice([*range(250, 300), number, 65535], (30, 40)).astype(np.uint16)
+        mask = mask.repeat(4, axis=0).repeat(4, axis=1)  # polygons of single pixels are no polygons
+        yield picture(f"many/{number}", mask)
+
+
+MANY_PICTURES = {image.image_id: image for image in many_pictures()}
+
+
+def _wide(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask == np.iinfo(mask.dtype).max, 65535, mask.astype(np.uint16))
 
 
 def written(target: Format, images: list[LabelledImage], folder: Path) -> None:
@@ -89,6 +116,9 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
             # CVAT has colours for 255 objects.
             images = [i for i in PICTURES.values() if name != "cvat" or not instances or objects_of(i).max() <= 255]
             written(target, images, folder / (name + "-instances" * instances))
+        if name in FOR_MANY:
+            many = kind(MANY, tuple(SHARES), False, "s3://bucket/" if name == "label-studio" else "")
+            written(many, list(MANY_PICTURES.values()), folder / f"{name}-many")
     return folder
 
 
@@ -124,9 +154,17 @@ def test_another_program_reads_the_masks_to_the_pixel(
             # A task without brushes does not say how large its image is, and such objects are too many for CVAT.
             assert (name, image_id) == ("label-studio", "none") or (name == "cvat" and objects_of(image).max() > 255)
             continue
-        np.testing.assert_array_equal(read, image.mask)
+        np.testing.assert_array_equal(read, _wide(image.mask))
         checked += 1
     assert checked >= 7
+
+
+@pytest.mark.parametrize("name", FOR_MANY)
+def test_another_program_reads_masks_of_more_classes_than_8_bits_hold(
+    read_back: dict[str, np.ndarray], name: str
+) -> None:
+    for image_id, image in MANY_PICTURES.items():
+        np.testing.assert_array_equal(read_back[f"{name}-many/{image_id}"], image.mask)
 
 
 @pytest.mark.parametrize("name", WITH_OBJECTS)
@@ -196,6 +234,12 @@ def test_a_split_depends_on_the_id_only_and_keeps_its_share() -> None:
 def test_cvat_refuses_names_that_its_list_cannot_hold(name: str) -> None:
     with pytest.raises(UsageError, match="cvat cannot have a class"):
         FORMATS["cvat"]((NamedClass(name, "#ffffff"),), ("train",)).check()
+
+
+def test_more_classes_than_the_reader_of_cvat_counts_are_refused() -> None:
+    with pytest.raises(UsageError, match="cvat reads at most 254 classes, and there are 255"):
+        FORMATS["cvat"](MANY[:255], ("train",)).check()
+    FORMATS["cvat"](MANY[:254], ("train",)).check()
 
 
 @pytest.mark.parametrize("colour", ["#000000", "#e69f00"])

@@ -17,7 +17,9 @@ from datus2_ray.core.names.names import LONGEST, NamedClass, Names
 from datus2_ray.errors import UsageError
 from datus2_ray.store import names as kept
 from datus2_ray.store import storage
-from datus2_ray.store.names import append_change, open_names, parse_names, read_history, read_names, redo, undo
+from datus2_ray.store.names import append_change, open_names, read_names, redo, undo
+from datus2_ray.store.names_history import read_history
+from datus2_ray.store.names_yaml import format_names, parse_names
 from datus2_ray.store.run_folder import RunFolder
 
 FINGERPRINT = "0123456789abcdef" * 2
@@ -225,18 +227,31 @@ def test_any_names_are_read_as_they_were_written(
 ) -> None:
     classes = tuple(NamedClass(title, "#00ff7f", ignore) for title in found)
     names = Names(FINGERPRINT, classes, {number: number for number in range(len(found))}, segments)
-    assert parse_names(kept.format_names(names), "text", "") == names
+    assert parse_names(format_names(names), "text", "") == names
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("classes: [road]\nclusters: {car: [1]}", "unknown class 'car'; there are road"),
-        ("classes: [road]\nclusters: {road: [-1]}", "-1 is no number of a cluster"),
-        ("classes: [road]\nclusters: {road: [true]}", "True is no number of a cluster"),
-        ("classes: [road]\nclusters: {road: 3}", "does not hold names"),
+        ("classes: [road]\nclusters: {road: [-1]}", "'-1' is no number of a cluster"),
+        ("classes: [road]\nclusters: {road: [true]}", "'true' is no number of a cluster"),
+        ("classes: [road]\nclusters: {road: 3}", "clusters of 'road' are '3'; write a list"),
         ("classes: [road, car]\nclusters: {road: [1], car: [1]}", "fine cluster 1 belongs to 'road' and 'car'"),
-        ("classes: [{name: road, color: '#123456'}]", "does not hold names"),
+        ("classes: [{name: road, color: '#123456'}]", "unknown key 'color'; there are name, colour, ignore"),
+        ("classes: [{name: road, ignore: maybe}]", "ignore: 'maybe' is neither true nor false"),
+        ("classes: [[road]]", "does not hold names"),
+        ("classes: [road]\nclusters: {road: [1], road: [2]}", "is no YAML: 'road' stands twice"),
+        ("classes: [road]\nclasses: [sky]", "is no YAML: 'classes' stands twice"),
+        ("classes: [{name: road, name: sky}]", "is no YAML: 'name' stands twice"),
+        ("classes: [road]\nsegments: {a: {1: road}, a: {2: road}}", "is no YAML: 'a' stands twice"),
+        ("classes: [road]\nsegments: {a: {1: road, '1': road}}", "is no YAML: '1' stands twice"),
+        ("classes: [road]\nclusters: {road: [01]}", "'01' is no number of a cluster"),
+        ("classes: [road]\nclusters: {road: [!!int 1]}", "has no meaning"),
+        (f"classes: [{'x' * 300}]", "has 300 characters, max 80"),
+        (f"classes: [{{name: '{'Ж' * 300}'}}]", "has 300 characters, max 80"),
+        ('classes: ["a\\u202Eb"]', "is no name of a class"),
+        ("classes: [é, e\u0301]", "differ only in case or in how a letter is coded"),
         ("classes: [{name: road, colour: red}]", "write it as '#rrggbb'"),
         ("classes: [road]\ncluster: {}", "unknown key 'cluster'; there are clustering, classes"),
         ("classes: [road]\nsegments: {a: {x: road}}", "'x' is no number of a cluster or segment"),
@@ -258,3 +273,41 @@ def test_in_a_bucket(bucket: str, s3_server: str) -> None:
     undo(folder, 2)
     assert open_names(folder) == (read_names(claimed(folder.uri)), 3)
     assert read_names(folder).clusters == {3: 0}
+
+
+ODD = (
+    "no",
+    "null",
+    "1",
+    "ignore",
+    "true",
+    "~",
+    "2024-01-01",
+    "1e3",
+    "0x10",
+    "<b>&amp;</b>",
+    "Straße",
+    "道路",
+    "🚗 car",
+)
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_a_name_is_the_text_that_is_written_with_or_without_quotes(quote: str) -> None:
+    titles = [f"{quote}{title}{quote}" for title in ODD]
+    clusters = "".join(f"\n  {title}: [{number}]" for number, title in enumerate(titles))
+    names = parse_names(
+        f"classes: [{', '.join(titles)}]\nclusters:{clusters}\nsegments: {{0007: {{3: no}}}}", "text", "c"
+    )
+    assert tuple(named.name for named in names.classes) == ODD
+    assert names.clusters == {number: number for number in range(len(ODD))}
+    assert names.segments == {"0007": {3: 0}}
+    assert parse_names(format_names(names), "text", "") == names
+
+
+@pytest.mark.parametrize(
+    ("written", "ignored"), [("true", True), ("Yes", True), ("'true'", True), ("no", False), ("", False)]
+)
+def test_ignore_is_true_or_false(written: str, ignored: bool) -> None:
+    (named,) = parse_names(f"classes:\n- name: ignore\n  ignore: {written}", "text", "c").classes
+    assert (named.name, named.ignore) == ("ignore", ignored)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datus2_ray.commands.experiments.conclusions import conclude
 from datus2_ray.commands.experiments.run import Result
 from datus2_ray.commands.experiments.variants import EXPERIMENTS
-from datus2_ray.report.charts import Series, draw_chart
+from datus2_ray.report.charts import Chart, Series, draw_chart
 from datus2_ray.report.scores import SETS
 from datus2_ray.store import storage
 
@@ -71,7 +72,7 @@ def rows(results: Sequence[Result], matching: str = "one_to_one") -> list[Row]:
 def _over_seeds(seeds: Sequence[Result], matching: str, score: str) -> dict[str, tuple[float, float]]:
     pairs = {}
     for masks in COMPARED:
-        values = [value for seed in seeds if (value := _score(seed, masks, matching, score)) is not None]
+        values = [value for seed in seeds if (value := seed.score(masks, matching, score)) is not None]
         if values:
             pairs[masks] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
     return pairs
@@ -86,7 +87,8 @@ def _mean_seconds(seeds: Sequence[Result]) -> float | None:
 def write_answer(experiment: str, results: Sequence[Result], out: str) -> tuple[str, list[str]]:
     """Write ``EXPERIMENT.csv``, ``EXPERIMENT.md`` and ``EXPERIMENT.svg`` below `out`; return the table and the URIs."""
     variants = rows(results, EXPERIMENTS[experiment].matching)
-    files = {"csv": _csv(results), "md": table(variants), "svg": chart(experiment, variants)}
+    text = table(variants) + conclude(experiment, results).markdown()
+    files = {"csv": _csv(results), "md": text, "svg": chart(experiment, variants).file()}
     uris = {suffix: storage.join(out, f"{experiment}.{suffix}") for suffix in files}
     for suffix, text in files.items():
         storage.write_bytes(uris[suffix], text.encode())
@@ -95,9 +97,15 @@ def write_answer(experiment: str, results: Sequence[Result], out: str) -> tuple[
 
 def table(variants: Sequence[Row]) -> str:
     """Return a Markdown table, a row per variant: mIoU / pixel accuracy of every set of masks, in percent."""
+    header, *lines = cells(variants)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (header, ["---", *["--:"] * (len(header) - 1)], *lines))
+
+
+def cells(variants: Sequence[Row]) -> list[list[str]]:
+    """Return the texts of the table, the header first."""
     compared = _compared(variants)
     header = ["variant", *(COMPARED[masks] for masks in compared), "segments per image"]
-    lines = [[*header, "discover, s per image"], ["---", *["--:"] * (len(compared) + 2)]]
+    lines = [[*header, "discover, s per image"]]
     for row in variants:
         scores = [
             f"{_pair(row.miou[masks])} / {_pair(row.pixel_accuracy[masks])}" if masks in row.miou else ""
@@ -105,15 +113,15 @@ def table(variants: Sequence[Row]) -> str:
         ]
         seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
         lines.append([row.variant, *scores, f"{row.segments:.1f}", seconds])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return lines
 
 
 def _compared(variants: Sequence[Row]) -> list[str]:
     return [masks for masks in COMPARED if any(masks in row.miou for row in variants)]
 
 
-def chart(experiment: str, variants: Sequence[Row]) -> str:
-    """Return an SVG file of the mIoU: curves over the value of a sweep, or points per variant if they have no order."""
+def chart(experiment: str, variants: Sequence[Row]) -> Chart:
+    """Draw the mIoU: curves over the value of a sweep, or points per variant if they have no order."""
     sweep = all(row.value is not None for row in variants)
     compared = _compared(variants)
     series = []
@@ -129,7 +137,7 @@ def chart(experiment: str, variants: Sequence[Row]) -> str:
     score = f"mIoU {EXPERIMENTS[experiment].matching.replace('_', '-')} in %, mean ± std"
     labels = (EXPERIMENTS[experiment].label, score) if sweep else (score, "")
     names = () if sweep else [row.variant for row in variants]
-    return draw_chart(experiment, *labels, series, whole_x=False, rows=names).file()
+    return draw_chart(experiment, *labels, series, whole_x=False, rows=names)
 
 
 def _csv(results: Sequence[Result]) -> str:
@@ -138,8 +146,8 @@ def _csv(results: Sequence[Result]) -> str:
     scores = [f"{masks}_{score}" for masks in SETS for score in SCORES] + ["probe_miou", "probe_pixel_accuracy"]
     writer.writerow(["variant", "value", "seed", "images", "segments_per_image", "seconds_per_image", *scores])
     for result in results:
-        values = [_score(result, masks, *path) for masks in SETS for path in SCORES.values()]
-        values += [_score(result, "probe", "", score) for score in ("miou", "pixel_accuracy")]
+        values = [result.score(masks, *path) for masks in SETS for path in SCORES.values()]
+        values += [result.score("probe", "", score) for score in ("miou", "pixel_accuracy")]
         writer.writerow(
             [
                 result.variant.name,
@@ -152,14 +160,6 @@ def _csv(results: Sequence[Result]) -> str:
             ]
         )
     return text.getvalue()
-
-
-def _score(result: Result, masks: str, matching: str, score: str) -> float | None:
-    """Return a score in percent; None if the run has no such masks, or no probe."""
-    scores = vars(result.probe) if masks == "probe" and result.probe else result.summary["metrics"].get(masks)
-    if scores is None:
-        return None
-    return 100 * float(scores[score] if masks == "probe" else scores[matching][score])
 
 
 def _pair(pair: tuple[float, float]) -> str:

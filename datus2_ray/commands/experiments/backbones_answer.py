@@ -145,7 +145,7 @@ def _csv(results: Sequence[Result]) -> str:
         "clusters": lambda result: result.summary["clusters"],
         "seed": lambda result: result.seed,
         "images": lambda result: result.summary["images"],
-        "protocol": lambda result: result.summary["metrics"]["protocol"],
+        "protocol": lambda result: result.summary["metrics"].get("protocol", "datus2"),
         "segments_found": lambda result: result.summary["segments_found"],
         "segments_valid": lambda result: result.summary["segments"],
         "seconds_per_image": lambda result: _known(result.seconds_per_image, ".4f"),

@@ -41,6 +41,14 @@ class Result:
     summary: dict[str, Any]
     probe: Probed | None = None
 
+    def score(self, masks: str, matching: str, score: str) -> float | None:
+        """Return a score of a set of masks, or of the probe, in percent; None where the run has none."""
+        if masks == "probe":
+            return None if self.probe is None else 100 * float(vars(self.probe)[score])
+        scores = self.summary["metrics"].get(masks)
+        value = None if scores is None else scores[matching][score]
+        return None if value is None else 100 * float(value)
+
     @property
     def seconds_per_image(self) -> float | None:
         """Time of discover per image, its start included; None where a killed attempt took its time with it."""

@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datus2_ray.config import RunConfig
+from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.config.presets import preset_values
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, patch_side
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.listing import Listing
 from datus2_ray.store.weights_cache import local_spec
+
+#: Name of the variant with the paper's settings.
+PAPERS = "the paper's"
+
+#: Parts of the names of the variants of :func:`dedicated`.
+PER_PATCH, OF_SEGMENTS, PUBLISHED = "per patch", "of segments", "codes per patch, published shifts"
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,7 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
 
     Only what differs from the base is a variant: of the `paper` preset none but the additions are left.
     """
-    if values:
-        raise UsageError("--values are those of a sweep; an ablation has none")
-    paper = preset_values("paper")
-    as_published = {
-        "discover": paper["discover"],
-        "cluster": paper["cluster"],
-        "refine": {name: paper["refine"][name] for name in ("em", "network", "loss", "teacher", "mirror")},
-    }
+    _refuse_values("an ablation", values)
     refinement = [
         Variant("DeepLabV3 after EM", {"refine": {"network": "deeplabv3"}}),
         Variant("DeepLabV3, no EM", {"refine": {"network": "deeplabv3", "em": False}}),
@@ -81,7 +81,7 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("descriptors not whitened", {"cluster": {"whitening": 0.0}}),
         Variant("no PCA", {"cluster": {"pca": None, "whitening": 0.0}}),
         *(refinement if base.refine.enabled else []),
-        Variant("the paper's", as_published),
+        _papers(),
         Variant("and patches as units, by their tokens", {"discover": {"unit": "patches", "descriptor": "tokens"}}),
         Variant("and mirror image", {"discover": {"mirror": True}}),
         Variant("and kept aspect", {"discover": {"keep_aspect": True}}),
@@ -96,9 +96,26 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
     return [Variant(base.preset), *differing]
 
 
+def _papers() -> Variant:
+    paper = preset_values("paper")
+    refine = {name: paper["refine"][name] for name in ("em", "network", "loss", "teacher", "mirror")}
+    return Variant(PAPERS, {"discover": paper["discover"], "cluster": paper["cluster"], "refine": refine})
+
+
+def _refuse_values(experiment: str, values: Sequence[float]) -> None:
+    if values:
+        raise UsageError(f"--values are those of a sweep; {experiment} has none")
+
+
+def presets(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
+    """Put the paper's settings beside those of the base."""
+    _refuse_values("a comparison of presets", values)
+    return [_papers(), Variant(base.preset)]
+
+
 def _twice_in_windows(base: RunConfig) -> dict[str, int | None]:
     # Windows are in pixels.
-    side = base.discover.side(patch_side(local_spec(base.backbone or DEFAULT_BACKBONE)))
+    side = base.discover.side(_patch(base.backbone))
     return {"grid": None, "input_size": 2 * side, "tile": base.discover.tile or side}
 
 
@@ -122,22 +139,76 @@ def resolution(base: RunConfig, values: Sequence[float], source: Listing) -> lis
     return [Variant(f"resolution {value:g}", {"discover": {"resolution": value}}, value) for value in chosen]
 
 
-def patch_size(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
+def patch_size(
+    base: RunConfig, values: Sequence[float], source: Listing, backbones: Sequence[str] = ()
+) -> list[Variant]:
     """Vary how much of a picture of 224 pixels a patch covers, by the size at which the backbone sees it.
 
-    One backbone has patches of one size; seen smaller, a picture has fewer of them and each shows more.
+    One backbone has patches of one size; seen smaller, a picture has fewer of them and each shows more. Other backbones
+    are compared at the base's grid, and at as many pixels as the base sees.
     """
     grids = {value: round(224 / value) for value in values or (8.0, 14.0, 16.0)}
     return [
         Variant(f"{value:g} of 224 pixels a patch", {"discover": {"grid": grid, "input_size": None}}, value)
         for value, grid in grids.items()
+    ] + [variant for backbone in backbones for variant in _of_other_patches(base, backbone)]
+
+
+def _of_other_patches(base: RunConfig, backbone: str) -> list[Variant]:
+    patch, pixels = _patch(backbone), base.discover.side(_patch(base.backbone))
+    name = f"{backbone.rpartition('/')[2]}, patches of {patch} pixels"
+    grids = {"the same grid": pixels // _patch(base.backbone), "the same pixels": pixels // patch}
+    return [
+        Variant(f"{name}, {alike}", {"backbone": backbone, "discover": {"grid": grid, "input_size": None}})
+        for alike, grid in grids.items()
     ]
+
+
+def _patch(backbone: str | None) -> int:
+    return patch_side(local_spec(backbone or DEFAULT_BACKBONE))
 
 
 def data_size(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
     """Vary the number of images; by default an eighth, a quarter, half and all of them."""
     chosen = sorted(values or {max(2, source.images // part) for part in (8, 4, 2, 1)})
     return [Variant(f"{int(value):,} images", {"limit": int(value)}, value) for value in chosen]
+
+
+def dedicated(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
+    """Cluster patches and segments, by tokens and by the codes of a head, with and without merging; each with EM.
+
+    The last of tokens is the base. The head alone with k-means per patch is STEGO's cluster probe, and stands there a
+    second time with the shifts that were published. The others have the head of the base, or ours.
+    """
+    _refuse_values("a comparison with a dedicated method", values)
+    ours = base.cluster.descriptors if base.cluster.uses_head else "head"
+    units = {PER_PATCH: {"unit": "patches", "descriptor": "tokens"}, OF_SEGMENTS: {"unit": "segments"}}
+    refine = {"enabled": True, "em": True, "network": "linear"}
+
+    def variant(name: str, unit: str, descriptors: str, fine: int | None) -> Variant:
+        cluster = {"descriptors": descriptors, "fine": fine}
+        return Variant(name, {"discover": units[unit], "cluster": cluster, "refine": refine})
+
+    merged = base.cluster.fine or ClusterConfig().fine
+    ladder = [
+        variant(describe(described, unit, merged=fine is not None), unit, descriptors, fine)
+        for described, descriptors in (("tokens", "tokens"), ("codes", ours))
+        for unit in units
+        for fine in (None, merged)
+    ]
+    return [variant(PUBLISHED, PER_PATCH, published_head(source.dataset), None), *ladder]
+
+
+def describe(described: str, unit: str, *, merged: bool) -> str:
+    """Return the name of a variant of :func:`dedicated`; `described` is tokens or codes."""
+    return f"{described} {unit}{', merged' if merged else ''}"
+
+
+def published_head(dataset: str) -> str:
+    """Return the value of ``cluster.descriptors`` whose shifts were published for a data set, or for one like it."""
+    return {"cityscapes": "stego-cityscapes", "camvid": "stego-cityscapes", "potsdam": "stego-potsdam"}.get(
+        dataset, "stego-coco"
+    )
 
 
 #: Every experiment by its name on the command line.
@@ -148,4 +219,6 @@ EXPERIMENTS = {
     "resolution": Axis("Louvain's resolution", resolution),
     "patch-size": Axis("pixels of 224 that a patch covers", patch_size),
     "data-size": Axis("images", data_size),
+    "presets": Axis("preset", presets),
+    "dedicated": Axis("variant", dedicated),
 }

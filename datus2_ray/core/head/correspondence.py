@@ -1,6 +1,6 @@
 """Correspondence: what is alike in tokens shall be alike in codes, and what is not shall not.
 
-Hamilton et al., "Unsupervised Semantic Segmentation by Distilling Feature Correspondences", arXiv 2203.08807 (2022),
+Hamilton et al., "Unsupervised Semantic Segmentation by Distilling Feature Correspondences", arXiv 2203.08414 (2022),
 section 3.2.
 """
 
@@ -13,6 +13,12 @@ from torch.nn import functional
 def similarities(first: Tensor, second: Tensor) -> Tensor:
     """Compute the cosines of the vectors of pairs of images: [B, n, D] and [B, m, D] to [B, n, m]."""
     return functional.normalize(first, dim=2) @ functional.normalize(second, dim=2).transpose(1, 2)
+
+
+def mean_similarity(first: Tensor, second: Tensor) -> float:
+    """Return the mean of all :func:`similarities` of pairs of images, [B, n, D] and [B, m, D]."""
+    means = [functional.normalize(vectors, dim=2).mean(dim=1) for vectors in (first, second)]
+    return float((means[0] * means[1]).sum(dim=1).mean())
 
 
 def centre(similar: Tensor) -> Tensor:

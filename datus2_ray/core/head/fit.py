@@ -16,46 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datus2_ray.core.head.correspondence import centre, correspondence_loss, similarities
+from datus2_ray.core.head.correspondence import centre, correspondence_loss, mean_similarity, similarities
 from datus2_ray.core.head.network import Head, HeadSpec
 from datus2_ray.core.head.pairs import Draws, nearest_images
+from datus2_ray.core.head.recipes import Recipe
 
 #: Shares of a step whose gradients are computed one by one; at most as many processes divide them.
 SHARES = 8
 
 SumOverWorkers = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The constants of the training; all of them decide its result. Triples are for an image, one like it, another.
-
-    Parameters
-    ----------
-    steps : int
-        Optimiser steps.
-    images, points : int
-        Images per step, and points of each and of its partners; `images` is a multiple of :data:`SHARES`.
-    nearest : int
-        Of how many most similar images one is drawn as the partner.
-    quantiles : tuple of float
-        Shares of the centred similarities that are below the shift.
-    weights : tuple of float
-        Of the three losses.
-    learning_rate : float
-        Of Adam.
-    pilot : int
-        Steps that are drawn before the first one, to find the shifts.
-    """
-
-    steps: int = 800
-    images: int = 16
-    points: int = 64
-    nearest: int = 7
-    quantiles: tuple[float, float, float] = (0.6, 0.75, 0.95)
-    weights: tuple[float, float, float] = (0.67, 0.25, 0.63)
-    learning_rate: float = 5e-4
-    pilot: int = 8
 
 
 @dataclass(frozen=True)
@@ -112,20 +81,24 @@ def learn(
     """
     held = _Held(images, count, spec.dim, sum_over_workers, device)
     head = Head(spec, torch.Generator().manual_seed(seed)).to(device)
-    means, sizes = held.standardise(head)
+    means, sizes = held.standardise(head, whether=recipe.standardised)
     nearest = nearest_images(means, recipe.nearest).cpu().numpy()
     draws = Draws(nearest, sizes, recipe.images, recipe.points, seed)
-    pilot = [_centred(head, held.points(*draws.next())) for _ in range(recipe.pilot)]
-    shifts = [
-        float(torch.cat([values[pair] for values in pilot]).double().cpu().quantile(quantile))
-        for pair, quantile in enumerate(recipe.quantiles)
-    ]
+    shifts = list(recipe.shifts or _find_shifts(head, held, draws, recipe))
     losses = []
     with ThreadPoolExecutor(threads) as pool:
         for step, found in enumerate(_steps(head, held, draws, shifts, recipe, shares, pool)):
             losses.append(found)
             on_step(step + 1)
     return Learned(head, torch.stack(losses).tolist(), shifts, count, int(sizes.sum()))
+
+
+def _find_shifts(head: Head, held: _Held, draws: Draws, recipe: Recipe) -> list[float]:
+    pilot = [_centred(head, held.points(*draws.next())) for _ in range(recipe.pilot)]
+    return [
+        float(torch.cat([values[pair] for values in pilot]).double().cpu().quantile(quantile))
+        for pair, quantile in enumerate(recipe.quantiles)
+    ]
 
 
 class _Held:
@@ -145,8 +118,8 @@ class _Held:
         self._dim = dim
         self.sum_over_workers = sum_over_workers
 
-    def standardise(self, head: Head) -> tuple[Tensor, np.ndarray]:
-        """Set mean and deviation of the head, and return every image's standardised mean token and its tokens."""
+    def standardise(self, head: Head, *, whether: bool) -> tuple[Tensor, np.ndarray]:
+        """Set mean and deviation of the head, or leave 0 and 1; return every image's mean token so, and its tokens."""
         rows = torch.zeros(self._count, 2 * self._dim + 1, dtype=torch.float64, device=self.device)
         for number, tokens in self._images.items():
             values = tokens.double()
@@ -154,12 +127,13 @@ class _Held:
         # Every row is of one process, and 0 elsewhere: the sum has its bits.
         rows = self.sum_over_workers(rows)
         total = rows.sum(dim=0)
-        mean, square = (total[:-1] / total[-1]).view(2, self._dim)
-        deviation = (square - mean.square()).clamp(min=0).sqrt()
-        # Constant but for the rounding of the sums.
-        deviation[deviation <= 1e-6 * mean.abs()] = 1
-        head.mean.copy_(mean)
-        head.deviation.copy_(deviation)
+        if whether:
+            mean, square = (total[:-1] / total[-1]).view(2, self._dim)
+            deviation = (square - mean.square()).clamp(min=0).sqrt()
+            # Constant but for the rounding of the sums.
+            deviation[deviation <= 1e-6 * mean.abs()] = 1
+            head.mean.copy_(mean)
+            head.deviation.copy_(deviation)
         return head.standardise(rows[:, : self._dim] / rows[:, -1:]), rows[:, -1].long().cpu().numpy()
 
     def points(self, images: np.ndarray, points: np.ndarray) -> Tensor:
@@ -181,8 +155,10 @@ def _steps(
     for _ in range(recipe.steps):
         tokens = held.points(*draws.next())
         rows = torch.zeros(SHARES, sum(lengths) + len(shifts), device=held.device)
+        # In place of taking the mean from the similarities: it is that of the whole step, not of a share.
+        moved = shifts if not recipe.keeps_mean else _below_mean(head, tokens, shifts)
         of_shares = [tokens[:, share::SHARES] for share in shares]
-        found = pool.map(partial(gradient, head, shifts=shifts, recipe=recipe), of_shares)
+        found = pool.map(partial(gradient, head, shifts=moved, recipe=recipe), of_shares)
         for share, row in zip(shares, found, strict=True):
             rows[share] = row
         total = held.sum_over_workers(rows).sum(dim=0) / SHARES
@@ -207,6 +183,13 @@ def gradient(head: Head, tokens: Tensor, shifts: list[float], recipe: Recipe) ->
     loss = sum((weight * value for weight, value in zip(recipe.weights, losses, strict=True)), codes.new_zeros(()))
     found = torch.autograd.grad(loss, list(head.parameters()))
     return torch.cat([*(values.flatten() for values in found), torch.stack(losses).detach()])
+
+
+@torch.no_grad()
+def _below_mean(head: Head, tokens: Tensor, shifts: list[float]) -> list[float]:
+    """Return the shifts less the mean similarities of a step, for similarities that are centred."""
+    standardised = head.standardise(tokens)
+    return [shift - mean_similarity(standardised[0], other) for shift, other in zip(shifts, standardised, strict=True)]
 
 
 @torch.no_grad()

@@ -18,9 +18,6 @@ from datus2_ray.errors import BackboneError
 #: Key in the header of the file.
 HEADER = "head"
 
-#: Length of a code.
-CODES = 64
-
 
 @dataclass(frozen=True)
 class HeadSpec:
@@ -48,7 +45,7 @@ class Head(nn.Module):
 
     References
     ----------
-    Hamilton et al., "Unsupervised Semantic Segmentation by Distilling Feature Correspondences", arXiv 2203.08807
+    Hamilton et al., "Unsupervised Semantic Segmentation by Distilling Feature Correspondences", arXiv 2203.08414
     (2022), section 3.2.
     """
 

@@ -21,6 +21,11 @@ NOISE_16 = 65535
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
+def unlabelled(shape: tuple[int, ...], count: int) -> Labels:
+    """Return labels that are all noise, of the type that `count` classes or clusters need."""
+    return np.full(shape, NOISE_8, np.uint8) if count < NOISE_8 else np.full(shape, NOISE_16, np.uint16)
+
+
 def paint(patch_map: np.ndarray, labels: np.ndarray, k: int) -> Labels:
     """Return the label of every patch's segment, of the type that k clusters need.
 
@@ -31,9 +36,9 @@ def paint(patch_map: np.ndarray, labels: np.ndarray, k: int) -> Labels:
     labels : ndarray
         Cluster of every segment, in [0, k), shape (S,).
     """
-    noise, dtype = (NOISE_8, np.uint8) if k < NOISE_8 else (NOISE_16, np.uint16)
+    noise = unlabelled((1,), k)
     # Index -1, the noise patches, picks the value appended last.
-    painted: Labels = np.append(labels, noise).astype(dtype)[patch_map]
+    painted: Labels = np.append(labels, noise).astype(noise.dtype)[patch_map]
     return painted
 
 

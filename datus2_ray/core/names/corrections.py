@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.labels import upsample_nearest
+from datus2_ray.core.images.labels import Labels, upsample_nearest
 from datus2_ray.core.names.edits import add_class, name_clusters, name_segments
 from datus2_ray.core.names.names import UNNAMED, NamedClass, Names
 
@@ -44,7 +44,7 @@ class DrawnImage:
 
 def count_drawn(
     image_id: str,
-    drawn: NDArray[np.uint8],
+    drawn: Labels,
     patch_map: NDArray[np.integer[Any]],
     fine: NDArray[np.integer[Any]],
     classes: int,
@@ -53,7 +53,7 @@ def count_drawn(
 
     Parameters
     ----------
-    drawn : uint8 [H, W]
+    drawn : uint8 or uint16 [H, W]
         Class of every pixel; numbers beyond the classes are none.
     patch_map : int [h, w]
         Segment of every patch, -1 = noise.

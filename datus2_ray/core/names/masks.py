@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.images.labels import NOISE_8, NOISE_16, Labels, upsample_nearest
+from datus2_ray.core.images.labels import Labels, unlabelled, upsample_nearest
 from datus2_ray.core.names.names import UNNAMED, NamedClass
 
 
@@ -41,10 +41,7 @@ def label_table(classes: Sequence[NamedClass]) -> Labels:
         Shape [C + 1], so that index -1 is no class; uint8 with 255 for none, uint16 with 65535 for more than 254
         classes. Ignored classes have the label of none.
     """
-    wide = len(classes) >= NOISE_8
-    table: Labels = (
-        np.full(len(classes) + 1, NOISE_16, np.uint16) if wide else np.full(len(classes) + 1, NOISE_8, np.uint8)
-    )
+    table = unlabelled((len(classes) + 1,), len(classes))
     for number, named in enumerate(classes):
         if not named.ignore:
             table[number] = number

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -82,9 +83,10 @@ class Names:
     def __post_init__(self) -> None:
         seen: dict[str, str] = {}
         for named in self.classes:
-            if (other := seen.setdefault(named.name.casefold(), named.name)) != named.name:
+            if (other := seen.setdefault(_folded(named.name), named.name)) != named.name:
                 raise UsageError(
-                    f"classes {other!r} and {named.name!r} differ only in case; give one of them another name"
+                    f"classes {other!r} and {named.name!r} differ only in case or in how a letter is coded; give one "
+                    "of them another name"
                 )
         if len(seen) < len(self.classes):
             raise UsageError("two classes have the same name; join them, or give one of them another name")
@@ -99,8 +101,8 @@ class Names:
 
     def find(self, name: str) -> int | None:
         """Return the id of the class of a name, whatever its case; None where there is none."""
-        names = [named.name.casefold() for named in self.classes]
-        return names.index(name.casefold()) if name.casefold() in names else None
+        names = [_folded(named.name) for named in self.classes]
+        return names.index(_folded(name)) if _folded(name) in names else None
 
     def class_id(self, name: str) -> int:
         """Return the id of the class of a name; raise a UsageError if there is none."""
@@ -169,8 +171,14 @@ class Names:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
+def _folded(name: str) -> str:
+    """Return what two names that a person takes for one have in common: whatever their case and composed letters."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def free_colour(taken: Iterable[NamedClass]) -> str:
     """Return a colour for one more class: the first that none has."""
     used: Sequence[str] = [named.colour for named in taken]
     more = ("#" + bytes(rgb).hex() for rgb in palette(len(used) + 1).tolist())
-    return next(colour for colour in (*COLOURS, *more) if colour not in used)
+    # After 2,048 classes the palette begins again.
+    return next((colour for colour in (*COLOURS, *more) if colour not in used), COLOURS[0])

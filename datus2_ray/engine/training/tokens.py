@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from datus2_ray.engine import training_workers
@@ -14,6 +15,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement
 from datus2_ray.engine.training import run as training
 from datus2_ray.engine.training.shares import hash_id, image_ids
+from datus2_ray.engine.training.worker import Fit, Member, run_fit
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered
@@ -81,24 +83,23 @@ def fit_to_tokens(
     name: str,
     plan: Any,
     steps: int,
-    alone: Callable[[dict[str, Any]], dict[str, Any]],
-    together: Callable[[dict[str, Any]], dict[str, Any]],
+    compute: Callable[[Any, Member], Fit],
 ) -> dict[str, Any]:
     """Fit on the device, in one process or under Ray Train, and return the file, as ``model``, and the history.
 
     Parameters
     ----------
     plan : object
-        Passed to the loop; its ``workers`` are how many fit.
-    alone, together : callable
-        The loop of one process, which returns all; that of a worker, whose checkpoint holds the file.
+        Passed on; its ``workers`` are how many fit, on its ``device``.
+    compute : callable
+        Fits by the plan, as one of the processes.
     """
     patience, scaling, folder = run.config.no_progress_seconds, None, placement.path("training")
     if plan.workers > 1:
         scaling = training.plan_scaling(plan.workers, placement.device)
-        # Nothing to go on from: it takes seconds, or a minute.
+        # Nothing to go on from: a fit has no checkpoint but the last.
         storage.remove(folder)
-    loop = together if scaling else alone
+    loop = partial(run_fit, compute, MODEL)
     job = training.Job(name, loop, plan, steps, "give fewer workers (--set refine.workers=N)", scaling, lowest=None)
 
     def show(step: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,70 @@ from datus2_ray.engine.session import configure_ray_data
 
 #: File of a checkpoint beside the model: the rest of what a resumed training needs.
 STATE = "training.pt"
+
+SumOverWorkers = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the processes of a fit.
+
+    Parameters
+    ----------
+    rank : int
+        Its number, from 0.
+    on_step : callable
+        Called with the steps done; the same number again says that something else moved.
+    sum_over_workers : callable
+        Adds up a tensor of all processes.
+    """
+
+    rank: int
+    device: torch.device
+    on_step: Callable[[int], None]
+    sum_over_workers: SumOverWorkers
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit made: a function that writes the model's file, and the history, a key per column."""
+
+    write_model: Callable[[], bytes]
+    history: dict[str, Any]
+
+
+def run_fit(compute: Callable[[Any, Member], Fit], model: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Run a fit in this process, alone or as one of the workers of a ``TorchTrainer``, by the same loop.
+
+    A worker that died starts all of them anew: a fit takes seconds, or a minute.
+
+    Parameters
+    ----------
+    compute : callable
+        Fits by a plan, as one of its processes.
+    model : str
+        File of a checkpoint that holds the model.
+    config : dict
+        ``plan``, which has ``workers`` and a ``device``, and ``watcher``, which is sent every step.
+
+    Returns
+    -------
+    dict
+        The history; and of a lone process the file, as ``model``, of a worker ``fault``, None.
+    """
+    plan, watcher = config["plan"], config["watcher"]
+    together = plan.workers > 1
+    rank = ray.train.get_context().get_world_rank() if together else 0
+    if together:
+        device = prepare_worker(1, repeatable=True)
+    else:
+        device = torch.device(plan.device)
+        prepare_torch(device, 1, repeatable=True)
+    fit = compute(plan, Member(rank, device, step_reporter(watcher, rank), sum_over_workers))
+    if not together:
+        return {"model": fit.write_model(), **fit.history}
+    write_checkpoint("fitted", {"step": 1}, model, fit.write_model, {})
+    return {**fit.history, "fault": None}
 
 
 def prepare_worker(threads: int, *, repeatable: bool) -> torch.device:

@@ -7,7 +7,7 @@ import { $, h, say } from "/static/dom.js";
 import { isEmpty, reload, startImages } from "/static/images.js";
 import { startJobs } from "/static/jobs.js";
 import { load, poll, redo, state, undo } from "/static/state.js";
-import { startViewer } from "/static/viewer.js";
+import { nextUncertain, startViewer } from "/static/viewer.js";
 
 const KEYS = [
   ["Arrow keys", "from cluster to cluster, image to image"], ["Enter", "name the cluster; leaves the field again"],
@@ -26,6 +26,7 @@ function choose(tab) {
     $(`tab-${name}`).tabIndex = name === tab ? 0 : -1;
   }
   if (tab === "images" && isEmpty()) reload();
+  document.dispatchEvent(new Event("tab"));
 }
 
 function onKey(event) {
@@ -43,6 +44,7 @@ function onKey(event) {
   else if (key === "?") openKeys();
   else if (key === "c") choose("clusters");
   else if (key === "i") choose("images");
+  else if (key === "n") nextUncertain();
   else if (key.startsWith("arrow") && event.target === document.body) {
     document.querySelector("section:not([hidden]) :is(.card, .tile)")?.focus();
     event.preventDefault();

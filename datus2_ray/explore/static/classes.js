@@ -4,10 +4,11 @@ import { fillCrops } from "/static/card.js";
 import { clusterFilter, filterClusters, focusCluster } from "/static/clusters.js";
 import { openDetail } from "/static/detail.js";
 import { $, fill, h, percent, say } from "/static/dom.js";
+import { filterImages, isImageFilter } from "/static/images.js";
 import { joinNodes } from "/static/join.js";
 import { fillNames } from "/static/namebox.js";
 import { classOf, findClass, pixelsOfClasses, UNNAMED } from "/static/naming.js";
-import { edit, on, state } from "/static/state.js";
+import { edit, isCurrent, on, state } from "/static/state.js";
 
 /** Pairs that a person said are different. */
 const different = new Set(JSON.parse(sessionStorage.getItem("different") ?? "[]"));
@@ -15,6 +16,7 @@ const different = new Set(JSON.parse(sessionStorage.getItem("different") ?? "[]"
 export function startClasses() {
   $("add-class").addEventListener("click", () => editClass(null));
   on("names", show);
+  document.addEventListener("tab", show);
   on("view", () => { suggest(); next(); });
   on("results", () => { scores(state.run.metrics); next(); });
   show();
@@ -28,12 +30,12 @@ function show() {
     return h("li", { class: found.ignore ? "ignored" : "" },
       h("kbd", { "aria-hidden": "true" }, number < 9 ? String(number + 1) : ""),
       h("span", { class: "swatch", colour: found.colour }),
-      h("button", { class: "class", id: `class-${number}`, title: "Show its clusters", "aria-pressed": String(clusterFilter() === `class ${found.name}`), onclick: () => { filterClusters(`class ${found.name}`); show(); } },
+      h("button", { class: "class", id: `class-${number}`, title: "Show its clusters, or its images", "aria-pressed": String(isShown(found.name)), onclick: () => choose(found.name) },
         h("bdi", {}, found.name), found.ignore ? h("small", {}, " ignored") : null),
       h("span", { class: "soft share" }, percent(share), found.segments ? h("small", { title: "single segments" }, ` +${found.segments}`) : null),
       h("button", { class: "small edit", id: `edit-${number}`, "aria-label": `Edit class ${found.name}`, onclick: () => editClass(number) }, "Edit"));
   }), h("li", { class: "rest" }, h("kbd", { "aria-hidden": "true" }, "0"), h("span", { class: "swatch hollow" }),
-    h("button", { class: "class", id: "class-rest", "aria-pressed": String(clusterFilter() === "unnamed"), onclick: () => { filterClusters("unnamed"); show(); } }, "unnamed"),
+    h("button", { class: "class", id: "class-rest", "aria-pressed": String(isShown(null)), onclick: () => choose(null) }, "unnamed"),
     h("span", { class: "soft share" }, percent(pixels.get(UNNAMED) / run.pixels))));
   if (focused?.startsWith("class-") || focused?.startsWith("edit-")) $(focused)?.focus();
   progress(pixels);
@@ -42,6 +44,14 @@ function show() {
   scores(run.metrics);
   $("undo").disabled = !names.undo && !state.made.length;
   $("redo").disabled = !names.redo;
+}
+
+/** Whether only what has a class, or none (null), is shown in the view that is seen; and to show that, or all again. */
+const inClusters = (name) => (name === null ? "unnamed" : `class ${name}`);
+const isShown = (name) => ($("images").hidden ? clusterFilter() === inClusters(name) : isImageFilter(name));
+function choose(name) {
+  if ($("images").hidden) filterClusters(inClusters(name)); else filterImages(name);
+  show();
 }
 
 function progress(pixels) {
@@ -87,14 +97,16 @@ function next() {
   }));
 }
 
+/** The scores; those of names that were edited since are paler, and say so. */
 function scores(metrics) {
-  const box = $("scores"), titles = { initial: "initial masks", refined: "refined masks", named: "as named", taught: "as taught" };
-  const rows = Object.entries(metrics ?? {}).filter(([name]) => titles[name]);
+  const box = $("scores"), titles = { initial: "initial", refined: "refined", named: "as named", taught: "as taught" };
+  const rows = Object.entries(metrics?.sets ?? {}).filter(([name]) => titles[name]), before = metrics?.names && !isCurrent(metrics.names);
   box.hidden = !rows.length;
   box.replaceChildren(h("h2", {}, "Scores"), h("table", {},
     h("thead", {}, h("tr", {}, h("th"), h("th", { scope: "col" }, "mIoU"), h("th", { scope: "col" }, "accuracy"))),
-    h("tbody", {}, rows.map(([name, found]) => h("tr", {}, h("th", { scope: "row" }, titles[name]), h("td", {}, percent(found.miou)), h("td", {}, percent(found.pixel_accuracy)))))),
-    h("p", { class: "soft" }, "Against the ground truth. Clusters count as their most frequent class, names as the class of that name; Teach renews the last two."));
+    h("tbody", {}, rows.map(([name, found]) => h("tr", { class: before && ["named", "taught"].includes(name) ? "soft" : "" },
+      h("th", { scope: "row" }, titles[name]), h("td", {}, percent(found.miou)), h("td", {}, percent(found.pixel_accuracy)))))),
+    h("p", { class: "soft" }, `Masks against the ground truth. Clusters count as their most frequent class, names as the class of that name${before ? "; the last two are of the names before the last edits" : ""}. Teach renews the last two.`));
 }
 
 /** Edit a class, or add one. */

@@ -109,9 +109,10 @@ function count() {
   $("shown").textContent = `${order.length === all_ ? "" : `${order.length} shown · `}${named} of ${all_} named`;
 }
 
+/** Focus the card of a node; return whether it could be: that it is shown. */
 export function focusCluster(node) {
   const card = cards.get(node);
-  if (!card) return false;
+  if (!card || $("clusters").hidden) return false;
   card.element.focus({ preventScroll: true });
   card.element.scrollIntoView({ block: "nearest" });
   return true;

@@ -1,7 +1,8 @@
 // The view of images: a grid with overlays at the names as they are.
 
 import { $, count, h, moveInGrid, perFrame, say, watcher } from "/static/dom.js";
-import { get, on, state } from "/static/state.js";
+import { get, isCurrent, on, state } from "/static/state.js";
+import { findClass, UNNAMED } from "/static/naming.js";
 import { isStale, look, paint, readMap } from "/static/overlay.js";
 import { openViewer } from "/static/viewer.js";
 
@@ -27,8 +28,8 @@ export function startImages() {
   $("masks").addEventListener("change", () => { look.masks = $("masks").value; repaint(); });
   $("patterns").addEventListener("change", () => { look.patterns = $("patterns").checked; localStorage.setItem("patterns", look.patterns); repaint(); });
   look.patterns = $("patterns").checked = localStorage.getItem("patterns") === "true";
-  const borders = () => { 
-    const choices = [...(state.run.refined ? [["masks", "refined"]] : []), ["segments", "of segments"], ...(state.run.taught ? [["taught", `as taught${state.run.taught.current ? "" : ", before"}`]] : [])];
+  const borders = () => {
+    const choices = [...(state.run.refined ? [["masks", "refined"]] : []), ["segments", "of segments"], ...(state.run.taught ? [["taught", `as taught${isCurrent(state.run.taught.names) ? "" : ", before edits"}`]] : [])];
     $("masks").replaceChildren(...choices.map(([value, text]) => h("option", { value }, text)));
     if (!choices.some(([value]) => value === look.masks)) look.masks = choices[0][0];
     $("masks").value = look.masks;
@@ -44,8 +45,10 @@ export function startImages() {
 }
 
 function fillFilter() {
+  // A class that was removed, or has another name now, is not what is shown any more.
+  if (filter.name !== undefined && findClass(filter.name) < 0) { filter = {}; if (!$("images").hidden) reload(); }
   const chosen = JSON.stringify(filter);
-  const options = [[{}, "all images"], [{ class: -1 }, "with something unnamed"], ...state.names.classes.map(({ name }, number) => [{ class: number }, `with ${name}`])];
+  const options = [[{}, "all images"], [{ class: UNNAMED }, "with something unnamed"], ...state.names.classes.map(({ name }) => [{ name }, `with ${name}`])];
   if (filter.node !== undefined) options.push([filter, `of cluster ${state.labels.get(filter.node) ?? "…"}`]);
   $("image-filter").replaceChildren(...options.map(([value, text]) => h("option", { value: JSON.stringify(value) }, text)));
   $("image-filter").value = options.some(([value]) => JSON.stringify(value) === chosen) ? chosen : "{}";
@@ -59,6 +62,14 @@ export function showImagesOf(node) {
   $("tab-images").click();
   reload();
 }
+
+/** Show the images that have a class, by its name, or something unnamed (null); again: all. */
+export function filterImages(name) {
+  filter = isImageFilter(name) ? {} : name === null ? { class: UNNAMED } : { name };
+  fillFilter();
+  reload();
+}
+export const isImageFilter = (name) => (name === null ? filter.class === UNNAMED : filter.name === name);
 
 export const isEmpty = () => !grid.images.length;
 
@@ -74,7 +85,8 @@ export async function fetchPage(anew) {
   const ticket = ++asked;
   $("more-images").disabled = true;
   try {
-    const found = await get("/api/images", { ...filter, order: $("image-order").value, text: $("image-find").value.trim(), offset: grid.images.length, limit: PAGE });
+    const { name, ...rest } = filter, wanted = name === undefined ? rest : { class: findClass(name) };
+    const found = await get("/api/images", { ...wanted, order: $("image-order").value, text: $("image-find").value.trim(), offset: grid.images.length, limit: PAGE });
     if (ticket !== asked) return false;
     if (anew) $("tiles").replaceChildren();
     grid.images.push(...found.images);

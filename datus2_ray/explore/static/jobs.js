@@ -1,7 +1,8 @@
 // Commands on the run, each a process of its own: start one, follow it, take over what it changed.
 
 import { $, h, fill, say } from "/static/dom.js";
-import { get, post, state, takeResults } from "/static/state.js";
+import { UNNAMED } from "/static/naming.js";
+import { get, isCurrent, post, state, takeResults } from "/static/state.js";
 
 const TITLES = {
   teach: { running: "Teaching …", done: "Taught", failed: "Teaching failed" },
@@ -33,10 +34,18 @@ function chooseFormat() {
   fill(dialog, h("form", { method: "dialog", onsubmit: () => { localStorage.setItem("format", choice.value); begin(`export-${choice.value}`); } },
     h("h2", { id: "export-title" }, "Export the masks"),
     h("label", { class: "row", for: "format" }, h("span", {}, "Format"), choice),
-    h("p", { class: "soft" }, "Masks of classes, as clusters and segments are named now; without names, of clusters."),
+    h("p", { class: "soft" }, whichMasks()),
     h("div", { class: "buttons" }, h("button", { type: "submit", class: "main" }, "Export"), h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"))));
   dialog.showModal();
   choice.focus();
+}
+
+/** What an export writes, as the command decides it. */
+function whichMasks() {
+  const { names, run } = state;
+  if (!names.fine.some((found) => found !== UNNAMED) && !names.classes.some((found) => found.segments)) return "Nothing is named: the masks are of clusters.";
+  if (!run.taught) return "Masks of classes, as clusters and segments are named now.";
+  return isCurrent(run.taught.names) ? "Masks of classes, as taught." : "Masks of classes, as clusters and segments are named now. What was taught is of the names before the last edits: to export it, teach again first.";
 }
 
 let following = false;

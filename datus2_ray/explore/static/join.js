@@ -27,10 +27,7 @@ export function openJoin(node) {
   const relatives = tree.relatives(node, labels, CHOICES);
   const own = h("span", { class: "crops row" });
   fillCrops(own, node, 4, 112);
-  const choose = async (other) => {
-    dialog.close();
-    if (await joinNodes(node, other)) focusCluster(node);
-  };
+  const choose = (other) => { dialog.close(); joinNodes(node, other); };
   const list = h("div", { class: "choices", role: "group", "aria-label": "Clusters to join it with, most alike first" },
     relatives.map((other) => {
       const pictures = h("span", { class: "crops row" }), found = classOf(other);

@@ -43,7 +43,8 @@ export function nameBox(node, done) {
     if (event.key === "Enter") {
       event.preventDefault();
       event.stopPropagation();
-      if (await save()) done(true);
+      // Whoever went on to another cluster meanwhile stays there.
+      if (await save() && document.activeElement === field) done(true);
     } else if (event.key === "Escape") {
       event.stopPropagation();
       field.value = shown;

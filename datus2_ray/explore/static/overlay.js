@@ -3,7 +3,7 @@
 import { clusterColour, findClass, hexToRgb, UNNAMED } from "/static/naming.js";
 import { state } from "/static/state.js";
 
-const NO_SEGMENT = 65535, NO_LABEL = 255;
+const NO_SEGMENT = 65535, NO_LABEL = 65535;
 
 export const look = { colouring: null, masks: "masks", patterns: false };
 
@@ -21,16 +21,15 @@ export async function readMap(image) {
   const url = mapUrl(image), taught = showsTaught(), answer = await fetch(url);
   if (!answer.ok) throw new Error(await answer.text());
   const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-  const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height);
+  // Segments in the upper half, labels in the lower one.
+  const { width } = bitmap, height = bitmap.height / 2, canvas = new OffscreenCanvas(width, bitmap.height);
   const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  const pixels = context.getImageData(0, 0, width, height).data;
-  const segments = new Uint16Array(width * height), labels = new Uint8Array(width * height);
-  for (let i = 0, at = 0; i < segments.length; i++, at += 4) {
-    segments[i] = pixels[at] | (pixels[at + 1] << 8);
-    labels[i] = pixels[at + 2];
-  }
+  const pixels = context.getImageData(0, 0, width, 2 * height).data;
+  const both = new Uint16Array(2 * width * height);
+  for (let i = 0, at = 0; i < both.length; i++, at += 4) both[i] = pixels[at] | (pixels[at + 1] << 8);
+  const segments = both.subarray(0, width * height), labels = both.subarray(width * height);
   return { width, height, segments, labels, taught, url };
 }
 

@@ -86,6 +86,9 @@ function take(names) {
   tell("names");
 }
 
+/** Whether a result is of the names as they are now. */
+export const isCurrent = (fingerprint) => fingerprint === state.names.fingerprint;
+
 /** Take over what a command changed: scores, and what was taught. */
 export function takeResults({ metrics, taught }) {
   Object.assign(state.run, { metrics, taught });

@@ -124,12 +124,13 @@ async function step(by) {
 }
 
 /** Go to the image after this one in the order of uncertainty, or to the most uncertain one. */
-async function nextUncertain() {
+export async function nextUncertain() {
   const found = await get("/api/images", { order: "uncertain", limit: 120 }).catch(() => null);
   if (!found?.images.length) { say("No image is uncertain"); return; }
-  const at = found.images.findIndex((one) => one.image === now.image.image);
+  const at = found.images.findIndex((one) => one.image === now?.image.image);
   const next = found.images[(at + 1) % found.images.length];
   await openViewer(next.image);
+  if (!now) return;
   const { doubt, margin, second, share } = now.image;
   const unsure = share.map((part, segment) => [doubt ? part * doubt[segment] : margin[segment] < NEAR && second[segment] >= 0 ? part : 0, segment]).sort((a, b) => b[0] - a[0])[0];
   if (unsure?.[0] > 0) choose(unsure[1]);

@@ -17,7 +17,7 @@ from datus2_ray.engine.stage import Placement
 from datus2_ray.engine.training.shares import split_images
 from datus2_ray.engine.training.tokens import MODEL, describe_tokens, fit_to_tokens, sample_images
 from datus2_ray.stages.em.tokens import SegmentTokens
-from datus2_ray.stages.em.worker import Plan, fit_alone, fit_together
+from datus2_ray.stages.em.worker import Plan, fit_layer
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Discovered, Labelled
 
@@ -56,7 +56,7 @@ def fit_segments(
     threads = max(1, run.machines.cpus // workers)
     plan = Plan(segments, spec, config.seed, recipe, workers, threads, placement.device)
     steps = recipe.rounds * recipe.steps
-    fitted = fit_to_tokens(run, placement, progress, stage, plan, steps, fit_alone, fit_together)
+    fitted = fit_to_tokens(run, placement, progress, stage, plan, steps, fit_layer)
     losses = fitted["losses"]
     progress.total = fitted["tokens"]
     storage.write_bytes(placement.path(MODEL), fitted["model"])

@@ -32,22 +32,22 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> HeadLearned:
     DatusError
         If there is one image, the machines have no room for the workers, or one failed or stalled.
     """
-    from datus2_ray.core.head.fit import Recipe
-    from datus2_ray.core.head.network import CODES, HeadSpec
+    from datus2_ray.core.head.network import HeadSpec
+    from datus2_ray.core.head.recipes import find_recipe
     from datus2_ray.engine.training.tokens import MODEL, describe_tokens, fit_to_tokens, sample_images
-    from datus2_ray.stages.head.worker import Plan, TokenImages, learn_alone, learn_together
+    from datus2_ray.stages.head.worker import Plan, TokenImages, learn_head
 
-    config, discovered, recipe = run.config, run.commit(Discovered), Recipe()
+    config, discovered, recipe = run.config, run.commit(Discovered), find_recipe(run.config.cluster.descriptors)
     sample = sample_images(discovered, discovered, config.seed)
     if len(sample.ids) < 2:
         raise DatusError("head: it is learned from pairs of images, and there is one; set cluster.descriptors=tokens")
     progress.total = sample.tokens
     images = TokenImages(discovered.uri, sample.parts, sample.ids)
-    spec = HeadSpec(sample.dim, CODES, describe_tokens(run))
+    spec = HeadSpec(sample.dim, recipe.codes, describe_tokens(run))
     workers = training_workers.token_workers(config.refine, run.machines, placement.device)
     threads = max(1, run.machines.cpus // workers)
     plan = Plan(images, spec, config.seed, recipe, workers, threads, placement.device)
-    learned = fit_to_tokens(run, placement, progress, "head", plan, recipe.steps, learn_alone, learn_together)
+    learned = fit_to_tokens(run, placement, progress, "head", plan, recipe.steps, learn_head)
     progress.total = learned["tokens"]
     storage.write_bytes(placement.path(MODEL), learned["model"])
     storage.write_table(placement.path(HISTORY), _history(learned["losses"]))
@@ -71,13 +71,12 @@ def _history(losses: list[list[float]]) -> pa.Table:
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    from datus2_ray.core.head.fit import SHARES, Recipe  # imports torch, which takes seconds
-    from datus2_ray.core.head.network import CODES
+    from datus2_ray.core.head.fit import SHARES  # imports torch, which takes seconds
+    from datus2_ray.core.head.recipes import find_recipe
 
-    recipe = asdict(Recipe())
+    recipe = asdict(find_recipe(run.config.cluster.descriptors))
     return {
         **recipe,
-        "codes": CODES,
         "shares": SHARES,
         "memory": training_workers.TOKEN_MEMORY,
         "seed": run.config.seed,

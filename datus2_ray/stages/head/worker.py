@@ -1,4 +1,4 @@
-"""What learns the head: a process alone, or one of the workers of Ray Train, by the same loop."""
+"""What learns the head in each of the processes of a fit."""
 
 from __future__ import annotations
 
@@ -7,23 +7,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datus2_ray.core.head.fit import SHARES, Learned, Recipe, learn
+from datus2_ray.core.head.fit import SHARES, learn
 from datus2_ray.core.head.network import HeadSpec, to_bytes
+from datus2_ray.core.head.recipes import Recipe
 from datus2_ray.engine.machines import Device
-from datus2_ray.engine.training.tokens import MODEL
-from datus2_ray.engine.training.worker import (
-    prepare_torch,
-    prepare_worker,
-    step_reporter,
-    sum_over_workers,
-    write_checkpoint,
-)
+from datus2_ray.engine.training.worker import Fit, Member
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
 
@@ -82,54 +75,21 @@ class Plan:
     device: Device
 
 
-def learn_alone(config: dict[str, Any]) -> dict[str, Any]:
-    """Learn the head in this process; `config` holds the :class:`Plan` and a watcher, which is sent every step.
-
-    Returns
-    -------
-    dict
-        ``model``: the file of the head; ``losses``, ``shifts`` and ``tokens`` as :class:`Learned` has them.
-    """
-    plan: Plan = config["plan"]
-    device = torch.device(plan.device)
-    prepare_torch(device, 1, repeatable=True)
-    learned = _learn(plan, 0, device, step_reporter(config["watcher"], 0), lambda values: values)
-    return {"model": to_bytes(learned.head), **_history(learned)}
-
-
-def learn_together(config: dict[str, Any]) -> dict[str, Any]:
-    """Learn the head as one of the workers of a ``TorchTrainer``; a worker that died starts all of them anew.
-
-    Returns
-    -------
-    dict
-        As :func:`learn_alone`, but that the head is in the checkpoint; and ``fault``, None.
-    """
-    import ray.train
-
-    plan: Plan = config["plan"]
-    rank = ray.train.get_context().get_world_rank()
-    device = prepare_worker(1, repeatable=True)
-    learned = _learn(plan, rank, device, step_reporter(config["watcher"], rank), sum_over_workers)
-    write_checkpoint("head", {"step": len(learned.losses)}, MODEL, partial(to_bytes, learned.head), {})
-    return {**_history(learned), "fault": None}
-
-
-def _learn(
-    plan: Plan,
-    rank: int,
-    device: torch.device,
-    report: Callable[[int], None],
-    sum_up: Callable[[Tensor], Tensor],
-) -> Learned:
+def learn_head(plan: Plan, member: Member) -> Fit:
+    """Learn the head; the history has ``losses``, ``shifts`` and ``tokens`` as ``Learned`` has them."""
     threads = min(plan.threads, os.cpu_count() or 1)
-    images = plan.images.read(rank, plan.workers, device, threads, lambda: report(0))
-    shares = range(rank, SHARES, plan.workers)
-    threads = threads if device.type == "cpu" else 1
-    return learn(
-        images, len(plan.images.ids), plan.spec, plan.seed, plan.recipe, sum_up, shares, threads, device, report
+    images = plan.images.read(member.rank, plan.workers, member.device, threads, partial(member.on_step, 0))
+    learned = learn(
+        images,
+        len(plan.images.ids),
+        plan.spec,
+        plan.seed,
+        plan.recipe,
+        member.sum_over_workers,
+        range(member.rank, SHARES, plan.workers),
+        threads if member.device.type == "cpu" else 1,
+        member.device,
+        member.on_step,
     )
-
-
-def _history(learned: Learned) -> dict[str, Any]:
-    return {"losses": learned.losses, "shifts": learned.shifts, "tokens": learned.tokens}
+    history = {"losses": learned.losses, "shifts": learned.shifts, "tokens": learned.tokens}
+    return Fit(partial(to_bytes, learned.head), history)

@@ -42,7 +42,7 @@ def test_seeds_become_mean_and_sample_deviation() -> None:
 
 
 def test_a_sweep_is_a_curve_per_set_with_an_error_bar_per_point() -> None:
-    svg = chart("clusters", rows(SWEEP))
+    svg = chart("clusters", rows(SWEEP)).file()
     curves = {curve.get("class"): curve.get("points", "").split() for curve in elements(svg, "polyline")}
     assert {name: len(points) for name, points in curves.items()} == {"initial": 3, "refined": 3}
     heights = [float(point.split(",")[1]) for point in curves["initial"]]
@@ -57,7 +57,7 @@ def test_a_sweep_is_a_curve_per_set_with_an_error_bar_per_point() -> None:
 
 def test_variants_without_order_are_named_rows() -> None:
     names = ["best", "<b> & alone", "nothing merged"]
-    svg = chart("ablation", rows([result(name, None, 0, 0.1 * i) for i, name in enumerate(names)]))
+    svg = chart("ablation", rows([result(name, None, 0, 0.1 * i) for i, name in enumerate(names)])).file()
     assert [text.text for text in elements(svg, "text")][1:4] == names
     dots = [float(dot.get("cx", "")) for dot in elements(svg, "circle")[1:]]
     assert dots == sorted(dots)

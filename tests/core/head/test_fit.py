@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from datus2_ray.core.head.fit import SHARES, Learned, Recipe, learn
-from datus2_ray.core.head.network import HeadSpec
+from datus2_ray.core.head.fit import SHARES, Learned, learn
+from datus2_ray.core.head.network import Head, HeadSpec
+from datus2_ray.core.head.pairs import Draws, nearest_images
+from datus2_ray.core.head.recipes import Recipe, find_recipe
 from datus2_ray.engine.training_workers import TOKEN_WORKERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -116,3 +118,41 @@ def test_two_processes_learn_the_bits_of_one(tmp_path: Path) -> None:
 def test_as_many_workers_as_shares_have_something_to_do() -> None:
     assert TOKEN_WORKERS == SHARES
     assert Recipe().images % SHARES == 0
+
+
+def test_a_published_recipe_has_the_loss_of_the_authors_code() -> None:
+    images, _ = planted()
+    recipe = replace(find_recipe("stego-cityscapes"), steps=1, images=8, points=9)
+    spec = HeadSpec(DIM, recipe.codes, {})
+    learned = learn(images, IMAGES, spec, 3, recipe)
+    assert learned.shifts == [0.458, 0.175, 0.314]
+    assert not learned.head.mean.any()
+
+    tokens = [images[number].double() for number in range(IMAGES)]
+    nearest = nearest_images(torch.stack([of_image.mean(0) for of_image in tokens]), 7).numpy()
+    draws = Draws(nearest, np.array([len(of_image) for of_image in tokens]), 8, 9, 3)
+    head = Head(spec, torch.Generator().manual_seed(3)).double()
+    numbers, points = draws.next()
+    of_points = [[tokens[n][p] for n, p in zip(*slot, strict=True)] for slot in zip(numbers, points, strict=True)]
+    drawn = torch.stack([torch.stack(of_slot) for of_slot in of_points])
+    codes = head(drawn).detach()
+
+    def cosines(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        first, second = (vectors / vectors.norm(dim=-1, keepdim=True) for vectors in (first, second))
+        return torch.einsum("bid,bjd->bij", first, second)
+
+    for slot, (shift, found) in enumerate(zip(learned.shifts, learned.losses[0], strict=True)):
+        alike = cosines(drawn[0], drawn[slot])
+        mean = alike.mean()
+        alike = alike - alike.mean(dim=2, keepdim=True)
+        alike = alike - alike.mean() + mean
+        expected = -(cosines(codes[0], codes[slot]).clamp(min=0) * (alike - shift)).mean()
+        assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["stego-coco", "stego-cityscapes", "stego-potsdam"])
+def test_published_recipes_cost_what_ours_does(name: str) -> None:
+    ours, theirs = find_recipe("head"), find_recipe(name)
+    assert ours == Recipe()
+    same_cost = ("steps", "images", "points", "nearest", "learning_rate")
+    assert [getattr(ours, key) for key in same_cost] == [getattr(theirs, key) for key in same_cost]

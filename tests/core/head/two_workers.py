@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 import torch.distributed
 
-from datus2_ray.core.head.fit import SHARES, Recipe, learn
+from datus2_ray.core.head.fit import SHARES, learn
 from datus2_ray.core.head.network import HeadSpec
+from datus2_ray.core.head.recipes import Recipe
 
 
 def add_up(values: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from datus2_ray.core.head.fit import Recipe
 from datus2_ray.core.head.network import from_bytes
+from datus2_ray.core.head.recipes import Recipe
 from datus2_ray.engine import training_workers
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
@@ -63,7 +63,7 @@ def with_segments(run: Run, part_rows: int = 10, images: int = IMAGES) -> Run:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datus2_ray.core.head.fit.Recipe", partial(Recipe, steps=10, images=8, points=16))
+    monkeypatch.setattr("datus2_ray.core.head.recipes.Recipe", partial(Recipe, steps=10, images=8, points=16))
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""What stages say of segments and clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from datus2_ray.store.facts.base import Facts
+
+
+@dataclass(frozen=True)
+class Sampled(Facts):
+    """The number of clusters that was chosen, and the scores of all that were compared."""
+
+    stage: ClassVar[str] = "sample"
+    k: int
+    scores: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Discovered(Facts):
+    """``unstructured`` is the number of images whose patches are one community: no structure was found in them.
+
+    Where patches are the units, none is sought and none is counted. ``found`` are the connected parts of communities,
+    those that are too small to be valid segments included.
+    """
+
+    stage: ClassVar[str] = "discover"
+    unstructured: int = 0
+    found: int = 0
+
+
+@dataclass(frozen=True)
+class HeadLearned(Facts):
+    """How a head was learned from ``tokens`` of ``images``, a ``share`` of all.
+
+    ``backbone`` is the fingerprint of the weights whose tokens it reads, ``dim`` their length, ``codes`` that of a
+    code; ``shifts`` are those of the losses of an image, one like it, and another.
+    """
+
+    stage: ClassVar[str] = "head"
+    dim: int
+    codes: int
+    backbone: str
+    images: int
+    share: float
+    tokens: int
+    workers: int
+    steps: int
+    shifts: tuple[float, ...]
+    model: str
+
+
+@dataclass(frozen=True)
+class Encoded(Facts):
+    """Nothing beside the table."""
+
+    stage: ClassVar[str] = "codes"
+
+
+@dataclass(frozen=True)
+class Clustered(Facts):
+    """Outcome of k-means; ``centroids`` is the number of fine clusters."""
+
+    stage: ClassVar[str] = "cluster"
+    centroids: int
+    segments: int
+    inertia: float
+    iterations: int
+    converged: bool
+    restart: int
+    restart_inertias: tuple[float, ...]
+    metric: str
+
+
+@dataclass(frozen=True)
+class TokensClustered(Facts):
+    """Outcome of k-means on patch tokens; ``share`` of the tokens was used, ``fine`` is the number of fine clusters."""
+
+    stage: ClassVar[str] = "baseline"
+    share: float
+    inertia: float
+    iterations: int
+    fine: int
+
+
+@dataclass(frozen=True)
+class Labelled(Facts):
+    """``areas`` are the pixels of the segments of every fine cluster, about; ``pixels`` are those of all images."""
+
+    stage: ClassVar[str] = "label"
+    areas: tuple[int, ...] = ()
+    pixels: int = 0
