@@ -21,8 +21,11 @@ from datus2_ray.engine.training.run import Job
 class SilentHeartbeat:
     """Stands for the counter actor where nobody watches."""
 
-    def beat(self) -> None:
+    def beat(self, memory: int = 0) -> None:
         pass
+
+    def memory(self) -> int | None:
+        return None
 
     def through(self, items: Iterable[Any]) -> Iterator[Any]:
         return iter(items)

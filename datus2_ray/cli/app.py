@@ -16,8 +16,8 @@ from datus2_ray.errors import DatusError, UsageError
 MAX_TEXT = 500
 
 EXPERIMENTS_HELP = (
-    "presets, ablation, clusters, names, resolution, patch-size, data-size, dedicated, or paper: all of the paper's "
-    "experiments and questions, with a page."
+    "presets, ablation, clusters, names, resolution, patch-size, data-size, dedicated, backbones, or paper: all of the "
+    "paper's experiments and questions, with a page."
 )
 
 app = typer.Typer(
@@ -54,7 +54,7 @@ def plan(config: RunConfig) -> None:
 @app.command()
 @takes_settings(
     "preset", "backbone", "clusters", "device", "seed", "no_refine", "image_column", "id_column", "mask_column",
-    "ignore_id", "bands", "tracker",
+    "ignore_id", "bands", "protocol", "tracker",
     out=Annotated[str, typer.Option("--out", help="Folder for the shards; a local path or s3:// URI.")],
 )  # fmt: skip
 def ingest(config: RunConfig) -> None:
@@ -70,7 +70,7 @@ def ingest(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "preset", "clusters", "no_refine", "mask_column", "ignore_id",
+    "preset", "clusters", "no_refine", "mask_column", "ignore_id", "protocol",
     backbone=Annotated[str | None, typer.Option(help="Backbone to go on from; default from scratch.")],
 )  # fmt: skip
 def pretrain(config: RunConfig) -> None:
@@ -95,11 +95,20 @@ def experiment(
     values: Annotated[str | None, typer.Option(help="Points of a sweep, such as 6,9,12.")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Refine the masks of every run.")] = False,
     backbones: Annotated[
-        list[str] | None, typer.Option(help="Of paper: a backbone with patches of another size; once for each.")
+        list[str] | None,
+        typer.Option(
+            help="Of backbones: what --backbone takes, or FILE@-3 for a block; of paper: one with patches of another "
+            "size; once for each."
+        ),
     ] = None,
 ) -> None:
     """Compare variants of a preset on the images of SOURCE, over several seeds: what each part brings and costs."""
     points = numbers("--values", values)
+    if name == "backbones":
+        _compare_backbones(config, backbones or [], seeds, refine, values)
+        return
+    if backbones and name != "paper":
+        raise UsageError(f"--backbones are those of `datus2 experiment backbones` and `paper`, not of {name}")
     if not refine:
         config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": False})})
 
@@ -118,6 +127,18 @@ def experiment(
         return
     results = run_experiment(name, config, seeds, points, note)
     table, uris = answer.write_answer(name, results, config.out)
+    typer.echo(table + "\n".join(uris))
+
+
+def _compare_backbones(config: RunConfig, backbones: list[str], seeds: int, refine: bool, values: str | None) -> None:
+    """Run `experiment backbones`: the masks of the preset are refined as it says, those of `paper` if asked for."""
+    from datus2_ray.commands.experiments.backbones import run_backbones
+    from datus2_ray.commands.experiments.backbones_answer import write_backbones
+
+    if values:
+        raise UsageError("--values are those of a sweep; backbones have none")
+    results = run_backbones(config, backbones, seeds, refine, lambda line: typer.echo(f"=== {line}"))
+    table, uris = write_backbones(results, config.out)
     typer.echo(table + "\n".join(uris))
 
 

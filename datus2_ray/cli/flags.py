@@ -50,6 +50,7 @@ Source = Annotated[str, typer.Argument(help=str(RunConfig.model_fields["source"]
 Out = Annotated[str, option("--out", "out")]
 Dataset = Annotated[str | None, option("--dataset", "dataset")]
 Split = Annotated[str | None, option("--split", "split")]
+Protocol = Annotated[str | None, option("--protocol", "protocol", metavar="[datus2|stego]")]
 Limit = Annotated[int | None, option("--limit", "limit")]
 Preset = Annotated[str, typer.Option("--preset", help=f"Settings to start from: {', '.join(preset_names())}.")]
 Backbone = Annotated[str | None, option("--backbone", "backbone")]
@@ -76,6 +77,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "dataset": (Dataset, None),
     "split": (Split, None),
     "limit": (Limit, None),
+    "protocol": (Protocol, None),
     "preset": (Preset, DEFAULT),
     "backbone": (Backbone, None),
     "clusters": (Clusters, None),

@@ -62,7 +62,7 @@ def print_warnings(summary: dict[str, Any]) -> None:
 def score_table(metrics: dict[str, Any]) -> Table:
     """Return the table of a run's scores, in percent."""
     images, k, seed = metrics["images"], metrics["clusters"], metrics["seed"]
-    table = _score_columns(f"{images:,} labelled images, K = {k}, seed {seed}; in percent")
+    table = _score_columns(f"{images:,} labelled images, K = {k}, seed {seed}{_protocol(metrics)}; in percent")
     for name, title in SETS.items():
         if name in metrics:
             table.add_row(title, *(_percent(value) for value in _row(metrics[name])))
@@ -88,7 +88,8 @@ def names_table(scores: dict[str, Any]) -> Table:
 def seeds_table(scores: dict[str, Any]) -> Table:
     """Return the table of means and standard deviations, of :func:`~datus2_ray.core.score.seeds.over_seeds`."""
     seeds = ", ".join(str(run["seed"]) for run in scores["seeds"])
-    table = _score_columns(f"mean ± standard deviation over {len(scores['seeds'])} runs, seeds {seeds}; in percent")
+    runs = f"{len(scores['seeds'])} runs, seeds {seeds}{_protocol(scores['seeds'][0])}"
+    table = _score_columns(f"mean ± standard deviation over {runs}; in percent")
     for name, title in SETS.items():
         if name in scores["mean"]:
             pairs = zip(_row(scores["mean"][name]), _row(scores["std"][name]), strict=True)
@@ -164,6 +165,12 @@ def _score_columns(title: str) -> Table:
     for column in ("mIoU\n1:1", "acc.\n1:1", "F1\n1:1", "mIoU\nn:1", "mIoU\nDatUS²", "cover-\nage", "NMI", "ARI"):
         table.add_column(column, justify="right")
     return table
+
+
+def _protocol(metrics: dict[str, Any]) -> str:
+    """Return the protocol for a title, where it is not the default."""
+    name = metrics.get("protocol", "datus2")
+    return "" if name == "datus2" else f", protocol {name}"
 
 
 def _row(scores: dict[str, Any]) -> tuple[float | None, ...]:

@@ -27,7 +27,7 @@ def read_metrics(runs: Sequence[str]) -> list[dict[str, Any]]:
     Raises
     ------
     UsageError
-        If a run has no scores, or differs from the first one in its images, classes or number of clusters.
+        If a run has no scores, or differs from the first one in its images, protocol, classes or number of clusters.
     """
     found = [read_summary(run)["metrics"] for run in runs]
     images = [_images(run) for run in runs]
@@ -37,6 +37,7 @@ def read_metrics(runs: Sequence[str]) -> list[dict[str, Any]]:
         for what, of_first, of_run in (
             ("images", images[0], seen),
             ("images", found[0]["images"], metrics["images"]),
+            ("protocol", *(one.get("protocol", "datus2") for one in (found[0], metrics))),
             ("classes", found[0]["classes"], metrics["classes"]),
             ("K", found[0]["clusters"], metrics["clusters"]),
         ):

@@ -51,7 +51,13 @@ def plan_run(config: RunConfig) -> Plan:
         If it cannot run with these settings, on this source, or on these machines. The message says what to change.
     """
     machines = check_place(config, "run")
-    return plan_stages(config, RUN, list_shown(config), machines)
+    listing = list_shown(config)
+    if config.protocol == "stego" and not listing.labelled:
+        raise UsageError(
+            f"--protocol stego is a rule for scores, and {config.source} has no ground truth; leave it out, or name "
+            "its --dataset or --masks"
+        )
+    return plan_stages(config, RUN, listing, machines)
 
 
 def plan_ingest(config: RunConfig) -> Plan:

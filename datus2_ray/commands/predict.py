@@ -155,7 +155,9 @@ def _config(
     columns: dict[str, str | None] | None,
 ) -> RunConfig:
     """Return the settings of the finished run, applied to other images."""
-    changes = {"dataset": "folder", "split": None, "limit": limit, "clusters": k, "max_error_rate": max_error_rate}
+    # A protocol is of scores; new images are labelled whole.
+    whole = {"dataset": "folder", "split": None, "protocol": "datus2"}
+    changes = {**whole, "limit": limit, "clusters": k, "max_error_rate": max_error_rate}
     places = {"source": storage.absolute(source), "out": storage.absolute(out), "device": device or "auto"}
     settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "export": {"format": "png"}}
     settings |= {stage: {**settings[stage], **values} for stage, values in PLACES.items()}

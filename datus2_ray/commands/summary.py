@@ -35,6 +35,7 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
     """Return what ``summary.json`` holds, given the stages that the run did without."""
     seconds = {stage: run.events.stage_seconds(commit.fingerprint) for stage, commit in run.commits.items()}
     per_row = {stage: run.events.seconds_per_row(commit.fingerprint) for stage, commit in run.commits.items()}
+    memory = {stage: run.events.memory(commit.fingerprint) for stage, commit in run.commits.items()}
     return {
         "images": run.commit(Ingested).rows_out,
         "quarantined": sum(commit.rows_quarantined for commit in run.commits.values()),
@@ -42,11 +43,13 @@ def summarise(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
         "notes": run.facts(Ingested).notes,
         "unstructured": run.facts(Discovered).unstructured,
         "ground_truth": _ground_truth(run),
+        "segments_found": run.facts(Discovered).found,
         "segments": run.facts(Clustered).segments,
         "clusters": run.required_k,
         "refinement": _refinement(run, left_out),
         "seconds": {stage: round(value, 2) for stage, value in _without_nulls(seconds).items()},
         "seconds_per_row": {stage: round(value, 6) for stage, value in _without_nulls(per_row).items()},
+        "memory": _without_nulls(memory),
         "versions": {"datus2-ray": VERSION, **{name: version(name) for name in ("ray", "torch", "timm", "numpy")}},
         "machine": {"system": platform.platform(), "processors": os.cpu_count()},
         "names": names_shown(run.folder),

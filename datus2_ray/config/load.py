@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from datus2_ray.config.catalogue import removed_settings, suggest
 from datus2_ray.config.presets import DEFAULT, merge, parse_settings, preset_values
+from datus2_ray.config.protocol import check_mirror
 from datus2_ray.config.run import RunConfig
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.version import VERSION
@@ -56,19 +57,21 @@ def load(
     """
     from datus2_ray.store import storage  # imports Arrow, for which no help text should wait
 
-    settings: dict[str, Any] = {"preset": preset, **preset_values(preset)}
+    given: dict[str, Any] = {}
     if config_file is not None:
         read = parse_settings(storage.read_bytes(config_file), config_file)
         if "preset" in read:
             raise UsageError(f"{config_file}: a preset is chosen by --preset, not in a file of settings")
-        settings = merge(settings, read)
+        given = read
     for assignment in assignments:
-        settings = merge(settings, _parse_assignment(assignment))
+        given = merge(given, _parse_assignment(assignment))
     for name, value in flags.items():
         if value is not None:
             stage, key, switched = STAGE_FLAGS.get(name, ("", name, None))
             value = value if switched is None else switched
-            settings = merge(settings, {stage: {key: value}} if stage else {key: value})
+            given = merge(given, {stage: {key: value}} if stage else {key: value})
+    check_mirror(given)
+    settings = merge({"preset": preset, **preset_values(preset)}, given)
     if removed := removed_settings(settings):
         raise UsageError("; ".join(removed))
     return resolve_paths(_validate(settings))

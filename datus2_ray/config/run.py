@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from datus2_ray.config.base import StageConfig, expert, setting
+from datus2_ray.config.base import StageConfig, check_fit, expert, setting
 from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.config.evaluate import EvaluateConfig
@@ -14,7 +15,9 @@ from datus2_ray.config.export import ExportConfig
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.config.label import LabelConfig
 from datus2_ray.config.pretrain import PretrainConfig
+from datus2_ray.config.protocol import PROTOCOLS, ProtocolName, with_mirror
 from datus2_ray.config.refine import RefineConfig
+from datus2_ray.core.images.rendering import Rendering
 
 
 class RunConfig(StageConfig):
@@ -40,6 +43,11 @@ class RunConfig(StageConfig):
         None, "Number of clusters K; default the number of classes of the data set, else found on a sample.", ge=2
     )
     seed: int = setting(0, "Seed of every random choice.", ge=0)
+    protocol: ProtocolName = setting(
+        "datus2",
+        "What is scored: datus2, whole images at their own size; or stego, the middle of images and ground truth at "
+        "320 pixels, with mirror images, as STEGO, CAUSE and PriMaPs publish.",
+    )
     limit: int | None = setting(None, "Use only the first N image ids in sorted order.", ge=1)
     max_error_rate: float = expert(
         0.05, "The run ends when more than this share of the images is unusable.", ge=0, le=1
@@ -57,3 +65,30 @@ class RunConfig(StageConfig):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_mirror(cls, given: Any) -> Any:
+        return with_mirror(given)
+
+    @model_validator(mode="after")
+    def _check_protocol(self) -> RunConfig:
+        cropped = PROTOCOLS[self.protocol].crop is not None
+        check_fit(
+            (
+                cropped and self.discover.reduced_decoding,
+                f"protocol = {self.protocol} resizes whole images, which reduced_decoding does not decode",
+                "discover.reduced_decoding=false",
+            ),
+            (
+                cropped and self.export.format is not None,
+                f"protocol = {self.protocol}: masks are of the middle of images and do not fit their files",
+                "protocol=datus2, in a run for masks that are exported",
+            ),
+        )
+        return self
+
+    @property
+    def rendering(self) -> Rendering:
+        """How images become 8-bit RGB, as far as it is known before the set is."""
+        return replace(self.ingest.rendering, crop=PROTOCOLS[self.protocol].crop)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from datus2_ray.engine import prometheus
 from datus2_ray.engine.device import choose_identity
+from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.parts import PartWriter, stream_parts
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
@@ -135,16 +136,21 @@ def _parts(
     check()
     todo = [{"part": part, **work.payload(run, part)} for part in parts if part not in rows]
     writer = Operator(PartWriter(placement.uri, stage.name, *work.metadata(run)))
+    watched: list[Heartbeat] = []
+
+    def operators(heartbeat: Heartbeat) -> list[Operator]:
+        watched.append(heartbeat)
+        return [*work.operators(run, placement, heartbeat), writer]
+
     with _logged(run, stage, stamp, progress):
         with _noting(placement.uri, rows, faults) as note:
-            for done in stream_parts(
-                work.bundle(run, todo), lambda heartbeat: [*work.operators(run, placement, heartbeat), writer]
-            ):
+            for done in stream_parts(work.bundle(run, todo), operators):
                 rows[done["part"]], faults[done["part"]] = done["rows"], done["faults"]
                 progress.advance(done["rows"] + done["faults"], done["faults"])
                 prometheus.count_images(stage.name, done["rows"], done["faults"])
                 note()
                 check()
+        progress.memory = next((heartbeat.memory() for heartbeat in watched), None)
         lost = [part for part in parts if rows.get(part, 0) + faults.get(part, 0) != parts[part]]
         if lost:
             raise DatusError(
@@ -188,7 +194,8 @@ def _logged(run: Run, stage: Stage[Any], stamp: str, progress: Progress) -> Iter
     def end(outcome: str) -> None:
         seconds = round(time.monotonic() - start, 3)
         rows_done = progress.done - progress.done_before
-        run.events.write(outcome, **event, rows_done=rows_done, errors=progress.errors, seconds=seconds)
+        memory = {} if progress.memory is None else {"memory": progress.memory}
+        run.events.write(outcome, **event, rows_done=rows_done, errors=progress.errors, seconds=seconds, **memory)
         prometheus.set_seconds(stage.name, seconds)
 
     try:

@@ -8,9 +8,13 @@ that arrive.
 from __future__ import annotations
 
 import queue
+import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from datus2_ray.errors import DatusError
@@ -28,16 +32,20 @@ LOOK_EVERY = 2.0
 
 
 class _Counter:
-    """Actor that counts beats."""
+    """Actor that counts beats, and keeps the highest memory of those who say theirs."""
 
     def __init__(self) -> None:
-        self._beats = 0
+        self._beats, self._memory = 0, 0
 
-    def beat(self) -> None:
+    def beat(self, memory: int) -> None:
         self._beats += 1
+        self._memory = max(self._memory, memory)
 
     def beats(self) -> int:
         return self._beats
+
+    def memory(self) -> int:
+        return self._memory
 
 
 class Heartbeat:
@@ -53,9 +61,9 @@ class Heartbeat:
         counter: Any = ray.remote(num_cpus=0, max_restarts=-1)(_Counter)
         self._counter = counter.options(scheduling_strategy=beside).remote()
 
-    def beat(self) -> None:
-        """Count one beat; does not wait."""
-        self._counter.beat.remote()
+    def beat(self, memory: int = 0) -> None:
+        """Count one beat, of a process whose memory so far was at most this in bytes, 0 if unsaid; does not wait."""
+        self._counter.beat.remote(memory)
 
     def through(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items of a task, and beat before the first and every sixteenth."""
@@ -64,15 +72,34 @@ class Heartbeat:
                 self.beat()
             yield item
 
+    def memory(self) -> int | None:
+        """Return the highest memory that a process said, in bytes; None where none did, or the counter is lost."""
+        return self._ask("memory") or None
+
     def beats(self) -> int | None:
         """Return the number of beats so far, from 0 again after the counter's process died; None until it is back."""
+        return self._ask("beats")
+
+    def _ask(self, what: str) -> int | None:
         import ray
 
         try:
-            beats: int = ray.get(self._counter.beats.remote(), timeout=BEATS_SECONDS)
+            answer: int = ray.get(getattr(self._counter, what).remote(), timeout=BEATS_SECONDS)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
             return None
-        return beats
+        return answer
+
+
+def forget_memory() -> None:
+    """Let :func:`peak_memory` begin anew, where Linux can: Ray may make an actor of a process that did other work."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """Return the most memory in bytes that this process had so far, its shared pages included."""
+    # Linux counts in kB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def watched(

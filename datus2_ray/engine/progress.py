@@ -17,8 +17,11 @@ LOG_INTERVAL, TERMINAL_INTERVAL = 15.0, 0.1
 class Progress:
     """The progress line of a stage, on standard error so that standard output has results only.
 
-    Of the `total` things, `done_before` were done, and `errors` failed, in earlier attempts.
+    Of the `total` things, `done_before` were done, and `errors` failed, in earlier attempts. `memory` is what the
+    largest actor took in this one, in bytes, where that is known.
     """
+
+    memory: int | None = None
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datus2_ray.config import RunConfig
+from datus2_ray.config.protocol import PROTOCOLS
 from datus2_ray.report.curves import TARGETS
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.survey import Survey
@@ -53,6 +54,7 @@ def run_lines(run: FinishedRun) -> list[Line]:
             layouts.find(config.dataset).title,
             f"split {config.split}" if config.split else "all images of the source",
         ),
+        *([Line("Protocol", config.protocol, PROTOCOLS[config.protocol].description)] if run.metrics else []),
         Line("Preset", config.preset, "the settings that the run started from; all of them are listed below"),
         Line(
             "Backbone",

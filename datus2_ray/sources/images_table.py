@@ -45,7 +45,7 @@ class ImagesTable:
     def of(ingested: Commit[Ingested]) -> ImagesTable:
         """Return the table of a run whose images were ingested."""
         facts = ingested.facts
-        rendering = Rendering(facts.bands, facts.ranges, facts.max_megapixels)
+        rendering = Rendering(facts.bands, facts.ranges, facts.max_megapixels, facts.crop)
         return ImagesTable(ingested.uri, facts.kept_in, rendering)
 
     def decode(self, data: bytes, min_side: int | None = None) -> NDArray[np.uint8]:

@@ -45,6 +45,10 @@ class EventLog:
         rows = sum(event["rows_done"] for event in ended)
         return sum(event["seconds"] for event in ended) / rows if rows else None
 
+    def memory(self, fingerprint: str) -> int | None:
+        """Return the most memory in bytes that an actor took in any attempt at a result; None where none is known."""
+        return max((event["memory"] for event in self._ended(fingerprint) if "memory" in event), default=None)
+
     def _ended(self, fingerprint: str) -> list[dict[str, Any]]:
         """Return the events that end an attempt, finished or failed; a killed one leaves none."""
         return [event for event in self.read() if "rows_done" in event and event["fingerprint"] == fingerprint]

@@ -87,6 +87,7 @@ def segments(descriptor_dim: int, token_dim: int) -> pa.Schema:
         ("sizes", pa.list_(pa.int32()), "Patches of every valid segment."),
         ("boxes", boxes, "Top, left, bottom, right in patches, end exclusive."),
         ("descriptors", descriptors, "Descriptor of every valid segment."),
+        ("found", pa.int32(), "Connected parts of communities, of any size: valid segments and what is too small."),
         ("communities", pa.int32(), "Communities that Louvain found; null where patches are the units."),
         ("modularity", pa.float64(), "Modularity of that partition; null where patches are the units."),
         (

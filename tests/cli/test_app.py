@@ -42,7 +42,7 @@ def test_plan_takes_what_run_takes_and_other_commands_a_part_of_it() -> None:
     assert list(parameters("plan")) == list(run)
     assert set(run) == {*FLAGS, "debug"}
     assert set(parameters("ingest")) < set(parameters("pretrain")) < set(run)
-    assert set(parameters("experiment")) - set(run) == {"name", "seeds", "values", "refine"}
+    assert set(parameters("experiment")) - set(run) == {"name", "seeds", "values", "refine", "backbones"}
     assert run["preset"].default == "best"
     assert parameters("pretrain")["backbone"].help.endswith("default from scratch.")
 

@@ -46,6 +46,7 @@ def test_runs_of_several_seeds_have_a_mean_and_a_deviation(tmp_path: Path) -> No
         ({"clusters": 3}, "differ in their K: 2 and 3"),
         ({"classes": ["a", "c"]}, "differ in their classes: a, b and a, c"),
         ({"images": 4}, "differ in their images: 3 and 4"),
+        ({"protocol": "stego"}, "differ in their protocol: datus2 and stego"),
         ({"config": {"source": "/other"}}, "differ in their images: /set demo and /other demo"),
         ({"config": {"split": "val"}}, "differ in their images: /set demo and /set demo val"),
         ({"images": 0}, "has no scores: its images have no ground truth"),

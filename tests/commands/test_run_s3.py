@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from datus2_ray.engine.training.tokens import MODEL
 from datus2_ray.engine.training.worker import STATE
-from datus2_ray.stages.em.worker import MODEL
 from datus2_ray.store import s3, storage
 from tests.commands.conftest import FinishedRun, small_settings, tables
 

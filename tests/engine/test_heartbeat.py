@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
 
-from datus2_ray.engine.heartbeat import Heartbeat, watched
+from datus2_ray.engine.heartbeat import Heartbeat, forget_memory, peak_memory, watched
 from datus2_ray.engine.parts import stream_parts
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import configure_ray_data
@@ -134,6 +136,23 @@ def test_a_task_beats_as_it_goes_through_its_items_and_the_counter_comes_back_wh
         time.sleep(0.1)
     heartbeat.beat()
     assert heartbeat.beats() == 1
+    # Of those who say their memory, the largest.
+    assert heartbeat.memory() is None
+    for memory in (5, 9, 7):
+        heartbeat.beat(memory)
+    heartbeat.beat()
+    assert heartbeat.memory() == 9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets")
+def test_memory_that_was_given_back_is_forgotten() -> None:
+    size = 300_000_000
+    held = np.ones(size, np.uint8)
+    assert peak_memory() >= held.nbytes
+    high = peak_memory()
+    del held
+    forget_memory()
+    assert peak_memory() < high - size // 2
 
 
 def newest_counter() -> int:

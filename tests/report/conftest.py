@@ -182,6 +182,7 @@ class RunMaker:
             "sizes": list_column([np.full(3, 2 * GRID)] * n, pa.int32()),
             "boxes": pa.nulls(n, schema.field("boxes").type),
             "descriptors": pa.nulls(n, schema.field("descriptors").type),
+            "found": [5] * n,
             "communities": [4] * n,
             "modularity": [0.5] * n,
             "tokens": pa.nulls(n, schema.field("tokens").type),

@@ -89,7 +89,7 @@ def run_experiment(
         If the experiment is unknown, the values do not fit it, or the source has no ground truth.
     """
     if name not in EXPERIMENTS:
-        raise UsageError(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise UsageError(f"unknown experiment {name!r}; there are {', '.join([*EXPERIMENTS, 'backbones'])}")
     axis = EXPERIMENTS[name]
     make = partial(axis.variants, base, values)
     return run_variants(name, base, make, seeds, note, probe=axis.probe)
@@ -103,10 +103,12 @@ def run_variants(
     note: Callable[[str], None],
     *,
     probe: bool = False,
+    leave_out: bool = False,
 ) -> list[Result]:
     """Run variants with every seed, in one run folder; `make` returns them for the listed source.
 
-    See :func:`run_experiment` for what is shared and raised.
+    See :func:`run_experiment` for what is shared and raised. With `leave_out` a variant that cannot be run, such as one
+    of more clusters than there are segments, is noted and left out, unless none can.
     """
     check_tracker(base.tracker)
     base = base.model_copy(update={"out": storage.join(base.out, "runs")})
@@ -124,11 +126,21 @@ def run_variants(
     with open_run(base, "experiment", source, machines) as opened:
         start_ray(base.no_progress_seconds)
         opened = opened.on(Machines.now())
-        return [
-            _run(opened, variant, config.model_copy(update={"seed": base.seed + number}), probe, note)
-            for variant, config in configs
-            for number in range(seeds)
-        ]
+        results: list[Result] = []
+        refused: UsageError | None = None
+        for variant, config in configs:
+            for number in range(seeds):
+                seeded = config.model_copy(update={"seed": base.seed + number})
+                try:
+                    results.append(_run(opened, variant, seeded, probe, note))
+                except UsageError as error:
+                    if not leave_out:
+                        raise
+                    refused = error
+                    note(f"left out: {variant.name}, seed {seeded.seed}: {error}")
+        if refused and not results:
+            raise refused
+        return results
 
 
 def _run(opened: Run, variant: Variant, config: RunConfig, probe: bool, note: Callable[[str], None]) -> Result:

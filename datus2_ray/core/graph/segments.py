@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -31,11 +31,14 @@ class Segments:
         Patches of every segment, int32, shape (S,).
     boxes : ndarray
         Top, left, bottom, right in patches, the last two exclusive, int16, shape (S, 4).
+    found : int
+        Components of communities of any size: those that are noise, or were given away, included.
     """
 
     patch_map: np.ndarray
     sizes: np.ndarray
     boxes: np.ndarray
+    found: int
 
 
 def label_components(communities: np.ndarray) -> np.ndarray:
@@ -77,7 +80,9 @@ def every_patch(height: int, width: int) -> Segments:
         )
     rows, columns = np.indices((height, width), dtype=np.int16).reshape(2, -1)
     boxes = np.stack([rows, columns, rows + 1, columns + 1], axis=1)
-    return Segments(np.arange(count, dtype=np.int16).reshape(height, width), np.ones(count, dtype=np.int32), boxes)
+    return Segments(
+        np.arange(count, dtype=np.int16).reshape(height, width), np.ones(count, dtype=np.int32), boxes, count
+    )
 
 
 def give_noise_away(segments: Segments, tokens: np.ndarray) -> Segments:
@@ -108,7 +113,7 @@ def give_noise_away(segments: Segments, tokens: np.ndarray) -> Segments:
             cosines = np.vecdot(directions, mean)
             higher = noise & (cosines > highest)
             members[higher], highest[higher] = segment, cosines[higher]
-    return _collect(members.reshape(segments.patch_map.shape), 0)
+    return replace(_collect(members.reshape(segments.patch_map.shape), 0), found=segments.found)
 
 
 def join_segments(parts: Sequence[tuple[tuple[slice, slice], Segments]], height: int, width: int) -> Segments:
@@ -129,7 +134,8 @@ def join_segments(parts: Sequence[tuple[tuple[slice, slice], Segments]], height:
     valid = members != NOISE
     members[valid] = number_by_first(members[valid])
     patch_map = members.astype(np.int16)
-    return Segments(patch_map, np.bincount(members[valid]).astype(np.int32), _boxes(patch_map))
+    found = sum(segments.found for _, segments in parts)
+    return Segments(patch_map, np.bincount(members[valid]).astype(np.int32), _boxes(patch_map), found)
 
 
 def _collect(components: np.ndarray, tau: int) -> Segments:
@@ -138,7 +144,7 @@ def _collect(components: np.ndarray, tau: int) -> Segments:
     numbers = np.full(len(sizes), NOISE, dtype=np.int16)
     numbers[valid] = np.arange(np.count_nonzero(valid))
     patch_map = numbers[components]
-    return Segments(patch_map, sizes[valid].astype(np.int32), _boxes(patch_map))
+    return Segments(patch_map, sizes[valid].astype(np.int32), _boxes(patch_map), len(sizes))
 
 
 def _boxes(patch_map: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from datus2_ray.core.images import deep, tiff
 from datus2_ray.core.images.colour import to_srgb
+from datus2_ray.core.images.crop import crop_image
 from datus2_ray.core.images.plain import orientation_of, without_metadata
 from datus2_ray.core.images.rendering import DEFAULT, MAX_MEGAPIXELS, Rendering
 from datus2_ray.core.images.sniff import HEAD, what_is
@@ -119,7 +120,8 @@ def decode(data: bytes, min_side: int | None = None, rendering: Rendering = DEFA
         Of kind ``empty`` (no bytes), ``unreadable`` (no image, cut off or damaged), ``unsupported`` (an extra is not
         installed), ``bands`` (fewer than are asked for), ``too_small`` (a side under 8 pixels) or ``too_large``.
     """
-    return _decode(data, min_side, rendering).to_rgb(rendering)
+    pixels = _decode(data, min_side, rendering).to_rgb(rendering)
+    return pixels if rendering.crop is None else crop_image(pixels, rendering.crop)
 
 
 def inspect(data: bytes, rendering: Rendering = DEFAULT) -> Decoded:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from datus2_ray.core.images.crop import crop_labels
 from datus2_ray.core.images.decode import is_lossy, load_image, reading
 from datus2_ray.core.images.labels import NOISE_16
 from datus2_ray.core.images.rendering import LARGEST_MEGAPIXELS
@@ -51,6 +52,10 @@ class LabelMap:
             red, green, blue = (self.values[:, :, channel].astype(np.uint32) for channel in range(3))
             return np.asarray(red << 16 | green << 8 | blue, np.uint32)
         return self._table()[self.values]
+
+    def crop(self, side: int | None) -> LabelMap:
+        """Return the square in the middle, see :func:`~datus2_ray.core.images.crop.crop_labels`; itself for None."""
+        return self if side is None else LabelMap(crop_labels(self.values, side), self.palette)
 
     def encode(self) -> bytes:
         """Encode the map as PNG without loss: grey of 8 or 16 bits, palette, or RGB."""

@@ -23,11 +23,14 @@ class Rendering:
         Low and high value, which become 0 and 255, per type of numbers, for example ``("uint16", 0, 4095)``.
     max_megapixels : int
         Larger images are refused.
+    crop : int or None
+        Side in pixels of the square that is cut from the middle of every image; None where images stay whole.
     """
 
     bands: tuple[int, ...] = ()
     ranges: tuple[tuple[str, float, float], ...] = ()
     max_megapixels: int = MAX_MEGAPIXELS
+    crop: int | None = None
 
     @property
     def ranges_by_type(self) -> dict[str, tuple[float, float]]:

@@ -16,7 +16,7 @@ from datus2_ray.core.backbone.patches import extract_patches
 from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.graph.build import binary_affinity, nearest_neighbours, pack, pair_penalties
 from datus2_ray.core.images.windows import Windows
-from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.heartbeat import Heartbeat, forget_memory, peak_memory
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import pixels_of
 from datus2_ray.store.columns import list_column
@@ -47,6 +47,7 @@ class EmbedImages:
         windows: Windows | None = None,
     ) -> None:
         prepare_device(device)
+        forget_memory()
         self._backbone = load_backbone(
             local_spec(backbone), device=device, dtype=config.arithmetic(device), compiled=config.compile
         )
@@ -106,7 +107,7 @@ class EmbedImages:
             on_window=self._heartbeat.beat,
         )
         vectors = dict(zip(self._means, found, strict=True))
-        self._heartbeat.beat()
+        self._heartbeat.beat(peak_memory())
         graphs, tokens = None, None
         if "graph" in vectors:
             # One product an image: a batched one may sum in another order for another batch.

@@ -66,6 +66,7 @@ class FindSegments:
             "patch_map": list_column(scatter(maps, rows, count), pa.int16()),
             "sizes": list_column(scatter([one.sizes for one in segments], rows, count), pa.int32()),
             "boxes": list_column(scatter([one.boxes for one in segments], rows, count), pa.list_(pa.int16(), 4)),
+            "found": pa.array(scatter([one.found for one in segments], rows, count), pa.int32()),
             "communities": pa.array(scatter([one.communities for one in found], rows, count), pa.int32()),
             "modularity": pa.array(scatter([one.modularity for one in found], rows, count), pa.float64()),
         }

@@ -15,7 +15,7 @@ from datus2_ray.core.backbone.overlap import one_ahead
 from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.describe.crops import CROP_SIZE, crops
 from datus2_ray.core.describe.tokens import join, l2_normalise
-from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.heartbeat import Heartbeat, forget_memory, peak_memory
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import PIXELS, pixels_of, scatter
 from datus2_ray.store.columns import list_arrays, list_column
@@ -27,6 +27,7 @@ class DescribeCrops:
 
     def __init__(self, backbone: str, config: DiscoverConfig, device: str, heartbeat: Heartbeat) -> None:
         prepare_device(device)
+        forget_memory()
         self._device = device
         self._heartbeat = heartbeat
         _, self._batch_size = config.batch_sizes(device)
@@ -64,7 +65,7 @@ class DescribeCrops:
 
     def _pass(self, batch: Tensor) -> Tensor:
         vectors = self._extract(batch)
-        self._heartbeat.beat()
+        self._heartbeat.beat(peak_memory())
         return vectors
 
 

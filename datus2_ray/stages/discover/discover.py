@@ -79,13 +79,14 @@ def conform(block: pa.Table) -> pa.Table:
 
 
 def _facts(run: Run, placement: Placement) -> Discovered:
-    def count(part: str) -> int:
-        table = storage.read_table(placement.path(part), ["communities"])
+    def count(part: str) -> tuple[int, int]:
+        table = storage.read_table(placement.path(part), ["communities", "found"])
         communities: list[int] = table["communities"].to_pylist()
-        return communities.count(1)
+        return communities.count(1), sum(table["found"].to_pylist())
 
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        return Discovered(sum(threads.map(count, sorted(run.commit(Ingested).parts))))
+        counts = list(threads.map(count, sorted(run.commit(Ingested).parts)))
+    return Discovered(sum(whole for whole, _ in counts), sum(found for _, found in counts))
 
 
 def _uses(prospect: Prospect) -> list[Use]:
@@ -118,7 +119,7 @@ DISCOVER = Stage(
     writes={
         "part-*.parquet": "per image: patch map, segments, descriptors, tokens where head, em or baseline reads them"
     },
-    version=5,
+    version=6,
     reads=(Ingested,),
     decides=_decides,
     computes=True,

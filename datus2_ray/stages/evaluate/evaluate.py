@@ -42,7 +42,13 @@ def _facts(run: Run, placement: Placement) -> Evaluated:
     sets = [*_sets(run), *((PLAIN, MERGED) if run.find(TokensClustered) else ())]
     parts = sorted(run.commit(Labelled).parts)
     totals, scored = sum_counts(placement.uri, parts, sets, len(run.classes), run.required_k)
-    metrics = {"classes": list(run.classes), "clusters": run.required_k, "seed": run.config.seed, "images": scored}
+    metrics = {
+        "protocol": run.config.protocol,
+        "classes": list(run.classes),
+        "clusters": run.required_k,
+        "seed": run.config.seed,
+        "images": scored,
+    }
     return Evaluated({**metrics, **{name: score(total) for name, total in totals.items()}})
 
 

@@ -136,15 +136,15 @@ def check_image(data: bytes | None, mask: Read, dataset: str, rendering: Renderi
     """
     decoded = decode.inspect(data or b"", rendering)
     height, width = decoded.values.shape[:2]
-    truth, fault = None, None
+    crop, truth, fault = rendering.crop, None, None
     try:
         if isinstance(mask, ImageError):
             raise mask if mask.kind.startswith("mask_") else ImageError("mask_unreadable", f"mask: {mask.message}")
         if mask is not None:
-            truth = layouts.find(dataset).decode_mask(mask, height, width, path).encode()
+            truth = layouts.find(dataset).decode_mask(mask, height, width, path).crop(crop).encode()
     except ImageError as error:
         fault = str(error)
-    row = {"height": height, "width": width, "mask": truth, "mask_fault": fault, "notes": decoded.notes}
+    row = {"height": crop or height, "width": crop or width, "mask": truth, "mask_fault": fault, "notes": decoded.notes}
     if (measured := decoded.measure()) is not None:
         row |= dict(zip(schemas.RANGE, measured, strict=True))
     return row

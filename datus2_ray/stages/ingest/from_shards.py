@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -77,14 +77,16 @@ class ReadShard:
             check_id(row["image_id"])
             decode.check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
             if self.rendering.bands:
-                row |= check_image(row["image"], None, self.dataset, self.rendering) | {"mask": row.get("mask")}
+                whole = replace(self.rendering, crop=None)
+                row |= check_image(row["image"], None, self.dataset, whole) | {"mask": row.get("mask")}
         except ImageError as fault:
             return {"image_id": quote_id(str(row["image_id"]))}, fault
-        if not kept:
-            row = {**row, "image": None}
+        height, width, crop = row["height"], row["width"], self.rendering.crop
+        row = {**row, "height": crop or height, "width": crop or width, **({} if kept else {"image": None})}
         try:
             if row.get("mask") is not None:
-                label_map(row["mask"], row["height"], row["width"])
+                read = label_map(row["mask"], height, width)
+                row["mask"] = row["mask"] if crop is None else read.crop(crop).encode()
         except ImageError as fault:
             return {**row, "mask": None, "mask_fault": str(fault)}, None
         return row, None

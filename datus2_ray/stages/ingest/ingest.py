@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,8 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
     # Of shards the listing's hash says which columns are read, and their row groups are the parts.
     by_files = {"images_per_part": run.config.ingest.images_per_part} if listing.columns is None else {}
     rendered = {name: getattr(run.config.ingest, name) for name in ("bands", "stretch", "max_megapixels")}
+    # Whole images, as most runs see them, have the fingerprint that they had before there was a protocol.
+    rendered |= {} if run.config.rendering.crop is None else {"protocol": run.config.protocol}
     return {"dataset": listing.dataset, "source": run.config.source, "content": listing.content, **by_files, **rendered}
 
 
@@ -44,7 +47,7 @@ def reader(
     from datus2_ray.stages.ingest.from_files import ReadFiles
     from datus2_ray.stages.ingest.from_shards import ReadShard
 
-    source, dataset, rendering = listing.root, config.dataset, config.ingest.rendering
+    source, dataset, rendering = listing.root, config.dataset, config.rendering
     if listing.columns is None:
         return ReadFiles(source, dataset, heartbeat, rendering, folder)
     paths = PathReader(source, config.ingest.outside_paths)
@@ -67,10 +70,10 @@ def _bundle(run: Run, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _facts(run: Run, placement: Placement) -> Ingested:
     kept_in = None if run.listing.columns is None else run.listing.root
-    rendering, notes = sum_notes(placement.uri, run.listing.parts, run.config.ingest.rendering)
+    rendering, notes = sum_notes(placement.uri, run.listing.parts, run.config.rendering)
     say("ingest", *note_lines(notes))
-    shown = (rendering.bands, rendering.ranges, rendering.max_megapixels)
-    return Ingested(run.listing.dataset, kept_in, *shown, notes, _longest(placement, list(run.listing.counts)))
+    longest = _longest(placement, list(run.listing.counts))
+    return Ingested(run.listing.dataset, kept_in, notes=notes, longest=longest, **asdict(rendering))
 
 
 def _longest(placement: Placement, parts: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -60,7 +61,7 @@ def sum_notes(folder: str, parts: Collection[str], rendering: Rendering) -> tupl
             row["number_type"] == kind for row in rows
         )
     kept = tuple((kind, *values) for kind, values in sorted({**ranges, **given}.items()))
-    return Rendering(rendering.bands, kept, rendering.max_megapixels), dict(sorted(notes.items()))
+    return replace(rendering, ranges=kept), dict(sorted(notes.items()))
 
 
 def note_lines(notes: Mapping[str, int]) -> list[str]:

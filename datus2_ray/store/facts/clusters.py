@@ -21,11 +21,13 @@ class Sampled(Facts):
 class Discovered(Facts):
     """``unstructured`` is the number of images whose patches are one community: no structure was found in them.
 
-    Where patches are the units, none is sought and none is counted.
+    Where patches are the units, none is sought and none is counted. ``found`` are the connected parts of communities,
+    those that are too small to be valid segments included.
     """
 
     stage: ClassVar[str] = "discover"
     unstructured: int = 0
+    found: int = 0
 
 
 @dataclass(frozen=True)

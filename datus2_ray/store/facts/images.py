@@ -12,9 +12,9 @@ from datus2_ray.store.facts.base import Facts
 class Ingested(Facts):
     """``dataset`` is the layout that was found; ``kept_in`` is the source if its shards hold the images, else None.
 
-    ``longest`` is the longest side of all images in pixels. ``bands``, ``ranges`` and ``max_megapixels`` say how all
-    images become 8-bit RGB, see :class:`~datus2_ray.core.images.rendering.Rendering`. ``notes`` count the images with
-    which something was done that a user may want to know.
+    ``longest`` is the longest side of all images in pixels. ``bands``, ``ranges``, ``max_megapixels`` and ``crop`` say
+    how all images become 8-bit RGB, see :class:`~datus2_ray.core.images.rendering.Rendering`. ``notes`` count the
+    images with which something was done that a user may want to know.
     """
 
     stage: ClassVar[str] = "ingest"
@@ -25,6 +25,7 @@ class Ingested(Facts):
     max_megapixels: int = 110
     notes: dict[str, int] = field(default_factory=dict)
     longest: int = 0
+    crop: int | None = None
 
 
 @dataclass(frozen=True)
