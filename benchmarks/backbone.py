@@ -31,7 +31,8 @@ from datus2_ray.core.cluster.assignment import Metric, assign
 from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.core.cluster.scaling import fit_scaling
-from datus2_ray.core.images.decode import decode, resize
+from datus2_ray.core.images.decode import decode
+from datus2_ray.core.images.resize import resize
 from datus2_ray.core.pretrain.model import build_start
 from datus2_ray.core.pretrain.recipe import Recipe
 from datus2_ray.core.pretrain.texture import TextureTarget

@@ -42,7 +42,7 @@ from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.list_source import list_source
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Labelled

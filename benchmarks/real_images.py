@@ -9,6 +9,7 @@ import torch
 
 from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE
 from datus2_ray.core.images import decode
+from datus2_ray.core.images.resize import resize
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 
 
@@ -32,4 +33,4 @@ def evenly(folder: Path, count: int) -> list[Path]:
 
 def read(file: Path, size: int) -> torch.Tensor:
     """Decode an image to a square, as a batch of one: uint8, shape (1, size, size, 3)."""
-    return torch.from_numpy(decode.resize(decode.decode(file.read_bytes()), size, size)[None])
+    return torch.from_numpy(resize(decode.decode(file.read_bytes()), size, size)[None])

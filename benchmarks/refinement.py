@@ -32,7 +32,7 @@ from datus2_ray.demo.write import write_demo
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import Run, open_run
 from datus2_ray.engine.session import start_ray
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.list_source import list_source
 from datus2_ray.stages.refine.data import Pair, pairs_of, stack
 from datus2_ray.stages.refine.training import Training
 from datus2_ray.store import storage

@@ -31,6 +31,7 @@ from datus2_ray.core.graph.build import binary_affinity, pack
 from datus2_ray.core.graph.louvain import louvain
 from datus2_ray.core.graph.segments import find_segments
 from datus2_ray.core.images import decode
+from datus2_ray.core.images.resize import resize
 
 #: Steps that the target of 6 ms an image is about: what is left without decoding, crops and the ViT.
 GRAPH_STEPS = ("graph", "bits", "Louvain", "segments")
@@ -51,7 +52,7 @@ def measure(file: Path, backbone: Any, size: int, own: dict[str, list[float]], o
     """Do the steps of one image."""
     data = file.read_bytes()
     decoded = tried(lambda: decode.decode(data), own["decode"])
-    pixels = torch.from_numpy(np.array(tried(lambda: decode.resize(decoded, size, size), own["resize"])))
+    pixels = torch.from_numpy(np.array(tried(lambda: resize(decoded, size, size), own["resize"])))
     taps = [Tap("key"), Tap("token")]
     features = backbone.extract(pixels[None], taps)
     keys, tokens = features[taps[0]][0], features[taps[1]][0].to(torch.float16).numpy()

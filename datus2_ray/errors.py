@@ -23,6 +23,10 @@ class MissingFileError(StorageError):
     """One file that is not there, or that its owner lets nobody read: the store itself is well."""
 
 
+class DamagedFileError(StorageError):
+    """One file whose bytes can be read, and are not what they should be: the store itself is well."""
+
+
 class BackboneError(DatusError):
     """A backbone that cannot be found, read, or that does not fit its architecture."""
 

@@ -43,7 +43,8 @@ from datus2_ray.demo.write import write_demo
 from datus2_ray.engine.machines import Machines, Node
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import configure_ray_data
-from datus2_ray.sources.listing import Listing, list_source
+from datus2_ray.sources.list_source import list_source
+from datus2_ray.sources.listing import Listing
 from datus2_ray.store import storage
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.run_folder import RunFolder

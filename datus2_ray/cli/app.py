@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from datus2_ray.cli.flags import Debug, Device, IdColumn, ImageColumn, Out, numbers, option, shares, takes_settings
+from datus2_ray.cli.advice import fit_advice
+from datus2_ray.cli.flags import (
+    SETTING_OF,
+    Debug,
+    Device,
+    IdColumn,
+    ImageColumn,
+    Out,
+    numbers,
+    option,
+    shares,
+    takes_settings,
+)
 from datus2_ray.config import RunConfig, load
 from datus2_ray.errors import DatusError, UsageError
 
@@ -85,7 +97,7 @@ def pretrain(config: RunConfig) -> None:
 
 @app.command()
 @takes_settings(
-    "no_refine", "max_error_rate", "image_column", "id_column", "mask_column",
+    "no_refine",
     out=Annotated[str, typer.Option("--out", help="Folder for runs, table, plot and CSV; a local path or s3:// URI.")],
 )  # fmt: skip
 def experiment(
@@ -180,6 +192,9 @@ def predict(
     image_column: ImageColumn = None,
     id_column: IdColumn = None,
     device: Device = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="How new images are read, such as ingest.max_megapixels=200.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Label new images with the clusters of a finished run, without ground truth."""
@@ -190,7 +205,14 @@ def predict(
     print_warnings(storage.read_json(storage.join(run_folder, "summary.json")))
     columns = {"image_column": image_column, "id_column": id_column}
     pictures = predict_images(
-        run_folder, source, out, limit=limit, max_error_rate=max_error_rate, device=device, columns=columns
+        run_folder,
+        source,
+        out,
+        limit=limit,
+        max_error_rate=max_error_rate,
+        device=device,
+        columns=columns,
+        assignments=assignments or (),
     )
     typer.echo(f"masks: {pictures}")
 
@@ -423,6 +445,13 @@ def settings(
     typer.echo(settings_page() if key is None else "\n".join(map(str, find_settings(key))), nl=key is not None)
 
 
+def flags_of(command: str) -> set[str]:
+    """Return the flags of a command; none of one that there is not."""
+    group = typer.main.get_command(app)
+    found = getattr(group, "commands", {}).get(command)
+    return {flag for parameter in found.params for flag in parameter.opts} if found else set()
+
+
 @app.command()
 def datasets(
     name: Annotated[str | None, typer.Argument(help="A data set, as for --dataset.")] = None,
@@ -444,9 +473,9 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        command = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "run"
+        print(f"error: {fit_advice(_one_line(error), flags_of(command), SETTING_OF)}", file=sys.stderr)
         if isinstance(error, UsageError):
-            command = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "run"
             print(f"see `datus2 {command} --help`", file=sys.stderr)
         raise SystemExit(error.exit_code if isinstance(error, DatusError) else 1) from None
 

@@ -11,7 +11,7 @@ import typer
 
 from datus2_ray.config import RunConfig
 from datus2_ray.config.catalogue import find_settings
-from datus2_ray.config.load import load_from_command
+from datus2_ray.config.load import STAGE_FLAGS, load_from_command
 from datus2_ray.config.presets import DEFAULT, preset_names
 from datus2_ray.errors import UsageError
 
@@ -95,6 +95,13 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "ignore_id": (IgnoreId, None),
     "tracker": (Tracker, None),
 }
+
+#: Flags of `datus2 run`, and the setting that each stands for.
+SETTING_OF = {
+    f"--{name.replace('_', '-')}": ".".join(part for part in STAGE_FLAGS.get(name, ("", name))[:2] if part)
+    for name in FLAGS
+    if name not in ("source", "out", "preset", "assignments", "config", "no_refine")
+} | {"--no-refine": "refine.enabled=false"}
 
 
 def takes_settings(*without: str, **instead: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -10,7 +10,7 @@ from math import isqrt
 from typing import Any
 
 from datus2_ray.config import RunConfig
-from datus2_ray.core.images.decode import MAX_ASPECT
+from datus2_ray.core.images.resize import MAX_ASPECT
 from datus2_ray.core.images.windows import MAX_PATCHES
 from datus2_ray.engine.machines import Device, Machines, require_cpu
 from datus2_ray.engine.progress import Progress
@@ -19,12 +19,14 @@ from datus2_ray.engine.session import look_at_machines
 from datus2_ray.engine.stage import Stage, Use
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.listing import Listing, list_for_shards, list_source
+from datus2_ray.sources.list_source import list_for_shards, list_source
+from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import INGEST_COMMAND, PRETRAIN_COMMAND, RUN
 from datus2_ray.stages.discover.discover import SMALL_PATCH
 from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
+from datus2_ray.store.facts import Clustered
 from datus2_ray.store.run_folder import RunFolder
 
 #: Seconds of a listing that shows nothing.
@@ -78,16 +80,21 @@ def list_shown(config: RunConfig, labelled: bool = True) -> Listing:
 
 
 def _shown(make: Callable[..., Listing]) -> Listing:
-    progress, start, hidden = Progress("list", 0, "files"), time.monotonic(), 0
+    progress, start, hidden, names = Progress("list", 0, "files"), time.monotonic(), 0, 0
 
     def show(more: int) -> None:
         nonlocal hidden
         hidden += more
         if time.monotonic() - start >= QUIET_SECONDS:
-            progress.advance(hidden)
+            progress.advance(hidden, note=f"{names:,} names compared" if names else "")
             hidden = 0
 
-    listing = make(show=show)
+    def compared(more: int) -> None:
+        nonlocal names
+        names += more
+        show(0)
+
+    listing = make(show=show, compared=compared)
     if progress.done:
         progress.finish()
     for note in listing.notes:
@@ -104,7 +111,8 @@ def plan_stages(
 ) -> Plan:
     """Plan stages that no command has begun, given results of another run; raises as :func:`plan_run` does."""
     folder = RunFolder(config.out)
-    _check_segments(config, listing)
+    if any(stage.facts is Clustered for stage in stages):
+        _check_segments(config, listing)
     if not folder.is_run():
         _check_space(config, listing)
     prospect = Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines, commits or {}).prospect

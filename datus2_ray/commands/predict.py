@@ -13,7 +13,8 @@ from typing import Any
 from datus2_ray.commands.plan import check_place, list_shown, plan_stages
 from datus2_ray.commands.weights import check_same_backbone
 from datus2_ray.config import RunConfig
-from datus2_ray.config.load import read_config
+from datus2_ray.config.load import change, parse_assignments, read_config
+from datus2_ray.config.presets import merge
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.naming import Naming, find_naming
 from datus2_ray.engine.run import open_run
@@ -37,6 +38,12 @@ PLACES: dict[str, dict[str, Any]] = {
     "cluster": {"workers": None},
 }
 
+#: Settings that may differ from those of the run: they say how new images are read and where they are computed.
+SETTABLE = frozenset(
+    ["no_progress_seconds", "ingest.max_megapixels"]
+    + [f"{stage}.{key}" for stage, keys in PLACES.items() for key in keys]
+)
+
 
 def predict(
     run: str,
@@ -47,6 +54,7 @@ def predict(
     max_error_rate: float = 0.05,
     device: str | None = None,
     columns: dict[str, str | None] | None = None,
+    assignments: Sequence[str] = (),
 ) -> str:
     """Label the images of a folder with the clusters or classes of a finished run; no ground truth is needed.
 
@@ -66,6 +74,8 @@ def predict(
         ``auto``, ``cpu`` or ``cuda``; default ``auto``, whatever the run had.
     columns : dict, optional
         ``image_column`` and ``id_column`` of shards, where they are not the usual ones.
+    assignments : sequence of str
+        ``stage.key=value`` items of :data:`SETTABLE`; all others are the run's.
 
     Returns
     -------
@@ -88,7 +98,7 @@ def predict(
     clustered, fitted, refined = model.require(Clustered), model.find(LayerFitted), model.find(Refined)
     k = storage.read_json(model.path("summary.json"))["clusters"]
     ranges = {kind: values for kind, *values in model.require(Ingested).facts.ranges}
-    config = _config(kept, k, ranges, source, out, limit, max_error_rate, device, columns)
+    config = _config(kept, k, ranges, source, out, limit, max_error_rate, device, columns, assignments)
     RunFolder(config.out).check_apart(model.uri)
     found = find_naming(model, k)
     taught = _find_taught(model, found)
@@ -153,6 +163,7 @@ def _config(
     max_error_rate: float,
     device: str | None,
     columns: dict[str, str | None] | None,
+    assignments: Sequence[str] = (),
 ) -> RunConfig:
     """Return the settings of the finished run, applied to other images."""
     # A protocol is of scores; new images are labelled whole.
@@ -162,4 +173,9 @@ def _config(
     settings: dict[str, Any] = {**kept.model_dump(), **changes, **places, "export": {"format": "png"}}
     settings |= {stage: {**settings[stage], **values} for stage, values in PLACES.items()}
     settings["ingest"] |= {"stretch": ranges, **(columns or {})}
-    return RunConfig.model_validate(settings)
+    for assignment in assignments:
+        if assignment.partition("=")[0].strip() not in SETTABLE:
+            raise UsageError(
+                f"--set {assignment}: settings are those of the run; only {', '.join(sorted(SETTABLE))} may differ"
+            )
+    return change(RunConfig.model_validate(settings), **merge(settings, parse_assignments(assignments)))

@@ -66,6 +66,11 @@ class IngestConfig(StageConfig):
         return bands
 
     @property
+    def largest_map(self) -> int:
+        """Megapixels up to which masks are looked at: ingest refuses none that is as large as its image."""
+        return max(MAX_MEGAPIXELS, self.max_megapixels)
+
+    @property
     def rendering(self) -> Rendering:
         """How images become 8-bit RGB, as far as it is known before the set is."""
         ranges = tuple((kind, *values) for kind, values in sorted((self.stretch or {}).items()))

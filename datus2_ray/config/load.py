@@ -63,8 +63,7 @@ def load(
         if "preset" in read:
             raise UsageError(f"{config_file}: a preset is chosen by --preset, not in a file of settings")
         given = read
-    for assignment in assignments:
-        given = merge(given, _parse_assignment(assignment))
+    given = merge(given, parse_assignments(assignments))
     for name, value in flags.items():
         if value is not None:
             stage, key, switched = STAGE_FLAGS.get(name, ("", name, None))
@@ -134,6 +133,14 @@ def _absolute_weights(spec: str | None) -> str | None:
     # FILE, FOLDER or FILE::NAME; anything else, such as a timm name, stays as it is
     file, separator, name = (spec or "").partition("::")
     return f"{storage.absolute(file)}{separator}{name}" if file and Path(file).expanduser().exists() else spec
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Read ``stage.key=value`` items; UsageError if one is none."""
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        settings = merge(settings, _parse_assignment(assignment))
+    return settings
 
 
 def _parse_assignment(assignment: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from datus2_ray.engine.naming import Naming
 from datus2_ray.engine.progress import say
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.sources import layouts
-from datus2_ray.sources.listing import Listing, is_counted
+from datus2_ray.sources.list_source import is_counted
+from datus2_ray.sources.listing import Listing
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog

@@ -98,18 +98,18 @@ def start_ray(no_progress_seconds: int) -> None:
         # Stages come one after the other: the processes of one that has ended serve the next.
         os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(IDLE_SECONDS * 1000))
         with _without_core_messages(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
-            starting = thread.submit(
-                ray.init,
-                address="local" if local else address,
-                include_dashboard=False if local else None,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                _temp_dir=short_folder(ray_folder()) if local else None,
-            )
-            # What the stages need takes as long to import as Ray takes to start.
-            importlib.import_module("datus2_ray.engine.execute")
+            # What the stages need takes as long to import as Ray takes to start. Ray starts in this thread: Linux kills
+            # its processes when the thread ends that started them (PR_SET_PDEATHSIG).
+            importing = thread.submit(importlib.import_module, "datus2_ray.engine.execute")
             try:
-                starting.result()
+                ray.init(
+                    address="local" if local else address,
+                    include_dashboard=False if local else None,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    _temp_dir=short_folder(ray_folder()) if local else None,
+                )
+                importing.result()
             except ConnectionError as error:
                 raise _no_answer(str(address)) from error
             except OSError as error:

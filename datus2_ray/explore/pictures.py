@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import resize
 from datus2_ray.core.images.labels import NOISE_16, Labels, upsample_nearest
 from datus2_ray.core.images.regions import void_of
+from datus2_ray.core.images.resize import resize
 
 RGB = NDArray[np.uint8]
 

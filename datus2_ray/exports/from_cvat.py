@@ -9,8 +9,8 @@ from io import BytesIO
 
 import numpy as np
 
-from datus2_ray.core.images.decode import open_image, reading
 from datus2_ray.core.images.labels import Labels, unlabelled
+from datus2_ray.core.images.opening import open_image, reading
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, check_classes

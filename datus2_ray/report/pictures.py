@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import resize
 from datus2_ray.core.images.labels import encode_palette_png, upsample_nearest
 from datus2_ray.core.images.palette import palette
+from datus2_ray.core.images.resize import resize
 
 RGB = NDArray[np.uint8]
 

@@ -15,11 +15,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 from datus2_ray.core.images.classes import find_classes
 from datus2_ray.core.images.label_map import read_label_map
 from datus2_ray.core.images.look import Look, look
-from datus2_ray.errors import ImageError, MissingFileError, StorageError, UsageError
+from datus2_ray.errors import DamagedFileError, ImageError, MissingFileError, StorageError, UsageError
 from datus2_ray.sources.layouts.layout import Inside, Palette
 from datus2_ray.sources.shard_columns import PALETTE_KEY
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import Slice, read_slice
+from datus2_ray.sources.text import decode_text
 from datus2_ray.store import storage
 
 #: Files read at a time: from an object store each is a round trip.
@@ -62,7 +63,11 @@ def read_palette(source: str, paths: Iterable[str]) -> Palette:
     found = [path for path in paths if is_palette(path)]
     for path in sorted(found, key=lambda path: (path.count("/"), PALETTE_FILES.index(path.rpartition("/")[2].lower()))):
         data = _read(source, [path])[0] or b""
-        if len(entries := parse_palette(data.decode("utf-8-sig", errors="replace"))) > 1:
+        try:
+            text = decode_text(data)
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", errors="replace")
+        if len(entries := parse_palette(text)) > 1:
             return entries
     return ()
 
@@ -102,12 +107,10 @@ def check_masks(masks: Sequence[NamedMask], palette: Palette, ignored: Sequence[
     UsageError
         If they have soft edges, or none of them is a label map.
     """
-    step = max(1, len(masks) // MASKS_READ)
-    chosen = masks[::step][:MASKS_READ]
     counts, faults = [], []
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        read = list(threads.map(lambda mask: mask[1](), chosen))
-    for (name, _), data in zip(chosen, read, strict=True):
+        read = list(threads.map(lambda mask: mask[1](), masks))
+    for (name, _), data in zip(masks, read, strict=True):
         try:
             if data is not None:
                 counts.append(read_label_map(data, max_megapixels).count())
@@ -133,11 +136,14 @@ def masks_in(source: str, slices: Sequence[Slice], paths: PathReader) -> list[Na
     found: list[NamedMask] = []
     for cut in (slices[number * len(slices) // count] for number in range(count)):
         names = (cut.columns.mask, cut.columns.mask_path)
-        columns = read_slice(source, cut, [name for name in names if name])
+        try:
+            columns = read_slice(source, cut, [name for name in names if name])
+        except DamagedFileError:  # its rows are refused where all are read
+            continue
         masks, files = (columns[name] if name else [None] * (cut.stop - cut.start) for name in names)
         some: list[NamedMask] = []
         for row, (mask, file) in enumerate(zip(masks, files, strict=True), cut.first + cut.start):
-            if mask is not None:
+            if isinstance(mask, bytes):
                 some.append((f"{cut.shard}, row {row}", partial(bytes, mask)))
             elif file:
                 some.append((f"{cut.shard}, row {row}", partial(_read_path, paths, cut.shard, file)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from datus2_ray.core.images import decode
 from datus2_ray.core.images.rendering import DEFAULT, Rendering
 from datus2_ray.errors import StorageError
-from datus2_ray.sources.layouts.layout import quote_id
+from datus2_ray.sources.layouts.ids import quote_id
 from datus2_ray.sources.shard_columns import ShardColumns
 from datus2_ray.sources.shards import Slice, read_slice
 from datus2_ray.store import storage

@@ -36,6 +36,7 @@ UNUSED = "not used by the data set's layout"
 LABEL_MAP = "label maps that are not used; --masks PATTERN names the ground truth"
 NO_TRUTH = "label maps, of which no ground truth is read"
 BESIDE_SHARDS, NO_IMAGES = "pictures beside shards", "Parquet files without images"
+DAMAGED = "damaged"
 
 
 def suffix(path: str) -> str:

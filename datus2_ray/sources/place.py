@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import takewhile
 
 from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.sources.paths import Files, Show, quiet
+from datus2_ray.sources.text import decode_text
 from datus2_ray.store import storage
 from datus2_ray.store.walk import FileEntry, PassedOver
 
@@ -26,18 +28,18 @@ class Place:
     ----------
     root : str
         Folder to which the paths of `files` are relative; a local path or URI.
-    files : list of FileEntry
+    files : Files
         Sorted by path.
     notes : tuple of str
         What was passed over, a line per kind.
     """
 
     root: str
-    files: list[FileEntry]
+    files: Files
     notes: tuple[str, ...]
 
 
-def find_place(source: str, out: str, show: Callable[[int], None] = lambda more: None) -> Place:
+def find_place(source: str, out: str, show: Show = quiet, compared: Show = quiet) -> Place:
     """Find the files that a source names.
 
     A pattern has ``*``, ``?``, ``[...]`` or ``**`` for any number of folders; a folder that it matches brings all its
@@ -49,6 +51,8 @@ def find_place(source: str, out: str, show: Callable[[int], None] = lambda more:
         Absolute paths or URIs. What lies below `out` is no match of a pattern.
     show : callable
         Called again and again with the number of files since the call before.
+    compared : callable
+        Called with the number of names whenever some of the files' names were read later.
 
     Raises
     ------
@@ -60,38 +64,39 @@ def find_place(source: str, out: str, show: Callable[[int], None] = lambda more:
     passed_over = PassedOver()
     file = storage.find_file(source)
     if file is not None and (file.size or not storage.is_remote(source)):
-        return _of_file(source, file, passed_over)
+        return _of_file(source, file, passed_over, compared)
     if any(wildcard in source for wildcard in "*?[") and not storage.exists(source):
-        root, files = _of_pattern(source, out, passed_over, show)
+        root, files = _of_pattern(source, out, passed_over, show, compared)
     else:
-        root, files = source, list(storage.stream_files(source, passed_over, show))
-    return Place(root, sorted(files, key=lambda entry: entry.path), tuple(passed_over.lines()))
+        root, files = source, Files.of(storage.stream_files(source, passed_over, show), compared)
+    return Place(root, files, tuple(passed_over.lines()))
 
 
-def _of_file(source: str, file: FileEntry, passed_over: PassedOver) -> Place:
+def _of_file(source: str, file: FileEntry, passed_over: PassedOver, compared: Show) -> Place:
     name = source.lower()
     if name.endswith(ARCHIVE_SUFFIXES):
         raise UsageError(f"{source} is an archive; unpack it and give the folder")
     if not name.endswith(LIST_SUFFIXES):
-        return Place(source.rpartition("/")[0] or "/", [file], ())
+        return Place(source.rpartition("/")[0] or "/", Files.of([file]), ())
     root, files = _of_list(source, passed_over)
-    return Place(root, sorted(files, key=lambda entry: entry.path), tuple(passed_over.lines()))
+    return Place(root, Files.of(files, compared), tuple(passed_over.lines()))
 
 
-def _of_pattern(
-    source: str, out: str, passed_over: PassedOver, show: Callable[[int], None]
-) -> tuple[str, list[FileEntry]]:
+def _of_pattern(source: str, out: str, passed_over: PassedOver, show: Show, compared: Show) -> tuple[str, Files]:
     parts = source.split("/")
     first = next(number for number, part in enumerate(parts) if any(wildcard in part for wildcard in "*?["))
     root, pattern = "/".join(parts[:first]) or "/", parts[first:]
     if not storage.exists(root):
         raise StorageError(f"{root} does not exist, so nothing matches {source}")
     below = f"{out.rstrip('/')}/"
-    files = [
-        entry
-        for entry in storage.stream_files(root, passed_over, show)
-        if _matches(entry.path.split("/"), pattern) and not storage.join(root, entry.path).startswith(below)
-    ]
+    files = Files.of(
+        (
+            entry
+            for entry in storage.stream_files(root, passed_over, show)
+            if _matches(entry.path.split("/"), pattern) and not storage.join(root, entry.path).startswith(below)
+        ),
+        compared,
+    )
     if not files:
         raise UsageError(f"no file matches {source}; ** stands for any number of folders")
     return root, files
@@ -108,11 +113,11 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def _of_list(source: str, passed_over: PassedOver) -> tuple[str, list[FileEntry]]:
     try:
-        text = storage.read_bytes(source).decode("utf-8-sig")
+        text = decode_text(storage.read_bytes(source))
     except UnicodeDecodeError as error:
         raise UsageError(f"{source} is no UTF-8 text of paths, one per line") from error
     folder = source.rpartition("/")[0]
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [_unquoted(line.strip()) for line in text.splitlines()]
     named = [_absolute(line, folder) for line in lines if line and not line.startswith("#")]
     paths = sorted(set(named))
     for path, count in Counter(named).items():
@@ -130,9 +135,14 @@ def _of_list(source: str, passed_over: PassedOver) -> tuple[str, list[FileEntry]
         else:
             files.append(entry)
     if not files:
-        raise UsageError(f"none of the {len(paths)} paths in {source} names a file; give one per line, absolute or "
-                         f"relative to {folder or '/'}")  # fmt: skip
+        raise UsageError(f"none of the {len(paths)} paths in {source} names a file, such as {paths[0]}; give one per "
+                         f"line, absolute or relative to {folder or '/'}")  # fmt: skip
     return root, files
+
+
+def _unquoted(line: str) -> str:
+    """Return a line without the quotes that some programs put around paths."""
+    return line[1:-1] if len(line) > 2 and line[0] == line[-1] and line[0] in "\"'" else line
 
 
 def _absolute(line: str, folder: str) -> str:

@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
-from datus2_ray.errors import StorageError, UsageError
+from datus2_ray.errors import DamagedFileError, StorageError, UsageError
+from datus2_ray.sources.paths import Files
+from datus2_ray.sources.pixel_lists import to_python
 from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Sharded
@@ -48,7 +50,13 @@ class Slice:
     columns: ShardColumns
 
 
-def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -> list[FileEntry]:
+def slice_of(payload: dict[str, Any]) -> Slice:
+    """Return the slice of a part of shards."""
+    kept = {name: payload[name] for name in Slice.__dataclass_fields__}
+    return Slice(**{**kept, "columns": ShardColumns(**payload["columns"])})
+
+
+def find_shards(source: str, files: Files, config: IngestConfig) -> list[FileEntry]:
     """Return the shards among the `files` of a source, sorted by path; empty if it is no folder of shards.
 
     Beside pictures, Parquet files count as shards if they have more rows with images than there are pictures, or where
@@ -59,38 +67,41 @@ def find_shards(source: str, files: Sequence[FileEntry], config: IngestConfig) -
     UsageError
         If an ingest into this folder is not finished, or a column is configured and there is no shard.
     """
-    paths = {entry.path for entry in files}
-    if RUN_FILE in paths or OLD_RUN_FILE in paths:
+    marks = {RUN_FILE, OLD_RUN_FILE, BEGUN, COMMIT}.intersection(files.paths)
+    if marks & {RUN_FILE, OLD_RUN_FILE}:
         shards = RunFolder(source).find(Sharded)
         if shards is None:
             raise UsageError(f"{source} has no finished shards; run the same `datus2 ingest` again, or give images")
         below = shards.uri[len(source.rstrip("/")) + 1 :]
         return [entry for entry in files if entry.path.startswith(f"{below}/part-")]
-    if BEGUN in paths and COMMIT not in paths:
+    if BEGUN in marks and COMMIT not in marks:
         raise UsageError(f"{source} has shards that are not finished; run the same `datus2 ingest` again")
     column = config.image_column or config.id_column or config.mask_column
-    tables = [entry for entry in files if entry.path.lower().endswith(".parquet") and "/_" not in f"/{entry.path}"]
-    pictures = pictures_among(files)
-    if column is None and pictures and not _has_more_rows(source, [entry.path for entry in tables], len(pictures)):
-        return []
-    if column is not None and not tables:
+    at = [number for number, path in enumerate(files.paths) if _is_table(path)]
+    if column is not None and not at:
         raise UsageError(f"{source} has no Parquet files, so there is no column {column}")
-    return tables
+    tables = [files[number] for number in at]
+    pictures = sum(map(is_picture, files.paths)) if tables and column is None else 0
+    return [] if pictures and not _has_more_rows(source, [entry.path for entry in tables], pictures) else tables
 
 
-def pictures_among(files: Sequence[FileEntry]) -> list[str]:
-    """Return the paths that have the suffix of an image."""
-    return [entry.path for entry in files if entry.path.lower().endswith(tuple(IMAGE_SUFFIXES))]
+def is_picture(path: str) -> bool:
+    """Return whether a path has the suffix of an image."""
+    return path.lower().endswith(tuple(IMAGE_SUFFIXES))
+
+
+def _is_table(path: str) -> bool:
+    return path.lower().endswith(".parquet") and "/_" not in f"/{path}"
 
 
 def _has_more_rows(source: str, tables: Sequence[str], count: int) -> bool:
     """Return whether tables with a column that may hold images have more than `count` rows."""
     for table in tables:
         try:
-            footer = storage.parquet_footer(storage.join(source, table))
+            footer, schema = storage.parquet_footer_and_schema(storage.join(source, table))
         except StorageError:  # beside pictures it need not be a shard
             continue
-        if encoded_among(kinds_of(footer.schema.to_arrow_schema())):
+        if encoded_among(kinds_of(schema)):
             count -= footer.num_rows
         if count < 0:
             return True
@@ -98,37 +109,53 @@ def _has_more_rows(source: str, tables: Sequence[str], count: int) -> bool:
 
 
 def cut_shards(
-    source: str, shards: Sequence[str], config: IngestConfig, limit: int | None, labelled: bool = True
+    source: str,
+    shards: Sequence[str],
+    config: IngestConfig,
+    limit: int | None,
+    labelled: bool = True,
+    damaged: dict[str, str] | None = None,
 ) -> list[Slice]:
     """Cut the first `limit` rows of shards into slices of at most a row group, in the order of the shards.
 
     Every shard has columns of its own: files of one set need not have the same. One without any that may hold images,
-    such as a table of captions, has no slices. Masks are left out unless `labelled`.
+    such as a table of captions, has no slices. Masks are left out unless `labelled`. `damaged` gets the shards whose
+    footers cannot be read, and why.
 
     Raises
     ------
     StorageError
-        If a shard cannot be read.
+        If no shard can be read, or the store cannot.
     UsageError
         If a shard has no such column, or is of another data set; if no shard has images or a mask that is asked for.
     """
 
-    def read_groups(shard: str) -> tuple[ShardColumns | None, list[tuple[int, int]]]:
-        footer = storage.parquet_footer(storage.join(source, shard))
-        schema = footer.schema.to_arrow_schema()
+    def read_groups(shard: str) -> tuple[ShardColumns | None, list[tuple[int, int]]] | DamagedFileError:
+        try:
+            footer, schema = storage.parquet_footer_and_schema(storage.join(source, shard))
+        except DamagedFileError as error:
+            return error
         if not encoded_among(kinds_of(schema)):
             return None, []
         columns = find_columns(source, shard, schema, config)
         groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
         if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != footer.num_rows:
-            raise StorageError(f"{source}: the shard {shard} is damaged: its row groups have other rows than it")
+            return DamagedFileError(f"cannot read {source}/{shard}: its row groups have other rows than it")
         return columns, [(group.num_rows, group.total_byte_size) for group in groups]
 
     with ThreadPoolExecutor(FOOTER_THREADS) as threads:
-        read = dict(zip(shards, threads.map(read_groups, shards), strict=True))
+        answers = dict(zip(shards, threads.map(read_groups, shards), strict=True))
+    faults = {shard: answer for shard, answer in answers.items() if isinstance(answer, DamagedFileError)}
+    read = {shard: answer for shard, answer in answers.items() if not isinstance(answer, DamagedFileError)}
+    if not read:
+        others = f"; nor can {len(faults) - 1} more Parquet files of {source}" if len(faults) > 1 else ""
+        raise StorageError(f"{next(iter(faults.values()))}{others}; copy or write them again")
+    if damaged is not None:
+        damaged |= {shard: str(fault) for shard, fault in faults.items()}
     found = {shard: columns for shard, (columns, _) in read.items() if columns is not None}
     if not found:
-        find_columns(source, shards[0], storage.parquet_schema(storage.join(source, shards[0])), config)
+        shard = next(iter(read))
+        find_columns(source, shard, storage.parquet_schema(storage.join(source, shard)), config)
     if config.mask_column and not any(columns.mask for columns in found.values()):
         raise UsageError(f"{source}: no shard has a column {config.mask_column} of encoded masks; see {shards[0]}")
     first_shard = next(iter(found))
@@ -179,11 +206,11 @@ def read_slices(source: str, slices: Sequence[Slice], columns: Sequence[str]) ->
                 break
             waiting.pop(0)
             whole, held = pa.concat_tables(held), []
-            yield {name: _column(whole, name).to_pylist() for name in columns}
+            yield {name: to_python(_column(whole, name)) for name in columns}
         position += len(table)
         if not waiting:
             return
-    raise StorageError(
+    raise DamagedFileError(
         f"{uri} is not what it was when the run began, or damaged: row group {group} has fewer rows than its footer "
         "says; run the same command again, or write the file again"
     )

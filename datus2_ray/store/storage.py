@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from datus2_ray.errors import DatusError, MissingFileError, StorageError
+from datus2_ray.errors import DamagedFileError, DatusError, MissingFileError, StorageError
 from datus2_ray.store import other, s3
 from datus2_ray.store.bucket_walk import walk_bucket
 from datus2_ray.store.walk import FileEntry, PassedOver, local_path, walk
@@ -354,6 +354,14 @@ def parquet_footer(uri: str) -> pq.FileMetaData:
     return _read_parquet(uri, "the table", lambda file: file.metadata)
 
 
+def parquet_footer_and_schema(uri: str) -> tuple[pq.FileMetaData, pa.Schema]:
+    """Read the footer of a Parquet file, and its schema in Arrow's types."""
+    both: tuple[pq.FileMetaData, pa.Schema] = _read_parquet(
+        uri, "the table", lambda file: (file.metadata, file.metadata.schema.to_arrow_schema())
+    )
+    return both
+
+
 def parquet_schema(uri: str) -> pa.Schema:
     """Read the Arrow schema of a Parquet file."""
     schema: pa.Schema = _read_parquet(uri, "the table", lambda file: file.schema_arrow)
@@ -374,7 +382,7 @@ def stream_row_group(uri: str, row_group: int, columns: list[str], rows: int) ->
     """Read some columns of one row group of a Parquet file, `rows` at a time, without holding more of it in memory."""
     filesystem, path = resolve(uri)
     local = isinstance(filesystem, pafs.LocalFileSystem)
-    with _failing(f"read row group {row_group} of", uri, DAMAGED):
+    with _failing_on_damage(f"read row group {row_group} of", uri):
         remote = None if local else pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r")
         with remote or filesystem.open_input_file(os.fsencode(local_path(path))) as file:
             parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=COPY_BYTES)
@@ -384,7 +392,7 @@ def stream_row_group(uri: str, row_group: int, columns: list[str], rows: int) ->
 
 def _read_parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
     filesystem, path = resolve(uri)
-    with _failing(f"read {what}", uri, DAMAGED):
+    with _failing_on_damage(f"read {what}", uri):
         if isinstance(filesystem, pafs.LocalFileSystem):
             with filesystem.open_input_file(os.fsencode(local_path(path))) as local:
                 return read(pq.ParquetFile(local))
@@ -417,6 +425,21 @@ def _failing(verb: str, uri: str, errors: tuple[type[Exception], ...] = (OSError
         if "://" not in uri or uri.startswith("s3://"):
             raise
         raise _storage_error(verb, uri, error) from error  # the stores of fsspec have errors of their own
+
+
+@contextmanager
+def _failing_on_damage(verb: str, uri: str) -> Iterator[None]:
+    """Do as :func:`_failing`; where the bytes of the file can be read, the file itself is at fault."""
+    try:
+        with _failing(verb, uri, DAMAGED):
+            yield
+    except StorageError as error:
+        try:
+            with read_at(uri) as read:
+                read(0, 1)
+        except StorageError:
+            raise error from error.__cause__
+        raise DamagedFileError(str(error)) from error.__cause__
 
 
 def _storage_error(verb: str, uri: str, error: Exception, kind: type[StorageError] = StorageError) -> StorageError:

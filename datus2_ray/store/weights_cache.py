@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from datus2_ray.core.backbone.published import CONFIG, PREPROCESSOR, WEIGHTS
+from datus2_ray.core.backbone.split import INDEX, piece_names
 from datus2_ray.errors import BackboneError
 from datus2_ray.store import storage
 
@@ -22,7 +23,7 @@ PATIENCE = 1800
 HUB = re.compile(r"hf[-_]hub:")
 
 #: OWNER/NAME or OWNER/NAME@REVISION, but not the path of a weights file.
-HUB_NAME = re.compile(r"(?!.*\.(?:bin|ckpt|pkl|pth?|safetensors|tar)$)\w[\w.-]*/[\w.-]+(?:@[\w.-]+)?")
+HUB_NAME = re.compile(r"(?!.*\.(?:bin|ckpt|index\.json|pkl|pth?|safetensors|tar)$)\w[\w.-]*/[\w.-]+(?:@[\w.-]+)?")
 
 
 def local_spec(spec: str) -> str:
@@ -67,7 +68,9 @@ def fetch_from_hub(name: str) -> Path:
     for file in WEIGHTS:
         cached = hub.try_to_load_from_cache(repository, file, revision=version)
         if isinstance(cached, str):
-            return Path(cached)
+            names = piece_names(Path(cached)) if file.endswith(INDEX) else []
+            if all(isinstance(hub.try_to_load_from_cache(repository, name, revision=version), str) for name in names):
+                return Path(cached)
     try:
         # Asked first: a client that cannot reach the hub repeats every request for a long while.
         with suppress(errors.RemoteEntryNotFoundError):
@@ -77,11 +80,16 @@ def fetch_from_hub(name: str) -> Path:
                 hub.hf_hub_download(repository, file, revision=version)
         for file in WEIGHTS:
             with suppress(errors.RemoteEntryNotFoundError):
-                return Path(hub.hf_hub_download(repository, file, revision=version))
+                weights = Path(hub.hf_hub_download(repository, file, revision=version))
+                for name in piece_names(weights) if file.endswith(INDEX) else []:
+                    hub.hf_hub_download(repository, name, revision=version)
+                return weights
     except errors.GatedRepoError as error:
         raise BackboneError(
             f"{name} is given only to those who accept its licence: do so on the model hub, and set HF_TOKEN"
         ) from error
+    except BackboneError:
+        raise
     except errors.RepositoryNotFoundError as error:
         raise BackboneError(
             f"there is neither a file {name} nor a public repository {repository} of the model hub; for a private one "
@@ -93,7 +101,7 @@ def fetch_from_hub(name: str) -> Path:
             f"{name} is no file, and could not be fetched from the model hub ({reason}); download its files elsewhere "
             "and give their folder"
         ) from error
-    raise BackboneError(f"{name} has no {' or '.join(WEIGHTS)}, so there are no weights that can be loaded")
+    raise BackboneError(f"{name} has no {' or '.join(WEIGHTS[:2])}, so there are no weights that can be loaded")
 
 
 def fetch(uri: str) -> Path:
@@ -105,7 +113,8 @@ def fetch(uri: str) -> Path:
     weights = storage.find_file(uri)
     if weights is None:
         raise BackboneError(f"there is no weights file {uri}; give one that exists, or the name of a timm model")
-    config_uri = uri.removesuffix(Path(weights.path).suffix) + ".json"
+    stem = uri.removesuffix(INDEX)
+    config_uri = stem.removesuffix(Path(stem).suffix) + ".json"
     config = storage.find_file(config_uri)
     folder = cache_folder() / hashlib.sha256(repr((uri, weights, config)).encode()).hexdigest()[:32]
     file = folder / weights.path
@@ -117,6 +126,10 @@ def fetch(uri: str) -> Path:
             if not file.is_file():
                 if config is not None:
                     storage.download(config_uri, folder / config.path)
+                if uri.endswith(INDEX):
+                    storage.download(uri, folder / "index")
+                    for name in piece_names(folder / "index"):
+                        storage.download(storage.join(uri.rpartition("/")[0], name), folder / name)
                 # Last, because a copy counts as complete once the weights are there.
                 storage.download(uri, file)
     except Timeout as error:

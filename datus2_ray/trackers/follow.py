@@ -54,8 +54,11 @@ class Following:
             )
 
 
-def follow(run: Run) -> Following:
-    """Return what sends a run, before its first stage, to the tracker of its settings."""
+def follow(run: Run, title: str | None = None) -> Following:
+    """Return what sends a run, before its first stage, to the tracker of its settings.
+
+    `title` is its name there; default that of its folder.
+    """
     config = run.config
     if config.tracker is None:
         return Following(None, lambda: None)
@@ -65,12 +68,13 @@ def follow(run: Run) -> Following:
     def begin() -> Tracker:
         # Where the folder lies is not what it is: it may be moved.
         identity = {name: value for name, value in settings.items() if name != "out"}
-        return make(fingerprint("tracker", 1, identity, [run.folder.identify()]), _title(config.out), settings)
+        key = fingerprint("tracker", 1, identity, [run.folder.identify()])
+        return make(key, title or _folder(config.out), settings)
 
     return Following(config.tracker, begin)
 
 
-def _title(out: str) -> str:
+def _folder(out: str) -> str:
     return out.rstrip("/").rpartition("/")[2]
 
 

@@ -61,7 +61,7 @@ class WandbTracker:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        run = wandb.init(
+        begun = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
             id=identity,
             name=self._name,
@@ -70,13 +70,16 @@ class WandbTracker:
             config=dict(self._settings),
             settings=wandb.Settings(**QUIET),
         )
-        for result in self._results.values():
-            self._log_curves(run, result)
-        if report is not None:
-            run.log({"report": wandb.Html(report.decode(), inject=False)})
-        run.summary.update(dict(numbers))
-        run.finish()
-        wandb.teardown()
+        try:
+            # Ended in any case: the next run of this process would be written beside it.
+            with begun as run:
+                for result in self._results.values():
+                    self._log_curves(run, result)
+                if report is not None:
+                    run.log({"report": wandb.Html(report.decode(), inject=False)})
+                run.summary.update(dict(numbers))
+        finally:
+            wandb.teardown()
 
     @staticmethod
     def _log_curves(run: Any, result: Result) -> None:

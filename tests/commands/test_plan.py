@@ -19,7 +19,7 @@ import timm
 
 import datus2_ray
 from datus2_ray.commands import plan
-from datus2_ray.commands.plan import plan_pretraining, plan_run
+from datus2_ray.commands.plan import plan_pretraining, plan_run, plan_stages
 from datus2_ray.commands.run import run
 from datus2_ray.commands.weights import check_backbone, check_pretraining, check_weights
 from datus2_ray.config.load import RunConfig, load
@@ -30,8 +30,8 @@ from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.errors import DatusError
-from datus2_ray.sources.listing import list_source
-from datus2_ray.stages import RUN
+from datus2_ray.sources.list_source import list_source
+from datus2_ray.stages import INGEST_COMMAND, RUN
 from datus2_ray.stages.discover.discover import SMALL_PATCH
 from datus2_ray.store import storage
 from tests.in_process import SMALL_MACHINE
@@ -234,6 +234,9 @@ def test_as_many_clusters_as_there_can_be_segments_are_planned(
 ) -> None:
     on(SMALL)
     plan_run(settings(scenes, tmp_path, "discover.noise=kept", clusters=3120, limit=24))
+    # What clusters nothing, as a prediction, may have as few images as there are.
+    few = settings(scenes, tmp_path, clusters=3121, limit=1)
+    plan_stages(few, INGEST_COMMAND, list_source(few), SMALL)
 
 
 def test_a_disk_without_room_for_the_images_is_refused(
@@ -463,3 +466,7 @@ def test_a_listing_that_takes_long_shows_how_far_it_is_and_what_it_passed_over(
     shown, last = capsys.readouterr().err.splitlines()
     assert shown.startswith("list      24 files")
     assert last == note
+    monkeypatch.setattr("datus2_ray.engine.progress.LOG_INTERVAL", 0)
+    plan_run(config)
+    *shown, _, last = capsys.readouterr().err.splitlines()
+    assert "names compared" in shown[-1]

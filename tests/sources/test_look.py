@@ -12,7 +12,8 @@ from PIL import Image
 from datus2_ray.config import load
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import look
-from datus2_ray.sources.listing import Listing, list_source
+from datus2_ray.sources.list_source import list_source
+from datus2_ray.sources.listing import Listing
 from datus2_ray.store import storage
 from tests.core.images.files import encoded, picture
 
@@ -116,7 +117,7 @@ def test_a_part_ends_with_its_bytes_and_pages_stay_together(tmp_path: Path, monk
     for number in range(6):
         (tmp_path / f"b{number}.jpg").write_bytes(JPEG)
     assert list(listed(tmp_path).counts.values()) == [40, 6]
-    monkeypatch.setattr("datus2_ray.sources.listing.PART_BYTES", 2 * len(JPEG))
+    monkeypatch.setattr("datus2_ray.sources.list_files.PART_BYTES", 2 * len(JPEG))
     assert list(listed(tmp_path).counts.values()) == [40, 2, 2, 2]
 
 

@@ -96,6 +96,8 @@ def truth(rows: list[dict[str, Any]], surveyed: Surveyed | None) -> list[np.ndar
         ("{}.png", "{}_mask.png"),
         ("{}_sat.jpg", "{}_mask.png"),
         ("x/img_{}.jpg", "x/mask_{}.png"),
+        ("images/img{}.jpg", "masks/mask{}.png"),
+        ("images2/{}.jpg", "masks2/{}.png"),
         ("{}/img.png", "{}/label.png"),
         ("img/{}.jpg", "masks_human/{}.jpg.png"),
         ("images/{}.jpg", "masks/{}_mask.tif"),
@@ -264,7 +266,7 @@ def test_names_that_differ_in_case_and_unicode_form_are_pairs(tmp_path: Path, sc
 def test_masks_of_large_images_are_looked_at_up_to_the_largest_size(
     tmp_path: Path, open_here: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datus2_ray.sources.listing.MAX_MEGAPIXELS", 1)
+    monkeypatch.setattr("datus2_ray.config.ingest.MAX_MEGAPIXELS", 1)
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1200, 3), np.uint8)
     ids = (np.arange(1200) // 400 * np.ones((1000, 1), int)).astype(np.uint8)
     for folder, pixels in (("photos", noise), ("x", ids)):
@@ -458,3 +460,41 @@ def test_one_class_is_no_score(tmp_path: Path, scenes: Path, open_here: Open) ->
     assert run.k == 3
     with pytest.raises(UsageError, match="no classes to count"):
         execute(open_here(source, name="counted"), (INGEST, SURVEY))
+
+
+def test_a_folder_of_label_maps_alone_is_said_to_look_so(tmp_path: Path, scenes: Path, open_here: Open) -> None:
+    write(tmp_path / "in", scenes, "x/{}.jpg", "y/{}.png")
+    notes = open_here(tmp_path / "in" / "y", clusters=2).listing.ground_truth
+    assert notes == (
+        f"{COUNT} of {COUNT} images looked at have few values, as label maps have, such as 0000.png: if they are, give "
+        "the folder of their images",
+    )
+    assert open_here(tmp_path / "in" / "x", clusters=2, name="photos").listing.ground_truth == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_names_of_classes_are_read_in_other_encodings(
+    tmp_path: Path, scenes: Path, open_here: Open, encoding: str
+) -> None:
+    source = write(tmp_path / "in", scenes, "images/{}.jpg", "masks/{}.png", lambda ids, number: png(COLOURS[ids]))
+    names = ["Straße", "Bäume", "c", "d", "e", "f"]
+    lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in zip(names, COLOURS, strict=True)]
+    (source / "labelmap.txt").write_bytes("\r\n".join(lines).encode(encoding))
+    assert [name for name, _ in open_here(source, clusters=6).listing.palette] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("shard-000000.tar", "unpack archives first"),
+        ("data-00000-of-00001.arrow", "write Arrow files as Parquet"),
+        ("train.npz", "write arrays and records as PNG, or as Parquet"),
+    ],
+)
+def test_files_that_hold_images_in_other_forms_come_with_a_remedy(
+    tmp_path: Path, open_here: Open, name: str, remedy: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(b"")
+    with pytest.raises(UsageError, match=rf"passed over 1 file, .* {Path(name).suffix} 1.*; {remedy}"):
+        open_here(tmp_path / "in", clusters=2)

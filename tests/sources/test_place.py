@@ -15,7 +15,7 @@ import pytest
 
 from datus2_ray.config import load
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.list_source import list_source
 from datus2_ray.sources.place import find_place
 from datus2_ray.store import storage
 
@@ -104,12 +104,21 @@ def test_a_text_file_of_paths_is_a_source(tmp_path: Path, monkeypatch: pytest.Mo
     )
 
 
+def test_lists_as_other_programs_write_them(tmp_path: Path) -> None:
+    make(tmp_path, "a b.jpg", "\u00e9.jpg")
+    text = "\r\n".join(["a b.jpg", "\u00e9.jpg"])
+    for data in (text.encode("utf-16"), "\n".join(f'"{line}"' for line in text.split("\r\n")).encode()):
+        (tmp_path / "list.txt").write_bytes(data)
+        assert found(f"{tmp_path}/list.txt") == [f"{tmp_path}/a b.jpg", f"{tmp_path}/\u00e9.jpg"]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         (b"", "has no paths in it"),
         (b"gone.jpg", "none of the 1 paths in .* names a file"),
-        (b"\xff\xfe", "no UTF-8 text"),
+        (b"\xfftext", "no UTF-8 text"),
+        (b"gone.jpg a.png", r"such as .*/gone\.jpg a\.png; give one per line"),
         (b"s3://a/b.jpg\n/c.jpg", "several stores"),
         (b"s3://a/b.jpg\ns3://b/b.jpg", "several stores"),
     ],

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.sources import shards
+from datus2_ray.sources.paths import Files
 from datus2_ray.sources.shard_columns import ShardColumns, find_columns
 from datus2_ray.sources.shards import cut_shards, find_shards, name_rows, read_slice, read_slices
 from datus2_ray.store import storage
@@ -43,7 +44,7 @@ def test_a_folder_of_tables_is_shards_unless_it_has_as_many_pictures(tmp_path: P
 
     def found(config: IngestConfig | None = None) -> list[str]:
         files = storage.list_files(str(tmp_path))
-        return [entry.path for entry in find_shards(str(tmp_path), files, config or IngestConfig())]
+        return [entry.path for entry in find_shards(str(tmp_path), Files.of(files), config or IngestConfig())]
 
     assert found() == ["a.parquet", "b/train-1.parquet"]
     for number in range(5):  # such as the pictures of a README
@@ -64,7 +65,7 @@ def test_a_table_about_pictures_is_no_shard(columns: dict[str, Any], tmp_path: P
         (tmp_path / name).write_bytes(b"")
     write(tmp_path, "metadata.parquet", columns)
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
-    assert find_shards(str(tmp_path), storage.list_files(str(tmp_path)), IngestConfig()) == []
+    assert find_shards(str(tmp_path), Files.of(storage.list_files(str(tmp_path))), IngestConfig()) == []
 
 
 def test_a_damaged_footer_is_said_in_words(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_damaged_footer_is_said_in_words(tmp_path: Path) -> None:
 def test_a_column_of_a_folder_of_pictures_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="has no Parquet files, so there is no column img"):
-        find_shards(str(tmp_path), storage.list_files(str(tmp_path)), IngestConfig(image_column="img"))
+        find_shards(str(tmp_path), Files.of(storage.list_files(str(tmp_path))), IngestConfig(image_column="img"))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,11 @@ def test_a_missing_struct_has_neither_bytes_nor_path(tmp_path: Path) -> None:
     ("columns", "named", "message"),
     [
         ({"a": BYTES, "b": BYTES}, {}, "--image-column NAME, one of a, b"),
-        ({"text": ["x"]}, {}, "which column has the images"),
+        (
+            {"text": ["x"]},
+            {},
+            r"no column of a\.parquet has the bytes of images, only text \(string\); write these as a column",
+        ),
         ({"image": BYTES}, {"image_column": "picture"}, "--image-column picture is none of image"),
         ({"image": BYTES, "n": [1, 2, 3]}, {"image_column": "n"}, "--image-column n is none of image"),
         ({"image": BYTES}, {"id_column": "image"}, "--id-column image is none of"),
@@ -259,8 +264,11 @@ def test_a_broken_shard_and_columns_that_are_nowhere_are_named(tmp_path: Path) -
         cut_shards(str(tmp_path), names, IngestConfig(image_column="image"), None)
     with pytest.raises(UsageError, match=r"no shard has a column seg of encoded masks; see a\.parquet"):
         cut_shards(str(tmp_path), names, IngestConfig(mask_column="seg"), None)
-    with pytest.raises(UsageError, match=r"which column has the images.* one of text"):
+    with pytest.raises(UsageError, match=r"no column of c\.parquet has the bytes of images"):
         cut_shards(str(tmp_path), [write(tmp_path, "c.parquet", {"text": ["x"]})], IngestConfig(), None)
     (tmp_path / "b.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-9])
+    damaged: dict[str, str] = {}
+    assert {cut.shard for cut in cut_shards(str(tmp_path), names, IngestConfig(), None, True, damaged)} == {"a.parquet"}
+    assert set(damaged) == {"b.parquet"}
     with pytest.raises(StorageError, match=r"b\.parquet"):
-        cut_shards(str(tmp_path), names, IngestConfig(), None)
+        cut_shards(str(tmp_path), names[1:], IngestConfig(), None)

@@ -22,7 +22,7 @@ from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, ImageError, StorageError, UsageError
 from datus2_ray.exports.format import split_of
-from datus2_ray.sources.layouts.layout import assign_ids, check_id
+from datus2_ray.sources.layouts.ids import assign_ids, check_id
 from datus2_ray.stages.export import EXPORT
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit

@@ -54,6 +54,16 @@ def test_a_model_of_a_bucket_is_the_one_of_the_disk_with_what_lies_beside_it(uri
     assert local_spec(f"{uri}::vit_tiny_patch16_224") == f"{fetch(uri)}::vit_tiny_patch16_224"
 
 
+def test_a_model_of_several_files_comes_with_all_of_them(bucket: str) -> None:
+    root, name = f"s3://{bucket}/split", "model-00001-of-00001.safetensors"
+    storage.write_bytes(f"{root}/{name}", PACKAGED_WEIGHTS.read_bytes())
+    places = {"weight_map": dict.fromkeys(load_backbone(str(PACKAGED_WEIGHTS)).model.state_dict(), name)}
+    storage.write_json(f"{root}/model.safetensors.index.json", places)
+    fetched = load_backbone(local_spec(f"{root}/model.safetensors.index.json"))
+    for key, tensor in load_backbone(str(PACKAGED_WEIGHTS)).model.state_dict().items():
+        assert torch.equal(tensor, fetched.model.state_dict()[key])
+
+
 def test_an_object_that_was_replaced_is_fetched_anew_and_one_beside_it_too(uri: str, bucket: str) -> None:
     first = fetch(uri)
     assert fetch(uri) == first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,8 @@ def test_it_is_written_once_and_an_interrupted_attempt_does_not_count(
         with pytest.raises(RuntimeError, match="the disk is full"):
             send(tmp_path, monkeypatch)
     assert not [folder for folder in (tmp_path / "wandb").iterdir() if folder.name.startswith("offline-run")]
+    # In another second, by which the folders of runs are named.
+    time.sleep(1.1)
     first = send(tmp_path, monkeypatch)
     assert len(first) == 1
     assert send(tmp_path, monkeypatch) == first

@@ -152,7 +152,7 @@ def _run(opened: Run, variant: Variant, config: RunConfig, probe: bool, note: Ca
     listing, stages = _listing(opened, config), PROBED_RUN if probe else RUN
     plan_stages(config, stages, listing, opened.machines)
     configured = opened.configured(config, listing)
-    following = follow(configured)
+    following = follow(configured, f"{variant.name}, seed {config.seed}")
     run, left_out = execute(configured, stages, following.after_stage)
     probed, summary = run.find(Probed), summarise(run, left_out)
     following.finish(run, summary)

@@ -1,7 +1,7 @@
 """The tensors of transformers' vision models under the names that timm reads.
 
-Of DINO, MAE and plain ViT (ViTModel), I-JEPA, DINOv2 with and without registers, DINOv3 and SigLIP's vision tower, as
-transformers 4 and 5 write them.
+Of DINO, MAE and plain ViT (ViTModel), I-JEPA, DINOv2 with and without registers, DINOv3 and the vision towers of
+SigLIP and CLIP, as transformers 4 and 5 write them; and CLIP's as OpenAI and open_clip do.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ PATCH_FILTERS = re.compile(
     r"(?P<prefix>(?:.*\.)?)(?:patch_embed\.proj|embeddings\.patch_embeddings?(?:\.projection)?)\.weight"
 )
 
-#: The filters of SigLIP's vision tower, in the singular.
-SIGLIP = "embeddings.patch_embedding.weight"
+#: By these SigLIP's and CLIP's vision towers are known, which have the same names otherwise, and that of open_clip.
+SIGLIP, CLIP = "embeddings.patch_embedding.bias", "embeddings.class_embedding"
+OPEN_CLIP = "transformer.resblocks.0.attn.in_proj_weight"
 
 #: What serves a classifier, a text, or the training alone.
 UNUSED = re.compile(r"(?:pooler|head|classifier)\.|embeddings\.(?:mask_token|position_ids)$")
@@ -28,6 +29,8 @@ UNUSED = re.compile(r"(?:pooler|head|classifier)\.|embeddings\.(?:mask_token|pos
 RENAMED = (
     (r"^embeddings\.patch_embeddings?\.(?:projection\.)?", "patch_embed.proj."),
     (r"^embeddings\.position_embeddings?(?:\.weight)?$", "pos_embed"),
+    (r"^embeddings\.class_embedding$", "cls_token"),
+    (r"^pre_layrnorm\.", "norm_pre."),  # transformers' own spelling
     (r"^embeddings\.distillation_token$", "dist_token"),
     (r"^embeddings\.", ""),
     (r"^(?:encoder\.|model\.)?layers?\.(\d+)\.", r"blocks.\1."),
@@ -41,6 +44,21 @@ RENAMED = (
     (r"\.layer_scale(\d)\.lambda1$", r".ls\1.gamma"),
 )
 
+#: The same for open_clip; the projection to the space of texts is left out.
+OPEN_CLIP_NAMES = (
+    (r"^conv1\.", "patch_embed.proj."),
+    (r"^class_embedding$", "cls_token"),
+    (r"^positional_embedding$", "pos_embed"),
+    (r"^ln_pre\.", "norm_pre."),
+    (r"^ln_post\.", "norm."),
+    (r"^transformer\.resblocks\.", "blocks."),
+    (r"\.ln_([12])\.", r".norm\1."),
+    (r"\.attn\.in_proj_", ".attn.qkv."),
+    (r"\.attn\.out_proj\.", ".attn.proj."),
+    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
+    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
+)
+
 QUERY = re.compile(r"(.*\.attn\.)q(\.weight)")
 
 
@@ -49,20 +67,33 @@ def timm_names(state: StateDict) -> StateDict:
 
     What has no known counterpart keeps its name, so that it is named where the tensors do not fit.
     """
+    if OPEN_CLIP in state:
+        return _shaped({_renamed(key, OPEN_CLIP_NAMES): tensor for key, tensor in state.items() if key != "proj"})
     if not any(key.startswith("embeddings.") and PATCH_FILTERS.fullmatch(key) for key in state):
         return state
     named: StateDict = {}
     for key, tensor in state.items():
         if UNUSED.match(key):
             continue
-        for pattern, replacement in RENAMED:
-            key = re.sub(pattern, replacement, key)
-        named[key] = tensor
-    if "pos_embed" in named and named["pos_embed"].ndim == 2:  # SigLIP's are the rows of an embedding
-        named["pos_embed"] = named["pos_embed"].unsqueeze(0)
+        named[_renamed(key, RENAMED)] = tensor
+    named = _shaped(named)
     if "pos_embed" not in named and "register_tokens" in named:
         named["storage_tokens"] = named.pop("register_tokens")  # DINOv3's own name, which timm converts
     return _gates(_joined(named))
+
+
+def _renamed(key: str, names: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in names:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def _shaped(state: StateDict) -> StateDict:
+    """Give the positions of SigLIP and CLIP, which are the rows of an embedding, and CLIP's CLS token timm's shape."""
+    for key in ("pos_embed", "cls_token"):
+        if key in state and state[key].ndim < 3:
+            state[key] = state[key].reshape(1, -1, state[key].shape[-1])
+    return state
 
 
 def _joined(state: StateDict) -> StateDict:

@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datus2_ray.core.backbone.split import INDEX
+
 #: Names of the weights in a repository of the model hub, in the order in which they are looked for. Only beside these
 #: is a ``config.json`` theirs: in a folder of downloads it may be of anything.
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    f"model.safetensors{INDEX}",
+    f"pytorch_model.bin{INDEX}",
+)
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 
 #: Activations of transformers under timm's names, where they are not timm's default.
@@ -60,6 +67,8 @@ def read_published(file: Path) -> Published:
         return Published(name, arguments, mean, std, supervised=bool(config.get("num_classes")))
     heads, epsilon = vision.get("num_attention_heads"), vision.get("layer_norm_eps")
     activation = ACTIVATIONS.get(str(vision.get("hidden_act")))
+    if activation is None and "clip" in str(config.get("model_type")):
+        activation = "gelu"  # CLIP's own default is another one
     known = {"num_heads": heads if isinstance(heads, int) else None, "act_layer": activation}
     return Published(
         arguments={key: value for key, value in known.items() if value is not None},

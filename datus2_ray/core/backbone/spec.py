@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datus2_ray.core.backbone.published import WEIGHTS, Published, label_of, read_published, weights_in
+from datus2_ray.core.backbone.split import INDEX, pieces_of, whole_of
 from datus2_ray.errors import BackboneError
 
 DEFAULT_BACKBONE = "datus2-vit-tiny-8"
@@ -19,7 +20,7 @@ PACKAGED_WEIGHTS = Path(__file__).parents[2] / "weights" / f"{DEFAULT_BACKBONE}.
 
 UNTRAINED = "untrained:"
 
-FILE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar")
+FILE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar", INDEX)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def read_file_config(file: Path) -> FileConfig:
     BackboneError
         If it is not the JSON that :class:`FileConfig` describes.
     """
-    beside = file.with_suffix(".json")
+    beside = _config_beside(file)
     if not beside.is_file():
         return FileConfig()
     try:
@@ -190,13 +191,17 @@ def fingerprint(spec: str) -> str:
     if parsed.file is None:
         untrained = UNTRAINED if parsed.untrained and not parsed.label.startswith(UNTRAINED) else ""
         return f"{untrained}{parsed.label} timm={version('timm')}"
-    parts = [parsed.architecture or "", f"sha256={_sha256(parsed.file)}"]
-    beside = parsed.file.with_suffix(".json")
+    parts = [parsed.architecture or "", *(f"sha256={_sha256(piece)}" for piece in pieces_of(parsed.file))]
+    beside = _config_beside(parsed.file)
     if beside.is_file():
         parts.append(f"json={_sha256(beside)}")
     if (published := read_published(parsed.file)) != Published():
         parts.append(f"config={hashlib.sha256(repr(published).encode()).hexdigest()}")
     return " ".join(part for part in parts if part)
+
+
+def _config_beside(file: Path) -> Path:
+    return file.with_name(file.name.removesuffix(INDEX)).with_suffix(".json")
 
 
 def _sha256(file: Path) -> str:
@@ -211,11 +216,11 @@ def _existing(file: Path) -> Path:
     if file.is_dir():
         weights = weights_in(file)
         if weights is None:
-            raise BackboneError(f"the folder {file} has no {' or '.join(WEIGHTS)}; give the weights file itself")
+            raise BackboneError(f"the folder {file} has no {' or '.join(WEIGHTS[:2])}; give the weights file itself")
         return weights
     if not file.is_file():
         raise BackboneError(f"there is no weights file {file}; give a file that exists, or the name of a timm model")
-    return file
+    return whole_of(file)
 
 
 def _is_model(name: str) -> bool:

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datus2_ray.core.backbone.architecture import Family, infer_vit, load_timm, skeleton
+from datus2_ray.core.backbone.architecture import Family, load_timm, skeleton
+from datus2_ray.core.backbone.infer import infer_vit
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, fingerprint, parse_spec
 from datus2_ray.core.images.normalise import Normalisation
 from datus2_ray.errors import BackboneError

@@ -17,6 +17,7 @@ from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
 from datus2_ray.core.backbone.names import PATCH_FILTERS, StateDict, timm_names
+from datus2_ray.core.backbone.split import pieces_of
 from datus2_ray.errors import BackboneError
 
 #: What DDP, FSDP, activation checkpointing, DeepSpeed and torch.compile put into names, wherever that is.
@@ -25,7 +26,10 @@ WRAPPED = re.compile(
 )
 
 #: A tensor that every vision transformer or ResNet has, after any prefix: by it a checkpoint's backbones are found.
-BACKBONE = re.compile(rf"{PATCH_FILTERS.pattern}|(?P<resnet>(?:.*\.)?)layer1\.0\.conv1\.weight")
+BACKBONE = re.compile(
+    rf"{PATCH_FILTERS.pattern}|(?P<resnet>(?:.*\.)?)layer1\.0\.conv1\.weight"
+    r"|(?P<clip>(?:.*\.)?visual\.)transformer\.resblocks\.0\.attn\.in_proj_weight"
+)
 
 #: Words of a prefix. Averages of the students are what DINO, iBOT and I-JEPA publish and evaluate; the second network
 #: of the others serves their training only.
@@ -70,7 +74,7 @@ def read_weights(file: Path) -> StateDict:
         If the file cannot be read, holds Python objects other than plain data, holds no tensors, or several backbones
         of which none is an average.
     """
-    tensors = {WRAPPED.sub("", key): value for key, value in _flatten(_read(file)).items()}
+    tensors = {WRAPPED.sub("", key): value for key, value in _read_all(file).items()}
     state = {
         re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", key): value
         for key, value in _backbone(tensors, file.name).items()
@@ -79,6 +83,10 @@ def read_weights(file: Path) -> StateDict:
     if not state:
         raise BackboneError(f"{file.name} holds no weights; give a file with a state dict")
     return state
+
+
+def _read_all(file: Path) -> StateDict:
+    return {key: tensor for piece in pieces_of(file) for key, tensor in _flatten(_read(piece)).items()}
 
 
 def _flatten(checkpoint: Any, prefix: str = "", depth: int = DEPTH) -> StateDict:
@@ -97,7 +105,7 @@ def _flatten(checkpoint: Any, prefix: str = "", depth: int = DEPTH) -> StateDict
 def _backbone(tensors: StateDict, label: str) -> StateDict:
     """Return the tensors of the backbone, without their prefix."""
     found = [match for key in tensors if (match := BACKBONE.fullmatch(key))]
-    prefixes = {match["prefix"] if match["resnet"] is None else match["resnet"] for match in found}
+    prefixes = {next(prefix for prefix in match.groups() if prefix is not None) for match in found}
     if not prefixes:
         while wrapper := next((name for name in WRAPPERS if any(key.startswith(f"{name}.") for key in tensors)), None):
             start = f"{wrapper}."

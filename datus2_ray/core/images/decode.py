@@ -1,52 +1,26 @@
 """Decode image files to RGB arrays; every failure is an :class:`~datus2_ray.errors.ImageError`.
 
-The bytes are not trusted: Pillow may only try the formats listed here (its EPS reader, for one, starts Ghostscript),
-and the size is checked in the header before a pixel is decoded. Metadata never cost an image whose pixels decode.
+Metadata never cost an image whose pixels decode.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from datus2_ray.core.images import deep, tiff
-from datus2_ray.core.images.colour import to_srgb
+from datus2_ray.core.images.colour import to_rgb, to_srgb
 from datus2_ray.core.images.crop import crop_image
+from datus2_ray.core.images.opening import FORMATS, check_sides, open_image, reading
 from datus2_ray.core.images.plain import orientation_of, without_metadata
-from datus2_ray.core.images.rendering import DEFAULT, MAX_MEGAPIXELS, Rendering
+from datus2_ray.core.images.rendering import DEFAULT, Rendering
 from datus2_ray.core.images.sniff import HEAD, what_is
 from datus2_ray.errors import ImageError
-
-try:
-    from pillow_heif import register_heif_opener
-except ImportError:
-    _HEIF: tuple[str, ...] = ()
-else:
-    register_heif_opener()
-    _HEIF = ("HEIF",)
-
-MIN_SIDE = 8
-
-#: Pixels that are converted at a time.
-_STRIP = 2**20
-
-#: Maximum ratio of the sides where the aspect is kept; a longer image is squeezed.
-MAX_ASPECT = 3
-
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", *_HEIF)
-
-_UNSUPPORTED = {"JPEG XL": "JPEG XL is not read; convert the file, for example to PNG"}
-if not _HEIF:
-    _UNSUPPORTED["HEIC"] = "HEIC is read where pillow-heif is installed: pip install 'datus2-ray[heic]'"
 
 
 @dataclass
@@ -169,106 +143,6 @@ def _retry(data: bytes, min_side: int | None, rendering: Rendering) -> Decoded:
     return decoded
 
 
-def resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize [H, W, 3] or [H, W] by Pillow's bicubic filter on uint8, antialiased; the aspect is not kept."""
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def fit(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
-    """Compute the height and width nearest to an image's aspect whose sides are multiples of a number.
-
-    Parameters
-    ----------
-    height, width : int
-        Of the image, in pixels.
-    short_side : int
-        New length of the shorter side; the longer one is at most :data:`MAX_ASPECT` times this.
-    multiple : int
-        Side of a patch in pixels; divides `short_side`.
-    """
-    scale = short_side / min(height, width)
-    long_side = min(scale * max(height, width), MAX_ASPECT * short_side)
-    long_side = max(short_side, round(long_side / multiple) * multiple)
-    return (short_side, long_side) if height <= width else (long_side, short_side)
-
-
-def open_image(data: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Image.Image:
-    """Read the header of an image and check its size, within :func:`reading`; no pixel is decoded."""
-    if not data:
-        raise ImageError("empty", "the file has no bytes")
-    if (name := what_is(data[:HEAD])) in _UNSUPPORTED:
-        raise ImageError("unsupported", _UNSUPPORTED[name])
-    # Pillow itself refuses what is twice as large as its own limit.
-    if Image.MAX_IMAGE_PIXELS is not None and max_megapixels * 500_000 > Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = max_megapixels * 500_000
-    image = Image.open(BytesIO(data), formats=_FORMATS)
-    width, height = image.size
-    if width * height > max_megapixels * 1_000_000:
-        raise _too_large(f"{width}x{height} pixels, ", max_megapixels)
-    return image
-
-
-def load_image(data: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Image.Image:
-    """Decode a file to Pillow's image as it is stored, within :func:`reading`; damaged metadata are left out."""
-    try:
-        image = open_image(data, max_megapixels)
-        image.load()
-    except ImageError:
-        raise
-    except Exception:
-        plain = without_metadata(data)
-        if plain is None:
-            raise
-        image = open_image(plain, max_megapixels)
-        image.load()
-    return image
-
-
-def is_lossy(image: Image.Image, data: bytes) -> bool:
-    """Return whether the format of an opened file changes values, so that it can keep no ids."""
-    if image.format == "JPEG2000":
-        # The transformation, byte 13 of the segment COD of the codestream, is 1 where it is reversible.
-        start = data.find(b"\xff\x52", data.find(b"\xff\x4f\xff\x51"))
-        return data[start + 13 : start + 14] != b"\1"
-    return image.format in ("JPEG", "MPO", "AVIF", "HEIF")
-
-
-@contextmanager
-def reading(max_megapixels: int = MAX_MEGAPIXELS) -> Iterator[None]:
-    """Convert all errors of Pillow in this block to an ``ImageError`` of one line, and silence Pillow's warnings.
-
-    Object addresses are removed: the messages are stored in tables, which must be the same in every run.
-    """
-    with warnings.catch_warnings():
-        # Only Pillow's: if two threads restore the filters in the wrong order, no other warnings are lost.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        try:
-            yield
-        except ImageError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise _too_large("", max_megapixels) from error
-        except UnidentifiedImageError as error:
-            raise ImageError("unreadable", "no image, or of a format that is not read") from error
-        except Exception as error:  # broken bytes surface from Pillow as some fifteen types, struct.error among them
-            cause = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
-            raise ImageError("unreadable", f"damaged or cut off ({type(error).__name__}: {cause[:200]})") from error
-
-
-def check_sides(height: int, width: int, max_megapixels: int = MAX_MEGAPIXELS) -> None:
-    """Raise an ``ImageError`` of kind ``too_small`` or ``too_large`` for an unusable size in pixels."""
-    if min(width, height) < MIN_SIDE:
-        raise ImageError("too_small", f"{width}x{height} pixels, a side has at least {MIN_SIDE}")
-    if width * height > max_megapixels * 1_000_000:
-        raise _too_large(f"{width}x{height} pixels, ", max_megapixels)
-
-
-def _too_large(size: str, max_megapixels: int) -> ImageError:
-    return ImageError(
-        "too_large", f"{size}more than {max_megapixels} megapixels; --set ingest.max_megapixels=N allows more"
-    )
-
-
 def _picture(data: bytes, min_side: int | None, rendering: Rendering, orientation: int | None = None) -> Decoded:
     """Decode by Pillow; the orientation is the file's own unless it is given."""
     image = open_image(data, rendering.max_megapixels)
@@ -285,7 +159,7 @@ def _picture(data: bytes, min_side: int | None, rendering: Rendering, orientatio
         image.load()
         converted, note = to_srgb(image)
         notes += [note] if note else []
-        decoded = _channels(_rgb(converted, rendering.bands), rendering, None)
+        decoded = _channels(to_rgb(converted, rendering.bands), rendering, None)
     decoded.notes = notes
     return _turn(decoded, _orientation(image) if orientation is None else orientation)
 
@@ -319,7 +193,7 @@ def _frames(data: bytes) -> list[str]:
         return []
     try:
         # Opened once more: to look for the second frame moves on from the first.
-        with reading(), Image.open(BytesIO(data), formats=_FORMATS) as image:
+        with reading(), Image.open(BytesIO(data), formats=FORMATS) as image:
             if not getattr(image, "is_animated", False):
                 return []
             return [f"the first of {'several pages' if image.format == 'TIFF' else 'several frames'} taken"]
@@ -357,20 +231,3 @@ def _turn(decoded: Decoded, orientation: int) -> Decoded:
 
     values, valid, alpha = (turned(part) for part in (decoded.values, decoded.valid, decoded.alpha))
     return Decoded(values, valid, alpha, decoded.notes)
-
-
-def _rgb(image: Image.Image, bands: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Convert a decoded 8-bit image of any Pillow mode to RGB, laid over white; of grey, one band if bands count."""
-    clear = image.has_transparency_data
-    mode = "L" if bands and not clear and image.mode in ("1", "L") else "RGB"
-    width, height = image.size
-    pixels = np.empty((height, width, 3) if mode == "RGB" else (height, width), np.uint8)
-    # Strip by strip: a large image is not copied as a whole for every conversion.
-    rows = max(1, _STRIP // width)
-    for top in range(0, height, rows):
-        strip = image if height <= rows else image.crop((0, top, width, min(height, top + rows)))
-        if clear:
-            layer = strip.convert("RGBA")
-            strip = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        pixels[top : top + rows] = np.asarray(strip.convert(mode))
-    return pixels

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datus2_ray.core.images.crop import crop_labels
-from datus2_ray.core.images.decode import is_lossy, load_image, reading
 from datus2_ray.core.images.labels import NOISE_16
+from datus2_ray.core.images.opening import is_lossy, load_image, reading
 from datus2_ray.core.images.rendering import LARGEST_MEGAPIXELS
 from datus2_ray.errors import ImageError
 

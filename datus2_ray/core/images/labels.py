@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import is_lossy, load_image, reading
+from datus2_ray.core.images.opening import is_lossy, load_image, reading
 from datus2_ray.core.images.rendering import LARGEST_MEGAPIXELS
 from datus2_ray.errors import ImageError
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from datus2_ray.core.images.decode import MIN_SIDE, load_image, reading
+from datus2_ray.core.images.opening import MIN_SIDE, load_image, reading
 from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 
 #: A label map; a picture in grey or by a palette, which may be a map with soft edges, or depth; one in colours that is

@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from datus2_ray.core.images.decode import load_image, open_image, reading
+from datus2_ray.core.images.opening import load_image, open_image, reading
 from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 
 

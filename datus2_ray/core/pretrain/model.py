@@ -12,7 +12,8 @@ from lightly.models.utils import initialize_positional_embedding
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD, infer_vit
+from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD
+from datus2_ray.core.backbone.infer import infer_vit
 from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.pretrain.recipe import Recipe
 from datus2_ray.core.pretrain.texture import TAUGHT

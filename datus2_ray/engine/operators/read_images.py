@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from datus2_ray.core.images import decode
+from datus2_ray.core.images.resize import fit, resize
 from datus2_ray.core.images.windows import Windows
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.errors import ImageError
+from datus2_ray.errors import DamagedFileError, ImageError
 from datus2_ray.sources.images_table import ImagesTable
 
 T = TypeVar("T")
@@ -53,15 +53,23 @@ class ReadImages:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
         part = block["part"][0].as_py()
-        table = self.table.read(part, ["image_id", "height", "width", "image"])
+        columns = ["image_id", "height", "width", "image"]
+        try:
+            table, damage = self.table.read(part, columns), None
+        except DamagedFileError as error:
+            # Of shards of `datus2 ingest` the images are read here for the first time.
+            table, damage = self.table.read(part, columns[:-1]), ImageError("unreadable", str(error))
+            table = table.append_column("image", pa.nulls(len(table), pa.binary()))
         pixels: list[bytes | None] = []
         faults: list[ImageError | None] = []
         # The image's own sides: one decoded at reduced scale has them rounded.
         sizes = [self._fit(*own) for own in zip(table["height"].to_pylist(), table["width"].to_pylist(), strict=True)]
         for data, size in zip(self.heartbeat.through(table["image"].to_pylist()), sizes, strict=True):
             try:
+                if damage is not None:
+                    raise damage
                 decoded = self.table.decode(data, min(size) if self.reduced else None)
-                pixels.append(decode.resize(decoded, *size).tobytes())
+                pixels.append(resize(decoded, *size).tobytes())
                 faults.append(None)
             except ImageError as fault:
                 pixels.append(None)
@@ -74,7 +82,7 @@ class ReadImages:
     def _fit(self, height: int, width: int) -> tuple[int, int]:
         if self.windows is not None and (grid := self.windows.grid(height, width)) is not None:
             return grid[0] * self.windows.patch, grid[1] * self.windows.patch
-        return (self.size, self.size) if self.patch is None else decode.fit(height, width, self.size, self.patch)
+        return (self.size, self.size) if self.patch is None else fit(height, width, self.size, self.patch)
 
 
 def with_faults(table: pa.Table, faults: list[ImageError | None]) -> pa.Table:

@@ -16,10 +16,12 @@ from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import check_classes, match
 from datus2_ray.exports.from_coco import DrawCoco, Drawn
+from datus2_ray.sources.layouts.choose import select
 from datus2_ray.sources.layouts.folder import plain_ids
 from datus2_ray.sources.layouts.layout import NO_MASKS, About, Inside, Sample, describe, image_files
-from datus2_ray.sources.layouts.pairing import pair, select
+from datus2_ray.sources.layouts.pairing import pair
 from datus2_ray.sources.layouts.tree import Tree
+from datus2_ray.sources.paths import Paths
 
 #: Files that are read before they are parsed: some have the image in them, too.
 READ_AT_ONCE = 32
@@ -73,11 +75,12 @@ class AnnotatedFolder:
             raise UsageError(f"{self.name} has no split {split!r}; it has no splits, leave --split out")
         inside = inside or Inside()
         named = [path for path in Tree(files).files if path.lower().endswith(".json")]
-        images = pair(image_files(files), NO_MASKS, inside.look_at).images
+        pictures = Paths.of(image_files(files))
+        images = pictures.take(pair(pictures, NO_MASKS, inside.look_at).images)
         if not named or not images:
             raise UsageError(f"{self.name}: expected {' or '.join(self.folders)}; found {describe(files)}")
-        ids = plain_ids(images)
-        chosen = named if masks is None else select(named, masks)
+        ids = dict(zip(plain_ids(images), images, strict=True))
+        chosen = named if masks is None else list(Paths.of(named).at(select(Paths.of(named), masks)))
         drawn, sources = self._read(chosen, images, masks is not None, inside)
         matched, unknown = match(drawn, ids)
         if not matched:

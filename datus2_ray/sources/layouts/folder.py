@@ -11,9 +11,11 @@ from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
-from datus2_ray.sources.layouts.layout import About, Inside, Sample, assign_ids, describe, image_files
+from datus2_ray.sources.layouts.ids import assign_ids
+from datus2_ray.sources.layouts.layout import About, Inside, Samples, describe, may_be_image
 from datus2_ray.sources.layouts.pairing import pair
 from datus2_ray.sources.layouts.tree import Tree
+from datus2_ray.sources.paths import Paths
 
 
 class PlainFolder:
@@ -38,15 +40,18 @@ class PlainFolder:
 
     def samples(
         self, files: Sequence[str], split: str | None, masks: str | None = None, inside: Inside | None = None
-    ) -> list[Sample]:
+    ) -> Samples:
         """Find the samples; see ``DatasetLayout.samples``."""
         if split is not None:
             raise UsageError("a plain folder has no splits; leave --split out, or say with --dataset what it is")
-        found = pair(image_files(files), masks, inside.look_at if inside else None)
-        if not found.images:
+        names = Paths.of(files)
+        names = names.take(names.order())
+        names = names.take(np.flatnonzero(np.fromiter(map(may_be_image, names), np.bool_, len(names))))
+        found = pair(names, masks, inside.look_at if inside else None)
+        images = names.take(found.images)
+        if not images:
             raise UsageError(f"expected images ({' '.join(sorted(IMAGE_SUFFIXES))}), found {describe(files)}")
-        samples = [Sample(i, path, found.masks.get(path)) for i, path in plain_ids(found.images).items()]
-        return sorted(samples, key=lambda sample: sample.image_id)
+        return Samples(plain_ids(images), images, names.take(found.masks))
 
     def picture(self, data: bytes) -> bytes:
         """Return the encoded picture of a file, which is the file."""
@@ -57,10 +62,10 @@ class PlainFolder:
         return label_map(data, height, width)
 
 
-def plain_ids(images: Sequence[str]) -> dict[str, str]:
-    """Return images by their ids: the paths below the root, or below ``images/`` if all are there."""
-    skipped = len("images/") if all(path.startswith("images/") for path in images) else 0
-    return dict(zip(assign_ids([path[skipped:] for path in images]), images, strict=True))
+def plain_ids(images: Paths) -> Paths:
+    """Return the ids of images: the paths below the root, or below ``images/`` if all are there."""
+    below = images.without("images/") if all(path.startswith("images/") for path in images) else images
+    return assign_ids(below)
 
 
 FOLDER = PlainFolder()

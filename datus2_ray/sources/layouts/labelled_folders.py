@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
+from datus2_ray.sources.layouts.ids import assign_ids
 from datus2_ray.sources.layouts.layout import (
     MASK_SUFFIXES,
     About,
     Inside,
     Sample,
-    assign_ids,
     describe,
     find_mask,
     image_files,

@@ -5,13 +5,11 @@ A layout works on a listing (relative posix paths) and never on a file system, s
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +17,12 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.look import Look
 from datus2_ray.core.images.sniff import OTHER_SUFFIXES
-from datus2_ray.errors import ImageError
 from datus2_ray.sources.layouts.roles import fold
 from datus2_ray.sources.layouts.tree import Tree, is_hidden
+from datus2_ray.sources.paths import Paths
 
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-
-# Those from U+EF80 stand for bytes of a file's name that are not UTF-8.
-_UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\uef80-\uefff\ud800-\udfff]")
-# Such a character, or a part that is empty or consists of one or two dots.
-_UNSAFE = re.compile(rf"{_UNSAFE_CHARACTER.pattern}|(?:^|/)\.{{0,2}}(?:/|$)")
-
-#: Bytes of a file's name on the usual file systems.
-MAX_NAME_BYTES = 255
-
-#: Bytes of the name of a mask's file without its suffix.
-_MAX_STEM_BYTES = MAX_NAME_BYTES - len(".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +46,51 @@ class Sample:
     mask: str | None
     # Not in the hash of a listing: the file that it was read from is.
     drawn: bytes = field(default=b"", repr=False)
+
+
+class Samples(Sequence[Sample]):
+    """The samples of a source, sorted by id, in columns; equal to any sequence of the same samples."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, ids: Paths, images: Paths, masks: Paths, drawn: Sequence[bytes] = ()) -> None:
+        order = ids.order()
+        self.ids, self.images, self.masks = (column.take(order) for column in (ids, images, masks))
+        self._drawn = [drawn[at] for at in order] if any(drawn) else []
+
+    @staticmethod
+    def of(samples: Sequence[Sample]) -> Samples:
+        """Return samples of any origin; those that are in this form already as they are."""
+        if isinstance(samples, Samples):
+            return samples
+        ids, images = (Paths.of(getattr(sample, name) for sample in samples) for name in ("image_id", "image"))
+        return Samples(ids, images, Paths.of(sample.mask for sample in samples), [sample.drawn for sample in samples])
+
+    def drawn_at(self, at: int) -> bytes:
+        """Return what is drawn in a sample."""
+        return self._drawn[at] if self._drawn else b""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Sample: ...
+    @overload
+    def __getitem__(self, at: slice) -> Samples: ...
+    def __getitem__(self, at: int | slice) -> Sample | Samples:
+        """Return a sample, or some of them."""
+        if isinstance(at, slice):
+            return Samples(self.ids[at], self.images[at], self.masks[at], self._drawn[at])
+        return Sample(self.ids[at], self.images[at], self.masks[at] or None, self.drawn_at(at))
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield all samples."""
+        for at, (image_id, image, mask) in enumerate(zip(self.ids, self.images, self.masks, strict=True)):
+            yield Sample(image_id, image, mask or None, self.drawn_at(at))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether a sequence has the same samples."""
+        return isinstance(other, Sequence) and list(self) == list(other)
 
 
 #: Returns what files look like, None for one that cannot be decoded.
@@ -155,7 +187,7 @@ class DatasetLayout(Protocol):
 
     def samples(
         self, files: Sequence[str], split: str | None, masks: str | None = None, inside: Inside | None = None
-    ) -> list[Sample]:
+    ) -> Sequence[Sample]:
         """Find the samples in a listing of the source, sorted by ``image_id``.
 
         Parameters
@@ -207,7 +239,12 @@ def image_files(files: Iterable[str]) -> list[str]:
 
     A listing has no files without a known suffix that are no images, see :mod:`datus2_ray.sources.look`.
     """
-    return sorted(path for path in files if _suffix(path) not in OTHER_SUFFIXES and not is_hidden(path))
+    return sorted(filter(may_be_image, files))
+
+
+def may_be_image(path: str) -> bool:
+    """Return whether a file's name says neither that it is something else nor that it is hidden."""
+    return _suffix(path) not in OTHER_SUFFIXES and not is_hidden(path)
 
 
 def index_masks(files: Iterable[str], folder: str, ends: Sequence[str] = MASK_SUFFIXES) -> dict[str, str]:
@@ -236,28 +273,6 @@ def find_mask(masks: Mapping[str, str], name: str) -> str | None:
     return next((masks[key] for key in (*names, *map(fold, names)) if key in masks), None)
 
 
-def assign_ids(names: Sequence[str]) -> list[str]:
-    """Return distinct ids of distinct paths: the path without suffix, or with it where two would be the same.
-
-    Parts that could lead out of a folder, backslashes, control characters and ``%`` itself are percent-encoded, names
-    that are too long for a mask's file are cut, and of those that differ only in case or Unicode form all but one get a
-    hash.
-    """
-    ids = [quote_id(_stem(name)) for name in names]
-    # `a.jpg.png` beside `a.jpg` and `a.png` takes a second round.
-    while len(set(ids)) < len(ids):
-        count = Counter(ids)
-        ids = [image_id if count[image_id] == 1 else quote_id(name) for image_id, name in zip(ids, names, strict=True)]
-    # On the disks of Windows and macOS such names are one: the mask of the one would replace that of the other.
-    if len({hash(fold(image_id)) for image_id in ids}) < len(ids):
-        count = Counter(map(fold, ids))
-        ids = [
-            image_id if count[folded := fold(image_id)] == 1 or image_id == folded else _mark(image_id)
-            for image_id in ids
-        ]
-    return ids
-
-
 def describe(files: Sequence[str]) -> str:
     """Return a few words on the files below a root, for an error message."""
     folders = Counter(path.rpartition("/")[0] for path in files if not is_hidden(path))
@@ -272,46 +287,3 @@ def _stem(path: str) -> str:
 
 def _suffix(path: str) -> str:
     return posixpath.splitext(path)[1].lower()
-
-
-def check_id(image_id: str | None) -> None:
-    """Raise an ImageError if an id is null, could lead out of a folder, or is too long to name a mask's file."""
-    if not image_id or _UNSAFE.search(image_id.replace("%", "")):
-        raise ImageError("unsafe_id", f"the id {image_id!r} cannot name a file in an output folder")
-    longest = max(len(part.encode()) for part in f"{image_id}.png".split("/"))
-    if longest > MAX_NAME_BYTES:
-        raise ImageError(
-            "long_id",
-            f"the name of its mask, or of a folder in its id, has {longest} bytes, more than the {MAX_NAME_BYTES} that "
-            "file systems allow; pack the images by `datus2 ingest` again",
-        )
-
-
-def quote_id(path: str) -> str:
-    """Return a path as an id: what could lead out of a folder is percent-encoded, names that are too long are cut.
-
-    Usual names do not change. A name is cut where that of its mask's file would be longer than file systems allow; it
-    ends with a hash of the whole then, so that names of one beginning stay apart.
-    """
-    if _UNSAFE.search(path):
-        parts = [_UNSAFE_CHARACTER.sub(_percent, part) for part in path.split("/")]
-        path = "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)
-    if len(path) * 4 <= _MAX_STEM_BYTES:  # no character has more bytes
-        return path
-    return "/".join(_cut(part) for part in path.split("/"))
-
-
-def _percent(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"%{code & 0xFF if 0xEF80 <= code <= 0xEFFF else code:02X}"
-
-
-def _cut(part: str) -> str:
-    return part if len(part.encode()) <= _MAX_STEM_BYTES else _mark(part)
-
-
-def _mark(path: str) -> str:
-    """Return a path whose name ends with a hash of the whole, cut so far that it can name a mask's file."""
-    folder, separator, name = path.rpartition("/")
-    mark = f"~{hashlib.sha256(path.encode()).hexdigest()[:16]}"
-    return folder + separator + name.encode()[: _MAX_STEM_BYTES - len(mark)].decode(errors="ignore") + mark

@@ -44,6 +44,8 @@ _PLAIN = re.compile("[a-z0-9]+(?:_[a-z0-9]+)*")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SPLIT = re.compile(r"[_\-. ()]+")
 _GLUED = re.compile(r"\b(train|val|valid|validation|test)(annots?|masks?|labels?|segs?|gts?)\b")
+#: `mask0`, `img12`: a role and a number.
+_NUMBERED = re.compile(r"\b(im|img|imgs|image|images|photo|mask|masks|label|labels|seg|gt)(\d+)\b")
 _NAMES = {"left_img8bit": "leftimg8bit", "label_train_ids": "labeltrainids", "ground_truth": "groundtruth"}
 _AT_END = _MASK_WORDS | _BESIDE | {"l"}
 
@@ -122,5 +124,5 @@ def _tokens(name: str) -> list[str]:
     text = fold(_CAMEL.sub("_", name))
     for several, one in _NAMES.items():
         text = text.replace(several, one)
-    text = _GLUED.sub(r"\1_\2", text)
+    text = _NUMBERED.sub(r"\1_\2", _GLUED.sub(r"\1_\2", text))
     return [token for token in _SPLIT.split(text) if token]

@@ -6,6 +6,10 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
+from datus2_ray.sources.paths import Paths
+
 
 class Tree:
     """The files of a listing, sorted, and the folders that they are in.
@@ -17,7 +21,9 @@ class Tree:
     """
 
     def __init__(self, files: Sequence[str]) -> None:
-        self.files = sorted(path for path in files if not is_hidden(path))
+        names = Paths.of(files)
+        names = names.take(names.order())
+        self.files = names.take(np.flatnonzero(np.fromiter((not is_hidden(path) for path in names), np.bool_)))
         self._folders: dict[str, set[str]] = defaultdict(set)
         for folder in {path.rpartition("/")[0] for path in self.files}:
             self._add(folder)
@@ -28,7 +34,7 @@ class Tree:
             self._folders[name].add(folder)
             self._add(above)
 
-    def below(self, folder: str) -> list[str]:
+    def below(self, folder: str) -> Paths:
         """Return the files below a folder, sorted; all files for the root, which is empty."""
         if not folder:
             return self.files
@@ -46,7 +52,7 @@ class Tree:
 
     def within(self, root: str) -> Tree:
         """Return the tree of a folder, which ends with a slash, or is empty for the tree itself."""
-        return Tree([path[len(root) :] for path in self.below(root.rstrip("/"))]) if root else self
+        return Tree(self.below(root.rstrip("/")).without(root)) if root else self
 
 
 def is_hidden(path: str) -> bool:

@@ -18,7 +18,7 @@ from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.layouts.ground_truth import check_size
-from datus2_ray.sources.layouts.layout import check_id
+from datus2_ray.sources.layouts.ids import check_id
 from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas, storage
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray.core.images import decode
+from datus2_ray.core.images.opening import check_sides
 from datus2_ray.core.images.rendering import Rendering
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
-from datus2_ray.errors import ImageError
+from datus2_ray.errors import DamagedFileError, ImageError
 from datus2_ray.sources.layouts.ground_truth import label_map
-from datus2_ray.sources.layouts.layout import check_id, quote_id
-from datus2_ray.sources.listing import slice_of
+from datus2_ray.sources.layouts.ids import check_id, quote_id
 from datus2_ray.sources.shard_paths import PathReader
-from datus2_ray.sources.shards import Slice, name_rows, read_slices
+from datus2_ray.sources.shards import Slice, name_rows, read_slices, slice_of
 from datus2_ray.stages.ingest.from_files import Read, check_image
 from datus2_ray.stages.ingest.notes import write_notes
 from datus2_ray.store import schemas
@@ -67,15 +66,30 @@ class ReadShard:
         names += schemas.RANGE if cuts[0].columns.ranges else ()
         # Of other bands than the first three, nothing is known yet.
         names += ["image"] if cuts[0].cut or self.rendering.bands else []
-        for columns in read_slices(self.source, cuts, names):
+        for cut, columns in self._read(cuts, names):
+            if isinstance(columns, ImageError):
+                yield [({"image_id": image_id}, columns) for image_id in name_rows(cut)]
+                continue
             rows = (dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True))
-            yield [self._checked_own(row, cuts[0].cut) for row in rows]
+            yield [self._checked_own(row, cut.cut) for row in rows]
+
+    def _read(
+        self, cuts: Sequence[Slice], names: Sequence[str]
+    ) -> Iterator[tuple[Slice, dict[str, list[Any]] | ImageError]]:
+        """Yield the columns of every slice, or why the row group cannot be read from there on."""
+        left = list(cuts)
+        try:
+            for columns in read_slices(self.source, cuts, names):
+                yield left.pop(0), columns
+        except DamagedFileError as error:
+            for cut in left:
+                yield cut, ImageError("unreadable", str(error))
 
     def _checked_own(self, row: dict[str, Any], kept: bool) -> Checked:
         """Check that a row is what `datus2 ingest` would have written: that a file says so of itself proves nothing."""
         try:
             check_id(row["image_id"])
-            decode.check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
+            check_sides(row["height"] or 0, row["width"] or 0, self.rendering.max_megapixels)
             if self.rendering.bands:
                 whole = replace(self.rendering, crop=None)
                 row |= check_image(row["image"], None, self.dataset, whole) | {"mask": row.get("mask")}
@@ -95,8 +109,11 @@ class ReadShard:
         used = cuts[0].columns
         wanted = [used.image, used.path, used.image_id, used.mask, used.mask_path]
         names = list(dict.fromkeys(name for name in wanted if name))
-        for cut, columns in zip(cuts, read_slices(self.source, cuts, names), strict=True):
+        for cut, columns in self._read(cuts, names):
             ids = name_rows(cut)
+            if isinstance(columns, ImageError):
+                yield [({"image_id": image_id}, columns) for image_id in ids]
+                continue
             if used.image_id:
                 given = columns[used.image_id]
                 ids = [quote_id(str(name)) if name is not None else ids[i] for i, name in enumerate(given)]
@@ -109,13 +126,15 @@ class ReadShard:
         self,
         cut: Slice,
         image_id: str,
-        image: bytes | None,
+        image: Read,
         path: str | None,
-        mask: bytes | None,
+        mask: Read,
         mask_path: str | None,
     ) -> Checked:
         try:
             check_id(image_id)
+            if isinstance(image, ImageError):
+                raise image
             kept = {"image": image} if cut.cut else {}
             if image is None and path:
                 image = self.paths.read(cut.shard, path)

@@ -22,7 +22,7 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.errors import DatusError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.listing import check_counted
+from datus2_ray.sources.list_source import check_counted
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
 from datus2_ray.store.commit import Commit

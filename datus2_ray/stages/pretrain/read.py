@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from datus2_ray.core.images import decode
+from datus2_ray.core.images.resize import resize
 from datus2_ray.engine.training.read import read_parts
 from datus2_ray.engine.training.shares import Split, hash_id
 from datus2_ray.sources.images_table import ImagesTable
@@ -45,7 +45,7 @@ class ReadLanes:
             encoded = self.images.read(part, ["image"])["image"]
             for image_id, lane, image in zip(ids, lanes, encoded, strict=True):
                 if lane in self.wanted:
-                    pixels = decode.resize(self.images.decode(image.as_py()), self.size, self.size)
+                    pixels = resize(self.images.decode(image.as_py()), self.size, self.size)
                     rows.append({"lane": lane, "hash": hash_id(self.lanes.seed, image_id), "image": pixels.tobytes()})
         return pa.Table.from_pylist(rows, _ROWS)
 

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray.core.images import decode, labels
+from datus2_ray.core.images import labels
+from datus2_ray.core.images.resize import resize
 from datus2_ray.engine.training.read import read_parts
 from datus2_ray.engine.training.shares import Split
 from datus2_ray.engine.training_workers import PAIRS_MEMORY
@@ -86,7 +87,7 @@ class ReadPairs:
         return {i: labels.upsample_nearest(labels.decode_labels(masks[i]), size, size) for i in wanted}
 
     def _pair(self, image: bytes, target: np.ndarray) -> tuple[bytes, bytes]:
-        pixels = decode.resize(self.images.decode(image), self.size, self.size)
+        pixels = resize(self.images.decode(image), self.size, self.size)
         # torch computes little with uint16.
         return pixels.tobytes(), target.astype(np.uint8 if target.dtype == np.uint8 else np.int32).tobytes()
 

@@ -21,7 +21,7 @@ from datus2_ray.commands.experiments.run import Result
 from datus2_ray.config.load import load
 from datus2_ray.config.presets import preset_values
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.list_source import list_source
 from datus2_ray.store import storage
 
 QUICK = (

@@ -23,7 +23,8 @@ from datus2_ray.commands.experiments.variants import EXPERIMENTS
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.listing import Listing, list_source
+from datus2_ray.sources.list_source import list_source
+from datus2_ray.sources.listing import Listing
 from datus2_ray.store import storage
 from datus2_ray.store.run_folder import RunFolder
 

@@ -76,6 +76,25 @@ SIGLIP = VIT | {f"attn.{letter}": f"self_attn.{letter}_proj" for letter in "qkv"
     "mlp.fc2": "mlp.fc2",
     "norm": "post_layernorm",
 }  # fmt: skip
+CLIP = SIGLIP | {
+    "cls_token": "embeddings.class_embedding",
+    "norm_pre": "pre_layrnorm",
+}
+OPEN_CLIP = {
+    "cls_token": "class_embedding",
+    "pos_embed": "positional_embedding",
+    "patch_embed.proj": "conv1",
+    "blocks": "transformer.resblocks",
+    "norm_pre": "ln_pre",
+    "norm1": "ln_1",
+    "norm2": "ln_2",
+    "attn.qkv.weight": "attn.in_proj_weight",
+    "attn.qkv.bias": "attn.in_proj_bias",
+    "attn.proj": "attn.out_proj",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "norm": "ln_post",
+}
 VIT5 = VIT | APART | {"blocks": "layers", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
 
 
@@ -144,6 +163,27 @@ def siglip(state: dict[str, Tensor]) -> dict[str, Tensor]:
     )
 
 
+def clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    named = renamed(state, CLIP, "vision_model.")
+    named["vision_model.embeddings.class_embedding"] = named["vision_model.embeddings.class_embedding"][0, 0]
+    named["vision_model.embeddings.position_embedding.weight"] = state["pos_embed"][0].clone()
+    named["vision_model.embeddings.position_ids"] = torch.arange(17)[None]
+    return named | {"visual_projection.weight": torch.ones(8, 128), "logit_scale": torch.ones(1)}
+
+
+def open_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name timm's tensors as OpenAI and open_clip do, beside the tower of texts, whose blocks have the same names."""
+    named = renamed({key: value for key, value in state.items() if "qkv" not in key}, OPEN_CLIP, "visual.")
+    for key in state:
+        if ".attn.qkv." in key:
+            block = key.split(".")[1]
+            named[f"visual.transformer.resblocks.{block}.attn.in_proj_{key.split('.')[-1]}"] = state[key].clone()
+    named["visual.class_embedding"] = state["cls_token"][0, 0].clone()
+    named["visual.positional_embedding"] = state["pos_embed"][0].clone()
+    text = {"transformer.resblocks.0.attn.in_proj_weight": torch.ones(24, 8), "positional_embedding": torch.ones(7, 8)}
+    return named | text | {"visual.proj": torch.ones(128, 8), "logit_scale": torch.ones(1)}
+
+
 def mae(state: dict[str, Tensor]) -> dict[str, Tensor]:
     decoder = {"decoder.decoder_embed.weight": torch.ones(4, 128), "decoder.mask_token": torch.ones(1, 1, 4)}
     return renamed(state, VIT, "vit.") | decoder
@@ -163,6 +203,7 @@ LAYOUTS: dict[str, Layout] = {
     "MAE": ("vit_small_patch16_224", SMALL, mae),
     "I-JEPA": ("vit_small_patch16_224", SMALL | CLASSLESS, lambda s: renamed(s, VIT)),
     "SigLIP, both towers": ("vit_small_patch16_224", SMALL | CLASSLESS | {"act_layer": "gelu_tanh"}, siglip),
+    "CLIP, both towers": ("vit_base_patch16_clip_quickgelu_224", SMALL, clip),
     "DINOv2": ("vit_small_patch14_dinov2", SMALL | {"img_size": 70}, lambda s: renamed(s, DINOV2) | MASK),
     "DINOv2, registers": (
         "vit_small_patch14_reg4_dinov2", SMALL | {"img_size": 70},
@@ -205,6 +246,68 @@ def test_transformers_names_give_the_tokens_of_timm_s(layout: str, tmp_path: Pat
     torch.testing.assert_close(found[Tap("token")], expected[:, source.num_prefix_tokens :], rtol=0, atol=1e-5)
     if len(taps) == 2:
         torch.testing.assert_close(found[Tap("cls")], expected[:, 0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_clip_224", "vit_base_patch16_clip_quickgelu_224"])
+def test_open_clip_s_names_give_the_tokens_of_timm_s_where_the_activation_is_named(name: str, tmp_path: Path) -> None:
+    source = random_model(name, **SMALL, num_classes=0)
+    safetensors.torch.save_file(open_clip(source.state_dict()), tmp_path / "w.safetensors")
+    file = str(tmp_path / "w.safetensors")
+    with pytest.raises(BackboneError, match=r"a CLIP, is not in .* w\.safetensors::vit_base_patch16_clip_224"):
+        load_backbone(file)
+    (tmp_path / "w.json").write_text(json.dumps({"architecture": {"name": name, **SMALL}}))
+    backbone = load_backbone(file, input_size=64)
+    with torch.inference_mode():
+        expected = source.forward_features(backbone.normalise(images(64)))
+    found = backbone.extract(images(64), [Tap("token"), Tap("cls")])
+    torch.testing.assert_close(found[Tap("token")], expected[:, 1:], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found[Tap("cls")], expected[:, 0], rtol=0, atol=1e-5)
+
+
+def test_beit_is_refused_with_what_can_be_read(tmp_path: Path) -> None:
+    state = renamed(source_of("ViT or DINO").state_dict(), VIT, "beit.")
+    state["beit.encoder.layer.0.attention.attention.relative_position_bias.relative_position_index"] = torch.ones(2, 2)
+    safetensors.torch.save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(BackboneError, match=r"w\.safetensors is a BEiT .* cannot be read; give DINO") as caught:
+        load_backbone(str(tmp_path / "w.safetensors"))
+    assert "::" not in str(caught.value)
+
+
+@pytest.mark.parametrize("own", ["safetensors", "bin"])
+def test_weights_in_several_files_are_those_in_one(own: str, tmp_path: Path) -> None:
+    whole = repository(tmp_path / "whole", TRANSFORMERS)
+    split = tmp_path / "split"
+    split.mkdir()
+    (split / "config.json").write_text(json.dumps(TRANSFORMERS))
+    state = safetensors.torch.load_file(whole / "model.safetensors")
+    stem, suffix = ("model", ".safetensors") if own == "safetensors" else ("pytorch_model", ".bin")
+    pieces = [f"{stem}-0000{number}-of-00002{suffix}" for number in (1, 2)]
+    places = {key: pieces[number % 2] for number, key in enumerate(state)}
+    for piece in pieces:
+        tensors = {key: tensor for key, tensor in state.items() if places[key] == piece}
+        if own == "safetensors":
+            safetensors.torch.save_file(tensors, split / piece)
+        else:
+            torch.save(tensors, split / piece)
+    index = split / f"{stem}{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    expected = load_backbone(str(whole), input_size=64)
+    before = fingerprint(str(split))
+    for given in (split, index, split / pieces[0]):
+        found = load_backbone(str(given), input_size=64)
+        assert found.name == f"split/{index.name}"
+        assert fingerprint(str(given)) == before
+        for key, tensor in expected.model.state_dict().items():
+            assert torch.equal(tensor, found.model.state_dict()[key])
+    (split / pieces[1]).write_bytes((split / pieces[0]).read_bytes())
+    assert fingerprint(str(split)) != before
+    (split / pieces[1]).unlink()
+    with pytest.raises(BackboneError, match=rf"{index.name} names {pieces[1]}, which is not beside it; download all"):
+        load_backbone(str(split))
+    for text in ("[", "{}", '{"weight_map": {"a": "../model.safetensors"}}'):
+        index.write_text(text)
+        with pytest.raises(BackboneError, match=r"no index of weights|of another folder"):
+            load_backbone(str(split))
 
 
 def test_names_of_others_stay(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from datus2_ray.core.graph.louvain import (
     visiting_orders,
 )
 from datus2_ray.core.images import decode
+from datus2_ray.core.images.resize import resize
 from datus2_ray.demo.write import write_demo
 from datus2_ray.errors import UsageError
 
@@ -187,7 +188,7 @@ def check_images(files: list[Path]) -> None:
     for side in (224, 320):
         backbone = load_backbone(DEFAULT_BACKBONE, input_size=side, device="cpu", dtype="float32")
         for file in files:
-            pixels = decode.resize(decode.decode(file.read_bytes()), side, side)
+            pixels = resize(decode.decode(file.read_bytes()), side, side)
             keys = backbone.extract(torch.from_numpy(pixels[None]), [Tap("key")])[Tap("key")][0]
             packed = pack(binary_affinity(keys)).numpy()
             theirs = scikit_network(sp.csr_matrix(unpack(packed, len(packed))))

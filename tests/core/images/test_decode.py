@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
-from datus2_ray.core.images.decode import MAX_ASPECT, decode, fit, open_image, reading, resize
+from datus2_ray.core.images.decode import decode
+from datus2_ray.core.images.opening import open_image, reading
+from datus2_ray.core.images.resize import MAX_ASPECT, fit, resize
 from datus2_ray.errors import ImageError
 from tests.core.images.files import encoded, picture, png_chunk
 

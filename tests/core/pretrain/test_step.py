@@ -13,7 +13,8 @@ import timm
 import torch
 
 from datus2_ray.core.backbone.vit import Tap, load_backbone
-from datus2_ray.core.images.decode import decode, resize
+from datus2_ray.core.images.decode import decode
+from datus2_ray.core.images.resize import resize
 from datus2_ray.core.pretrain.model import build_start, config_json, to_bytes
 from datus2_ray.core.pretrain.recipe import Recipe
 from datus2_ray.core.pretrain.step import Pretraining, draw_whole, learning_rate, teacher_momentum

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from datus2_ray.core.images.decode import decode, resize
+from datus2_ray.core.images.decode import decode
+from datus2_ray.core.images.resize import resize
 from datus2_ray.core.pretrain.texture import (
     COMPONENTS,
     DIRECTIONS,

@@ -71,7 +71,7 @@ def test_a_mosaic_has_the_segments_of_its_images(settings: dict[str, Any], monke
     rows = [np.concatenate(scenes[start : start + IMAGES], axis=1) for start in range(0, len(scenes), IMAGES)]
     beats = SimpleNamespace(count=0)
     heartbeat = SilentHeartbeat()
-    monkeypatch.setattr(heartbeat, "beat", lambda: setattr(beats, "count", beats.count + 1), raising=False)
+    monkeypatch.setattr(heartbeat, "beat", lambda memory=0: setattr(beats, "count", beats.count + 1), raising=False)
     images = EmbedImages("", config, "cpu", heartbeat, True, True, windows)
     find = FindSegments(config, 0, True, windows)
 

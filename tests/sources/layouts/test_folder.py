@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from datus2_ray.core.images.labels import encode_labels
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.sources.layouts import Sample, ground_truth
 from datus2_ray.sources.layouts.folder import FOLDER
+from datus2_ray.sources.layouts.layout import Inside
+from datus2_ray.sources.paths import Paths
 
 
 def test_any_tree_of_images() -> None:
@@ -76,6 +81,24 @@ def test_every_image_is_a_sample_or_a_mask() -> None:
         images, masks = {s.image for s in samples}, {s.mask for s in samples if s.mask}
         assert not images & masks
         assert all("masks" in path.split("/") for path in set(files) - images)
+
+
+@pytest.mark.parametrize("masks", [0, 20_000])
+def test_many_names_take_little_memory(masks: int) -> None:
+    count = 40_000 - masks
+    days = [f"images/camera-{number % 7}/day-{number // 1000:04d}/frame-{number:08d}.jpg" for number in range(count)]
+    names = days + [f"masks{path[6:-4]}.png" for path in days[:masks]]
+    files = Paths.of(sorted(names))
+    del days, names
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    samples = FOLDER.samples(files, None, inside=Inside(lambda paths: [None for _ in paths]))
+    peak, held = tracemalloc.get_traced_memory()[1], pa.total_allocated_bytes() - before
+    tracemalloc.stop()
+    assert len(samples) == count
+    assert sum(1 for sample in samples if sample.mask) == masks
+    # The texts of a path and its id have some 40 bytes each, and become Python's a few thousand at a time.
+    assert peak + held < 40_000 * 160 + 2_500_000
 
 
 def test_mask_ids_and_faults() -> None:

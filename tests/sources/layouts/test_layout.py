@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.sources.layouts import DATASETS, find
-from datus2_ray.sources.layouts.layout import assign_ids, check_id, describe, find_mask, image_files, index_masks
+from datus2_ray.sources.layouts.ids import assign_ids, check_id
+from datus2_ray.sources.layouts.layout import describe, find_mask, image_files, index_masks
 from datus2_ray.store import storage
 
 # Any characters that a file name or an S3 key may have, with those that could do harm made likely.

@@ -20,7 +20,7 @@ from datus2_ray.config import load
 from datus2_ray.core.images import decode
 from datus2_ray.core.images.rendering import DEFAULT
 from datus2_ray.errors import DatusError, ImageError
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.list_source import list_source
 from datus2_ray.stages.ingest.from_files import check_image
 from datus2_ray.stages.ingest.ingest import reader
 from tests.core.images.files import encoded, picture

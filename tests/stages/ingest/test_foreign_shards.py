@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from datus2_ray.core.images.decode import decode
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import StorageError, UsageError
@@ -187,3 +190,93 @@ def test_on_ray_the_parts_of_a_row_group_come_from_one_task(
     commit = ingest(open_run(one_group, clusters=2))
     assert list(commit.parts.values()) == [5, 4, 5, 5]
     assert images_of(commit) == {f"id-{n:02d}": file.read_bytes() for n, file in enumerate(pictures[:20]) if n != 7}
+
+
+def test_a_shard_that_is_damaged_at_its_end_is_listed_and_the_others_are_used(
+    tmp_path: Path, pictures: list[Path], open_here: Open
+) -> None:
+    for name in "abcd":
+        write(tmp_path / "in" / f"{name}.parquet", pictures[:4])
+    whole = (tmp_path / "in" / "b.parquet").read_bytes()
+    (tmp_path / "in" / "b.parquet").write_bytes(whole[:-9])
+    (tmp_path / "in" / "c.parquet").write_bytes(b"")
+    (tmp_path / "in" / "d.parquet").write_bytes(whole[:-200] + bytes(100) + whole[-100:])
+    run = open_here(tmp_path / "in", clusters=2)
+    assert set(run.listing.passed_over) == {"b.parquet", "c.parquet", "d.parquet"}
+    assert all(reason.startswith("damaged: cannot read the table") for reason in run.listing.passed_over.values())
+    assert sorted(images_of(ingest(run))) == [f"a/{row:06d}" for row in range(4)]
+    (tmp_path / "in" / "a.parquet").write_bytes(whole[:-1])
+    with pytest.raises(StorageError, match=r"a\.parquet: .*; nor can 3 more Parquet files of .* again") as caught:
+        open_here(tmp_path / "in", clusters=2, name="none")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("most_rows", [256, 2])
+def test_a_row_group_that_cannot_be_read_is_in_quarantine(
+    tmp_path: Path, pictures: list[Path], open_here: Open, monkeypatch: pytest.MonkeyPatch, most_rows: int
+) -> None:
+    monkeypatch.setattr(shards, "MAX_ROWS", most_rows)
+    monkeypatch.setattr(shards, "STREAMED_ROWS", 2)
+    file = tmp_path / "in" / "a.parquet"
+    file.parent.mkdir()
+    table = pa.table({"image": [picture.read_bytes() for picture in pictures[:12]]})
+    pq.write_table(table, file, row_group_size=4, compression="zstd")
+    column = pq.ParquetFile(file).metadata.row_group(1).column(0)
+    data = bytearray(file.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + 40] = bytes(40)
+    file.write_bytes(data)
+    ingested = ingest(open_here(tmp_path / "in", "max_error_rate=0.5", clusters=2))
+    assert sorted(images_of(ingested)) == [f"a/{row:06d}" for row in (0, 1, 2, 3, 8, 9, 10, 11)]
+    refused = storage.read_table(ingested.path(QUARANTINE)).to_pylist()
+    assert [row["image_id"] for row in refused] == [f"a/{row:06d}" for row in (4, 5, 6, 7)]
+    assert all("cannot read row group 1 of" in row["message"] for row in refused)
+
+
+PIXELS = {
+    "[height][width][channel] of bytes": lambda pixels: (pixels.tolist(), pa.uint8()),
+    "[height][width][channel] of 64 bits": lambda pixels: (pixels.tolist(), pa.int64()),
+    "[channel][height][width]": lambda pixels: (pixels.transpose(2, 0, 1).tolist(), pa.uint8()),
+}
+
+
+@pytest.mark.parametrize("form", PIXELS)
+def test_lists_of_pixels_are_images_and_ground_truth(
+    tmp_path: Path, pictures: list[Path], scenes: Path, open_here: Open, form: str
+) -> None:
+    small = [np.array(Image.open(picture).convert("RGB").resize((40, 30))) for picture in pictures[:4]]
+    files = [scenes / "masks" / f"{picture.stem}.png" for picture in pictures[:4]]
+    maps = [np.array(Image.open(file).resize((40, 30), Image.Resampling.NEAREST)) for file in files]
+    lists, kind = zip(*(PIXELS[form](pixels) for pixels in small), strict=True)
+    columns = {
+        "image": pa.array([*lists, [[[1, 2, 3], [1]]], None], pa.list_(pa.list_(pa.list_(kind[0])))),
+        "mask": pa.array([*(ids.tolist() for ids in maps), None, None], pa.list_(pa.list_(pa.int64()))),
+        "segmentation": pa.array([[[1, 2, 3, 4]]] * 6, pa.list_(pa.list_(pa.int64()))),
+        "bbox": pa.array([[[1, 2, 3, 4]]] * 6, pa.list_(pa.list_(pa.int64()))),
+    }
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "in" / "a.parquet")
+    run = open_here(tmp_path / "in", "max_error_rate=0.5", clusters=2)
+    assert "ground truth in mask; in 4 of them" in run.listing.ground_truth[0]
+    ingested = ingest(run)
+    found = images_of(ingested)
+    assert sorted(found) == [f"a/{row:06d}" for row in range(4)]
+    for row, pixels in enumerate(small):
+        np.testing.assert_array_equal(decode(found[f"a/{row:06d}"]), pixels)
+    refused = storage.read_table(ingested.path(QUARANTINE)).to_pylist()
+    assert [row["image_id"] for row in refused] == ["a/000004", "a/000005"]
+    assert "several lengths" in refused[0]["message"]
+
+
+def test_lists_of_bytes_are_files_and_lists_of_fractions_are_refused_with_the_remedy(
+    tmp_path: Path, pictures: list[Path], open_here: Open
+) -> None:
+    (tmp_path / "in").mkdir()
+    lists = pa.array([list(picture.read_bytes()) for picture in pictures[:3]], pa.list_(pa.uint8()))
+    pq.write_table(pa.table({"picture": lists, "image_id": list("abc")}), tmp_path / "in" / "a.parquet")
+    found = images_of(ingest(open_here(tmp_path / "in", clusters=2)))
+    assert found == {name: picture.read_bytes() for name, picture in zip("abc", pictures, strict=False)}
+    values = pa.array([[[[0.5, 0.5, 0.1]]]], pa.list_(pa.list_(pa.list_(pa.float32()))))
+    pq.write_table(pa.table({"pixel_values": values}), tmp_path / "in" / "a.parquet")
+    with pytest.raises(UsageError, match=r"pixel_values has pixels of type float, .* write images as PNG or JPEG"):
+        open_here(tmp_path / "in", clusters=2, name="none")

@@ -16,7 +16,7 @@ from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, StorageError, UsageError
-from datus2_ray.sources.listing import list_source
+from datus2_ray.sources.list_source import list_source
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.store import storage

@@ -17,7 +17,7 @@ from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.machines import Machines, Node
 from datus2_ray.engine.run import Run, open_run
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.sources.listing import list_for_shards, list_source
+from datus2_ray.sources.list_source import list_for_shards, list_source
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.to_shards import SHARDS
 from datus2_ray.store import storage
@@ -130,7 +130,7 @@ def test_what_an_extra_reads_is_in_quarantine_without_it(
     (source / "a.jpg").write_bytes(encoded(picture(), "JPEG"))
     (source / "b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99)
     (source / "c.jxl").write_bytes(b"\xff\x0a" + b"\0" * 99)
-    unsupported = sys.modules["datus2_ray.core.images.decode"]._UNSUPPORTED  # type: ignore[attr-defined]
+    unsupported = sys.modules["datus2_ray.core.images.opening"]._UNSUPPORTED  # type: ignore[attr-defined]
     monkeypatch.setitem(unsupported, "HEIC", "pip install 'datus2-ray[heic]'")
     commit = ingest(open_set(source, max_error_rate=1))
     assert faults_of(commit) == {"b": "unsupported", "c": "unsupported"}

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.sources.layouts.layout import check_id
+from datus2_ray.sources.layouts.ids import check_id
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested

@@ -20,7 +20,7 @@ from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.sources.listing import list_for_shards
+from datus2_ray.sources.list_source import list_for_shards
 from datus2_ray.stages import RUN
 from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.evaluate.evaluate import EVALUATE

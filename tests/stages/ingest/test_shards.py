@@ -15,11 +15,12 @@ from PIL import Image
 
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.operators.read_images import ReadImages
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.sources import shards
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.sources.listing import list_for_shards
+from datus2_ray.sources.list_source import list_for_shards
 from datus2_ray.sources.shard_columns import DATASET_KEY, PALETTE_KEY
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
@@ -28,6 +29,7 @@ from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Sharded, Surveyed
 from datus2_ray.store.run_folder import QUARANTINE
+from tests.in_process import SilentHeartbeat
 
 Open = Callable[..., Run]
 COLUMNS = ["image_id", "image", "height", "width", "mask"]
@@ -238,3 +240,26 @@ def test_settings_that_cannot_matter_to_a_run_on_shards_redo_nothing(open_here: 
     assert len(stamps) == 1
     again = pack(open_here(scenes, "ingest.images_per_part=3", name="again", dataset="demo", limit=4))
     assert again.fingerprint == packed.fingerprint
+
+
+def test_images_of_our_shards_that_are_damaged_later_are_refused_one_by_one(
+    scenes: Path, tmp_path: Path, open_here: Open
+) -> None:
+    sharded = pack(open_here(scenes, dataset="demo", name="shards"))
+    ingested = ingest(open_here(tmp_path / "shards", "max_error_rate=0.5"))
+    file = Path(sharded.path(min(sharded.parts)))
+    column = next(
+        column
+        for column in map(pq.ParquetFile(file).metadata.row_group(0).column, range(10))
+        if column.path_in_schema == "image"
+    )
+    data = bytearray(file.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + 40] = bytes(40)
+    file.write_bytes(data)
+    read = ReadImages(ImagesTable.of(ingested), 32, SilentHeartbeat())  # type: ignore[arg-type]
+    part = min(ingested.parts)
+    rows = read(pa.table({"part": [part]})).to_pylist()
+    assert len(rows) == ingested.parts[part]
+    assert {(row["pixels"], row["fault_kind"]) for row in rows} == {(None, "unreadable")}
+    assert "cannot read row group 0 of" in rows[0]["fault_message"]

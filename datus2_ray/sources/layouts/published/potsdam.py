@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.decode import reading
+from datus2_ray.core.images.opening import reading
 from datus2_ray.errors import ImageError
 from datus2_ray.sources.layouts.ground_truth import by_colour, check_size, reading_mask
 from datus2_ray.sources.layouts.labelled_folders import LabelledFolders, Pair

@@ -1,0 +1,69 @@
+"""The images of files in parts, made into lists of paths when a part is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datus2_ray.sources.layouts.layout import Samples
+from datus2_ray.sources.paths import Positions
+from datus2_ray.store.run_folder import part_name
+
+
+@dataclass(frozen=True, eq=False)
+class FileParts(Mapping[str, dict[str, Any]]):
+    """What reading a part takes, by its name; see :class:`datus2_ray.sources.listing.Listing`.
+
+    Parameters
+    ----------
+    samples : Samples
+        The samples of the source.
+    rows, numbers : ndarray of int64
+        Sample of every image, and the number of its piece, -1 where a file is one picture.
+    pieces : mapping of str to sequence of str
+        Names of the pieces of files that are several images.
+    starts : ndarray of int64
+        First row of every part.
+    labelled : bool
+        Whether masks are read.
+    """
+
+    samples: Samples
+    rows: Positions
+    numbers: Positions
+    pieces: Mapping[str, Sequence[str]]
+    starts: Positions
+    labelled: bool
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the parts."""
+        yield from map(part_name, range(len(self)))
+
+    def __getitem__(self, part: str) -> dict[str, Any]:
+        """Return lists ``image_id``, ``image``, ``mask``, ``drawn`` and ``piece``; KeyError if there is no part."""
+        number = int("".join(filter(str.isdigit, part)) or -1)
+        if not 0 <= number < len(self) or part_name(number) != part:
+            raise KeyError(part)
+        end = self.starts[number + 1] if number + 1 < len(self) else len(self.rows)
+        rows = self.rows[self.starts[number] : end]
+        pieces = self.numbers[self.starts[number] : end].tolist()
+        images = list(self.samples.images.at(rows))
+        named = zip(self.samples.ids.at(rows), images, pieces, strict=True)
+        drawn = [self.samples.drawn_at(at) if self.labelled else b"" for at in rows.tolist()]
+        masks = self.samples.masks.at(rows)
+        return {
+            "image_id": [piece_id(image_id, self.pieces.get(image, ()), piece) for image_id, image, piece in named],
+            "image": images,
+            "mask": [mask if self.labelled and not what else "" for mask, what in zip(masks, drawn, strict=True)],
+            "drawn": drawn,
+            "piece": pieces,
+        }
+
+
+def piece_id(image_id: str, names: Sequence[str], number: int) -> str:
+    """Return the id of a piece of a file; -1 for a file that is one picture."""
+    return image_id if number < 0 else f"{image_id}/{names[number]}"
