@@ -22,7 +22,8 @@ from datus2_ray.core.head.recipes import Recipe
 from datus2_ray.core.refine import em
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
-from datus2_ray.sources.listing import Listing, list_source
+from datus2_ray.sources.list_source import list_source
+from datus2_ray.sources.listing import Listing
 from tests.in_process import commands_without_ray
 
 QUICK = (
