@@ -86,7 +86,7 @@ def _add(dataset: ray.data.Dataset, operator: Operator, *more: Operator) -> ray.
     pool = operator.pool
     added: ray.data.Dataset = ray_private.map_whole_blocks(
         dataset,
-        operator.make,
+        _actor_class(operator),
         operator.arguments,
         compute=ray.data.ActorPoolStrategy(min_size=pool.min_actors, max_size=pool.max_actors),
         num_cpus=0,
@@ -94,6 +94,22 @@ def _add(dataset: ray.data.Dataset, operator: Operator, *more: Operator) -> ray.
         memory=pool.memory or None,
     )
     return added
+
+
+def _actor_class(operator: Operator) -> type:
+    """Return a class for Ray Data, which Ray's dashboard shows by the name of what it builds."""
+    make = operator.make
+
+    class Actor:
+        def __init__(self, *arguments: Any) -> None:
+            self._built = make(*arguments)
+
+        def __call__(self, block: pa.Table) -> pa.Table:
+            made: pa.Table = self._built(block)
+            return made
+
+    Actor.__name__ = Actor.__qualname__ = getattr(make, "name", getattr(make, "__name__", "Actor"))
+    return Actor
 
 
 @dataclass(frozen=True)

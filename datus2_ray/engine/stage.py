@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, Generic
 
 import pyarrow as pa
@@ -53,6 +54,19 @@ class Use:
     def with_notes(self, notes: Sequence[str]) -> Use:
         """Return the same with notes for the plan."""
         return replace(self, notes=tuple(notes))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A class of actors by its name: the driver, which only names it, need not import torch and timm for it."""
+
+    module: str
+    name: str
+
+    def __call__(self, *arguments: Any) -> Callable[[pa.Table], pa.Table]:
+        """Import the class and build one of it."""
+        built: Callable[[pa.Table], pa.Table] = getattr(import_module(self.module), self.name)(*arguments)
+        return built
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,13 @@ from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.operators.read_images import ReadImages
 from datus2_ray.engine.run import Run
+from datus2_ray.engine.stage import Model
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store.facts import Ingested
 from datus2_ray.store.weights_cache import local_spec
+
+#: One forward pass per image, wherever tokens or graphs are needed.
+EMBED_IMAGES = Model("datus2_ray.engine.operators.embed", "EmbedImages")
 
 
 def segmentation_decides(run: Run, device: Device) -> dict[str, Any]:

@@ -14,11 +14,17 @@ import pyarrow as pa
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import ACTOR_MEMORY, Device
-from datus2_ray.engine.operators.decides import image_reader, large_windows, segmentation_decides, window_lines
+from datus2_ray.engine.operators.decides import (
+    EMBED_IMAGES,
+    image_reader,
+    large_windows,
+    segmentation_decides,
+    window_lines,
+)
 from datus2_ray.engine.progress import say
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
-from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
+from datus2_ray.engine.stage import Model, Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Discovered, Ingested
@@ -28,6 +34,9 @@ GRAPH_BYTES = 12
 
 #: Parts read at a time when they are summed up.
 READ_THREADS = 16
+
+#: Describes the segments by their crops, in a pool of its own.
+DESCRIBE_CROPS = Model("datus2_ray.stages.discover.describe", "DescribeCrops")
 
 #: Smallest and largest side of patches in use, in pixels; the packaged backbone has the smallest.
 SMALL_PATCH, LARGE_PATCH = 8, 16
@@ -47,9 +56,7 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
-    from datus2_ray.engine.operators.embed import EmbedImages
     from datus2_ray.engine.operators.segment import FindSegments
-    from datus2_ray.stages.discover.describe import DescribeCrops
 
     say("discover", *window_lines(run))
     config, device, kept = run.config.discover, placement.device, _keeps_tokens(run)
@@ -58,12 +65,12 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     embed = (run.backbone, config, device, heartbeat, graphs, tokens, windows)
     operators = [
         Operator(image_reader(run, heartbeat)),
-        Operator(EmbedImages, placement.pools["embed"], embed),
+        Operator(EMBED_IMAGES, placement.pools["embed"], embed),
         Operator(FindSegments(config, run.config.seed, kept, windows)),
     ]
     if config.pools > 1:
         describe = (run.backbone, config, device, heartbeat)
-        operators.append(Operator(DescribeCrops, placement.pools["describe"], describe))
+        operators.append(Operator(DESCRIBE_CROPS, placement.pools["describe"], describe))
     return [*operators, Operator(conform)]
 
 

@@ -15,17 +15,20 @@ import pyarrow.compute as pc
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
-from datus2_ray.engine.operators.decides import image_reader, large_windows, segmentation_decides
+from datus2_ray.engine.operators.decides import EMBED_IMAGES, image_reader, large_windows, segmentation_decides
 from datus2_ray.engine.operators.encode import encode_masks
 from datus2_ray.engine.operators.read_images import PIXELS, ReadImages
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
-from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
+from datus2_ray.engine.stage import Model, Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Predicted, Refined
+
+#: Labels every pixel by the network that was trained.
+SEGMENT_IMAGES = Model("datus2_ray.stages.predict.segment_images", "SegmentImages")
 
 #: Bytes of an image in a task that labels by tokens: the tokens of a large backbone, and the labels of a photograph.
 IMAGE_BYTES = 2**22
@@ -109,7 +112,6 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
     if run.find(Refined) is None:
         return [*_tokens(run, placement, heartbeat), Operator(encode_masks)]
-    from datus2_ray.stages.predict.segment_images import SegmentImages
 
     refined, initial = run.commit(Refined), run.find(Labelled)
     read = ReadImages(ImagesTable.of(run.commit(Ingested)), refined.facts.size, heartbeat)
@@ -117,7 +119,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     arguments = (segmenter, placement.device, heartbeat, run.config.refine.mirror)
     return [
         Operator(ReadChosen(read, initial.uri if initial else None)),
-        Operator(SegmentImages, placement.pools["segment"], arguments),
+        Operator(SEGMENT_IMAGES, placement.pools["segment"], arguments),
         Operator(encode_masks),
     ]
 
@@ -128,11 +130,10 @@ def _tokens(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operat
     label = Operator(LabelTokens(storage.read_bytes(fitted.path(fitted.facts.model)), heartbeat))
     if (discovered := run.find(Discovered)) is not None:
         return [Operator(ReadTokens(discovered.uri, run.commit(Labelled).uri)), label]
-    from datus2_ray.engine.operators.embed import EmbedImages
 
     embed = (run.backbone, run.config.discover, placement.device, heartbeat, False, True, large_windows(run))
     read = Operator(image_reader(run, heartbeat))
-    return [read, Operator(EmbedImages, placement.pools["embed"], embed), Operator(drop_pixels), label]
+    return [read, Operator(EMBED_IMAGES, placement.pools["embed"], embed), Operator(drop_pixels), label]
 
 
 def _uses(prospect: Prospect) -> list[Use]:

@@ -18,7 +18,7 @@ from datus2_ray.core.names.masks import label_table
 from datus2_ray.core.names.names import NamedClass, Names
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
-from datus2_ray.engine.operators.decides import image_reader, large_windows, segmentation_decides
+from datus2_ray.engine.operators.decides import EMBED_IMAGES, image_reader, large_windows, segmentation_decides
 from datus2_ray.engine.operators.encode import FAULT_COLUMNS
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
@@ -117,11 +117,10 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     classify = Operator(ClassifyTokens(file, taught.facts.classes, names, heartbeat))
     if (discovered := run.find(Discovered)) is not None:
         return [Operator(ReadSegments(discovered.uri, run.commit(Labelled).uri)), classify]
-    from datus2_ray.engine.operators.embed import EmbedImages
 
     embed = (run.backbone, run.config.discover, placement.device, heartbeat, False, True, large_windows(run))
     read = Operator(image_reader(run, heartbeat))
-    return [read, Operator(EmbedImages, placement.pools["embed"], embed), Operator(drop_pixels), classify]
+    return [read, Operator(EMBED_IMAGES, placement.pools["embed"], embed), Operator(drop_pixels), classify]
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
-from datus2_ray.engine.operators.decides import image_reader, large_windows, segmentation_decides
+from datus2_ray.engine.operators.decides import EMBED_IMAGES, image_reader, large_windows, segmentation_decides
 from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
@@ -43,7 +43,6 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
-    from datus2_ray.engine.operators.embed import EmbedImages
     from datus2_ray.engine.operators.segment import FindSegments
     from datus2_ray.stages.sample.mirrored import add_mirror_images, pair_views
 
@@ -53,7 +52,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     return [
         Operator(image_reader(run, heartbeat)),
         Operator(add_mirror_images),
-        Operator(EmbedImages, placement.pools["embed"], embed),
+        Operator(EMBED_IMAGES, placement.pools["embed"], embed),
         Operator(FindSegments(config, run.config.seed, windows=windows)),
         Operator(pair_views),
     ]
