@@ -64,7 +64,7 @@ class Job:
                 if "://" not in path and not path.startswith("/"):
                     raise UsageError(f"{path} is relative to this machine; give s3://… or a path that every node has")
         asked = {name: value for name, value in self.parsed.items() if name != "debug"}
-        if "assignments" in asked:
+        if "config" in asked:  # a command that takes all settings of a run
             asked = load_from_command(asked).model_dump(mode="json")
         return f"datus2-{self.command}-{fingerprint('job', 1, asked, [self.command])[:16]}"
 
