@@ -50,6 +50,8 @@ def test_what_does_not_answer_ends_with_its_reason() -> None:
 
 
 def test_slow_answers_that_come_one_by_one_are_no_stall() -> None:
+    # First, processes for all of them: to start one takes seconds on a busy machine.
+    ray.get([ray.remote(scale).remote([1], 1, 0.5) for _ in range(4)])
     configure_ray_data(2)
     answers = [ray.remote(scale).remote([1], 1, seconds) for seconds in (0.8, 1.6, 2.4, 3.2)]
     assert get_or_stall(answers, "the scaling", "wait no more") == [[1]] * 4
