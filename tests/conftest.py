@@ -20,8 +20,6 @@ import pytest
 
 # Set before anything imports Ray: its own default turns token authentication on and writes a token to the home folder.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-# As in a run, whose next stage takes the processes of the one before; see engine/session.py.
-os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "30000")
 
 with socket.create_server(("127.0.0.1", 0)) as free:
     S3_PORT = free.getsockname()[1]

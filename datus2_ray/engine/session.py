@@ -20,8 +20,6 @@ from datus2_ray.errors import DatusError
 #: Seconds to wait for the cluster's first answer; Ray itself goes on asking for longer than anybody waits.
 ANSWER_SECONDS = 3.0
 
-#: Seconds for which a local Ray keeps a process without work; Ray's own second ends it between two stages.
-IDLE_SECONDS = 30
 
 #: Bytes that a folder of Ray's sessions may have: a socket's path has at most 107, of which Ray adds 67.
 MAX_FOLDER_BYTES = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1")
@@ -95,8 +93,6 @@ def start_ray(no_progress_seconds: int) -> None:
             _check_answers(address)
         # By name: without one, Ray joins whatever cluster was last started on this machine.
         local = address is None
-        # Stages come one after the other: the processes of one that has ended serve the next.
-        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(IDLE_SECONDS * 1000))
         with _without_core_messages(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
             # What the stages need takes as long to import as Ray takes to start. Ray starts in this thread: Linux kills
             # its processes when the thread ends that started them (PR_SET_PDEATHSIG).
