@@ -89,7 +89,7 @@ def _renamed(key: str, names: tuple[tuple[str, str], ...]) -> str:
 
 
 def _shaped(state: StateDict) -> StateDict:
-    """Give the positions of SigLIP and CLIP, which are the rows of an embedding, and CLIP's CLS token timm's shape."""
+    """Reshape to timm's: positions of SigLIP and CLIP, which are rows of an embedding, and CLIP's CLS token."""
     for key in ("pos_embed", "cls_token"):
         if key in state and state[key].ndim < 3:
             state[key] = state[key].reshape(1, -1, state[key].shape[-1])
