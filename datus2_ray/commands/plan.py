@@ -11,7 +11,7 @@ from typing import Any
 
 from datus2_ray.config import RunConfig
 from datus2_ray.core.images.resize import MAX_ASPECT
-from datus2_ray.core.images.windows import MAX_PATCHES
+from datus2_ray.core.views.windows import MAX_PATCHES
 from datus2_ray.engine.machines import Device, Machines, require_cpu
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run

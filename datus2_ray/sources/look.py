@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from datus2_ray.core.images import tiff, tiles
+from datus2_ray.core.images import tiff
 from datus2_ray.core.images.sniff import HEAD, IMAGE_SUFFIXES, OTHER_SUFFIXES, what_is
+from datus2_ray.core.views import tiles
 from datus2_ray.errors import MissingFileError
 from datus2_ray.store import storage
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from datus2_ray.core.describe.tokens import l2_normalise, mean_tokens
 from datus2_ray.core.graph.louvain import number_by_first
-from datus2_ray.core.images.windows import MAX_PATCHES
+from datus2_ray.core.views.windows import MAX_PATCHES
 from datus2_ray.errors import UsageError
 
 #: Value of a patch that belongs to no valid segment.

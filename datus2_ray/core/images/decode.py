@@ -15,11 +15,11 @@ from PIL import ExifTags, Image
 
 from datus2_ray.core.images import deep, tiff
 from datus2_ray.core.images.colour import to_rgb, to_srgb
-from datus2_ray.core.images.crop import crop_image
 from datus2_ray.core.images.opening import FORMATS, check_sides, open_image, reading
 from datus2_ray.core.images.plain import orientation_of, without_metadata
 from datus2_ray.core.images.rendering import DEFAULT, Rendering
 from datus2_ray.core.images.sniff import HEAD, what_is
+from datus2_ray.core.views.crop import crop_image
 from datus2_ray.errors import ImageError
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.core.images.crop import crop_labels
 from datus2_ray.core.images.labels import NOISE_16
 from datus2_ray.core.images.opening import is_lossy, load_image, reading
 from datus2_ray.core.images.rendering import LARGEST_MEGAPIXELS
+from datus2_ray.core.views.crop import crop_labels
 from datus2_ray.errors import ImageError
 
 #: Ids or colours of one map. Class maps have some ten in an image, maps of instances or with soft edges hundreds.
@@ -54,7 +54,7 @@ class LabelMap:
         return self._table()[self.values]
 
     def crop(self, side: int | None) -> LabelMap:
-        """Return the square in the middle, see :func:`~datus2_ray.core.images.crop.crop_labels`; itself for None."""
+        """Return the square in the middle, see :func:`~datus2_ray.core.views.crop.crop_labels`; itself for None."""
         return self if side is None else LabelMap(crop_labels(self.values, side), self.palette)
 
     def encode(self) -> bytes:

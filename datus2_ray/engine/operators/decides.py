@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from datus2_ray.core.backbone.spec import fingerprint, patch_side
-from datus2_ray.core.images.windows import LARGE, Windows
+from datus2_ray.core.views.windows import LARGE, Windows
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.operators.read_images import ReadImages

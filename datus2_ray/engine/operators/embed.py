@@ -15,7 +15,7 @@ from datus2_ray.core.backbone.overlap import one_ahead
 from datus2_ray.core.backbone.patches import extract_patches
 from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.graph.build import binary_affinity, nearest_neighbours, pack, pair_penalties
-from datus2_ray.core.images.windows import Windows
+from datus2_ray.core.views.windows import Windows
 from datus2_ray.engine.heartbeat import Heartbeat, forget_memory, peak_memory
 from datus2_ray.engine.machines import prepare_device
 from datus2_ray.engine.operators.read_images import pixels_of

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from datus2_ray.core.images.resize import fit, resize
-from datus2_ray.core.images.windows import Windows
+from datus2_ray.core.views.windows import Windows
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.errors import DamagedFileError, ImageError
 from datus2_ray.sources.images_table import ImagesTable

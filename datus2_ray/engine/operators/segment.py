@@ -15,7 +15,7 @@ from datus2_ray.core.describe.tokens import mean_tokens
 from datus2_ray.core.graph.links import LINK, symmetric_graph
 from datus2_ray.core.graph.louvain import louvain
 from datus2_ray.core.graph.segments import Segments, every_patch, find_segments, give_noise_away, join_segments
-from datus2_ray.core.images.windows import Block, Windows
+from datus2_ray.core.views.windows import Block, Windows
 from datus2_ray.engine.operators.read_images import PIXELS, scatter
 from datus2_ray.store.columns import list_arrays, list_column
 

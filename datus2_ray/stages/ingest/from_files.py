@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from datus2_ray.core.images import decode, tiff, tiles
+from datus2_ray.core.images import decode, tiff
 from datus2_ray.core.images.rendering import Rendering
+from datus2_ray.core.views import tiles
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError

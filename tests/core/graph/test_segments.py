@@ -16,7 +16,7 @@ from datus2_ray.core.graph.segments import (
     join_segments,
     label_components,
 )
-from datus2_ray.core.images.windows import MAX_PATCHES
+from datus2_ray.core.views.windows import MAX_PATCHES
 from datus2_ray.errors import UsageError
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.graph.louvain import number_by_first
-from datus2_ray.core.images.windows import Windows
+from datus2_ray.core.views.windows import Windows
 from datus2_ray.demo.scenes import render
 from datus2_ray.engine.operators import embed
 from datus2_ray.engine.operators.embed import EmbedImages

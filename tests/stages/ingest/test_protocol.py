@@ -14,8 +14,8 @@ from datus2_ray.commands.plan import plan_run
 from datus2_ray.commands.predict import _config
 from datus2_ray.commands.summary import collect_metrics
 from datus2_ray.core.backbone.vit import Tap, load_backbone
-from datus2_ray.core.images.crop import crop_image, crop_labels
 from datus2_ray.core.images.label_map import read_label_map
+from datus2_ray.core.views.crop import crop_image, crop_labels
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import UsageError

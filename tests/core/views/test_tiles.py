@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from datus2_ray.core.images import tiff, tiles
+from datus2_ray.core.images import tiff
 from datus2_ray.core.images.label_map import read_label_map
+from datus2_ray.core.views import tiles
 from datus2_ray.errors import ImageError
 
 

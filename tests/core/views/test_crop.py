@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from torchvision.transforms import v2
 
-from datus2_ray.core.images.crop import crop_image, crop_labels
 from datus2_ray.core.images.label_map import LabelMap, read_label_map
+from datus2_ray.core.views.crop import crop_image, crop_labels
 
 
 def test_labels_are_those_of_the_nearest_pixels_of_the_middle() -> None:

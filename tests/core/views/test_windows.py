@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.core.images.windows import LARGE, MAX_PATCHES, Windows
+from datus2_ray.core.views.windows import LARGE, MAX_PATCHES, Windows
 
 WINDOWS = st.builds(
     lambda window, cells, patch: Windows(window, cells * patch, patch),
