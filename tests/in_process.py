@@ -10,8 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from datus2_ray.core.cluster.rows import LocalRows
-from datus2_ray.engine.clustering.rows import BLOCK_ROWS, VectorTable, plan_blocks
+from datus2_ray.engine.clustering.rows import OwnRows
 from datus2_ray.engine.machines import Device, Machines, Node
 from datus2_ray.engine.parts import Chain
 from datus2_ray.engine.stage import Operator
@@ -41,24 +40,6 @@ def stream_here(
             yield from block.to_pylist()
 
 
-class RowsHere(LocalRows):
-    """Does what `RayRows` does with arrays of this process."""
-
-    def __init__(
-        self,
-        table: VectorTable,
-        counts: Mapping[str, int],
-        workers: int | None = None,
-        block_rows: int = BLOCK_ROWS,
-        on_pass: Callable[[int], None] = lambda passes: None,
-    ) -> None:
-        blocks = [table.read(plan) for plan in plan_blocks(table, counts, block_rows)]
-        super().__init__(*([getattr(block, name) for block in blocks] for name in ("x", "weights", "areas")))
-
-    def close(self) -> None:
-        pass
-
-
 def loop_here(job: Job, device: Device, patience: int, show: Callable[[int], Any]) -> dict[str, Any]:
     """Do what `run_alone` does, and leave the number of torch's threads as it was."""
     before = torch.get_num_threads()
@@ -72,7 +53,7 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Put these in the place of what needs Ray, everywhere but in the trainings under Ray Train."""
     patch.setattr("datus2_ray.engine.execute.stream_parts", stream_here)
     patch.setattr("datus2_ray.engine.clustering.rows.stream_parts", stream_here)
-    patch.setattr("datus2_ray.engine.clustering.rows.RayRows", RowsHere)
+    patch.setattr("datus2_ray.engine.clustering.rows.RayRows", OwnRows)
     patch.setattr(
         "datus2_ray.engine.waiting.run_tasks",
         lambda function, shared, arguments, who: [function(shared, *each) for each in arguments],

@@ -12,10 +12,13 @@ import resource
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from datus2_ray.errors import DatusError
 
@@ -32,38 +35,50 @@ LOOK_EVERY = 2.0
 
 
 class _Counter:
-    """Actor that counts beats, and keeps the highest memory of those who say theirs."""
+    """Actor that counts the beats of every stream, and keeps the highest memory of those who say theirs."""
 
     def __init__(self) -> None:
-        self._beats, self._memory = 0, 0
+        self._beats, self._memory = Counter[str](), dict[str, int]()
 
-    def beat(self, memory: int) -> None:
-        self._beats += 1
-        self._memory = max(self._memory, memory)
+    def beat(self, stream: str, memory: int) -> None:
+        self._beats[stream] += 1
+        self._memory[stream] = max(self._memory.get(stream, 0), memory)
 
-    def beats(self) -> int:
-        return self._beats
+    def beats(self, stream: str) -> int:
+        return self._beats[stream]
 
-    def memory(self) -> int:
-        return self._memory
+    def memory(self, stream: str) -> int:
+        return self._memory.get(stream, 0)
+
+
+@cache
+def _counter_on(node: str) -> Any:
+    """Start the counter of this process's connection to Ray, on the node of this id; an id names one start of Ray."""
+    # Imported here and below: the declarations of stages import this module, and need no Ray.
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    # Beside the driver, whose death ends the run anyway: on another node it would be lost with that node.
+    beside = NodeAffinitySchedulingStrategy(node, soft=False)
+    counter: Any = ray.remote(num_cpus=0, max_restarts=-1)(_Counter)
+    return counter.options(scheduling_strategy=beside).remote()
 
 
 class Heartbeat:
-    """A counter that actors beat and the driver reads; a copy sent to an actor beats the same counter."""
+    """Beats of the actors of one stream, which the driver reads; a copy sent to an actor beats for the same stream.
+
+    All streams of a driver share one counter: its process takes 0.7 s of a core to start.
+    """
 
     def __init__(self) -> None:
-        # Imported here and below: the declarations of stages import this module, and need no Ray.
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        # Beside the driver, whose death ends the run anyway: on another node it would be lost with that node.
-        beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        counter: Any = ray.remote(num_cpus=0, max_restarts=-1)(_Counter)
-        self._counter = counter.options(scheduling_strategy=beside).remote()
+        self._counter = _counter_on(ray.get_runtime_context().get_node_id())
+        self._stream = uuid4().hex
 
     def beat(self, memory: int = 0) -> None:
         """Count one beat, of a process whose memory so far was at most this in bytes, 0 if unsaid; does not wait."""
-        self._counter.beat.remote(memory)
+        self._counter.beat.remote(self._stream, memory)
 
     def through(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items of a task, and beat before the first and every sixteenth."""
@@ -84,7 +99,7 @@ class Heartbeat:
         import ray
 
         try:
-            answer: int = ray.get(getattr(self._counter, what).remote(), timeout=BEATS_SECONDS)
+            answer: int = ray.get(getattr(self._counter, what).remote(self._stream), timeout=BEATS_SECONDS)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
             return None
         return answer

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.labels import Labels, decode_labels
 from datus2_ray.core.names.masks import classes_of_clusters, label_table, paint_clusters, paint_segments
 from datus2_ray.core.names.names import NamedClass, Names
-from datus2_ray.engine.clustering.table import read_clusters
 from datus2_ray.engine.segments_table import LabelledImage
 from datus2_ray.errors import UsageError
 from datus2_ray.store.facts import Clustered, Labelled
@@ -58,6 +57,9 @@ def find_naming(folder: RunFolder, k: int) -> Naming | None:
     names = read_names(folder)
     if names.is_empty:
         return None
+    # Imported here: every process imports this module, and numba and SciPy, which clusters need, take half a second.
+    from datus2_ray.engine.clustering.table import read_clusters
+
     clustered, labelled = folder.require(Clustered), folder.require(Labelled)
     names.check_clustering(clustered.fingerprint)
     areas, members = np.array(labelled.facts.areas), read_clusters(clustered, k).members

@@ -22,7 +22,7 @@ def part_tasks(prospect: Prospect, bytes_per_image: int | None = None) -> Use:
 def model_actors(prospect: Prospect, runs: str, pools: int = 1, parts: int | None = None) -> Use:
     """Return one of `pools` equal pools of model actors; raise a DatusError if the machines have no room for it."""
     parts = len(prospect.parts) if parts is None else parts
-    pool = plan_pool(prospect.machines, prospect.device, prospect.config.discover, pools, parts)
+    pool = plan_pool(prospect.machines, prospect.device, prospect.config.discover, pools, parts, prospect.images)
     memory = pool.max_actors * ACTOR_MEMORY
     return Use(runs, pool.min_actors, pool.max_actors, pool.device, pool.num_gpus, parts, memory, pool)
 

@@ -12,6 +12,7 @@ import pytest
 
 import datus2_ray
 from datus2_ray.config.load import RunConfig
+from datus2_ray.engine.clustering.rows import RayRows
 from tests.chaos.conftest import table_hashes
 
 #: In the titles of: an actor with a model, a task, an actor that holds vectors of k-means.
@@ -48,7 +49,9 @@ def test_a_run_survives_the_death_of_actors_tasks_and_holders(
     tmp_path: Path,
     undisturbed: dict[str, str],
     small_run: Callable[..., RunConfig],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("datus2_ray.engine.clustering.rows.OwnRows", RayRows)  # so few vectors need no actors
     killer = Killer()
     killer.start()
     datus2_ray.run(small_run(scenes, tmp_path / "run"))

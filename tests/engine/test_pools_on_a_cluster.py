@@ -52,7 +52,7 @@ def passed(block):
 
 def stream(device, pools, seconds, parts, processes=None, **wanted):
     machines = Machines.now()
-    pool = plan_pool(machines, choose_device(machines, device), DiscoverConfig(**wanted), pools, parts)
+    pool = plan_pool(machines, choose_device(machines, device), DiscoverConfig(**wanted), pools, parts, 10_000)
     operators = [*[Operator(Where, pool, (seconds,))] * pools, Operator(passed)]
     rows = []
     streamed = stream_parts([{"part": f"{i:03d}"} for i in range(parts)], lambda heartbeat: operators)

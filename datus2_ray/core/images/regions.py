@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from datus2_ray.core.images.labels import Labels
 
@@ -75,6 +74,9 @@ def regions(mask: Labels, connected: bool) -> Iterator[Region]:
 
     Pixels are connected over their sides. Classes come in their order, and regions in that of their first pixels.
     """
+    # Imported here and below: readers of annotations, which every process imports, need this module but not SciPy.
+    from scipy import ndimage
+
     for number in np.unique(mask[mask != void_of(mask)]).tolist():
         pixels = mask == number
         labels = ndimage.label(pixels)[0] if connected else pixels.astype(np.uint8)
@@ -85,6 +87,8 @@ def regions(mask: Labels, connected: bool) -> Iterator[Region]:
 
 def without_small(mask: Labels, min_area: int) -> Labels:
     """Return a mask in which connected regions of fewer pixels have no class."""
+    from scipy import ndimage
+
     kept = mask.copy()
     for number in np.unique(mask[mask != void_of(mask)]).tolist():
         labels, _ = ndimage.label(mask == number)

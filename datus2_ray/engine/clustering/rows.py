@@ -1,4 +1,4 @@
-"""Row blocks of a table's vectors, held in Ray actors, that answer the questions of k-means and PCA.
+"""Row blocks of a table's vectors that answer the questions of k-means and PCA: in Ray actors, or one block here.
 
 The vectors of a run are numbered in the order of the sorted image ids; a block is a fixed run of those numbers. Which
 actor holds a block, and how many actors there are, changes nothing: answers are put back into block order.
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import ray
 
 from datus2_ray.core.cluster.row_hash import row_uniform
-from datus2_ray.core.cluster.rows import RowBlock, Transform
+from datus2_ray.core.cluster.rows import LocalRows, RowBlock, Transform
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.parts import stream_parts
 from datus2_ray.engine.stage import Operator
@@ -161,6 +161,34 @@ class RowHolder:
         return [question(block, *args, **kwargs) for block in self._blocks]
 
 
+class OwnRows(LocalRows):
+    """Row blocks in this process; parameters and answers are those of :class:`RayRows`."""
+
+    def __init__(
+        self,
+        table: VectorTable,
+        counts: Mapping[str, int],
+        workers: int | None = None,
+        block_rows: int = BLOCK_ROWS,
+        on_pass: Callable[[int], None] = lambda passes: None,
+    ) -> None:
+        self._on_pass = on_pass
+        self._passes = 0
+        blocks = [table.read(plan) for plan in plan_blocks(table, counts, block_rows)]
+        super().__init__(*([getattr(block, name) for block in blocks] for name in ("x", "weights", "areas")))
+
+    def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        """Ask one block after the other."""
+        answers = super().ask(question, *args, **kwargs)
+        self._passes += 1
+        self._on_pass(self._passes)
+        return answers
+
+    def close(self) -> None:
+        """Free the memory."""
+        self.blocks = []
+
+
 class RayRows:
     """Row blocks in actors; implements :class:`~datus2_ray.core.cluster.rows.RowBlocks`.
 
@@ -212,3 +240,14 @@ class RayRows:
         """Stop the actors and free their memory."""
         for holder in self._holders:
             ray.kill(holder)
+
+
+def hold_rows(
+    table: VectorTable, counts: Mapping[str, int], workers: int | None, on_pass: Callable[[int], None]
+) -> OwnRows | RayRows:
+    """Hold the vectors of a table in actors, or in this process where they fill no more than one block.
+
+    A block takes less time to read and ask than an actor takes to start. Parameters are those of :class:`RayRows`.
+    """
+    hold = OwnRows if sum(counts.values()) <= BLOCK_ROWS else RayRows
+    return hold(table, counts, workers, on_pass=on_pass)

@@ -29,8 +29,9 @@ FINE_ITERATIONS, FINE_START = 20, 20
 def _compute(run: Run, placement: Placement, progress: Progress) -> TokensClustered:
     from datus2_ray.core.cluster.kmeans import kmeans
     from datus2_ray.core.cluster.projection import add_pca, fit_projection
+    from datus2_ray.core.cluster.rows import Widening
     from datus2_ray.engine.clustering.kmeans import build_tree, count_fine
-    from datus2_ray.engine.clustering.rows import RayRows, VectorTable, count_vectors
+    from datus2_ray.engine.clustering.rows import VectorTable, count_vectors, hold_rows
     from datus2_ray.engine.clustering.table import write_token_clusters
 
     config, tokens, k = run.config, run.commit(Discovered), run.required_k
@@ -40,8 +41,9 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensCluste
     table = VectorTable(tokens.uri, "tokens", share=share, seed=config.seed)
     table.check_memory(counts, run.machines)
     restarts, noun = config.evaluate.token_restarts, "patch tokens"
-    with closing(RayRows(table, counts, config.cluster.workers, on_pass=progress.note_pass)) as rows:
+    with closing(hold_rows(table, counts, config.cluster.workers, progress.note_pass)) as rows:
         projection = fit_projection(rows, config.cluster.scaling, None)
+        rows.project(Widening())
         result = kmeans(rows, k, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
         if config.cluster.pca is not None:
             projection = add_pca(rows, projection, config.cluster.pca, config.cluster.whitening)

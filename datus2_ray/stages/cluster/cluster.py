@@ -27,7 +27,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     from datus2_ray.core.cluster.projection import fit_projection
     from datus2_ray.engine import prometheus
     from datus2_ray.engine.clustering.kmeans import build_tree, count_fine, run_kmeans
-    from datus2_ray.engine.clustering.rows import RayRows, VectorTable, count_vectors
+    from datus2_ray.engine.clustering.rows import VectorTable, count_vectors, hold_rows
     from datus2_ray.engine.clustering.table import write_clusters
 
     config = run.config.cluster
@@ -39,7 +39,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     weights = "sizes" if config.weights == "area" else None
     table = VectorTable(segments.uri, "descriptors", weights, areas="sizes")
     table.check_memory(counts, run.machines)
-    with closing(RayRows(table, counts, config.workers, on_pass=progress.note_pass)) as rows:
+    with closing(hold_rows(table, counts, config.workers, progress.note_pass)) as rows:
         projection = fit_projection(rows, *config.projection)
         fine = count_fine(rows, _fine(run), run.required_k, config.metric)
         result = run_kmeans(rows, fine, config, run.config.seed)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from datus2_ray.core.score.confusion import score
-from datus2_ray.engine.clustering.table import MERGED, PLAIN, read_token_clusters
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
-from datus2_ray.stages.evaluate.count import ScorePart, sum_counts
 from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, Surveyed, TokensClustered
 
 
@@ -30,6 +27,10 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
+    # Imported here and below: every process imports the declarations, and numba and SciPy take half a second.
+    from datus2_ray.engine.clustering.table import read_token_clusters
+    from datus2_ray.stages.evaluate.count import ScorePart
+
     baseline = run.find(TokensClustered)
     tokens = read_token_clusters(baseline) if baseline else {}
     images, segments = run.commit(Ingested).uri, run.commit(Discovered).uri
@@ -39,6 +40,10 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
 
 
 def _facts(run: Run, placement: Placement) -> Evaluated:
+    from datus2_ray.core.score.confusion import score
+    from datus2_ray.engine.clustering.table import MERGED, PLAIN
+    from datus2_ray.stages.evaluate.count import sum_counts
+
     sets = [*_sets(run), *((PLAIN, MERGED) if run.find(TokensClustered) else ())]
     parts = sorted(run.commit(Labelled).parts)
     totals, scored = sum_counts(placement.uri, parts, sets, len(run.classes), run.required_k)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from datus2_ray.core.score.names import score_names
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
-from datus2_ray.stages.evaluate.count import ScorePart, sum_counts
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Named, NamesScored, Surveyed, TaughtMasks
 
@@ -22,12 +20,18 @@ def _sets(run: Run) -> dict[str, Commit[Any]]:
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
+    # Imported here and below: every process imports the declarations, and numba and SciPy take half a second.
+    from datus2_ray.stages.evaluate.count import ScorePart
+
     masks = {name: commit.uri for name, commit in _sets(run).items()}
     images, truth, classes = run.commit(Ingested).uri, run.facts(Surveyed), run.facts(Named).classes
     return [Operator(ScorePart(images, "", masks, {}, truth.codes, truth.by_colour, len(classes), heartbeat))]
 
 
 def _facts(run: Run, placement: Placement) -> NamesScored:
+    from datus2_ray.core.score.names import score_names
+    from datus2_ray.stages.evaluate.count import sum_counts
+
     sets, classes = list(_sets(run)), run.facts(Named).classes
     parts = sorted(run.commit(Named).parts)
     totals, scored = sum_counts(placement.uri, parts, sets, len(run.classes), len(classes))

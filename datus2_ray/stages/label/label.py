@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray.core.cluster.clusters import Clusters
 from datus2_ray.core.images.labels import encode_labels, paint, patch_labels, upsample_nearest
-from datus2_ray.engine.clustering.table import read_clusters
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.operators.encode import FAULT_COLUMNS, encode_masks
@@ -29,6 +27,9 @@ from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
 from datus2_ray.store.facts import Clustered, Discovered, Encoded, Ingested, Labelled
 
+if TYPE_CHECKING:
+    from datus2_ray.core.cluster.clusters import Clusters
+
 #: Side of the square at which borders are drawn along the edges of an image, in pixels; fine enough for patches of 8.
 WORKING_SIZE = 224
 
@@ -37,6 +38,9 @@ READ_THREADS = 16
 
 
 def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Operator]:
+    # Imported here: every process imports the declarations, and numba and SciPy take half a second.
+    from datus2_ray.engine.clustering.table import read_clusters
+
     clusters = read_clusters(run.commit(Clustered), run.required_k)
     labelled = Operator(LabelSegments(run.described.uri, clusters))
     if run.config.label.edges == "patches":

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.questions import block_labels
-from datus2_ray.core.cluster.rows import LocalRows
+from datus2_ray.core.cluster.rows import LocalRows, Widening
 from datus2_ray.errors import DatusError, UsageError
 
 
@@ -249,3 +249,15 @@ def test_a_block_without_rows_changes_nothing(digits, start):
     expected = kmeans(LocalRows([digits[:500], digits[500:]]), 6, start=start)
     result = kmeans(LocalRows([digits[:500], digits[:0], digits[500:], digits[:0]]), 6, start=start)
     assert (result.centroids == expected.centroids).all()
+
+
+def test_rows_of_float16_give_the_same_bits_whether_converted_once_or_in_every_pass() -> None:
+    x = np.random.default_rng(0).normal(size=(700, 33)).astype(np.float16)
+    once = LocalRows([x[:300], x[300:]])
+    once.project(Widening())
+    assert [block.x.dtype for block in once.blocks] == [np.float32] * 2
+    ours, theirs = (kmeans(rows, 5, metric="spherical", seed=2) for rows in (once, LocalRows([x[:300], x[300:]])))
+    assert np.array_equal(ours.centroids, theirs.centroids)
+    assert ours.inertia == theirs.inertia
+    other = x.astype(np.float64)
+    assert Widening().transform(other) is other

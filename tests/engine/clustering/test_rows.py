@@ -19,10 +19,9 @@ from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows, RowBlock
-from datus2_ray.engine.clustering.rows import BlockPlan, RayRows, VectorTable, count_vectors
+from datus2_ray.engine.clustering.rows import BlockPlan, OwnRows, RayRows, VectorTable, count_vectors, hold_rows
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_column
-from tests.in_process import RowsHere
 
 DIGITS = load_digits().data.astype(np.float32)
 WEIGHTS = np.arange(len(DIGITS)) % 5 + 1
@@ -109,6 +108,28 @@ def test_actors_compute_what_scikit_learn_and_one_process_do(
     assert np.array_equal(kmeans(local_rows(block_rows), 10, start=start).centroids, result.centroids)
 
 
+def test_few_vectors_stay_in_this_process_with_the_same_bits(folder: str, counts: dict[str, int]) -> None:
+    table = VectorTable(folder, "descriptors", "sizes")
+    passes: dict[type, list[int]] = {}
+    results = {}
+    for kind in (OwnRows, RayRows):
+        seen = passes[kind] = []
+        with closing(kind(table, counts, on_pass=seen.append)) as rows:
+            fit_projection(rows, "standardised", 5)
+            results[kind] = kmeans(rows, 10, seed=1)
+    assert np.array_equal(results[OwnRows].centroids, results[RayRows].centroids)
+    assert passes[OwnRows] == passes[RayRows] == [*range(1, len(passes[OwnRows]) + 1)]
+
+
+def test_actors_hold_what_fills_more_than_one_block(folder: str, counts: dict[str, int], ray_session: None) -> None:
+    table = VectorTable(folder, "descriptors")
+    for block_rows, kind in ((len(DIGITS), OwnRows), (len(DIGITS) - 1, RayRows)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("datus2_ray.engine.clustering.rows.BLOCK_ROWS", block_rows)
+            with closing(hold_rows(table, counts, None, lambda passes: None)) as rows:
+                assert type(rows) is kind
+
+
 def test_vectors_are_read_once_for_scaling_pca_and_kmeans(logged: LoggedTable, counts: dict[str, int]) -> None:
     with closing(RayRows(logged, counts, 2, 600)) as rows:
         projection = fit_projection(rows, "standardised", 5)
@@ -140,6 +161,6 @@ def test_a_share_of_the_vectors_is_the_same_share_for_any_blocks(folder: str, co
     table = VectorTable(folder, "descriptors", share=0.25, seed=1)
     shares = []
     for block_rows in (300, 5000):
-        shares.append(np.concatenate(RowsHere(table, counts, block_rows=block_rows).ask(vectors_of)))
+        shares.append(np.concatenate(OwnRows(table, counts, block_rows=block_rows).ask(vectors_of)))
     assert np.array_equal(*shares)
     assert 350 < len(shares[0]) < 550
