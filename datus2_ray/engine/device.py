@@ -30,7 +30,8 @@ def choose_identity(run: Run, stage: Stage[Any]) -> Identity:
     if run.folder.find(stage.facts, there.fingerprint) is not None:
         return there
     begun = run.folder.is_begun
-    if begun(stage.name, here.fingerprint) or not begun(stage.name, there.fingerprint):
+    # The other one first: it is rarely there, and a result that was begun is listed, in a store page by page.
+    if not begun(stage.name, there.fingerprint) or begun(stage.name, here.fingerprint):
         return here
     if other == "cuda" and not run.machines.joined:
         raise DatusError(
