@@ -37,7 +37,10 @@ def teach(served: MadeServed, fingerprint: str, seed: int) -> dict[str, np.ndarr
             pa.table({**columns, "segment_confidence": column}),
         )
         parts[part] = len(chosen)
-    taught = Taught(CLASSES, names, 4, "", 8, 1.0, 10, 1, 5, (0.9,), 0.1, "model.safetensors")
+    taught = Taught(
+        classes=CLASSES, names=names, dim=4, backbone="", images=8, share=1.0, tokens=10, workers=1, steps=5,
+        agreements=(0.9,), loss=0.1, model="model.safetensors",
+    )  # fmt: skip
     results: tuple[tuple[Facts, dict[str, int]], ...] = ((taught, {}), (TaughtMasks(CLASSES), parts))
     for facts, rows in results:
         run.commit(Commit(run.result(facts.stage, fingerprint), fingerprint, 8, 8, 0, rows, facts))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from datus2_ray.store.facts.base import Facts
+from datus2_ray.store.facts.fit import TokenFit
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,15 @@ class Discovered(Facts):
 
 
 @dataclass(frozen=True)
-class HeadLearned(Facts):
-    """How a head was learned from ``tokens`` of ``images``, a ``share`` of all.
+class HeadLearned(TokenFit):
+    """How a head was learned.
 
-    ``backbone`` is the fingerprint of the weights whose tokens it reads, ``dim`` their length, ``codes`` that of a
-    code; ``shifts`` are those of the losses of an image, one like it, and another.
+    ``codes`` is the length of a code; ``shifts`` are those of the losses of an image, one like it, and another.
     """
 
     stage: ClassVar[str] = "head"
-    dim: int
     codes: int
-    backbone: str
-    images: int
-    share: float
-    tokens: int
-    workers: int
-    steps: int
     shifts: tuple[float, ...]
-    model: str
 
 
 @dataclass(frozen=True)

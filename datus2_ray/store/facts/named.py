@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.store.facts.base import Facts
+from datus2_ray.store.facts.fit import SegmentFit
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Named(Facts):
 
 
 @dataclass(frozen=True)
-class Taught(Facts):
-    """How a layer on tokens was fitted to the classes of named segments; see :class:`LayerFitted`.
+class Taught(SegmentFit):
+    """How a layer on tokens was fitted to the classes of named segments.
 
     ``names`` is the hash of the names that it was fitted to. ``agreements`` has one share: of the tokens whose segment
     the layer gives the class that it was named.
@@ -28,16 +29,6 @@ class Taught(Facts):
     stage: ClassVar[str] = "teach"
     classes: tuple[NamedClass, ...]
     names: str
-    dim: int
-    backbone: str
-    images: int
-    share: float
-    tokens: int
-    workers: int
-    steps: int
-    agreements: tuple[float, ...]
-    loss: float
-    model: str
 
 
 @dataclass(frozen=True)

@@ -6,29 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from datus2_ray.store.facts.base import Facts
+from datus2_ray.store.facts.fit import SegmentFit
 
 
 @dataclass(frozen=True)
-class LayerFitted(Facts):
-    """How a layer on tokens was fitted to the segments, round after round.
-
-    ``backbone`` is the fingerprint of the weights whose tokens it reads. It was fitted to ``tokens`` of ``images``, a
-    ``share`` of all. ``agreements`` are the shares of the tokens that kept their class in each round; ``loss`` is the
-    mean over the steps of the last one.
-    """
+class LayerFitted(SegmentFit):
+    """How a layer on tokens was fitted to the clusters of segments."""
 
     stage: ClassVar[str] = "em"
     clusters: int
-    dim: int
-    backbone: str
-    images: int
-    share: float
-    tokens: int
-    workers: int
-    steps: int
-    agreements: tuple[float, ...]
-    loss: float
-    model: str
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,10 @@ def with_layer(run: Run) -> Run:
     layer = TokenLayer(TokenLayerSpec(192, 5, {}))
     torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
     uri = run.folder.result("em", "made layer")
-    facts = LayerFitted(5, 192, "b", 11, 1.0, 11, 1, 1, (1.0,), 0.1, "model.safetensors")
+    facts = LayerFitted(
+        clusters=5, dim=192, backbone="b", images=11, share=1.0, tokens=11, workers=1, steps=1, agreements=(1.0,),
+        loss=0.1, model="model.safetensors",
+    )  # fmt: skip
     storage.write_bytes(storage.join(uri, facts.model), token_layer.to_bytes(layer))
     settings = load({"source": run.config.source, "out": run.config.out}, assignments=("discover.input_size=64",))
     config = settings.model_copy(update={"backbone": BACKBONE})

@@ -123,7 +123,10 @@ def with_layer(run: Run, count: int) -> Run:
     layer.deviation.fill_(60)
     with torch.no_grad():
         layer.weight.copy_(torch.eye(3)[[2, 1, 0]])
-    facts = LayerFitted(3, 3, "b", count, 1.0, 81 * count, 1, 1, (1.0,), 0.1, "model.safetensors")
+    facts = LayerFitted(
+        clusters=3, dim=3, backbone="b", images=count, share=1.0, tokens=81 * count, workers=1, steps=1,
+        agreements=(1.0,), loss=0.1, model="model.safetensors",
+    )  # fmt: skip
     fitted = Commit(run.folder.path("made", "em"), "made layer", 1, 1, 0, {}, facts)
     storage.write_bytes(fitted.path(facts.model), to_bytes(layer))
     return run.with_commit(tokens).with_commit(fitted)
