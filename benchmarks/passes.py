@@ -1,4 +1,4 @@
-"""What every stage of a run reads, decodes, embeds and writes, for each image.
+"""What every stage of a run reads, decodes, passes through the backbone and writes, for each image.
 
     python benchmarks/passes.py [--images N] [--preset best]
 

@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,13 @@ def datus2(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "datus2_ray", *arguments]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": LOG.open("w")}
     return subprocess.Popen(command, text=True, env={**os.environ, **environment}, **quiet)
+
+
+def titles(driver: psutil.Process) -> Iterator[str]:
+    """Yield the titles of the driver's processes."""
+    for child in driver.children(recursive=True):
+        with suppress(psutil.Error):
+            yield " ".join(child.cmdline())
 
 
 def lay_out(parts: int, rows: int, template: Path) -> int:
@@ -151,16 +160,17 @@ def main() -> None:
         while not began or len(store.get_file_info(result)) <= before:
             assert resumed.poll() is None, LOG.read_text()
             peak = max(peak, driver.memory_info().rss)
-            # A listing keeps the server busy: parts are looked for only once there can be new ones.
-            titles = [] if began else [" ".join(child.cmdline()) for child in driver.children(recursive=True)]
-            if any("(ReadImages)" in title for title in titles):
+            # A listing keeps the server busy: parts are looked for only once there can be new ones, and rarely.
+            if not began and any("(ReadImages)" in title for title in titles(driver)):
                 began = time.monotonic() - started
-            time.sleep(0.25)
+            time.sleep(0.25 if not began else 2.0)
         print(f"| resume, first task, s | {began:.1f} |")
-        print(f"| resume, first part written, s | {time.monotonic() - started:.1f} |")
+        print(f"| resume, first part seen, s | {time.monotonic() - started:.1f} |")
         print(f"| driver's memory by then, MB | {peak / 1e6:.0f} |", flush=True)
         resumed.send_signal(signal.SIGINT)
         resumed.wait()
+        results = {Path(entry.path).parent for entry in store.get_file_info(result) if "/part-" in entry.path}
+        assert len(results) == 1, f"the run did not resume: it has the results {results}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import psutil
 from datus2_ray.demo.write import write_demo
 
 #: Seconds between two looks at the titles of processes.
-LOOK = 0.05
+LOOK = 0.2
 
 
 def datus2(*arguments: str) -> subprocess.Popen[bytes]:
@@ -55,8 +55,8 @@ def run_seconds(scenes: str, out: str) -> tuple[float, float]:
                 if "EmbedImages)).submit" in title:
                     first = time.perf_counter() - began
         time.sleep(LOOK)
-    if process.returncode:
-        raise SystemExit("datus2 run failed")
+    if process.returncode or first != first:
+        raise SystemExit("datus2 run failed, or no actor was seen at a forward pass")
     return first, time.perf_counter() - began
 
 

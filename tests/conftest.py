@@ -64,8 +64,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-#: Every actor with a model imports torch, 7 s of a core, and a run starts one a CPU in each of two pools; the tests'
-#: Ray says to have four CPUs. Where more actors are what is tested, the test asks for them.
+#: Every actor with a model imports torch, 7 s of a core, and a run starts up to one a CPU in each of two pools; the
+#: tests' Ray says to have four CPUs. Where more actors are what is tested, the test asks for them.
 FEW_ACTORS = ("discover.actors=1", "cluster.workers=2")
 
 

@@ -46,7 +46,12 @@ class ClusterConfig(StageConfig):
         le=1,
     )
     weights: Literal["none", "area"] = experimental("none", "Weight of a segment: all equal, or its number of patches.")
-    workers: int | None = expert(None, "Actors that hold the descriptors; default one per CPU.", ge=1, decides="speed")
+    workers: int | None = expert(
+        None,
+        "Actors that hold the descriptors, where they fill more than one block; default one per CPU.",
+        ge=1,
+        decides="speed",
+    )
 
     @property
     def uses_head(self) -> bool:

@@ -89,7 +89,7 @@ class DiscoverConfig(StageConfig):
     )
     actors: int | None = setting(
         None,
-        "Actors per pool at the start, in predict too; default one per GPU, else one per CPU.",
+        "Actors per pool at the start, in predict too; default one per GPU, else one per CPU and 24 images.",
         ge=1,
         decides="speed",
     )

@@ -30,7 +30,7 @@ def choose_identity(run: Run, stage: Stage[Any]) -> Identity:
     if run.folder.find(stage.facts, there.fingerprint) is not None:
         return there
     begun = run.folder.is_begun
-    # The other one first: it is rarely there, and a result that was begun is listed, in a store page by page.
+    # Check the other device first: `is_begun` lists a result that exists, which takes long in an object store.
     if not begun(stage.name, there.fingerprint) or begun(stage.name, here.fingerprint):
         return here
     if other == "cuda" and not run.machines.joined:

@@ -52,8 +52,8 @@ class _Counter:
 
 
 @cache
-def _counter_on(node: str) -> Any:
-    """Start the counter of this process's connection to Ray, on the node of this id; an id names one start of Ray."""
+def _counter_of(job: str, node: str) -> Any:
+    """Start the counter of this process's connection to Ray, which the ids of its job and of the driver's node name."""
     # Imported here and below: the declarations of stages import this module, and need no Ray.
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -73,7 +73,8 @@ class Heartbeat:
     def __init__(self) -> None:
         import ray
 
-        self._counter = _counter_on(ray.get_runtime_context().get_node_id())
+        context = ray.get_runtime_context()
+        self._counter = _counter_of(context.get_job_id(), context.get_node_id())
         self._stream = uuid4().hex
 
     def beat(self, memory: int = 0) -> None:

@@ -22,13 +22,15 @@ def part_tasks(prospect: Prospect, bytes_per_image: int | None = None) -> Use:
 def model_actors(prospect: Prospect, runs: str, pools: int = 1, parts: int | None = None) -> Use:
     """Return one of `pools` equal pools of model actors; raise a DatusError if the machines have no room for it."""
     parts = len(prospect.parts) if parts is None else parts
-    pool = plan_pool(prospect.machines, prospect.device, prospect.config.discover, pools, parts, prospect.images)
+    # Large images, which may be seen in many windows, count once per MB.
+    images = max(prospect.images, prospect.part_bytes * len(prospect.parts) // 2**20)
+    pool = plan_pool(prospect.machines, prospect.device, prospect.config.discover, pools, parts, images)
     memory = pool.max_actors * ACTOR_MEMORY
     return Use(runs, pool.min_actors, pool.max_actors, pool.device, pool.num_gpus, parts, memory, pool)
 
 
 def row_holders(prospect: Prospect, memory: int | None = None) -> Use:
-    """Return the actors that hold the vectors of k-means: one per CPU by default."""
+    """Return the actors that hold the vectors of k-means, if these fill more than one block: one per CPU by default."""
     holders = prospect.config.cluster.workers or max(1, prospect.machines.cpus)
     return Use("row holders", holders, holders, memory=memory)
 

@@ -136,6 +136,11 @@ def test_a_task_beats_as_it_goes_through_its_items_and_the_counter_comes_back_wh
         time.sleep(0.1)
     heartbeat.beat()
     assert heartbeat.beats() == 1
+    # Another stream beats apart, in the same process.
+    other = Heartbeat()
+    assert (other.beats(), other.memory()) == (0, None)
+    other.beat(3)
+    assert (heartbeat.beats(), other.beats(), other.memory()) == (1, 1, 3)
     # Of those who say their memory, the largest.
     assert heartbeat.memory() is None
     for memory in (5, 9, 7):

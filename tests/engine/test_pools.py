@@ -36,10 +36,10 @@ def planned(
         (machine(64, memory=16), 2, 99, {}, Pool(4, 4, "cpu")),  # as far as memory allows
         (machine(2, memory=1), 2, 99, {}, Pool(1, 1, "cpu")),  # one is tried on any machine
         (machine(8), 1, 3, {}, Pool(3, 3, "cpu")),  # none that would never see a part
-        (machine(8), 1, 9, {"images": 40}, Pool(1, 1, "cpu")),  # none that starts longer than it works
-        (machine(8), 1, 9, {"images": 41}, Pool(2, 2, "cpu")),
-        (machine(8), 1, 9, {"images": 24, "actors": 5}, Pool(5, 5, "cpu")),
-        (machine(8, gpus=4), 1, 9, {"images": 24}, Pool(4, 4, "cuda", 1.0)),
+        (machine(8), 1, 9, {"images": 24}, Pool(1, 1, "cpu")),  # none that starts longer than it works
+        (machine(8), 1, 9, {"images": 25}, Pool(2, 2, "cpu")),
+        (machine(8), 1, 9, {"images": 8, "actors": 5}, Pool(5, 5, "cpu")),
+        (machine(8, gpus=4), 1, 9, {"images": 8}, Pool(4, 4, "cuda", 1.0)),
         (machine(8), 1, 9, {"actors": 5}, Pool(5, 5, "cpu")),
         (machine(8), 1, 99, {"actors": 2, "max_actors": 6}, Pool(2, 6, "cpu")),
         (machine(8), 1, 4, {"actors": 2, "max_actors": 6}, Pool(2, 4, "cpu")),

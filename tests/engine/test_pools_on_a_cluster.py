@@ -21,9 +21,8 @@ import ray
 from ray.cluster_utils import Cluster as Nodes
 from datus2_ray.engine.pools import plan_pool
 from datus2_ray.config.discover import DiscoverConfig
-from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.heartbeat import Heartbeat, _counter_of
 from datus2_ray.engine.machines import Machines, choose_device
-from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.parts import stream_parts
 from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.engine.stage import Operator
@@ -95,7 +94,10 @@ assert {row["node"] for row in rows} == {gpu}
 """,
     "a heartbeat's counter lies beside the driver, and no other node takes it along": """
 with joined(num_cpus=8, memory=20 * GIB):
-    heartbeats = [Heartbeat() for _ in range(6)]
+    heartbeats = []
+    for _ in range(6):
+        _counter_of.cache_clear()  # a counter each: where they lie must not be chance
+        heartbeats.append(Heartbeat())
     for heartbeat in heartbeats:
         heartbeat.beat()
     assert [heartbeat.beats() for heartbeat in heartbeats] == [1] * 6
@@ -125,6 +127,13 @@ with joined(num_cpus=4, memory=20 * GIB):
     pool, rows = stream("cpu", 1, 0.3, 300, processes=2, actors=1, max_actors=2)
 assert (pool.min_actors, pool.max_actors) == (1, 2), pool
 assert len({row["pid"] for row in rows}) == 2
+""",
+    "a new connection to a cluster has a counter of its own": """
+ray.shutdown()
+ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+heartbeat = Heartbeat()
+heartbeat.beat()
+assert heartbeat.beats() == 1
 """,
 }
 

@@ -45,7 +45,7 @@ class Transform(Protocol):
 
 
 class Widening:
-    """Rows as they are, in float32: k-means would convert float16 in every pass, which takes half of its time."""
+    """Convert rows of float16 to float32 once: k-means would do so in every pass, for half of its time."""
 
     def transform(self, x: FloatArray) -> FloatArray:
         """Convert rows of float16; others stay as they are."""

@@ -28,7 +28,7 @@ class Scaling:
     deviation: NDArray[np.float64]
 
     def transform(self, x: FloatArray) -> FloatArray:
-        """Scale rows, float [n, d], in float64; the result has the data type of `x`, so that float16 stays small."""
+        """Scale rows, float [n, d], in float64; the result has the data type of `x`."""
         scaled = np.empty_like(x)
         for chunk in chunks(len(x)):
             scaled[chunk] = (x[chunk] - self.mean) / self.deviation

@@ -1,1 +1,1 @@
-"""k-means over vectors that lie in Ray actors, and the tables of its centroids."""
+"""k-means over vectors that lie in Ray actors, or few in this process, and the tables of its centroids."""

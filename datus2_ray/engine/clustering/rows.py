@@ -162,7 +162,7 @@ class RowHolder:
 
 
 class OwnRows(LocalRows):
-    """Row blocks in this process; parameters and answers are those of :class:`RayRows`."""
+    """Row blocks in this process; parameters are those of :class:`RayRows`, of which ``workers`` has no effect."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Cluster: segment descriptors to fine clusters by k-means over Ray actors, and the tree that merges them."""
+"""Cluster: segment descriptors to fine clusters by k-means, and the tree that merges them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class TokenFit(Facts):
 
 @dataclass(frozen=True)
 class SegmentFit(TokenFit):
-    """A fit of a layer to the classes of segments, round after round.
+    """A fit of a layer to the classes of segments.
 
     ``agreements`` are the shares of the tokens that kept their class in each round; ``loss`` is the mean over the steps
     of the last one.
