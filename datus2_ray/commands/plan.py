@@ -65,7 +65,9 @@ def plan_run(config: RunConfig) -> Plan:
 def plan_ingest(config: RunConfig) -> Plan:
     """Plan the writing of shards; raises as :func:`plan_run` does."""
     machines = check_place(config, "ingest")
-    return plan_stages(config, INGEST_COMMAND, _shown(partial(list_for_shards, config)), machines)
+    return plan_stages(
+        config, INGEST_COMMAND, _shown(lambda opened, **shown: list_for_shards(config, **shown)), machines
+    )
 
 
 def plan_pretraining(config: RunConfig) -> Plan:
@@ -80,21 +82,21 @@ def list_shown(config: RunConfig, labelled: bool = True) -> Listing:
 
 
 def _shown(make: Callable[..., Listing]) -> Listing:
-    progress, start, hidden, names = Progress("list", 0, "files"), time.monotonic(), 0, 0
+    progress, start, hidden = Progress("list", 0, "files"), time.monotonic(), 0
+    done = dict.fromkeys(("names compared", "shards opened"), 0)
 
     def show(more: int) -> None:
         nonlocal hidden
         hidden += more
         if time.monotonic() - start >= QUIET_SECONDS:
-            progress.advance(hidden, note=f"{names:,} names compared" if names else "")
+            progress.advance(hidden, note=", ".join(f"{count:,} {what}" for what, count in done.items() if count))
             hidden = 0
 
-    def compared(more: int) -> None:
-        nonlocal names
-        names += more
+    def count(what: str, more: int) -> None:
+        done[what] += more
         show(0)
 
-    listing = make(show=show, compared=compared)
+    listing = make(show=show, compared=partial(count, "names compared"), opened=partial(count, "shards opened"))
     if progress.done:
         progress.finish()
     for note in listing.notes:

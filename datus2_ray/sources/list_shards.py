@@ -13,6 +13,7 @@ from datus2_ray.sources.ground_truth import check_masks, masks_in, noted_palette
 from datus2_ray.sources.layouts.layout import NO_MASKS, Palette
 from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.look import BESIDE_SHARDS, DAMAGED, NO_IMAGES, describe_passed_over
+from datus2_ray.sources.paths import Show, quiet
 from datus2_ray.sources.place import Place
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import cut_shards, is_picture
@@ -21,8 +22,10 @@ from datus2_ray.store.run_folder import part_name
 from datus2_ray.store.walk import FileEntry
 
 
-def list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labelled: bool) -> Listing:
-    """List shards; a part is a slice of one.
+def list_shards(
+    config: RunConfig, place: Place, shards: list[FileEntry], labelled: bool, opened: Show = quiet
+) -> Listing:
+    """List shards; a part is a slice of one. `opened` is called with the number of shards since the call before.
 
     Raises
     ------
@@ -38,7 +41,7 @@ def list_shards(config: RunConfig, place: Place, shards: list[FileEntry], labell
         paths = choose_split(place.root, paths, config.split)
     labelled = labelled and config.ingest.masks != NO_MASKS
     damaged: dict[str, str] = {}
-    slices = cut_shards(place.root, paths, config.ingest, config.limit, labelled, damaged)
+    slices = cut_shards(place.root, paths, config.ingest, config.limit, labelled, damaged, opened)
     if not slices:
         raise UsageError(f"{config.source}: its {len(paths)} shards have no rows")
     columns = next((cut.columns for cut in slices if cut.columns.mask), slices[0].columns)

@@ -13,10 +13,13 @@ from datus2_ray.sources.place import find_place
 from datus2_ray.sources.shards import find_shards
 
 
-def list_source(config: RunConfig, labelled: bool = True, show: Show = quiet, compared: Show = quiet) -> Listing:
+def list_source(
+    config: RunConfig, labelled: bool = True, show: Show = quiet, compared: Show = quiet, opened: Show = quiet
+) -> Listing:
     """List a folder, a data set, single files or shards in parts, without the masks unless `labelled`.
 
-    `show` is called again and again with the number of files since the call before, `compared` with that of names.
+    `show` is called again and again with the number of files since the call before, `compared` with that of names,
+    `opened` with that of shards.
 
     Raises
     ------
@@ -27,7 +30,7 @@ def list_source(config: RunConfig, labelled: bool = True, show: Show = quiet, co
     """
     place = find_place(config.source, config.out, show, compared)
     shards = find_shards(place.root, place.files, config.ingest)
-    listing = list_shards(config, place, shards, labelled) if shards else list_files(config, place, labelled)
+    listing = list_shards(config, place, shards, labelled, opened) if shards else list_files(config, place, labelled)
     if labelled:
         check_counted(config, listing.dataset, listing.labelled)
     return listing

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import DamagedFileError, StorageError, UsageError
-from datus2_ray.sources.paths import Files
+from datus2_ray.sources.paths import Files, Show, quiet
 from datus2_ray.sources.pixel_lists import to_python
 from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
 from datus2_ray.store import storage
@@ -115,12 +115,13 @@ def cut_shards(
     limit: int | None,
     labelled: bool = True,
     damaged: dict[str, str] | None = None,
+    opened: Show = quiet,
 ) -> list[Slice]:
     """Cut the first `limit` rows of shards into slices of at most a row group, in the order of the shards.
 
     Every shard has columns of its own: files of one set need not have the same. One without any that may hold images,
     such as a table of captions, has no slices. Masks are left out unless `labelled`. `damaged` gets the shards whose
-    footers cannot be read, and why.
+    footers cannot be read, and why; `opened` is called with the number of footers read since the call before.
 
     Raises
     ------
@@ -144,7 +145,10 @@ def cut_shards(
         return columns, [(group.num_rows, group.total_byte_size) for group in groups]
 
     with ThreadPoolExecutor(FOOTER_THREADS) as threads:
-        answers = dict(zip(shards, threads.map(read_groups, shards), strict=True))
+        answers = {}
+        for shard, answer in zip(shards, threads.map(read_groups, shards), strict=True):
+            answers[shard] = answer
+            opened(1)
     faults = {shard: answer for shard, answer in answers.items() if isinstance(answer, DamagedFileError)}
     read = {shard: answer for shard, answer in answers.items() if not isinstance(answer, DamagedFileError)}
     if not read:

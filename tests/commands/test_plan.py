@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import timm
@@ -470,3 +472,9 @@ def test_a_listing_that_takes_long_shows_how_far_it_is_and_what_it_passed_over(
     plan_run(config)
     *shown, _, last = capsys.readouterr().err.splitlines()
     assert "names compared" in shown[-1]
+    (tmp_path / "shards").mkdir()
+    images = pa.table({"image": [file.read_bytes() for file in sorted((scenes / "images").iterdir())]})
+    for number in range(3):
+        pq.write_table(images, tmp_path / "shards" / f"{number}.parquet")
+    plan_run(settings(tmp_path / "shards", tmp_path, dataset="folder", clusters=2))
+    assert "3 shards opened" in capsys.readouterr().err

@@ -6,7 +6,7 @@ actor holds a block, and how many actors there are, changes nothing: answers are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -83,16 +83,23 @@ class VectorTable:
                 "--set evaluate.token_sample=N where it is the baseline's tokens"
             )
 
-    def read(self, plan: BlockPlan) -> RowBlock:
-        """Read a block."""
-        columns = {self.column, *filter(None, (self.weights, self.areas))}
-        pieces: dict[str, list[np.ndarray]] = {column: [] for column in columns}
-        for part, start, stop in plan.pieces:
-            table = storage.read_table(storage.join(self.folder, part), sorted(columns))
-            for column, found in pieces.items():
-                found.append(_concatenated(table[column])[start:stop])
+    def read(self, plans: Iterable[BlockPlan]) -> Iterator[RowBlock]:
+        """Read blocks; a part that two of them share, one after the other, is read once."""
+        names = sorted({self.column, *filter(None, (self.weights, self.areas))})
+        last, vectors = "", dict[str, np.ndarray]()
+        for plan in plans:
+            pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+            for part, start, stop in plan.pieces:
+                if part != last:
+                    table = storage.read_table(storage.join(self.folder, part), names)
+                    last, vectors = part, {name: _concatenated(table[name]) for name in names}
+                for name, found in pieces.items():
+                    found.append(vectors[name][start:stop])
+            yield self._block(plan, pieces)
+
+    def _block(self, plan: BlockPlan, pieces: Mapping[str, Sequence[np.ndarray]]) -> RowBlock:
         chosen = self.chosen(plan.start, plan.stop)
-        rows = {column: np.concatenate(found)[chosen] for column, found in pieces.items()}
+        rows = {name: np.concatenate(found)[chosen] for name, found in pieces.items()}
         ones = np.ones(len(rows[self.column]))
         weights, areas = (rows[name].astype(np.float64) if name else ones for name in (self.weights, self.areas))
         return RowBlock(rows[self.column], weights, areas, plan.first_row)
@@ -147,7 +154,7 @@ class RowHolder:
     """
 
     def __init__(self, table: VectorTable, plans: Sequence[BlockPlan]) -> None:
-        self._blocks = [table.read(plan) for plan in plans]
+        self._blocks = list(table.read(plans))
         self._applied = 0
 
     def ask(
@@ -174,7 +181,7 @@ class OwnRows(LocalRows):
     ) -> None:
         self._on_pass = on_pass
         self._passes = 0
-        blocks = [table.read(plan) for plan in plan_blocks(table, counts, block_rows)]
+        blocks = list(table.read(plan_blocks(table, counts, block_rows)))
         super().__init__(*([getattr(block, name) for block in blocks] for name in ("x", "weights", "areas")))
 
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
@@ -211,7 +218,6 @@ class RayRows:
         on_pass: Callable[[int], None] = lambda passes: None,
     ) -> None:
         plans = plan_blocks(table, counts, block_rows)
-        self._count = len(plans)
         self._on_pass = on_pass
         self._passes = 0
         self._steps: list[Transform] = []
@@ -219,7 +225,9 @@ class RayRows:
         workers = max(1, min(workers or Machines.now().cpus, len(plans)))
         # A few restarts recover from a lost node; a holder that dies again and again lacks memory, and must fail.
         holder: Any = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(RowHolder)
-        self._holders: list[Any] = [holder.remote(table, plans[worker::workers]) for worker in range(workers)]
+        # Neighbours together: two blocks may share a part.
+        shares = [plans[len(plans) * i // workers : len(plans) * (i + 1) // workers] for i in range(workers)]
+        self._holders: list[Any] = [holder.remote(table, share) for share in shares]
 
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Ask every block and return the answers in block order."""
@@ -228,8 +236,7 @@ class RayRows:
         held = get_or_stall(references, "the actors that hold vectors", remedy)
         self._passes += 1
         self._on_pass(self._passes)
-        workers = len(self._holders)
-        return [held[number % workers][number // workers] for number in range(self._count)]
+        return [answer for answers in held for answer in answers]
 
     def project(self, step: Transform) -> None:
         """Replace every row by its transform, in place, at the next question."""

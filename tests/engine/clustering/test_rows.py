@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +70,12 @@ class LoggedTable(VectorTable):
 
     log: str = ""
 
-    def read(self, plan: BlockPlan) -> RowBlock:
-        with Path(self.log).open("a") as log:
-            log.write(f"{plan.start}\n")
-        return super().read(plan)
+    def read(self, plans: Iterable[BlockPlan]) -> Iterator[RowBlock]:
+        plans = list(plans)
+        for plan, block in zip(plans, super().read(plans), strict=True):
+            with Path(self.log).open("a") as log:
+                log.write(f"{plan.start}\n")
+            yield block
 
 
 @pytest.fixture
@@ -151,10 +153,21 @@ def test_an_actor_killed_between_questions_comes_back_with_the_projected_rows(
         os.kill(processes[1], signal.SIGKILL)
         after = rows.ask(vectors_of)
         assert rows.ask(process_of)[1] != processes[1]
-    assert sorted(Path(logged.log).read_text().split(), key=int) == ["0", "600", "600", "1200"]
+    assert sorted(Path(logged.log).read_text().split(), key=int) == ["0", "600", "600", "1200", "1200"]
     # Projected at once or step by step, before the kill or after it: the same bits.
     assert np.array_equal(np.concatenate(before), projection.transform(DIGITS))
     assert np.array_equal(np.concatenate(after), projection.transform(DIGITS))
+
+
+def test_a_part_that_blocks_share_is_read_once(
+    folder: str, counts: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, files = storage.read_table, []
+    monkeypatch.setattr(storage, "read_table", lambda uri, columns: files.append(uri) or read(uri, columns))
+    rows = OwnRows(VectorTable(folder, "descriptors", "sizes"), counts, block_rows=50)
+    assert len(rows.blocks) > len(counts)
+    assert files == [storage.join(folder, part) for part in sorted(counts) if counts[part]]
+    assert np.array_equal(np.concatenate([block.x for block in rows.blocks]), DIGITS)
 
 
 def test_a_share_of_the_vectors_is_the_same_share_for_any_blocks(folder: str, counts: dict[str, int]) -> None:
