@@ -65,9 +65,8 @@ def plan_run(config: RunConfig) -> Plan:
 def plan_ingest(config: RunConfig) -> Plan:
     """Plan the writing of shards; raises as :func:`plan_run` does."""
     machines = check_place(config, "ingest")
-    return plan_stages(
-        config, INGEST_COMMAND, _shown(lambda opened, **shown: list_for_shards(config, **shown)), machines
-    )
+    listing = _shown(lambda opened, **shown: list_for_shards(config, **shown))
+    return plan_stages(config, INGEST_COMMAND, listing, machines)
 
 
 def plan_pretraining(config: RunConfig) -> Plan:

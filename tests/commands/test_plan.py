@@ -68,8 +68,8 @@ def test_every_stage_is_planned_and_nothing_is_written(
     assert left_out == ["sample", "head", "codes", "em", "export"]
     uses = {(stage, use.runs): use for stage, use in planned.uses}
     embed = uses["discover", "embed"]
-    assert (embed.count, embed.max_count, embed.device, embed.gpus, embed.parts) == (2, 2, "cpu", 0.0, 3)
-    assert embed.memory == 2 * ACTOR_MEMORY
+    assert (embed.count, embed.max_count, embed.device, embed.gpus, embed.parts) == (1, 1, "cpu", 0.0, 3)
+    assert embed.memory == ACTOR_MEMORY  # 24 images do not repay the start of a second one
     assert uses["discover", "tasks"].memory == 2 * 10 * 3 * 224**2
     assert uses["ingest", "tasks"].memory == pytest.approx(2 * max(planned.source.sizes.values()), rel=0.01)
     assert not (tmp_path / "run").exists()
