@@ -58,7 +58,7 @@ def one(source: str, out: str, count: int) -> None:
 
     threading.Thread(target=note, daemon=True).start()
     flags = {"source": source, "out": out, "clusters": 20, "limit": count, "max_error_rate": 0.01}
-    run(load(flags, assignments=("discover.grid=8", "discover.tau=1")))
+    run(load(flags, assignments=("discover.grid=8",)))
 
 
 class Driver:

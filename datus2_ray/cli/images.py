@@ -79,10 +79,10 @@ def predict(
 ) -> None:
     """Label new images with the clusters of a finished run, without ground truth."""
     from datus2_ray.cli.terminal import print_warnings
+    from datus2_ray.commands.evaluate import read_summary
     from datus2_ray.commands.predict import predict as predict_images
-    from datus2_ray.store import storage
 
-    print_warnings(storage.read_json(storage.join(run_folder, "summary.json")))
+    print_warnings(read_summary(run_folder))
     columns = {"image_column": image_column, "id_column": id_column}
     pictures = predict_images(
         run_folder,

@@ -14,10 +14,8 @@ IMAGES = ("source", "dataset", "split", "limit")
 
 
 def read_summary(run: str) -> dict[str, Any]:
-    """Return what ``summary.json`` of a finished run holds."""
-    folder = RunFolder(run)
-    folder.is_run()
-    summary: dict[str, Any] = storage.read_json(folder.path("summary.json"))
+    """Return what ``summary.json`` of a finished run holds; raise a StorageError if `run` is none."""
+    summary: dict[str, Any] = storage.read_json(RunFolder.of_finished(run).path("summary.json"))
     return summary
 
 

@@ -176,8 +176,10 @@ class RunFolder:
 
     def require_finished(self) -> None:
         """Raise a StorageError if the folder is not that of a finished run."""
+        if not self.is_run():
+            raise StorageError(f"{self.uri} is no finished run, nor any run folder; give what a run was given as --out")
         for name in FINISHED:
-            if not self.is_run() or not storage.exists(self.path(name)):
+            if not storage.exists(self.path(name)):
                 raise StorageError(f"{self.uri} is no finished run, it has no {name}; run the same `datus2 run` again")
 
     def is_begun(self, stage: str, fingerprint: str) -> bool:

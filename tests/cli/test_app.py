@@ -90,8 +90,15 @@ def test_a_setting_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (("run", "{folder}", "--out", "{out}", "--config", "{folder}/none.yaml"), 1, "none.yaml"),
         (("run", "{folder}", "--out", "{folder}/run"), 2, "lie within each other"),
         (("run", "{folder}", "--out", "{other}"), 2, "has files in it that are no run's"),
-        (("predict", "{folder}", "{folder}", "--out", "{out}"), 1, "summary.json"),
-        (("evaluate", "{folder}"), 1, "summary.json"),
+        (("predict", "{folder}", "{folder}", "--out", "{out}"), 1, "give what a run was given as --out"),
+        (("relabel", "{folder}", "--clusters", "5"), 1, "give what a run was given as --out"),
+        (("explore", "{folder}"), 1, "give what a run was given as --out"),
+        (("name", "{folder}"), 1, "give what a run was given as --out"),
+        (("import", "{folder}", "--coco", "x.json"), 1, "give what a run was given as --out"),
+        (("evaluate", "{folder}"), 1, "give what a run was given as --out"),
+        (("export", "{folder}", "--format", "png"), 1, "give what a command was given as --out"),
+        (("status", "{folder}"), 1, "give what a command was given as --out"),
+        (("clean", "{folder}"), 1, "give what a command was given as --out"),
     ],
 )
 def test_a_wrong_argument_is_answered_in_one_line_and_at_once(
