@@ -80,7 +80,7 @@ class Driver:
                 continue
             stage = next((stage for stage in reversed(STAGES) if (out / stage).exists()), None)
             if stage:
-                self.files[stage] = files
+                self.files[stage] = max(self.files.get(stage, 0), files)
             if kill_in is not None and stage == kill_in and _share(out, stage) > 1 / 3:
                 # With its Ray, whose processes end when the driver is gone.
                 self.process.send_signal(signal.SIGKILL)
