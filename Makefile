@@ -33,6 +33,8 @@ COUNTS = $(if $(filter bench/images,$(IMAGES)),250 500 1000,250 500 1000 2000 40
 bench: $(VENV)/.installed
 	test -d $(IMAGES) || $(BIN)/python -c "from pathlib import Path; from datus2_ray.demo.write import write_demo; write_demo(Path('bench'), 1000)"
 	$(BIN)/pip install --quiet igraph==1.0.0 faiss-cpu==1.15.1
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/passes.py
 	$(BIN)/python benchmarks/steps.py $(IMAGES)
 	$(BIN)/python benchmarks/louvain.py $(IMAGES)
 	$(BIN)/python benchmarks/kmeans.py $(IMAGES)
