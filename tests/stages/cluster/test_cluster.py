@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -165,9 +165,9 @@ def test_each_descriptor_is_read_once(
     reads = []
     read = VectorTable.read
 
-    def count(table: VectorTable, plan: BlockPlan) -> RowBlock:
-        reads.append((plan.start, plan.stop))
-        return read(table, plan)
+    def count(table: VectorTable, plans: Sequence[BlockPlan]) -> Iterator[RowBlock]:
+        reads.extend((plan.start, plan.stop) for plan in plans)
+        return read(table, plans)
 
     monkeypatch.setattr(VectorTable, "read", count)
     open_clustered(digits, "cluster.scaling=standardised", "cluster.pca=8")
