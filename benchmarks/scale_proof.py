@@ -48,17 +48,17 @@ def one(source: str, out: str, count: int) -> None:
     from datus2_ray.config import load
 
     ray.init("local", object_store_memory=STORE, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    most = [0]
-    threading.Thread(target=watch_store, args=(most, threading.Event()), daemon=True).start()
+    most, end = [0], threading.Event()
+    threading.Thread(target=watch_store, args=(most, end), daemon=True).start()
 
     def note() -> None:
-        while True:
+        while not end.wait(1):
             Path(f"{out}.store").write_text(str(most[0]))
-            time.sleep(1)
 
     threading.Thread(target=note, daemon=True).start()
     flags = {"source": source, "out": out, "clusters": 20, "limit": count, "max_error_rate": 0.01}
     run(load(flags, assignments=("discover.grid=8",)))
+    end.set()  # before Ray ends, which the watch would take for a failure
 
 
 class Driver:
