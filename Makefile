@@ -27,9 +27,8 @@ format: $(VENV)/.installed
 type-check: $(VENV)/.installed
 	$(BIN)/mypy
 
-# Every benchmark whose figures are in docs/, on rendered scenes or, better, make bench IMAGES=FOLDER (4,000 images or more).
+# Every ratio and second of docs/performance.md, on rendered scenes or, better, make bench IMAGES=FOLDER.
 IMAGES ?= bench/images
-COUNTS = $(if $(filter bench/images,$(IMAGES)),250 500 1000,250 500 1000 2000 4000)
 bench: $(VENV)/.installed
 	test -d $(IMAGES) || $(BIN)/python -c "from pathlib import Path; from datus2_ray.demo.write import write_demo; write_demo(Path('bench'), 1000)"
 	$(BIN)/pip install --quiet igraph==1.0.0 faiss-cpu==1.15.1
@@ -40,8 +39,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/kmeans.py $(IMAGES)
 	$(BIN)/python benchmarks/refinement.py
 	$(BIN)/python benchmarks/pipeline.py
-	$(BIN)/python benchmarks/driver_memory.py
-	$(BIN)/python benchmarks/scale.py $(IMAGES) --counts $(COUNTS)
+	$(BIN)/python benchmarks/scale.py $(IMAGES) --counts 250 1000 2500
 	$(BIN)/python benchmarks/explorer.py
 
 # Trains the backbone that comes with the package: make backbone DATA=FOLDER (see datus2_ray/weights/README.md).
