@@ -76,7 +76,7 @@ class AnnotatedFolder:
         inside = inside or Inside()
         named = [path for path in Tree(files).files if path.lower().endswith(".json")]
         pictures = Paths.of(image_files(files))
-        images = pictures.take(pair(pictures, NO_MASKS, inside.look_at).images)
+        images = pictures.where(pair(pictures, NO_MASKS, inside.look_at).images)
         if not named or not images:
             raise UsageError(f"{self.name}: expected {' or '.join(self.folders)}; found {describe(files)}")
         ids = dict(zip(plain_ids(images), images, strict=True))

@@ -9,20 +9,25 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.look import Look
 from datus2_ray.core.images.sniff import OTHER_SUFFIXES
+from datus2_ray.sources.blocks import CHUNK, even
 from datus2_ray.sources.layouts.roles import fold
 from datus2_ray.sources.layouts.tree import Tree, is_hidden
 from datus2_ray.sources.paths import Paths
+from datus2_ray.sources.sorting import sort_rows
 
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+
+_SCHEMA = pa.schema([("id", pa.string()), ("image", pa.string()), ("mask", pa.string()), ("at", pa.int64())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,15 @@ class Samples(Sequence[Sample]):
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, ids: Paths, images: Paths, masks: Paths, drawn: Sequence[bytes] = ()) -> None:
-        order = ids.order()
-        self.ids, self.images, self.masks = (column.take(order) for column in (ids, images, masks))
-        self._drawn = [drawn[at] for at in order] if any(drawn) else []
+        self._drawn = drawn if any(drawn) else []
+        if not ids.is_sorted():
+            rows = sort_rows(_rows(ids, images, masks), _SCHEMA)
+            order = (at for batch in rows.read() for at in batch.column("at").to_pylist())
+            self._drawn = [drawn[at] for at in order] if self._drawn else []
+            ids, images, masks = (
+                Paths(rows, name, paths.show) for name, paths in (("id", ids), ("image", images), ("mask", masks))
+            )
+        self.ids, self.images, self.masks = ids, images, masks
 
     @staticmethod
     def of(samples: Sequence[Sample]) -> Samples:
@@ -91,6 +102,15 @@ class Samples(Sequence[Sample]):
     def __eq__(self, other: object) -> bool:
         """Return whether a sequence has the same samples."""
         return isinstance(other, Sequence) and list(self) == list(other)
+
+
+def _rows(*columns: Paths) -> Iterator[Any]:
+    """Yield the rows of columns of texts of one length, and their numbers, as record batches."""
+    batches = (even((pa.record_batch([array], ["text"]) for array in paths.arrays()), CHUNK) for paths in columns)
+    start = 0
+    for some in zip(*batches, strict=True):
+        numbers = np.arange(start, start := start + len(some[0]))
+        yield pa.record_batch([*(batch.column(0) for batch in some), pa.array(numbers)], schema=_SCHEMA)
 
 
 #: Returns what files look like, None for one that cannot be decoded.
