@@ -38,8 +38,8 @@ class Files(Sequence[FileEntry]):
 
         def batches() -> Iterator[Any]:
             while some := list(islice(source, blocks.CHUNK)):
-                paths, sizes, times = zip(*((entry.path, entry.size, entry.modified_ns) for entry in some), strict=True)
-                yield pa.record_batch([pa.array(paths, pa.string()), pa.array(sizes), pa.array(times)], schema=_SCHEMA)
+                columns = ([getattr(entry, name) for entry in some] for name in ("path", "size", "modified_ns"))
+                yield pa.record_batch(list(map(pa.array, columns)), schema=_SCHEMA)
 
         return Files(sort_rows(batches(), _SCHEMA), show)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.look import Look
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.blocks import CHUNK, Blocks
-from datus2_ray.sources.layouts.hashes import Hashes, Index, Read, among, hashes, may_occur, repeated
+from datus2_ray.sources.layouts.hashes import Hashes, Index, Read, among, may_occur, repeated
 from datus2_ray.sources.layouts.layout import LookAt
 from datus2_ray.sources.layouts.match import CUT
 from datus2_ray.sources.layouts.roles import fold, split_path
@@ -84,15 +84,16 @@ def _namesakes(files: Paths, others: Positions) -> tuple[Positions, Positions]:
 def _names(files: Paths, others: Positions) -> Iterator[Any]:
     """Yield the hashes of names as record batches: of stems, of paths without suffix, and of what these begin with."""
     for start in range(0, len(others), CHUNK):
-        parts = [split_path(path)[:2] for path in files.at(others[start : start + CHUNK])]
-        stems = hashes(fold(stem) for _, stem in parts)
-        places = hashes(f"{folder}/{stem}" for folder, stem in parts)
-        # The longest first.
-        begins = [
-            [hash(f"{folder}/{stem[: cut.start()]}") for cut in reversed(list(CUT.finditer(stem)))]
-            for folder, stem in parts
-        ]
-        yield pa.record_batch([pa.array(stems), pa.array(places), pa.array(begins, _NAMES.types[2])], schema=_NAMES)
+        stems, places, begins, ends = array("q"), array("q"), array("q"), array("i", [0])
+        for path in files.at(others[start : start + CHUNK]):
+            folder, stem, _ = split_path(path)
+            stems.append(hash(fold(stem)))
+            places.append(hash(f"{folder}/{stem}"))
+            # The longest first.
+            begins.extend([hash(f"{folder}/{stem[: cut.start()]}") for cut in CUT.finditer(stem)][::-1])
+            ends.append(len(begins))
+        lists = pa.ListArray.from_arrays(np.array(ends), np.array(begins))
+        yield pa.record_batch([pa.array(np.array(stems)), pa.array(np.array(places)), lists], schema=_NAMES)
 
 
 def _same(names: Blocks) -> Positions:
