@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datus2_ray.sources.layouts.layout import Samples
+from datus2_ray.sources.layouts.samples import Samples
 from datus2_ray.sources.paths import Positions
 from datus2_ray.sources.rows import Rows
 from datus2_ray.store.run_folder import part_name

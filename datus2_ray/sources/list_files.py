@@ -23,7 +23,8 @@ from datus2_ray.sources.ground_truth import (
     read_file,
     read_palette,
 )
-from datus2_ray.sources.layouts.layout import NO_MASKS, Inside, Palette, Sample, Samples
+from datus2_ray.sources.layouts.layout import NO_MASKS, Inside, Palette
+from datus2_ray.sources.layouts.samples import Sample, Samples
 from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.look import (
     LABEL_MAP,

@@ -12,8 +12,9 @@ from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.ids import assign_ids
-from datus2_ray.sources.layouts.layout import About, Inside, Samples, describe, may_be_image
+from datus2_ray.sources.layouts.layout import About, Inside, describe, may_be_image
 from datus2_ray.sources.layouts.pairing import pair
+from datus2_ray.sources.layouts.samples import Samples
 from datus2_ray.sources.layouts.tree import Tree
 from datus2_ray.sources.paths import Paths
 
