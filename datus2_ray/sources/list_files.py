@@ -107,10 +107,11 @@ def list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int 
     samples = samples[: int(rows.read(len(rows) - 1, len(rows))[0][-1]) + 1]
     starts, sizes, content = _cut(config, _stamped(files, samples, rows, labelled), pieces, part_bytes)
     counts = np.diff([*starts, len(rows)]).tolist()
+    parts = list(map(part_name, range(len(starts))))
     return Listing(
         parts=FileParts(samples, rows, pieces, np.array(starts, np.int64), labelled),
-        counts={part_name(number): count for number, count in enumerate(counts)},
-        sizes={part_name(number): size for number, size in enumerate(sizes)},
+        counts=dict(zip(parts, counts, strict=True)),
+        sizes=dict(zip(parts, sizes, strict=True)),
         content=content,
         dataset=config.dataset,
         labelled=labelled and any(samples.masks),

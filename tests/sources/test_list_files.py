@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +65,28 @@ def test_blocks_do_not_change_a_listing(names: set[str], data: st.DataObject, or
         ):  # fmt: skip
             patch.setattr(module, name, small)
         assert listed() == whole
+
+
+def test_memory_does_not_grow_with_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, small in (
+        (blocks, "HELD_BYTES", 10**5), (blocks, "CHUNK", 1 << 10), (list_files, "CHUNK", 1 << 10),
+        (twins, "CHUNK", 1 << 10), (ids, "CHUNK", 1 << 10), (sorting, "RUN", 1 << 12), (sorting, "RUN_CHUNK", 1 << 8),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, small)
+    monkeypatch.setattr(list_files, "inside_of", lambda *_: Inside(lambda paths: [None for _ in paths]))
+    config = load({"source": "/none", "out": "/none-run", "clusters": 2, "ingest": {"images_per_part": 256}})
+
+    def peak(count: int) -> int:
+        numbers = (number * 7919 % count for number in range(count))
+        entries = (FileEntry(f"camera/day-{at // 100:04d}/frame-{at:08d}.jpg", at, 10**18 + at) for at in numbers)
+        before = pa.total_allocated_bytes()
+        tracemalloc.start()
+        found = list_files.list_files(config, Place("/none", Files.of(entries), ()), True)
+        most, held = tracemalloc.get_traced_memory()[1], pa.total_allocated_bytes() - before
+        tracemalloc.stop()
+        assert found.images == count
+        return most + held
+
+    peak(1000)
+    # Path, id, size and time of a file take 120 bytes. Positions, slots of hashes and the counts of parts are left.
+    assert peak(24_000) - peak(12_000) < 12_000 * 40

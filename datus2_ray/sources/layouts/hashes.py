@@ -16,8 +16,8 @@ Hashes = NDArray[np.int64]
 #: Yields hashes, some at a time, as often as it is called.
 Read = Callable[[], Iterator[Hashes]]
 
-#: The slots of a table are chosen by so many bits of a hash at most: 16 MB.
-MAX_BITS = 24
+#: The slots of a table are chosen by so many bits of a hash at most: 64 MB, for more than ten million.
+MAX_BITS = 26
 
 
 def hashes(keys: Iterable[Hashable]) -> Hashes:

@@ -75,11 +75,11 @@ def pair(files: Paths, masks: str | None = None, look_at: LookAt | None = None) 
         twins, theirs = find_twins(files, np.flatnonzero(is_other), masks, look_at)
         is_other[twins] = False
         maps, images = np.concatenate([maps, twins]), np.concatenate([images, theirs])
-    if masks == NO_MASKS:
-        return Pairing(is_other, np.full(np.count_nonzero(is_other), -1))
     if len(chosen):
         maps, images = pair_named(files, str(masks), chosen, np.flatnonzero(is_other))
     kept = is_other[images]
+    if masks == NO_MASKS or not kept.any():
+        return Pairing(is_other, np.full(np.count_nonzero(is_other), -1))
     return Pairing(is_other, choose(files, maps[kept], images[kept])[is_other])
 
 
