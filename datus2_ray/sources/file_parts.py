@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datus2_ray.sources.layouts.layout import Samples
+from datus2_ray.sources.layouts.samples import Samples
 from datus2_ray.sources.paths import Positions
+from datus2_ray.sources.rows import Rows
 from datus2_ray.store.run_folder import part_name
 
 
@@ -19,8 +20,8 @@ class FileParts(Mapping[str, dict[str, Any]]):
     ----------
     samples : Samples
         The samples of the source.
-    rows, numbers : ndarray of int64
-        Sample of every image, and the number of its piece, -1 where a file is one picture.
+    rows : Rows
+        The images of the samples.
     pieces : mapping of str to sequence of str
         Names of the pieces of files that are several images.
     starts : ndarray of int64
@@ -30,8 +31,7 @@ class FileParts(Mapping[str, dict[str, Any]]):
     """
 
     samples: Samples
-    rows: Positions
-    numbers: Positions
+    rows: Rows
     pieces: Mapping[str, Sequence[str]]
     starts: Positions
     labelled: bool
@@ -49,8 +49,8 @@ class FileParts(Mapping[str, dict[str, Any]]):
         if not 0 <= number < len(self) or part_name(number) != part:
             raise KeyError(part)
         end = self.starts[number + 1] if number + 1 < len(self) else len(self.rows)
-        rows = self.rows[self.starts[number] : end]
-        pieces = self.numbers[self.starts[number] : end].tolist()
+        rows, numbers = self.rows.read(int(self.starts[number]), int(end))
+        pieces = numbers.tolist()
         images = list(self.samples.images.at(rows))
         named = zip(self.samples.ids.at(rows), images, pieces, strict=True)
         drawn = [self.samples.drawn_at(at) if self.labelled else b"" for at in rows.tolist()]

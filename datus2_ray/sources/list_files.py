@@ -12,7 +12,9 @@ import numpy as np
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import layouts
+from datus2_ray.sources.blocks import CHUNK
 from datus2_ray.sources.file_parts import FileParts, piece_id
+from datus2_ray.sources.files import Files
 from datus2_ray.sources.ground_truth import (
     MASKS_READ,
     check_masks,
@@ -21,7 +23,8 @@ from datus2_ray.sources.ground_truth import (
     read_file,
     read_palette,
 )
-from datus2_ray.sources.layouts.layout import NO_MASKS, Inside, Palette, Sample, Samples
+from datus2_ray.sources.layouts.layout import NO_MASKS, Inside, Palette
+from datus2_ray.sources.layouts.samples import Sample, Samples
 from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.look import (
     LABEL_MAP,
@@ -33,8 +36,9 @@ from datus2_ray.sources.look import (
     find_pieces,
     suffix,
 )
-from datus2_ray.sources.paths import CHUNK, Files, Paths, Positions
+from datus2_ray.sources.paths import Paths
 from datus2_ray.sources.place import ARCHIVE_SUFFIXES, Place
+from datus2_ray.sources.rows import Rows
 from datus2_ray.sources.shards import MAX_ROWS
 from datus2_ray.store.run_folder import part_name
 
@@ -66,7 +70,7 @@ def list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int 
     candidates = np.ones(len(files), np.bool_)
     if passed_over:
         candidates = np.fromiter((passed_over.get(path, NAMED) == NAMED for path in files.paths), np.bool_, len(files))
-    names = files.paths.take(np.flatnonzero(candidates))
+    names = files.paths.where(candidates)
     pattern = None if config.ingest.masks == NO_MASKS else config.ingest.masks
     labelled = labelled and config.ingest.masks != NO_MASKS
     folder = config.dataset == layouts.FOLDER.name
@@ -86,11 +90,11 @@ def list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int 
     if config.split is None:
         # What a folder has beside images are label maps, a data set may have anything.
         reason = (LABEL_MAP if labelled else NO_TRUTH) if folder else UNUSED
-        unused = files.paths.at(np.flatnonzero(candidates & ~used))
+        unused = files.paths.where(candidates & ~used)
         passed_over |= {path: reason for path in unused if path not in passed_over}
     else:
         # By their names they are no images, such as lists and drawn annotations, but they are read for other splits.
-        kinds = {suffix(path) for path in files.paths.at(np.flatnonzero(used))}
+        kinds = {suffix(path) for path in files.paths.where(used)}
     is_used = used[files.paths.find(Paths.of(passed_over))]
     passed_over = {
         path: reason
@@ -99,14 +103,15 @@ def list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int 
     }
     samples = samples[: config.limit]
     pieces = find_pieces(place.root, samples.images, layout.tile)
-    rows, numbers = _rows(samples, pieces, config.limit)
-    samples = samples[: int(rows.max(initial=-1)) + 1]
-    starts, sizes, content = _cut(config, _stamped(files, samples, rows, numbers, labelled), pieces, part_bytes)
+    rows = Rows.of(samples.images, pieces, config.limit)
+    samples = samples[: int(rows.read(len(rows) - 1, len(rows))[0][-1]) + 1]
+    starts, sizes, content = _cut(config, _stamped(files, samples, rows, labelled), pieces, part_bytes)
     counts = np.diff([*starts, len(rows)]).tolist()
+    parts = list(map(part_name, range(len(starts))))
     return Listing(
-        parts=FileParts(samples, rows, numbers, pieces, np.array(starts, np.int64), labelled),
-        counts={part_name(number): count for number, count in enumerate(counts)},
-        sizes={part_name(number): size for number, size in enumerate(sizes)},
+        parts=FileParts(samples, rows, pieces, np.array(starts, np.int64), labelled),
+        counts=dict(zip(parts, counts, strict=True)),
+        sizes=dict(zip(parts, sizes, strict=True)),
         content=content,
         dataset=config.dataset,
         labelled=labelled and any(samples.masks),
@@ -122,21 +127,10 @@ def list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int 
 def _find(files: Files, samples: Samples, inside: Inside, truth: bool) -> np.ndarray:
     """Return which files are images of samples, or their ground truth, or were read for it."""
     used = np.zeros(len(files) + 1, np.bool_)  # the last one is that of masks that are not there
-    used[files.paths.find(samples.images)] = True
-    if truth:
-        used[files.paths.find(samples.masks)] = True
-    used[files.paths.find(Paths.of(sorted(inside.used)))] = True
+    for paths in (samples.images, *([samples.masks] if truth else []), Paths.of(sorted(inside.used))):
+        for start in range(0, len(paths), CHUNK):
+            used[files.paths.find(paths[start : start + CHUNK])] = True
     return used[:-1]
-
-
-def _rows(samples: Samples, pieces: Mapping[str, Sequence[str]], limit: int | None) -> tuple[Positions, Positions]:
-    """Return the sample of every image, and the number of its piece, -1 where a file is one picture."""
-    counts = np.ones(len(samples), np.int64)
-    if pieces:
-        counts = np.fromiter((len(pieces.get(image, "1")) for image in samples.images), np.int64, len(samples))
-    rows = np.repeat(np.arange(len(samples)), counts)[:limit]
-    starts = np.cumsum(counts) - counts
-    return rows, np.where(counts[rows] > 1, np.arange(len(rows)) - starts[rows], -1)
 
 
 def _cut(
@@ -166,19 +160,15 @@ def _cut(
     return starts, sizes, content.hexdigest()
 
 
-def _stamped(files: Files, samples: Samples, rows: Positions, numbers: Positions, labelled: bool) -> Iterator[_Stamped]:
+def _stamped(files: Files, samples: Samples, rows: Rows, labelled: bool) -> Iterator[_Stamped]:
     """Yield what is hashed of every image."""
-    owners = files.paths.find(samples.images)
-    maps = files.paths.find(samples.masks) if labelled else np.full(len(samples), -1)
     for start in range(0, len(rows), CHUNK):
-        here = rows[start : start + CHUNK]
-        entries = [
-            zip(files.sizes[of[here]].tolist(), files.times[of[here]].tolist(), strict=True) for of in (owners, maps)
-        ]
-        columns = (samples.ids.at(here), samples.images.at(here), samples.masks.at(here))
-        for at, image_id, image, mask, number, own, truth in zip(
-            here.tolist(), *columns, numbers[start : start + CHUNK].tolist(), *entries, strict=True
-        ):
+        here, numbers = rows.read(start, start + CHUNK)
+        images, masks = samples.images.take(here), samples.masks.take(here)
+        stamps = files.stamps(files.paths.find(images))
+        truths = files.stamps(files.paths.find(masks)) if labelled else stamps
+        columns = (samples.ids.at(here), images, masks, numbers.tolist(), stamps, truths)
+        for at, image_id, image, mask, number, own, truth in zip(here.tolist(), *columns, strict=True):
             used = labelled and bool(mask)
             sample = Sample(image_id, image, mask if used else None, samples.drawn_at(at) if labelled else b"")
             yield sample, number, [own, truth] if used else [own]

@@ -1,14 +1,13 @@
-"""Many paths, and the files that they name, in a few blocks of memory.
+"""Many paths, in memory that does not grow with them: see :class:`datus2_ray.sources.blocks.Blocks`.
 
-A million of Python's strings take 100 MB, and a list of objects as much again: here a path takes its bytes and eight
-more. Texts become Python's a few thousand at a time.
+A million of Python's strings take 100 MB. Texts become Python's a few thousand at a time.
 """
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, overload
 
@@ -17,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from datus2_ray.store.walk import FileEntry
+from datus2_ray.sources import blocks
+from datus2_ray.sources.blocks import Blocks, Positions
+from datus2_ray.sources.sorting import sort_rows
 
-#: Texts that are Python's own at a time.
-CHUNK = 1 << 14
+__all__ = ["Paths", "Positions", "Show", "quiet"]
 
-Positions = NDArray[np.int64]
+_SCHEMA = pa.schema([("text", pa.string())])
 
 #: Called with how much more is done.
 Show = Callable[[int], None]
@@ -37,33 +37,43 @@ class Paths(Sequence[str]):
 
     Parameters
     ----------
-    texts : pyarrow.Array of large_string
+    rows : Blocks
         The texts; a null is read as "".
+    column : str
+        Name of the column of `rows` that has them.
     show : callable
         Called with the number of texts whenever some were read in order.
+    start, stop : int
+        First row, and the one after the last; None for the end.
     """
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, texts: Any, show: Show = quiet) -> None:
-        self.texts, self.show = texts, show
+    def __init__(
+        self, rows: Blocks, column: str = "text", show: Show = quiet, start: int = 0, stop: int | None = None
+    ) -> None:
+        self._rows, self._column, self.show = rows, column, show
+        self._start, self._stop = start, len(rows) if stop is None else stop
 
     @staticmethod
     def of(texts: Iterable[str | None], show: Show = quiet) -> Paths:
         """Return texts of any origin; those that are in this form already as they are."""
         if isinstance(texts, Paths):
             return texts
-        data, lengths, source = bytearray(), array("i"), iter(texts)
-        # Into one block: joining arrays of some thousand texts would hold all of them twice.
-        while chunk := [(text or "").encode() for text in islice(source, CHUNK)]:
-            data += b"".join(chunk)
-            lengths.extend(map(len, chunk))
-        ends = np.zeros(len(lengths) + 1, np.int64)
-        np.cumsum(lengths, out=ends[1:])
-        return Paths(pa.LargeStringArray.from_buffers(len(lengths), pa.py_buffer(ends), pa.py_buffer(data)), show)
+        source = iter(texts)
+
+        def arrays() -> Iterator[Any]:
+            while some := list(islice(source, blocks.CHUNK)):
+                yield pa.array([text or "" for text in some], pa.string())
+
+        return Paths._of_arrays(arrays(), show)
+
+    @staticmethod
+    def _of_arrays(arrays: Iterable[Any], show: Show) -> Paths:
+        return Paths(Blocks.of((pa.record_batch([array], schema=_SCHEMA) for array in arrays), _SCHEMA), show=show)
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return self._stop - self._start
 
     @overload
     def __getitem__(self, at: int) -> str: ...
@@ -71,93 +81,110 @@ class Paths(Sequence[str]):
     def __getitem__(self, at: slice) -> Paths: ...
     def __getitem__(self, at: int | slice) -> str | Paths:
         """Return a text, or some of them."""
-        if isinstance(at, slice):
-            return Paths(self.texts[at], self.show)
-        return self.texts[int(at)].as_py() or ""
+        numbers = range(self._start, self._stop)[at]
+        if isinstance(numbers, range):
+            if numbers.step == 1:
+                return Paths(self._rows, self._column, self.show, numbers.start, max(numbers.start, numbers.stop))
+            return self.take(np.array(numbers, np.int64) - self._start)
+        (found,) = next(self._rows.read(numbers, numbers + 1)).column(self._column).to_pylist()
+        return found or ""
 
     def __iter__(self) -> Iterator[str]:
         """Yield all texts."""
-        for start in range(0, len(self), CHUNK):
-            yield from self._read(self.texts[start : start + CHUNK])
+        for some in self.arrays():
+            yield from self._texts(some)
 
     def __eq__(self, other: object) -> bool:
         """Return whether a sequence has the same texts."""
         return isinstance(other, Sequence) and list(self) == list(other)
 
+    def arrays(self) -> Iterator[Any]:
+        """Yield all texts as arrays of Arrow."""
+        return (batch.column(self._column) for batch in self._rows.read(self._start, self._stop))
+
     def at(self, positions: Positions) -> Iterator[str]:
         """Yield the texts at some positions."""
-        for start in range(0, len(positions), CHUNK):
-            yield from self._read(self.texts.take(pa.array(positions[start : start + CHUNK])))
+        for some in self._taken(positions):
+            yield from self._texts(some)
 
     def take(self, positions: Positions) -> Paths:
         """Return the texts at some positions; at a position of -1 there is none."""
-        if len(positions) == len(self) and np.array_equal(positions, np.arange(len(self))):
+        return Paths._of_arrays(self._taken(positions), self.show)
+
+    def where(self, wanted: NDArray[np.bool_]) -> Paths:
+        """Return the texts for which `wanted` is true."""
+        if wanted.all():
             return self
-        missing = positions < 0
-        return Paths(self.texts.take(pa.array(positions, mask=missing if missing.any() else None)), self.show)
+
+        def kept() -> Iterator[Any]:
+            done = 0
+            for array in self.arrays():
+                yield array.filter(pa.array(wanted[done : done + len(array)]))
+                done += len(array)
+
+        return Paths._of_arrays(kept(), self.show)
 
     def without(self, prefix: str) -> Paths:
         """Return the texts without a prefix that all of them have."""
-        return Paths(pc.utf8_slice_codeunits(self.texts, len(prefix)), self.show)
+        return Paths._of_arrays((pc.utf8_slice_codeunits(array, len(prefix)) for array in self.arrays()), self.show)
 
-    def order(self) -> Positions:
-        """Return the positions in the order of the texts."""
-        order: Positions = pc.sort_indices(self.texts).to_numpy().astype(np.int64)
-        return order
+    def sorted(self) -> Paths:
+        """Return the texts in their order, of which none is there twice."""
+        if self.is_sorted():
+            return self
+        return Paths(
+            sort_rows((pa.record_batch([array], schema=_SCHEMA) for array in self.arrays()), _SCHEMA), show=self.show
+        )
+
+    def is_sorted(self) -> bool:
+        """Return whether the texts are in their order."""
+        before = ""
+        for array in self.arrays():
+            if array[0].as_py() < before or pc.any(pc.greater(array[:-1], array[1:])).as_py():
+                return False
+            before = array[-1].as_py()
+        return True
+
+    def place(self, text: str) -> int:
+        """Return the position of the first of these texts, which are sorted, that is not before `text`."""
+        # Only one block is read, not one for every step.
+        number = max(0, bisect_left(self._firsts, text) - 1)
+        first = number * self._rows.chunk - self._start
+        start, stop = max(0, first), min(len(self), max(0, first + self._rows.chunk))
+        return bisect_left(self, text, start, max(start, stop))
 
     def find(self, names: Paths) -> Positions:
         """Return the position of each name, -1 for a null and where it is none of these texts, which are sorted."""
-        order = names.order()[: len(names) - names.texts.null_count]
-        ordered, positions = names.take(order), np.full(len(names), -1)
-        # A piece at a time: a table of all would take twice the memory of the texts.
-        for start in range(0, len(self), CHUNK):
-            piece = self[start : start + CHUNK]
-            first, last = bisect_left(ordered, piece[0]), bisect_right(ordered, piece[-1])
-            found = pc.index_in(ordered.texts[first:last], value_set=piece.texts)
-            inside = found.is_valid().to_numpy(zero_copy_only=False)
-            positions[order[first:last][inside]] = found.drop_null().to_numpy() + start
+        return np.concatenate([np.empty(0, np.int64), *map(self._find, names.arrays())])
+
+    def _find(self, names: Any) -> Positions:
+        positions = np.full(len(names), -1)
+        order = pc.sort_indices(names).to_numpy()[: len(names) - names.null_count]
+        ordered, done = names.take(pa.array(order)), 0
+        while done < len(order) and self._rows:
+            number = max(0, bisect_right(self._firsts, ordered[done].as_py()) - 1)
+            last = len(order)
+            if number + 1 < len(self._firsts):
+                after = self._firsts[number + 1]
+                last = bisect_left(range(len(order)), after, done, key=lambda at: ordered[at].as_py())
+            at = pc.index_in(ordered[done:last], value_set=self._rows.block(number).column(self._column))
+            found = at.fill_null(-1).to_numpy().astype(np.int64)
+            found = np.where(found >= 0, found + number * self._rows.chunk - self._start, -1)
+            positions[order[done:last]] = np.where((found >= 0) & (found < len(self)), found, -1)
+            done = last
         return positions
 
-    def _read(self, some: Any) -> Iterator[str]:
+    @cached_property
+    def _firsts(self) -> list[str]:
+        """The first text of every block."""
+        every = range(0, len(self._rows), self._rows.chunk)
+        return [next(self._rows.read(at, at + 1)).column(self._column)[0].as_py() or "" for at in every]
+
+    def _taken(self, positions: Positions) -> Iterator[Any]:
+        for start in range(0, len(positions), blocks.CHUNK):
+            some = positions[start : start + blocks.CHUNK]
+            yield self._rows.take(np.where(some >= 0, some + self._start, -1)).column(self._column)
+
+    def _texts(self, some: Any) -> Iterator[str]:
         yield from (text or "" for text in some.to_pylist())
         self.show(len(some))
-
-
-class Files(Sequence[FileEntry]):
-    """The files of a source, sorted by path; `sizes` are in bytes, `times` in nanoseconds."""
-
-    def __init__(self, paths: Paths, sizes: Positions, times: Positions) -> None:
-        self.paths, self.sizes, self.times = paths, sizes, times
-
-    @staticmethod
-    def of(entries: Iterable[FileEntry], show: Show = quiet) -> Files:
-        """Return files that come in any order; `show` is called where their paths are read later."""
-        sizes, times = array("q"), array("q")
-
-        def paths() -> Iterator[str]:
-            for entry in entries:
-                sizes.append(entry.size)
-                times.append(entry.modified_ns)
-                yield entry.path
-
-        found = Paths.of(paths(), show)
-        order = found.order()
-        return Files(found.take(order), np.array(sizes)[order], np.array(times)[order])
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, at: int) -> FileEntry: ...
-    @overload
-    def __getitem__(self, at: slice) -> Files: ...
-    def __getitem__(self, at: int | slice) -> FileEntry | Files:
-        """Return a file, or some of them."""
-        if isinstance(at, slice):
-            return Files(self.paths[at], self.sizes[at], self.times[at])
-        return FileEntry(self.paths[at], int(self.sizes[at]), int(self.times[at]))
-
-    def __iter__(self) -> Iterator[FileEntry]:
-        """Yield all files."""
-        for path, size, time in zip(self.paths, self.sizes, self.times, strict=True):
-            yield FileEntry(path, int(size), int(time))

@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.sources.paths import Files, Show, quiet
+from datus2_ray.sources.files import Files
+from datus2_ray.sources.paths import Show, quiet
 from datus2_ray.sources.text import decode_text
 from datus2_ray.store import storage
 from datus2_ray.store.walk import FileEntry, PassedOver

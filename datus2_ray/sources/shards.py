@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import DamagedFileError, StorageError, UsageError
-from datus2_ray.sources.paths import Files, Show, quiet
+from datus2_ray.sources.files import Files
+from datus2_ray.sources.paths import Show, quiet
 from datus2_ray.sources.pixel_lists import to_python
 from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
 from datus2_ray.store import storage

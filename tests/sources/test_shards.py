@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from datus2_ray.config.ingest import IngestConfig
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.sources import shards
-from datus2_ray.sources.paths import Files
+from datus2_ray.sources.files import Files
 from datus2_ray.sources.shard_columns import ShardColumns, find_columns
 from datus2_ray.sources.shards import cut_shards, find_shards, name_rows, read_slice, read_slices
 from datus2_ray.store import storage

@@ -11,8 +11,9 @@ from datus2_ray.sources.layouts.datus2 import DATUS2
 from datus2_ray.sources.layouts.demo import DEMO
 from datus2_ray.sources.layouts.folder import FOLDER
 from datus2_ray.sources.layouts.labelme import LABELME
-from datus2_ray.sources.layouts.layout import DatasetLayout, Sample
+from datus2_ray.sources.layouts.layout import DatasetLayout
 from datus2_ray.sources.layouts.published import PUBLISHED
+from datus2_ray.sources.layouts.samples import Sample
 from datus2_ray.sources.layouts.tree import Tree
 
 __all__ = ["DATASETS", "FOLDER", "DatasetLayout", "Sample", "find", "recognise"]

@@ -18,8 +18,9 @@ from datus2_ray.exports.annotations import check_classes, match
 from datus2_ray.exports.from_coco import DrawCoco, Drawn
 from datus2_ray.sources.layouts.choose import select
 from datus2_ray.sources.layouts.folder import plain_ids
-from datus2_ray.sources.layouts.layout import NO_MASKS, About, Inside, Sample, describe, image_files
+from datus2_ray.sources.layouts.layout import NO_MASKS, About, Inside, describe, image_files
 from datus2_ray.sources.layouts.pairing import pair
+from datus2_ray.sources.layouts.samples import Sample
 from datus2_ray.sources.layouts.tree import Tree
 from datus2_ray.sources.paths import Paths
 
@@ -76,7 +77,7 @@ class AnnotatedFolder:
         inside = inside or Inside()
         named = [path for path in Tree(files).files if path.lower().endswith(".json")]
         pictures = Paths.of(image_files(files))
-        images = pictures.take(pair(pictures, NO_MASKS, inside.look_at).images)
+        images = pictures.where(pair(pictures, NO_MASKS, inside.look_at).images)
         if not named or not images:
             raise UsageError(f"{self.name}: expected {' or '.join(self.folders)}; found {describe(files)}")
         ids = dict(zip(plain_ids(images), images, strict=True))

@@ -12,8 +12,9 @@ from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.ground_truth import label_map
 from datus2_ray.sources.layouts.ids import assign_ids
-from datus2_ray.sources.layouts.layout import About, Inside, Samples, describe, may_be_image
+from datus2_ray.sources.layouts.layout import About, Inside, describe, may_be_image
 from datus2_ray.sources.layouts.pairing import pair
+from datus2_ray.sources.layouts.samples import Samples
 from datus2_ray.sources.layouts.tree import Tree
 from datus2_ray.sources.paths import Paths
 
@@ -44,14 +45,14 @@ class PlainFolder:
         """Find the samples; see ``DatasetLayout.samples``."""
         if split is not None:
             raise UsageError("a plain folder has no splits; leave --split out, or say with --dataset what it is")
-        names = Paths.of(files)
-        names = names.take(names.order())
-        names = names.take(np.flatnonzero(np.fromiter(map(may_be_image, names), np.bool_, len(names))))
+        names = Paths.of(files).sorted()
+        names = names.where(np.fromiter(map(may_be_image, names), np.bool_, len(names)))
         found = pair(names, masks, inside.look_at if inside else None)
-        images = names.take(found.images)
+        images, masks_of = names.where(found.images), names.take(found.masks)
+        del found  # which takes memory while the ids are made
         if not images:
             raise UsageError(f"expected images ({' '.join(sorted(IMAGE_SUFFIXES))}), found {describe(files)}")
-        return Samples(plain_ids(images), images, names.take(found.masks))
+        return Samples(plain_ids(images), images, masks_of)
 
     def picture(self, data: bytes) -> bytes:
         """Return the encoded picture of a file, which is the file."""

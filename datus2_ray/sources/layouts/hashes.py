@@ -1,16 +1,23 @@
 """Keys of many names as 64-bit hashes: eight bytes each, where a dict of texts takes some hundred.
 
-Two of a million different keys have one hash once in thirty million sets.
+Two of a million different keys have one hash once in thirty million sets. Of very many hashes only those are in memory
+that a table of bits, which does not grow with them, has not ruled out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.int64]
+
+#: Yields hashes, some at a time, as often as it is called.
+Read = Callable[[], Iterator[Hashes]]
+
+#: The slots of a table are chosen by so many bits of a hash at most: 64 MB, for more than ten million.
+MAX_BITS = 26
 
 
 def hashes(keys: Iterable[Hashable]) -> Hashes:
@@ -18,13 +25,33 @@ def hashes(keys: Iterable[Hashable]) -> Hashes:
     return np.fromiter(map(hash, keys), np.int64)
 
 
-def repeated(values: Hashes) -> NDArray[np.bool_]:
-    """Return which of some hashes occur more than once."""
-    ordered = np.sort(values)
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not len(twice):
-        return np.zeros(len(values), np.bool_)
-    return _found(twice, values)[1]
+def repeated(read: Read, count: int) -> Hashes:
+    """Return which of `count` hashes occur more than once: each of them once, in order."""
+    met = _slots(count)
+    for some in read():
+        slots, times = np.unique(some & (len(met) - 1), return_counts=True)
+        met[slots] = np.minimum(met[slots] + times, 2)
+    several = [some[met[some & (len(met) - 1)] > 1] for some in read()]
+    ordered = np.sort(np.concatenate([np.empty(0, np.int64), *several]))
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def may_occur(read: Read, count: int) -> Callable[[Hashes], NDArray[np.bool_]]:
+    """Return a function that is true for those of `count` hashes, and for few others."""
+    met = _slots(count)
+    for some in read():
+        met[some & (len(met) - 1)] = 1
+    return lambda wanted: met[wanted & (len(met) - 1)] > 0
+
+
+def among(ordered: Hashes, some: Hashes) -> NDArray[np.bool_]:
+    """Return which of some hashes are among others, which are in order."""
+    return _found(ordered, some)[1] if len(ordered) else np.zeros(len(some), np.bool_)
+
+
+def _slots(count: int) -> NDArray[np.uint8]:
+    """Return an empty table with several slots for each of `count` hashes, as long as these are not too many."""
+    return np.zeros(1 << min(MAX_BITS, (4 * count).bit_length()), np.uint8)
 
 
 class Index:

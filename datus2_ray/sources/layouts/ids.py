@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
 
 from datus2_ray.errors import ImageError
-from datus2_ray.sources.layouts.hashes import hashes, repeated
+from datus2_ray.sources.blocks import CHUNK, Blocks
+from datus2_ray.sources.layouts.hashes import Hashes, among, hashes, repeated
 from datus2_ray.sources.layouts.roles import fold
 from datus2_ray.sources.paths import Paths
 
@@ -17,6 +22,8 @@ from datus2_ray.sources.paths import Paths
 _UNSAFE_CHARACTER = re.compile(r"[%\\\x00-\x1f\x7f\uef80-\uefff\ud800-\udfff]")
 # Such a character, or a part that is empty or consists of one or two dots.
 _UNSAFE = re.compile(rf"{_UNSAFE_CHARACTER.pattern}|(?:^|/)\.{{0,2}}(?:/|$)")
+
+_HASHES = pa.schema([("hash", pa.int64())])
 
 #: Bytes of a file's name on the usual file systems.
 MAX_NAME_BYTES = 255
@@ -39,7 +46,7 @@ def assign_ids(names: Sequence[str]) -> Paths:
             quote_id(name) if image_id in twice else image_id for image_id, name in zip(ids, names, strict=True)
         )
     # On the disks of Windows and macOS such names are one: the mask of the one would replace that of the other.
-    if twice := _repeated(_Folded(ids)):
+    if twice := _repeated(ids, fold):
         ids = Paths.of(
             _mark(image_id) if (folded := fold(image_id)) in twice and image_id != folded else image_id
             for image_id in ids
@@ -47,19 +54,25 @@ def assign_ids(names: Sequence[str]) -> Paths:
     return ids
 
 
-def _repeated(texts: Iterable[str]) -> set[str]:
-    """Return the texts that occur more than once, of texts that can be read twice."""
-    may = repeated(hashes(texts))
-    count = Counter(text for text, again in zip(texts, may, strict=True) if again) if may.any() else {}
+def _repeated(texts: Paths, form: Callable[[str], str] = str) -> set[str]:
+    """Return the forms of texts that occur more than once."""
+    hashed = Blocks.of(_hashed(texts, form), _HASHES)
+
+    def read() -> Iterator[Hashes]:
+        return (batch.column(0).to_numpy() for batch in hashed.read())
+
+    twice = repeated(read, len(hashed))
+    if not len(twice):
+        return set()
+    again = itertools.chain.from_iterable(among(twice, some).tolist() for some in read())
+    count = Counter(form(text) for text, may in zip(texts, again, strict=True) if may)
     return {text for text, times in count.items() if times > 1}
 
 
-class _Folded:
-    def __init__(self, texts: Paths) -> None:
-        self._texts = texts
-
-    def __iter__(self) -> Iterator[str]:
-        return map(fold, self._texts)
+def _hashed(texts: Paths, form: Callable[[str], str]) -> Iterator[Any]:
+    source = map(form, texts)
+    while len(some := hashes(itertools.islice(source, CHUNK))):
+        yield pa.record_batch([pa.array(some)], schema=_HASHES)
 
 
 def check_id(image_id: str | None) -> None:

@@ -18,12 +18,12 @@ from datus2_ray.sources.layouts.layout import (
     MASK_SUFFIXES,
     About,
     Inside,
-    Sample,
     describe,
     find_mask,
     image_files,
     index_masks,
 )
+from datus2_ray.sources.layouts.samples import Sample
 from datus2_ray.sources.layouts.tree import Tree
 
 #: Decodes a mask for an image of a height and width to class ids, 255 = ignored.

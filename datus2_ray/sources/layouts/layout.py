@@ -1,4 +1,4 @@
-"""What all data sets have in common: samples, their ids, and the mask of an image.
+"""What all data sets have in common: how their samples are found, and the mask of an image.
 
 A layout works on a listing (relative posix paths) and never on a file system, so that folders and buckets are alike.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,79 +18,11 @@ from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.look import Look
 from datus2_ray.core.images.sniff import OTHER_SUFFIXES
 from datus2_ray.sources.layouts.roles import fold
+from datus2_ray.sources.layouts.samples import Sample
 from datus2_ray.sources.layouts.tree import Tree, is_hidden
-from datus2_ray.sources.paths import Paths
 
 # In order of preference where two masks share a stem.
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image of a source, and its ground truth if there is one.
-
-    Parameters
-    ----------
-    image_id : str
-        Key of the image in every table, unique in the source: its path below the images folder, without suffix. It is
-        never absolute and has no ``..``, backslash or control character, so that it can name a file in a folder.
-    image, mask : str
-        Paths relative to the root of the source; ``mask`` is None if the image has none.
-    drawn : bytes
-        What ``DatasetLayout.decode_mask`` takes in place of the bytes of ``mask``, where a file annotates many images;
-        else empty.
-    """
-
-    image_id: str
-    image: str
-    mask: str | None
-    # Not in the hash of a listing: the file that it was read from is.
-    drawn: bytes = field(default=b"", repr=False)
-
-
-class Samples(Sequence[Sample]):
-    """The samples of a source, sorted by id, in columns; equal to any sequence of the same samples."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, ids: Paths, images: Paths, masks: Paths, drawn: Sequence[bytes] = ()) -> None:
-        order = ids.order()
-        self.ids, self.images, self.masks = (column.take(order) for column in (ids, images, masks))
-        self._drawn = [drawn[at] for at in order] if any(drawn) else []
-
-    @staticmethod
-    def of(samples: Sequence[Sample]) -> Samples:
-        """Return samples of any origin; those that are in this form already as they are."""
-        if isinstance(samples, Samples):
-            return samples
-        ids, images = (Paths.of(getattr(sample, name) for sample in samples) for name in ("image_id", "image"))
-        return Samples(ids, images, Paths.of(sample.mask for sample in samples), [sample.drawn for sample in samples])
-
-    def drawn_at(self, at: int) -> bytes:
-        """Return what is drawn in a sample."""
-        return self._drawn[at] if self._drawn else b""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @overload
-    def __getitem__(self, at: int) -> Sample: ...
-    @overload
-    def __getitem__(self, at: slice) -> Samples: ...
-    def __getitem__(self, at: int | slice) -> Sample | Samples:
-        """Return a sample, or some of them."""
-        if isinstance(at, slice):
-            return Samples(self.ids[at], self.images[at], self.masks[at], self._drawn[at])
-        return Sample(self.ids[at], self.images[at], self.masks[at] or None, self.drawn_at(at))
-
-    def __iter__(self) -> Iterator[Sample]:
-        """Yield all samples."""
-        for at, (image_id, image, mask) in enumerate(zip(self.ids, self.images, self.masks, strict=True)):
-            yield Sample(image_id, image, mask or None, self.drawn_at(at))
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether a sequence has the same samples."""
-        return isinstance(other, Sequence) and list(self) == list(other)
 
 
 #: Returns what files look like, None for one that cannot be decoded.

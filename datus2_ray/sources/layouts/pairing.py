@@ -27,9 +27,9 @@ _Group = tuple[str, str]
 
 @dataclass(frozen=True)
 class Pairing:
-    """Positions of the images among the files, and of the label map of each, -1 where there is none."""
+    """Which files are images, and the position of the label map of each of these, -1 where there is none."""
 
-    images: Positions
+    images: NDArray[np.bool_]
     masks: Positions
 
 
@@ -75,13 +75,12 @@ def pair(files: Paths, masks: str | None = None, look_at: LookAt | None = None) 
         twins, theirs = find_twins(files, np.flatnonzero(is_other), masks, look_at)
         is_other[twins] = False
         maps, images = np.concatenate([maps, twins]), np.concatenate([images, theirs])
-    found = np.flatnonzero(is_other)
-    if masks == NO_MASKS:
-        return Pairing(found, np.full(len(found), -1))
     if len(chosen):
-        maps, images = pair_named(files, str(masks), chosen, found)
+        maps, images = pair_named(files, str(masks), chosen, np.flatnonzero(is_other))
     kept = is_other[images]
-    return Pairing(found, choose(files, maps[kept], images[kept])[found])
+    if masks == NO_MASKS or not kept.any():
+        return Pairing(is_other, np.full(np.count_nonzero(is_other), -1))
+    return Pairing(is_other, choose(files, maps[kept], images[kept])[is_other])
 
 
 def _group(files: Paths, chosen: Positions) -> dict[_Group, Positions]:

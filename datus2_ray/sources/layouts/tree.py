@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -21,9 +20,8 @@ class Tree:
     """
 
     def __init__(self, files: Sequence[str]) -> None:
-        names = Paths.of(files)
-        names = names.take(names.order())
-        self.files = names.take(np.flatnonzero(np.fromiter((not is_hidden(path) for path in names), np.bool_)))
+        names = Paths.of(files).sorted()
+        self.files = names.where(np.fromiter((not is_hidden(path) for path in names), np.bool_, len(names)))
         self._folders: dict[str, set[str]] = defaultdict(set)
         for folder in {path.rpartition("/")[0] for path in self.files}:
             self._add(folder)
@@ -39,7 +37,7 @@ class Tree:
         if not folder:
             return self.files
         # "0" follows "/".
-        first, last = (bisect_left(self.files, folder + end) for end in ("/", "0"))
+        first, last = (self.files.place(folder + end) for end in ("/", "0"))
         return self.files[first:last]
 
     def roots(self, folder: str) -> list[str]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from datus2_ray.core.images.look import Look
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.layouts.hashes import Index, hashes, repeated
+from datus2_ray.sources.blocks import CHUNK, Blocks
+from datus2_ray.sources.layouts.hashes import Hashes, Index, Read, among, may_occur, repeated
 from datus2_ray.sources.layouts.layout import LookAt
 from datus2_ray.sources.layouts.match import CUT
 from datus2_ray.sources.layouts.roles import fold, split_path
@@ -18,6 +23,8 @@ from datus2_ray.sources.paths import Paths, Positions
 
 #: Files of a group that are looked at, and pairs of groups: however many files there are, some hundred are read.
 FILES_LOOKED_AT, GROUPS_LOOKED_AT = 6, 16
+
+_NAMES = pa.schema([("stem", pa.int64()), ("place", pa.int64()), ("begins", pa.list_(pa.int64()))])
 
 
 def find_twins(files: Paths, others: Positions, masks: str | None, look_at: LookAt) -> tuple[Positions, Positions]:
@@ -32,6 +39,8 @@ def find_twins(files: Paths, others: Positions, masks: str | None, look_at: Look
         If files may be label maps or not, unless `masks` says it.
     """
     firsts, seconds = _namesakes(files, others)
+    if not len(firsts):
+        return firsts, seconds
     groups: dict[tuple[str, ...], array[int]] = defaultdict(lambda: array("q"))
     for number, (path, base) in enumerate(zip(files.at(firsts), files.at(seconds), strict=True)):
         groups[_difference(path, base)].append(number)
@@ -66,30 +75,67 @@ def majority(files: Paths, positions: Positions, look_at: LookAt) -> Look | None
 
 def _namesakes(files: Paths, others: Positions) -> tuple[Positions, Positions]:
     """Return pairs of files of which the first has the name of the second, or begins with it in the same folder."""
-    begun = np.zeros(len(others), np.uint8)
-
-    def names() -> Iterator[str]:
-        for number, path in enumerate(files.at(others)):
-            folder, stem, _ = split_path(path)
-            yield fold(stem)
-            yield f"{folder}/{stem}"
-            # The longest first; a stem has at most 255 bytes.
-            for cut in reversed(list(CUT.finditer(stem))):
-                begun[number] += 1
-                yield f"{folder}/{stem[: cut.start()]}"
-
-    values = hashes(names())
-    starts = np.cumsum(begun + 2, dtype=np.int64) - begun - 2
-    stems, places = values[starts], values[starts + 1]
-    begins = np.delete(values, np.concatenate([starts, starts + 1]))
-    same = np.flatnonzero(repeated(stems))
-    first = same[Index(stems[same]).first(stems[same])]
-    base = Index(places).first(begins)
-    owners = np.repeat(np.arange(len(others)), begun)[base >= 0]
-    longer, at = np.unique(owners, return_index=True)
-    pairs = np.concatenate([np.stack([same, first])[:, same != first], np.stack([longer, base[base >= 0][at]])], axis=1)
+    names = Blocks.of(_names(files, others), _NAMES)
+    pairs = np.concatenate([_same(names), _begun(names)], axis=1)
     mine, theirs = others[pairs]
     return mine, theirs
+
+
+def _names(files: Paths, others: Positions) -> Iterator[Any]:
+    """Yield the hashes of names as record batches: of stems, of paths without suffix, and of what these begin with."""
+    for start in range(0, len(others), CHUNK):
+        stems, places, begins, ends = array("q"), array("q"), array("q"), array("i", [0])
+        for path in files.at(others[start : start + CHUNK]):
+            folder, stem, _ = split_path(path)
+            stems.append(hash(fold(stem)))
+            places.append(hash(f"{folder}/{stem}"))
+            # The longest first.
+            begins.extend([hash(f"{folder}/{stem[: cut.start()]}") for cut in CUT.finditer(stem)][::-1])
+            ends.append(len(begins))
+        lists = pa.ListArray.from_arrays(np.array(ends), np.array(begins))
+        yield pa.record_batch([pa.array(np.array(stems)), pa.array(np.array(places)), lists], schema=_NAMES)
+
+
+def _same(names: Blocks) -> Positions:
+    """Return numbers of files, int64 [2, N]: one that has the stem of an earlier one, and the first of that stem."""
+
+    def stems() -> Iterator[Hashes]:
+        return (batch.column("stem").to_numpy() for batch in names.read())
+
+    same, values = _where(stems, partial(among, repeated(stems, len(names))))
+    first = same[Index(values).first(values)]
+    return np.stack([same, first])[:, same != first]
+
+
+def _begun(names: Blocks) -> Positions:
+    """Return numbers of files, int64 [2, N]: one whose name goes on after that of another in its folder, and that."""
+
+    def places() -> Iterator[Hashes]:
+        return (batch.column("place").to_numpy() for batch in names.read())
+
+    def begins() -> Iterator[Hashes]:
+        return (batch.column("begins").flatten().to_numpy() for batch in names.read())
+
+    at, values = _where(begins, may_occur(places, len(names)))
+    bases, theirs = _where(places, partial(among, np.unique(values)))
+    found = Index(theirs).first(values)
+    at, found = at[found >= 0], found[found >= 0]
+    counts = [batch.column("begins").value_lengths().to_numpy() for batch in names.read()]
+    ends = np.cumsum(np.concatenate([np.empty(0, np.int64), *counts]))
+    longer, first = np.unique(np.searchsorted(ends, at, "right"), return_index=True)
+    return np.stack([longer, bases[found[first]]])
+
+
+def _where(read: Read, wanted: Callable[[Hashes], NDArray[np.bool_]]) -> tuple[Positions, Hashes]:
+    """Return the numbers of those hashes for which `wanted` is true, and these hashes."""
+    start = 0
+    numbers, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for some in read():
+        at = np.flatnonzero(wanted(some))
+        numbers.append(at + start)
+        values.append(some[at])
+        start += len(some)
+    return np.concatenate(numbers), np.concatenate(values)
 
 
 def _difference(path: str, base: str) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.from_coco import DrawCoco
 from datus2_ray.sources.layouts import find
 from datus2_ray.sources.layouts.labelme import parse_labelme
-from datus2_ray.sources.layouts.layout import Inside, Sample
+from datus2_ray.sources.layouts.layout import Inside
+from datus2_ray.sources.layouts.samples import Sample
 from tests.sources.layouts.published import made
 from tests.sources.layouts.published.test_published import rows_of
 
