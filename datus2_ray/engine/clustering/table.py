@@ -16,15 +16,12 @@ from datus2_ray.core.cluster.scaling import Scaling
 from datus2_ray.core.cluster.tree import Tree
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, TokensClustered
+from datus2_ray.store.facts import Clustered, TokensClustered, TokensMerged
 
 CENTROIDS, TREE = "centroids.parquet", "tree.parquet"
 
 #: Sets of masks that the baselines make.
 PLAIN, MERGED = "token_kmeans", "token_kmeans_merged"
-
-#: Of the baseline: centroids of its fine clusters, which the tree merges.
-FINE = "fine.parquet"
 
 
 def write_clusters(folder: str, result: KMeansResult, tree: Tree, projection: Projection) -> None:
@@ -49,27 +46,32 @@ def read_clusters(clustered: Commit[Clustered], k: int) -> Clusters:
         If there are fewer fine clusters.
     """
     centroids, members = _read_centroids(clustered, CENTROIDS), read_tree(clustered.uri).members(k)
-    return Clusters(centroids, members, cast("Metric", clustered.facts.metric), _read_projection(clustered.uri))
+    return Clusters(centroids, members, cast("Metric", clustered.facts.metric), read_projection(clustered.uri))
 
 
-def write_token_clusters(
-    folder: str, result: KMeansResult, fine: KMeansResult, tree: Tree, projection: Projection
-) -> None:
-    """Write the baselines: K clusters of tokens, fine ones with the tree that merges them, and the projection."""
-    for name, found in ((CENTROIDS, result), (FINE, fine)):
-        columns = {"centroid": list(found.centroids), "tokens": found.sizes}
-        _write(folder, name, pa.table(columns, schema=schemas.TOKEN_CENTROIDS))
+def write_token_tree(folder: str, fine: KMeansResult, tree: Tree, projection: Projection) -> None:
+    """Write fine clusters of tokens, the tree that merges them, and the projection to ``token_tree/``."""
+    write_token_clusters(folder, fine)
     _write_tree(folder, tree)
     _write_projection(folder, projection)
 
 
-def read_token_clusters(baseline: Commit[TokensClustered]) -> dict[str, Clusters]:
-    """Read the clusters of a run's patch tokens, by the name of the set of masks that they make."""
-    plain, fine = (_read_centroids(baseline, name) for name in (CENTROIDS, FINE))
-    projection, k = _read_projection(baseline.uri), len(plain)
+def write_token_clusters(folder: str, result: KMeansResult) -> None:
+    """Write the centroids of clusters of tokens."""
+    columns = {"centroid": list(result.centroids), "tokens": result.sizes}
+    _write(folder, CENTROIDS, pa.table(columns, schema=schemas.TOKEN_CENTROIDS))
+
+
+def read_token_clusters(merged: Commit[TokensMerged], baseline: Commit[TokensClustered]) -> dict[str, Clusters]:
+    """Read the clusters of a run's patch tokens, by the name of the set of masks that they make.
+
+    Those that are merged are the level of the tree that has as many as the baseline.
+    """
+    fine, plain = (_read_centroids(commit, CENTROIDS) for commit in (merged, baseline))
+    projection, k = read_projection(merged.uri), len(plain)
     return {
         PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", Projection(projection.scaling)),
-        MERGED: Clusters(fine, read_tree(baseline.uri).members(k), "spherical", projection),
+        MERGED: Clusters(fine, read_tree(merged.uri).members(k), "spherical", projection),
     }
 
 
@@ -91,7 +93,8 @@ def _write_projection(folder: str, projection: Projection) -> None:
         _write(folder, "pca.parquet", pa.table(rows, schema=schemas.PCA))
 
 
-def _read_projection(folder: str) -> Projection:
+def read_projection(folder: str) -> Projection:
+    """Read what is done to the rows of a result of `cluster` or `token_tree` first."""
     scaling, pca = None, None
     if storage.exists(storage.join(folder, "scaling.parquet")):
         table = storage.read_table(storage.join(folder, "scaling.parquet"))
@@ -114,6 +117,6 @@ def _write_tree(folder: str, tree: Tree) -> None:
 
 
 def read_tree(folder: str) -> Tree:
-    """Read the tree of a result of `cluster` or `baseline`."""
+    """Read the tree of a result of `cluster` or `token_tree`."""
     table = storage.read_table(storage.join(folder, TREE))
     return Tree(*(table[name].to_numpy() for name in ("left", "right", "height", "weight")))
