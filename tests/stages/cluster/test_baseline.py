@@ -56,26 +56,3 @@ def test_both_baselines_are_those_of_one_process(
     np.testing.assert_array_equal(found[MERGED].members, merge(many.centroids, weights).members(5))
     for commit in (tree, baseline):
         assert storage.read_table(commit.path("centroids.parquet")).schema.equals(schemas.TOKEN_CENTROIDS)
-
-
-def test_fine_clusters_are_made_once_for_every_k_and_are_those_of_a_run_of_its_own(
-    open_here: Callable[..., Run], scenes: Path
-) -> None:
-    stages, settings = (INGEST, DISCOVER, TOKEN_TREE, BASELINE), (*SMALL, "cluster.fine=40", "cluster.pca=16")
-    run = open_here(scenes, *settings, dataset="demo", clusters=5, seed=3)
-    few, _ = execute(run, stages)
-    tree = few.commit(TokensMerged)
-    times = {file: file.stat().st_mtime_ns for file in Path(tree.uri).iterdir()}
-
-    def with_k(clusters: int, out: Path | None = None) -> Run:
-        config = run.config.model_copy(update={"clusters": clusters})
-        return execute(run.configured(config, run.listing), stages)[0]
-
-    many = with_k(12)
-    assert many.commit(TokensMerged) == tree
-    assert {file: file.stat().st_mtime_ns for file in Path(tree.uri).iterdir()} == times
-    assert many.commit(TokensClustered).uri != few.commit(TokensClustered).uri
-    found = read_token_clusters(tree, many.commit(TokensClustered))
-    assert [clusters.k for clusters in found.values()] == [12, 12]
-    # With more clusters than fine ones are asked for, there are as many fine ones.
-    assert with_k(50).facts(TokensMerged).centroids == 50
