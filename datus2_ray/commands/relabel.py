@@ -15,7 +15,7 @@ from datus2_ray.stages import RUN
 from datus2_ray.stages.cluster.baseline import BASELINE
 from datus2_ray.stages.cluster.token_tree import TOKEN_TREE
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Clustered, Ingested, TokensClustered, TokensMerged
+from datus2_ray.store.facts import Clustered, Ingested, TokensClustered
 from datus2_ray.store.run_folder import RunFolder
 
 #: Stages that do not depend on K, as far as it is read off a tree; those after them are done for each K.
@@ -75,8 +75,6 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     with open_run(config, "run", listing, machines) as opened:
         opened = opened.after(commits)
         # k-means on tokens takes longer than everything else here, and tells nothing of the new masks.
-        compared = TokensMerged.stage in commits and (
-            folder.find(TokensClustered, choose_identity(opened, BASELINE).fingerprint) is not None
-        )
-        done = tuple(stage for stage in stages if compared or stage not in (TOKEN_TREE, BASELINE))
+        baseline = folder.find(TokensClustered, choose_identity(opened, BASELINE).fingerprint)
+        done = stages if baseline else tuple(stage for stage in stages if stage not in (TOKEN_TREE, BASELINE))
         return run_stages(opened, done, weights)

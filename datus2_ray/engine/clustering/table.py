@@ -46,20 +46,20 @@ def read_clusters(clustered: Commit[Clustered], k: int) -> Clusters:
         If there are fewer fine clusters.
     """
     centroids, members = _read_centroids(clustered, CENTROIDS), read_tree(clustered.uri).members(k)
-    return Clusters(centroids, members, cast("Metric", clustered.facts.metric), read_projection(clustered.uri))
+    return Clusters(centroids, members, cast("Metric", clustered.facts.metric), _read_projection(clustered.uri))
 
 
 def write_token_tree(folder: str, fine: KMeansResult, tree: Tree, projection: Projection) -> None:
     """Write fine clusters of tokens, the tree that merges them, and the projection to ``token_tree/``."""
-    write_token_clusters(folder, fine)
+    write_token_clusters(folder, fine, projection)
     _write_tree(folder, tree)
-    _write_projection(folder, projection)
 
 
-def write_token_clusters(folder: str, result: KMeansResult) -> None:
-    """Write the centroids of clusters of tokens."""
+def write_token_clusters(folder: str, result: KMeansResult, projection: Projection) -> None:
+    """Write the centroids of clusters of tokens and the projection."""
     columns = {"centroid": list(result.centroids), "tokens": result.sizes}
     _write(folder, CENTROIDS, pa.table(columns, schema=schemas.TOKEN_CENTROIDS))
+    _write_projection(folder, projection)
 
 
 def read_token_clusters(merged: Commit[TokensMerged], baseline: Commit[TokensClustered]) -> dict[str, Clusters]:
@@ -68,10 +68,10 @@ def read_token_clusters(merged: Commit[TokensMerged], baseline: Commit[TokensClu
     Those that are merged are the level of the tree that has as many as the baseline.
     """
     fine, plain = (_read_centroids(commit, CENTROIDS) for commit in (merged, baseline))
-    projection, k = read_projection(merged.uri), len(plain)
+    k = len(plain)
     return {
-        PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", Projection(projection.scaling)),
-        MERGED: Clusters(fine, read_tree(merged.uri).members(k), "spherical", projection),
+        PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", _read_projection(baseline.uri)),
+        MERGED: Clusters(fine, read_tree(merged.uri).members(k), "spherical", _read_projection(merged.uri)),
     }
 
 
@@ -93,8 +93,7 @@ def _write_projection(folder: str, projection: Projection) -> None:
         _write(folder, "pca.parquet", pa.table(rows, schema=schemas.PCA))
 
 
-def read_projection(folder: str) -> Projection:
-    """Read what is done to the rows of a result of `cluster` or `token_tree` first."""
+def _read_projection(folder: str) -> Projection:
     scaling, pca = None, None
     if storage.exists(storage.join(folder, "scaling.parquet")):
         table = storage.read_table(storage.join(folder, "scaling.parquet"))

@@ -15,11 +15,11 @@ from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement, Stage, Whole
 from datus2_ray.engine.uses import row_holders
-from datus2_ray.store.facts import Discovered, TokensClustered, TokensMerged
+from datus2_ray.store.facts import Discovered, TokensClustered
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> TokensClustered:
-    """Group the tokens that the tree was made of, scaled alike, into K clusters.
+    """Group the tokens that the tree is made of, scaled alike, into K clusters.
 
     Raises
     ------
@@ -29,34 +29,42 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensCluste
         If the tokens do not fit into memory.
     """
     from datus2_ray.core.cluster.kmeans import kmeans
+    from datus2_ray.core.cluster.projection import fit_projection
     from datus2_ray.core.cluster.rows import Widening
-    from datus2_ray.engine.clustering.table import read_projection, write_token_clusters
+    from datus2_ray.engine.clustering.table import write_token_clusters
     from datus2_ray.engine.clustering.tokens import hold_tokens
 
     config, k = run.config, run.required_k
-    scaling = read_projection(run.commit(TokensMerged).uri).scaling
     held, _ = hold_tokens(run, progress)
     with closing(held) as rows:
-        for step in (scaling, Widening()):
-            if step is not None:
-                rows.project(step)
+        projection = fit_projection(rows, config.cluster.scaling, None)
+        rows.project(Widening())
         restarts, noun = config.evaluate.token_restarts, "patch tokens"
         result = kmeans(rows, k, metric="spherical", restarts=restarts, seed=config.seed, noun=noun)
-    write_token_clusters(placement.uri, result)
+    write_token_clusters(placement.uri, result, projection)
     return TokensClustered(result.inertia, result.iterations)
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     config = run.config
-    return {**config.evaluate.identity(), "k": run.required_k, "seed": config.seed}
+    # Not what only merges: runs that differ in it share the result.
+    return {
+        **config.evaluate.identity(),
+        "k": run.required_k,
+        "seed": config.seed,
+        "scaling": config.cluster.scaling,
+    }
 
 
 BASELINE = Stage(
     facts=TokensClustered,
     title="Cluster patch tokens without segments, for comparison",
-    writes={"centroids.parquet": "centroids of K clusters of tokens"},
+    writes={
+        "centroids.parquet": "centroids of K clusters of tokens",
+        "scaling.parquet": "what is done to tokens first, if anything",
+    },
     version=5,
-    reads=(Discovered, TokensMerged),
+    reads=(Discovered,),
     decides=_decides,
     left_out=lambda prospect: prospect.uncompared,
     uses=lambda prospect: [row_holders(prospect)],

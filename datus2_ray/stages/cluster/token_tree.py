@@ -81,7 +81,7 @@ TOKEN_TREE = Stage(
     writes={
         "centroids.parquet": "centroids of fine clusters of tokens",
         "tree.parquet": "a row per merge of two of them, from which the clusters follow for every K",
-        "scaling.parquet, pca.parquet": "what is done to tokens first, if anything; PCA only before they are merged",
+        "scaling.parquet, pca.parquet": "what is done to tokens first, if anything",
     },
     version=1,
     reads=(Discovered,),

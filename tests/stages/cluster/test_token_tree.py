@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from datus2_ray.engine.clustering.table import read_token_clusters
 from datus2_ray.engine.execute import execute
@@ -26,9 +27,10 @@ SMALL = (
 )
 
 
-def with_k(run: Run, clusters: int) -> Run:
-    """Run the stages with another number of clusters in the same folder."""
-    config = run.config.model_copy(update={"clusters": clusters})
+def with_k(run: Run, clusters: int, **merging: Any) -> Run:
+    """Run the stages with another number of clusters, and other settings of `cluster`, in the same folder."""
+    cluster = run.config.cluster.model_copy(update=merging)
+    config = run.config.model_copy(update={"clusters": clusters, "cluster": cluster})
     return execute(run.configured(config, run.listing), STAGES)[0]
 
 
@@ -51,10 +53,10 @@ def test_what_another_k_finds_is_what_a_run_with_that_k_alone_finds(
     shared = open_here(scenes, *SMALL, dataset="demo", seed=3)
     with_k(shared, 5)
     after, alone = with_k(shared, 12), with_k(open_here(scenes, *SMALL, name="alone", dataset="demo", seed=3), 12)
-    for facts, files in ((TokensMerged, ("tree.parquet", "pca.parquet", "scaling.parquet")), (TokensClustered, ())):
+    for facts, files in ((TokensMerged, ("tree.parquet", "pca.parquet")), (TokensClustered, ())):
         one, other = after.commit(facts), alone.commit(facts)
         assert (one.fingerprint, one.facts) == (other.fingerprint, other.facts)
-        for name in ("centroids.parquet", *files):
+        for name in ("centroids.parquet", "scaling.parquet", *files):
             assert storage.read_bytes(one.path(name)) == storage.read_bytes(other.path(name))
 
 
@@ -64,3 +66,13 @@ def test_more_clusters_than_fine_ones_have_as_many_fine_ones(open_here: Callable
     assert [
         clusters.k for clusters in read_token_clusters(run.commit(TokensMerged), run.commit(TokensClustered)).values()
     ] == [50, 50]
+
+
+def test_what_merges_the_tokens_leaves_the_plain_clusters_as_they_are(
+    open_here: Callable[..., Run], scenes: Path
+) -> None:
+    opened = open_here(scenes, *SMALL, dataset="demo", seed=3)
+    one, other = with_k(opened, 5), with_k(opened, 5, fine=20, pca=None, whitening=0.0)
+    assert one.commit(TokensMerged).uri != other.commit(TokensMerged).uri
+    assert one.commit(TokensClustered) == other.commit(TokensClustered)
+    assert with_k(opened, 5, scaling="none").commit(TokensClustered) != one.commit(TokensClustered)
