@@ -13,6 +13,7 @@ from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import RUN
 from datus2_ray.stages.cluster.baseline import BASELINE
+from datus2_ray.stages.cluster.token_tree import TOKEN_TREE
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Clustered, Ingested, TokensClustered
 from datus2_ray.store.run_folder import RunFolder
@@ -62,7 +63,8 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
         )
     config = kept.model_copy(update={"out": folder.uri, "clusters": clusters})
     machines = check_place(config, "run")
-    commits = {stage.name: commit for stage in SHARED if (commit := folder.find(stage.facts)) is not None}
+    shared = (*SHARED, TOKEN_TREE)
+    commits = {stage.name: commit for stage in shared if (commit := folder.find(stage.facts)) is not None}
     # Nothing of the source is read that ingest has not listed, so it need not be listed again.
     ingested = folder.require(Ingested)
     listing = Listing({}, {}, {}, "", ingested.facts.dataset, labelled=False, columns=None)
@@ -74,5 +76,5 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
         opened = opened.after(commits)
         # k-means on tokens takes longer than everything else here, and tells nothing of the new masks.
         baseline = folder.find(TokensClustered, choose_identity(opened, BASELINE).fingerprint)
-        done = stages if baseline else tuple(stage for stage in stages if stage is not BASELINE)
+        done = stages if baseline else tuple(stage for stage in stages if stage not in (TOKEN_TREE, BASELINE))
         return run_stages(opened, done, weights)

@@ -50,6 +50,13 @@ class Prospect:
         return sum(self.parts.values())
 
     @property
+    def uncompared(self) -> str | None:
+        """Why masks are not compared with k-means on patch tokens; None where they are."""
+        if self.unscored is not None:
+            return self.unscored
+        return None if self.config.evaluate.token_kmeans else "switched off (evaluate.token_kmeans)"
+
+    @property
     def unrefined(self) -> str | None:
         """Why masks are not refined; None where they are."""
         config = self.config.refine

@@ -7,6 +7,7 @@ from typing import Any
 from datus2_ray.engine.stage import Stage
 from datus2_ray.stages.cluster.baseline import BASELINE
 from datus2_ray.stages.cluster.cluster import CLUSTER
+from datus2_ray.stages.cluster.token_tree import TOKEN_TREE
 from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.em.em import EM
 from datus2_ray.stages.em.teach import TEACH
@@ -41,6 +42,7 @@ RUN: Stages = (
     EM,
     REFINE,
     PREDICT,
+    TOKEN_TREE,
     BASELINE,
     EVALUATE,
     EXPORT,

@@ -149,7 +149,7 @@ SCALING = _schema(
     (
         "mean",
         pa.float64(),
-        "Mean of a coordinate of the descriptors (of the tokens, in baseline/), subtracted from it.",
+        "Mean of a coordinate of the descriptors (of the tokens, in token_tree/ and baseline/), subtracted from it.",
     ),
     ("deviation", pa.float64(), "Its divisor after that: the standard deviation, or 1 where only centred."),
 )

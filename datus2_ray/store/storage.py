@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from datus2_ray.errors import DamagedFileError, DatusError, MissingFileError, StorageError
 from datus2_ray.store import other, s3
 from datus2_ray.store.bucket_walk import walk_bucket
+from datus2_ray.store.dictionaries import dictionary_columns
 from datus2_ray.store.walk import FileEntry, PassedOver, local_path, walk
 
 #: Bytes of a file that are in memory at a time while it is copied.
@@ -403,7 +404,8 @@ def _read_parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) ->
 def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
     """Write a Parquet file atomically, compressed by zstd."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", row_group_size=row_group_rows)
+    repeated = dictionary_columns(table.schema)
+    pq.write_table(table, sink, compression="zstd", use_dictionary=repeated, row_group_size=row_group_rows)
     write_bytes(uri, memoryview(sink.getvalue()))
 
 

@@ -160,7 +160,7 @@ def test_an_interrupt_in_any_stage_leaves_the_folder_free_and_its_parts_counted(
 ) -> None:
     out = tmp_path / "run"
     config = settings(six_scenes, out, "best")
-    stages = ("ingest", "survey", "discover", "cluster", "label", "baseline", "evaluate", "export")
+    stages = ("ingest", "survey", "discover", "cluster", "label", "token_tree", "baseline", "evaluate", "export")
     for stage in stages:
 
         def interrupt(name: str, uri: str, data: bytes, stage: str = stage) -> None:

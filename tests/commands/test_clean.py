@@ -78,7 +78,7 @@ def test_clean_removes_what_is_not_current_and_with_a_dry_run_nothing(
     out = tmp_path / "run"
     run(settings("discover.tau=1"))
     run(settings())
-    stages = ("discover", "cluster", "label", "baseline", "evaluate")
+    stages = ("discover", "cluster", "label", "token_tree", "baseline", "evaluate")
     folders = [folder for stage in stages for folder in (out / stage).iterdir() if folder.is_dir()]
     stale = {str(folder) for folder in folders if not is_current(out, folder)}
     (current,) = (folder for folder in (out / "label").iterdir() if is_current(out, folder))
@@ -91,7 +91,7 @@ def test_clean_removes_what_is_not_current_and_with_a_dry_run_nothing(
     assert rest.exists()
     listed = {line.split()[-1]: line for line in dry.output.splitlines()[:-1]}
     assert set(listed) == {*stale, str(rest)}
-    assert dry.output.splitlines()[-1].startswith("6 results and files, ")
+    assert dry.output.splitlines()[-1].startswith("7 results and files, ")
 
     with hold(str(out), "run"), pytest.raises(UsageError, match="is in use: `datus2 run`"):
         clean(str(out))
@@ -122,7 +122,7 @@ def test_clean_keeps_what_the_next_run_goes_on_with(settings: Callable[..., RunC
     assert (out / "discover" / ("b" * 12)).exists()
     assert (out / "ingest").exists()
     assert {path.parent.name for path in removed} == {
-        "survey", "discover", "cluster", "label", "baseline", "evaluate",
+        "survey", "discover", "cluster", "label", "token_tree", "baseline", "evaluate",
     }  # fmt: skip
 
 

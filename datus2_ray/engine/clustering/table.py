@@ -16,15 +16,12 @@ from datus2_ray.core.cluster.scaling import Scaling
 from datus2_ray.core.cluster.tree import Tree
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Clustered, TokensClustered
+from datus2_ray.store.facts import Clustered, TokensClustered, TokensMerged
 
 CENTROIDS, TREE = "centroids.parquet", "tree.parquet"
 
 #: Sets of masks that the baselines make.
 PLAIN, MERGED = "token_kmeans", "token_kmeans_merged"
-
-#: Of the baseline: centroids of its fine clusters, which the tree merges.
-FINE = "fine.parquet"
 
 
 def write_clusters(folder: str, result: KMeansResult, tree: Tree, projection: Projection) -> None:
@@ -52,24 +49,29 @@ def read_clusters(clustered: Commit[Clustered], k: int) -> Clusters:
     return Clusters(centroids, members, cast("Metric", clustered.facts.metric), _read_projection(clustered.uri))
 
 
-def write_token_clusters(
-    folder: str, result: KMeansResult, fine: KMeansResult, tree: Tree, projection: Projection
-) -> None:
-    """Write the baselines: K clusters of tokens, fine ones with the tree that merges them, and the projection."""
-    for name, found in ((CENTROIDS, result), (FINE, fine)):
-        columns = {"centroid": list(found.centroids), "tokens": found.sizes}
-        _write(folder, name, pa.table(columns, schema=schemas.TOKEN_CENTROIDS))
+def write_token_tree(folder: str, fine: KMeansResult, tree: Tree, projection: Projection) -> None:
+    """Write fine clusters of tokens, the tree that merges them, and the projection to ``token_tree/``."""
+    write_token_clusters(folder, fine, projection)
     _write_tree(folder, tree)
+
+
+def write_token_clusters(folder: str, result: KMeansResult, projection: Projection) -> None:
+    """Write the centroids of clusters of tokens and the projection."""
+    columns = {"centroid": list(result.centroids), "tokens": result.sizes}
+    _write(folder, CENTROIDS, pa.table(columns, schema=schemas.TOKEN_CENTROIDS))
     _write_projection(folder, projection)
 
 
-def read_token_clusters(baseline: Commit[TokensClustered]) -> dict[str, Clusters]:
-    """Read the clusters of a run's patch tokens, by the name of the set of masks that they make."""
-    plain, fine = (_read_centroids(baseline, name) for name in (CENTROIDS, FINE))
-    projection, k = _read_projection(baseline.uri), len(plain)
+def read_token_clusters(merged: Commit[TokensMerged], baseline: Commit[TokensClustered]) -> dict[str, Clusters]:
+    """Read the clusters of a run's patch tokens, by the name of the set of masks that they make.
+
+    Those that are merged are the level of the tree that has as many as the baseline.
+    """
+    fine, plain = (_read_centroids(commit, CENTROIDS) for commit in (merged, baseline))
+    k = len(plain)
     return {
-        PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", Projection(projection.scaling)),
-        MERGED: Clusters(fine, read_tree(baseline.uri).members(k), "spherical", projection),
+        PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", _read_projection(baseline.uri)),
+        MERGED: Clusters(fine, read_tree(merged.uri).members(k), "spherical", _read_projection(merged.uri)),
     }
 
 
@@ -114,6 +116,6 @@ def _write_tree(folder: str, tree: Tree) -> None:
 
 
 def read_tree(folder: str) -> Tree:
-    """Read the tree of a result of `cluster` or `baseline`."""
+    """Read the tree of a result of `cluster` or `token_tree`."""
     table = storage.read_table(storage.join(folder, TREE))
     return Tree(*(table[name].to_numpy() for name in ("left", "right", "height", "weight")))

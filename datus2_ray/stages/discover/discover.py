@@ -124,7 +124,7 @@ DISCOVER = Stage(
     facts=Discovered,
     title="Find and describe the segments of every image",
     writes={
-        "part-*.parquet": "per image: patch map, segments, descriptors, tokens where head, em or baseline reads them"
+        "part-*.parquet": "per image: patch map, segments, descriptors, tokens where head, em or a baseline reads them"
     },
     version=6,
     reads=(Ingested,),

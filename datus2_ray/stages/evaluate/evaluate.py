@@ -9,7 +9,16 @@ from datus2_ray.engine.machines import Device
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
-from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, Surveyed, TokensClustered
+from datus2_ray.store.facts import (
+    Discovered,
+    Evaluated,
+    Ingested,
+    Labelled,
+    Predicted,
+    Surveyed,
+    TokensClustered,
+    TokensMerged,
+)
 
 
 def _sets(run: Run) -> dict[str, str]:
@@ -32,7 +41,7 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     from datus2_ray.stages.evaluate.count import ScorePart
 
     baseline = run.find(TokensClustered)
-    tokens = read_token_clusters(baseline) if baseline else {}
+    tokens = read_token_clusters(run.commit(TokensMerged), baseline) if baseline else {}
     images, segments = run.commit(Ingested).uri, run.commit(Discovered).uri
     truth = run.facts(Surveyed)
     codes, by_colour = truth.codes, truth.by_colour
@@ -63,7 +72,7 @@ EVALUATE = Stage(
     writes={"part-*.parquet": "per image: confusion counts of every set of masks"},
     version=5,
     reads=(Ingested, Surveyed, Discovered, Labelled),
-    may_read=(Predicted, TokensClustered),
+    may_read=(Predicted, TokensMerged, TokensClustered),
     decides=_decides,
     left_out=lambda prospect: prospect.unscored,
     uses=lambda prospect: [part_tasks(prospect)],

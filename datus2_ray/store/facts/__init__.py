@@ -12,6 +12,7 @@ from datus2_ray.store.facts.clusters import (
     Labelled,
     Sampled,
     TokensClustered,
+    TokensMerged,
 )
 from datus2_ray.store.facts.images import Exported, Ingested, Sharded, Surveyed
 from datus2_ray.store.facts.named import Named, Taught, TaughtMasks
@@ -41,4 +42,5 @@ __all__ = [
     "Taught",
     "TaughtMasks",
     "TokensClustered",
+    "TokensMerged",
 ]

@@ -66,14 +66,23 @@ class Clustered(Facts):
 
 
 @dataclass(frozen=True)
-class TokensClustered(Facts):
-    """Outcome of k-means on patch tokens; ``share`` of the tokens was used, ``fine`` is the number of fine clusters."""
+class TokensMerged(Facts):
+    """Outcome of k-means in fine clusters of patch tokens, of which there are ``centroids``; ``share`` was used."""
 
-    stage: ClassVar[str] = "baseline"
+    stage: ClassVar[str] = "token_tree"
+    centroids: int
     share: float
     inertia: float
     iterations: int
-    fine: int
+
+
+@dataclass(frozen=True)
+class TokensClustered(Facts):
+    """Outcome of k-means on patch tokens."""
+
+    stage: ClassVar[str] = "baseline"
+    inertia: float
+    iterations: int
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,9 @@ def test_runs_share_what_they_can_and_end_alike_when_they_are_killed_twice(
     counts = {stage: sum(uri.split("/")[-3] == stage for uri in written) for stage in ("ingest", "discover", "label")}
     assert counts == {"ingest": 2, "discover": 2 * 2, "label": 2 * 2 * 2 * 2}
     assert len(set(written)) == len(written)
+    # Of best: fine clusters are found once for both numbers of clusters, those of segments and those of tokens.
+    results = {stage: len([*(tmp_path / "whole" / "runs" / stage).iterdir()]) for stage in ("token_tree", "baseline")}
+    assert results == {"token_tree": 2, "baseline": 2 * 2}
 
     written.clear()
     kills += [("discover", 3), ("evaluate", 9)]

@@ -16,12 +16,13 @@ from datus2_ray.core.cluster.tree import merge
 from datus2_ray.engine.clustering.table import MERGED, PLAIN, read_token_clusters
 from datus2_ray.engine.execute import execute
 from datus2_ray.engine.run import Run
-from datus2_ray.stages.cluster.baseline import BASELINE, FINE, FINE_ITERATIONS, FINE_START
+from datus2_ray.stages.cluster.baseline import BASELINE
+from datus2_ray.stages.cluster.token_tree import FINE, FINE_ITERATIONS, FINE_START, TOKEN_TREE
 from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays
-from datus2_ray.store.facts import Discovered, TokensClustered
+from datus2_ray.store.facts import Discovered, TokensClustered, TokensMerged
 
 SMALL = ("discover.input_size=64", "discover.tau=0", "discover.descriptor=tokens", "evaluate.token_restarts=1")
 
@@ -34,8 +35,8 @@ def test_both_baselines_are_those_of_one_process(
 ) -> None:
     settings = (f"cluster.fine={fine}", f"cluster.pca={pca}", "cluster.whitening=0.5", "cluster.scaling=centred")
     run = open_here(scenes, *SMALL, *settings, dataset="demo", clusters=5, seed=3)
-    run, _ = execute(run, (INGEST, DISCOVER, BASELINE))
-    segments, baseline = run.commit(Discovered), run.commit(TokensClustered)
+    run, _ = execute(run, (INGEST, DISCOVER, TOKEN_TREE, BASELINE))
+    segments, tree, baseline = run.commit(Discovered), run.commit(TokensMerged), run.commit(TokensClustered)
     tables = [storage.read_table(segments.path(part))["tokens"] for part in sorted(segments.parts)]
     rows = LocalRows([np.concatenate([tokens for table in tables for tokens in list_arrays(table)])])
     rows.project(fit_scaling(rows, "centred"))
@@ -46,12 +47,12 @@ def test_both_baselines_are_those_of_one_process(
     many = kmeans(rows, expected, metric="spherical", seed=3, **short)
     # A token is a segment of its own here, and a patch.
     weights = np.maximum(many.sizes, 1).astype(np.float64)
-    found = read_token_clusters(baseline)
+    found = read_token_clusters(tree, baseline)
     assert list(found) == [PLAIN, MERGED]
-    assert baseline.facts.fine == expected
+    assert tree.facts.centroids == expected
     np.testing.assert_array_equal(found[PLAIN].centroids, plain.centroids)
     np.testing.assert_array_equal(found[MERGED].centroids, many.centroids)
     assert found[PLAIN].members.tolist() == list(range(5))
     np.testing.assert_array_equal(found[MERGED].members, merge(many.centroids, weights).members(5))
-    for name in ("centroids.parquet", "fine.parquet"):
-        assert storage.read_table(baseline.path(name)).schema.equals(schemas.TOKEN_CENTROIDS)
+    for commit in (tree, baseline):
+        assert storage.read_table(commit.path("centroids.parquet")).schema.equals(schemas.TOKEN_CENTROIDS)

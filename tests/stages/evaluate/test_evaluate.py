@@ -22,7 +22,16 @@ from datus2_ray.stages.evaluate.evaluate import EVALUATE
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
-from datus2_ray.store.facts import Discovered, Evaluated, Facts, Ingested, Labelled, Surveyed, TokensClustered
+from datus2_ray.store.facts import (
+    Discovered,
+    Evaluated,
+    Facts,
+    Ingested,
+    Labelled,
+    Surveyed,
+    TokensClustered,
+    TokensMerged,
+)
 from datus2_ray.store.run_folder import COMMIT, part_name
 from tests.in_process import SilentHeartbeat
 
@@ -37,7 +46,7 @@ def test_metrics_are_those_of_all_pixels_at_once(open_here: Callable[..., Run], 
     assert "refined" not in metrics
 
     segments, initial, counted = run.commit(Discovered), run.commit(Labelled), run.commit(Evaluated)
-    baselines = read_token_clusters(run.commit(TokensClustered))
+    baselines = read_token_clusters(run.commit(TokensMerged), run.commit(TokensClustered))
     tokens = [x for part in initial.parts for x in list_arrays(storage.read_table(segments.path(part))["tokens"])]
     mean = np.concatenate([np.asarray(x, dtype=np.float64) for x in tokens]).mean(axis=0)
     rows = [row for part in initial.parts for row in storage.read_table(initial.path(part)).to_pylist()]

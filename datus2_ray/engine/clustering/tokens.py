@@ -1,0 +1,32 @@
+"""The patch tokens of a run's own forward pass as row blocks, for the baselines: all, or a sample of so many."""
+
+from __future__ import annotations
+
+from datus2_ray.engine.clustering.rows import OwnRows, RayRows, VectorTable, count_vectors, hold_rows
+from datus2_ray.engine.progress import Progress
+from datus2_ray.engine.run import Run
+from datus2_ray.store.facts import Discovered
+
+
+def hold_tokens(run: Run, progress: Progress) -> tuple[OwnRows | RayRows, float]:
+    """Hold the tokens that the baselines are fitted on, and set the progress' total to the number of all.
+
+    Returns
+    -------
+    OwnRows or RayRows
+        The same rows for every number of clusters.
+    float
+        Share of the tokens that they are.
+
+    Raises
+    ------
+    DatusError
+        If they do not fit into the machines' memory.
+    """
+    config, tokens = run.config, run.commit(Discovered)
+    counts = count_vectors(tokens.uri, "patch_map", sorted(tokens.parts))
+    progress.total = sum(counts.values())
+    share = min(1.0, config.evaluate.token_sample / progress.total)
+    table = VectorTable(tokens.uri, "tokens", share=share, seed=config.seed)
+    table.check_memory(counts, run.machines)
+    return hold_rows(table, counts, config.cluster.workers, progress.note_pass), share
