@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 from datus2_ray.engine import prometheus
 from datus2_ray.engine.device import choose_identity
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.engine.parts import PartWriter, stream_parts
+from datus2_ray.engine.parts import Items, PartWriter, stream_parts
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Identity, Operator, PerPart, Placement, Stage, Whole
@@ -134,7 +135,7 @@ def _parts(
     progress = Progress(stage.name, sum(parts.values()), done_before=sum(rows.values()) + errors, errors=errors)
     check = _error_rate(run, stage.name, placement.uri, progress, faults)
     check()
-    todo = [{"part": part, **work.payload(run, part)} for part in parts if part not in rows]
+    todo = Items([part for part in parts if part not in rows], partial(work.payload, run))
     writer = Operator(PartWriter(placement.uri, stage.name, *work.metadata(run)))
     watched: list[Heartbeat] = []
 

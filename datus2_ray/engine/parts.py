@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, cast, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +26,30 @@ from datus2_ray.engine.stage import Operator
 from datus2_ray.errors import DatusError
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.counted import FAULTS
+
+
+@dataclass(frozen=True)
+class Items(Sequence[dict[str, Any]]):
+    """Parts and what the first operator needs to know of each, read when it is asked for.
+
+    Of a folder, payloads name every image: together they may take more memory than the driver has.
+    """
+
+    parts: Sequence[str]
+    payload: Callable[[str], Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    @overload
+    def __getitem__(self, at: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Items: ...
+    def __getitem__(self, at: int | slice) -> dict[str, Any] | Items:
+        """Return an item, or some of them."""
+        if isinstance(at, slice):
+            return Items(self.parts[at], self.payload)
+        return {"part": self.parts[at], **self.payload(self.parts[at])}
 
 
 def stream_parts(
@@ -49,7 +73,8 @@ def stream_parts(
     if not items:
         return
     heartbeat = Heartbeat()
-    dataset: ray.data.Dataset = ray.data.from_items([dict(item) for item in items], override_num_blocks=len(items))
+    # Ray asks the sequence, which it calls a list, for one item at a time, and puts each into the object store.
+    dataset: ray.data.Dataset = ray.data.from_items(cast("list[Any]", items), override_num_blocks=len(items))
     for _, chain in groupby(operators(heartbeat), key=lambda operator: id(operator) if operator.pool else None):
         dataset = _add(dataset, *chain)
     limit = no_progress_seconds()

@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
+import ray
 
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.operators.read_images import with_faults
-from datus2_ray.engine.parts import Chain, PartWriter, stream_parts
+from datus2_ray.engine.parts import Chain, Items, PartWriter, stream_parts
 from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
@@ -221,6 +222,29 @@ def test_on_ray_every_operator_sees_whole_parts_alone(
     operators = [Operator(Numbers(journal)), Operator(Echo() if pool is None else Echo, pool)]
     rows = list(stream_parts([{"part": part} for part in PARTS], lambda heartbeat: operators))
     assert rows == [{"rows": 4, "parts": 1}] * len(PARTS)
+
+
+def test_on_ray_a_payload_is_read_when_the_one_before_it_is_in_the_object_store(
+    open_run: Callable[..., Run], journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_run(journal / "in")
+    put, blocks, before = ray.put, [], []
+
+    def note(value: Any) -> Any:
+        if isinstance(value, pa.Table):
+            blocks.append(value)
+        return put(value)
+
+    def payload(part: str) -> dict[str, Any]:
+        before.append(len(blocks))
+        return {"images": [part]}
+
+    monkeypatch.setattr(ray, "put", note)
+    items = Items(list(PARTS), payload)
+    rows = list(stream_parts(items, lambda heartbeat: [Operator(lambda block: block)]))
+    assert rows == list(items)
+    assert before[: len(PARTS)] == list(range(len(PARTS)))
+    assert items[1:] == Items(items.parts[1:], payload)
 
 
 def test_on_ray_an_operator_that_breaks_gives_one_line(open_run: Callable[..., Run], journal: Path) -> None:

@@ -58,10 +58,10 @@ def _operators(run: Run, placement: Placement, heartbeat: Heartbeat) -> list[Ope
     return [Operator(reader(run.config, run.listing, heartbeat, placement.uri))]
 
 
-def _bundle(run: Run, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _bundle(run: Run, items: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """Return the parts of a row group as one item of one task, so that the group is read once."""
     if run.listing.columns is None:
-        return list(items)
+        return items
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for item in items:
         groups.setdefault((item["shard"], item["row_group"]), []).append(item)
