@@ -18,7 +18,7 @@ from datus2_ray.store import storage
 from datus2_ray.store.facts import Clustered, Ingested, TokensClustered
 from datus2_ray.store.run_folder import RunFolder
 
-#: Stages that do not depend on K, as far as it is read off a tree; those after them are done for each K.
+#: Stages up to the tree of clusters, from which any K is read; most of those after them are done for each K.
 SHARED = RUN[: 1 + [stage.facts for stage in RUN].index(Clustered)]
 
 
@@ -63,6 +63,7 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
         )
     config = kept.model_copy(update={"out": folder.uri, "clusters": clusters})
     machines = check_place(config, "run")
+    # The tree of tokens comes later, and stays current although the baseline that is read off it is not computed here.
     shared = (*SHARED, TOKEN_TREE)
     commits = {stage.name: commit for stage in shared if (commit := folder.find(stage.facts)) is not None}
     # Nothing of the source is read that ingest has not listed, so it need not be listed again.

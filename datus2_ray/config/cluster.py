@@ -34,10 +34,10 @@ class ClusterConfig(StageConfig):
     scaling: Literal["none", "centred", "standardised"] = setting(
         "centred",
         "centred subtracts the mean of all descriptors; standardised also divides by their deviation. "
-        "The tokens of the baseline are scaled likewise.",
+        "The tokens of the baselines are scaled likewise.",
     )
     pca: int | None = setting(
-        64, "Max dimensions of the descriptors after PCA, merged tokens of the baseline included; null: no PCA.", ge=1
+        64, "Max dimensions of the descriptors after PCA, tokens of the merged baseline included; null: no PCA.", ge=1
     )
     whitening: float = setting(
         0.6,

@@ -8,6 +8,8 @@ from datus2_ray.config.base import StageConfig, expert, setting
 class EvaluateConfig(StageConfig):
     """Evaluate: masks + ground truth → scores."""
 
-    token_kmeans: bool = setting(True, "Also score plain k-means on patch tokens, the baseline.")
-    token_restarts: int = expert(3, "Restarts of the baseline.", ge=1)
-    token_sample: int = expert(2_000_000, "Max tokens that the baseline is fitted on.", ge=2)
+    token_kmeans: bool = setting(
+        True, "Also score both baselines: k-means on patch tokens, plain and in fine clusters that are merged."
+    )
+    token_restarts: int = expert(3, "Restarts of the plain baseline.", ge=1)
+    token_sample: int = expert(2_000_000, "Max tokens that the baselines are fitted on.", ge=2)

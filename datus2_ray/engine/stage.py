@@ -67,15 +67,15 @@ class Model:
 
     def __call__(self, *arguments: Any) -> Callable[[pa.Table], pa.Table]:
         """Import the class and build one of it."""
-        with _without_collections():
+        with _gc_paused():
             module = import_module(self.module)
         built: Callable[[pa.Table], pa.Table] = getattr(module, self.name)(*arguments)
         return built
 
 
 @contextmanager
-def _without_collections() -> Iterator[None]:
-    """Collect no garbage meanwhile: a fifth of the time that torch and timm take to import is the search for some."""
+def _gc_paused() -> Iterator[None]:
+    """Pause the garbage collector, in which the import of torch and timm spends a fifth of its time."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +54,7 @@ class Blocks:
         chunk = chunk or CHUNK
         held: list[Any] = []
         rows = size = 0
-        rest = even(batches, chunk)
+        rest = rebatch(batches, chunk)
         for batch in rest:
             held.append(batch)
             rows, size = rows + batch.num_rows, size + batch.nbytes
@@ -75,10 +75,15 @@ class Blocks:
                 writer.write_batch(batch)
         with _writing():
             writer.close()
+            file.flush()
         return Blocks(schema, rows, chunk, lru_cache(KEPT)(pa.ipc.open_file(file).get_batch))
 
     def __len__(self) -> int:
         return self._rows
+
+    def __reduce__(self) -> Never:
+        """Refuse to be sent to another process, also where the rows are in memory and could be."""
+        raise TypeError("the list of files stays in the process that made it; send the rows that are needed")
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[Any]:
         """Yield the rows from `start` to `stop` (exclusive) as record batches of at most a block."""
@@ -102,8 +107,8 @@ class Blocks:
         return pa.concat_batches(found).take(pa.array(back, pa.int64(), mask=positions < 0))
 
 
-def even(batches: Iterable[Any], rows: int) -> Iterator[Any]:
-    """Yield the rows of record batches again, `rows` at a time; fewer at last."""
+def rebatch(batches: Iterable[Any], rows: int) -> Iterator[Any]:
+    """Yield the rows of record batches in batches of `rows`, of which the last may have fewer."""
     waiting: list[Any] = []
     count = 0
     for batch in batches:
@@ -125,5 +130,5 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write the list of files to {tempfile.gettempdir()}: {error}; set TMPDIR to another folder"
+            f"cannot write the list of files to a temporary folder: {error}; set TMPDIR to a folder with space"
         ) from error

@@ -1,4 +1,4 @@
-"""The files of a source: their paths, sizes and times, in memory that does not grow with them."""
+"""The files of a source: their paths, sizes and times, a few blocks in memory, the rest in a temporary file."""
 
 from __future__ import annotations
 

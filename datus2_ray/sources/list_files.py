@@ -11,8 +11,7 @@ import numpy as np
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
-from datus2_ray.sources import layouts
-from datus2_ray.sources.blocks import CHUNK
+from datus2_ray.sources import blocks, layouts
 from datus2_ray.sources.file_parts import FileParts, piece_id
 from datus2_ray.sources.files import Files
 from datus2_ray.sources.ground_truth import (
@@ -128,8 +127,8 @@ def _find(files: Files, samples: Samples, inside: Inside, truth: bool) -> np.nda
     """Return which files are images of samples, or their ground truth, or were read for it."""
     used = np.zeros(len(files) + 1, np.bool_)  # the last one is that of masks that are not there
     for paths in (samples.images, *([samples.masks] if truth else []), Paths.of(sorted(inside.used))):
-        for start in range(0, len(paths), CHUNK):
-            used[files.paths.find(paths[start : start + CHUNK])] = True
+        for start in range(0, len(paths), blocks.CHUNK):
+            used[files.paths.find(paths[start : start + blocks.CHUNK])] = True
     return used[:-1]
 
 
@@ -162,8 +161,8 @@ def _cut(
 
 def _stamped(files: Files, samples: Samples, rows: Rows, labelled: bool) -> Iterator[_Stamped]:
     """Yield what is hashed of every image."""
-    for start in range(0, len(rows), CHUNK):
-        here, numbers = rows.read(start, start + CHUNK)
+    for start in range(0, len(rows), blocks.CHUNK):
+        here, numbers = rows.read(start, start + blocks.CHUNK)
         images, masks = samples.images.take(here), samples.masks.take(here)
         stamps = files.stamps(files.paths.find(images))
         truths = files.stamps(files.paths.find(masks)) if labelled else stamps

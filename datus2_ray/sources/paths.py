@@ -1,4 +1,4 @@
-"""Many paths, in memory that does not grow with them: see :class:`datus2_ray.sources.blocks.Blocks`.
+"""Many paths: a few blocks in memory, the rest in a temporary file.
 
 A million of Python's strings take 100 MB. Texts become Python's a few thousand at a time.
 """

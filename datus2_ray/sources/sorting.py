@@ -1,4 +1,4 @@
-"""Sorting of more rows than shall be in memory: sorted runs in a temporary file, then merged."""
+"""External merge sort: rows are sorted some at a time, written to a temporary file, and merged."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datus2_ray.sources.blocks import Blocks, even
+from datus2_ray.sources.blocks import Blocks, rebatch
 
-#: Rows that are sorted at a time, and those of every run that are in memory while all are merged.
-RUN, RUN_CHUNK = 1 << 16, 1 << 11
+#: Rows that are sorted at a time, and those of every such piece that are in memory while all are merged.
+ROWS_SORTED, ROWS_MERGED = 1 << 16, 1 << 11
 
 
 def sort_rows(batches: Iterable[Any], schema: Any) -> Blocks:
     """Return the rows of record batches in the order of their first column, texts that are not null and distinct."""
-    runs = (_sorted(run) for run in even(batches, RUN))
+    runs = (_sorted(run) for run in rebatch(batches, ROWS_SORTED))
     first, second = next(runs, None), next(runs, None)
     if first is None or second is None:
         return Blocks.of([] if first is None else [first], schema)
-    held = Blocks.of(chain([first, second], runs), schema, RUN_CHUNK)
+    held = Blocks.of(chain([first, second], runs), schema, ROWS_MERGED)
     del first, second
     return Blocks.of(_merge(held), schema)
 
@@ -33,7 +33,7 @@ def _sorted(batch: Any) -> Any:
 
 def _merge(held: Blocks) -> Iterator[Any]:
     """Yield the rows of sorted runs in order."""
-    runs = [held.read(start, min(start + RUN, len(held))) for start in range(0, len(held), RUN)]
+    runs = [held.read(start, min(start + ROWS_SORTED, len(held))) for start in range(0, len(held), ROWS_SORTED)]
     heads = [(next(run), run) for run in runs]
     while heads:
         # What is read of a run ends there at the latest, so no run has more rows up to there that are not read.

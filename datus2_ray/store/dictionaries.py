@@ -1,7 +1,7 @@
 """Which columns of a Parquet file have a dictionary: those whose values may repeat.
 
-To look for repeated values among the numbers of vectors, and in encoded images, takes half of the time of writing them
-and two thirds of that of reading them, and finds none.
+Dictionary encoding of vectors and encoded images takes half of the time of writing them, and decoding two thirds of
+that of reading; as no value repeats, it saves nothing.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from datus2_ray.config import load
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import blocks, list_files, sorting
 from datus2_ray.sources.files import Files
-from datus2_ray.sources.layouts import hashes, ids, twins
+from datus2_ray.sources.layouts import hashes
 from datus2_ray.sources.layouts.layout import Inside
 from datus2_ray.sources.place import Place
 from datus2_ray.store.walk import FileEntry
@@ -38,7 +38,7 @@ def test_blocks_do_not_change_a_listing(names: set[str], data: st.DataObject, or
         "limit": data.draw(st.none() | st.integers(1, 9)),
         "ingest": {
             "images_per_part": data.draw(st.integers(1, 9)),
-            "masks": data.draw(st.sampled_from([None, "none"])),
+            "masks": data.draw(st.sampled_from([None, "none", "masks", "*_gt.*"])),
         },
     }
 
@@ -60,8 +60,8 @@ def test_blocks_do_not_change_a_listing(names: set[str], data: st.DataObject, or
         whole = listed()
         patch.setattr(blocks, "HELD_BYTES", 0)
         for module, name, small in (
-            (blocks, "CHUNK", 3), (list_files, "CHUNK", 5), (twins, "CHUNK", 4), (ids, "CHUNK", 2),
-            (sorting, "RUN", 8), (sorting, "RUN_CHUNK", 2), (hashes, "MAX_BITS", 3),
+            (blocks, "CHUNK", 3),
+            (sorting, "ROWS_SORTED", 8), (sorting, "ROWS_MERGED", 2), (hashes, "MAX_BITS", 3),
         ):  # fmt: skip
             patch.setattr(module, name, small)
         assert listed() == whole
@@ -69,8 +69,8 @@ def test_blocks_do_not_change_a_listing(names: set[str], data: st.DataObject, or
 
 def test_memory_does_not_grow_with_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, small in (
-        (blocks, "HELD_BYTES", 10**5), (blocks, "CHUNK", 1 << 10), (list_files, "CHUNK", 1 << 10),
-        (twins, "CHUNK", 1 << 10), (ids, "CHUNK", 1 << 10), (sorting, "RUN", 1 << 12), (sorting, "RUN_CHUNK", 1 << 8),
+        (blocks, "HELD_BYTES", 10**5), (blocks, "CHUNK", 1 << 10),
+        (sorting, "ROWS_SORTED", 1 << 12), (sorting, "ROWS_MERGED", 1 << 8),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, small)
     monkeypatch.setattr(list_files, "inside_of", lambda *_: Inside(lambda paths: [None for _ in paths]))

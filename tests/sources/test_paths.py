@@ -29,7 +29,7 @@ def small(chunk: int) -> Iterator[None]:
             patch.setattr(blocks, "CHUNK", chunk)
             patch.setattr(blocks, "HELD_BYTES", 0)
             patch.setattr(sorting, "RUN", 4 * chunk)
-            patch.setattr(sorting, "RUN_CHUNK", chunk)
+            patch.setattr(sorting, "ROWS_MERGED", chunk)
         yield
 
 

@@ -35,7 +35,7 @@ VOC_VOID = 0xE0E0C0
 #: Pixels that are drawn at a time.
 STRIP = 2**22
 
-#: Numbers that an id may have.
+#: Number of possible ids, of 16 bits.
 IDS = 2**16
 
 #: Values shown in a line.

@@ -57,7 +57,7 @@ def upsample_nearest(labels: Labels, height: int, width: int) -> Labels:
     # Integer arithmetic: (2y + 1) h / 2H has no rounding to go wrong at patch borders.
     rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)
-    # One side after the other: a sixth of the time of both at once.
+    # Columns, then rows: a sixth of the time of indexing both at once.
     upsampled: Labels = labels[:, columns][rows]
     return upsampled
 

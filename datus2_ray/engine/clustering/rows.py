@@ -80,7 +80,7 @@ class VectorTable:
             raise DatusError(
                 f"k-means over {self.share * sum(counts.values()):,.0f} vectors of {length} numbers takes about "
                 f"{needed / 1e9:.1f} GB, and the machines have {machines.memory / 1e9:.1f} GB; add nodes, or lower "
-                "--set evaluate.token_sample=N where it is the baseline's tokens"
+                "--set evaluate.token_sample=N where these are the tokens of a baseline"
             )
 
     def read(self, plans: Iterable[BlockPlan]) -> Iterator[RowBlock]:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.layouts.hashes import Index, hashes
@@ -65,6 +66,7 @@ def pair_named(files: Paths, pattern: str, named: Positions, images: Positions) 
     """
     stems = Index(hashes(fold(split_path(path)[1]) for path in files.at(images)))
     rests = Index(hashes(stem_role(split_path(path)[1]).rest for path in files.at(images)))
+    folders, folder_of = _folders(files, images)
     pairs: list[tuple[int, int]] = []
     for at, path in zip(named.tolist(), files.at(named), strict=True):
         stem = split_path(path)[1]
@@ -76,8 +78,9 @@ def pair_named(files: Paths, pattern: str, named: Positions, images: Positions) 
         else:
             _, same = rests.pairs(hashes([stem_role(stem).rest]))
         if 0 < len(same) <= _MAX_NAMESAKES:
+            mine = path.split("/")[:-1]
+            shared = [_common(mine, folders[number]) for number in folder_of[same].tolist()]
             owners = images[same].tolist()
-            shared = [_common(path, files[image]) for image in owners]
             pairs += [(at, image) for image, count in zip(owners, shared, strict=True) if count == max(shared)]
     if not pairs:
         example = f", such as {files[images[0]]}" if len(images) else ""
@@ -89,9 +92,17 @@ def pair_named(files: Paths, pattern: str, named: Positions, images: Positions) 
     return maps, theirs
 
 
-def _common(path: str, other: str) -> int:
-    """Return how many folders two paths have in common, at both ends."""
-    mine, theirs = path.split("/")[:-1], other.split("/")[:-1]
+def _folders(files: Paths, images: Positions) -> tuple[list[list[str]], NDArray[np.int32]]:
+    """Return the folders of some files, each as its parts and once, and the number of every file's."""
+    numbers: dict[str, int] = {}
+    paths = files.at(images)
+    of = (numbers.setdefault(path.rpartition("/")[0], len(numbers)) for path in paths)
+    folder_of = np.fromiter(of, np.int32, len(images))
+    return [folder.split("/") if folder else [] for folder in numbers], folder_of
+
+
+def _common(mine: list[str], theirs: list[str]) -> int:
+    """Return how many parts two folders have in common, at both ends."""
     count = 0
     for order in (1, -1):
         for a, b in zip(mine[::order], theirs[::order], strict=False):

@@ -1,7 +1,7 @@
 """Keys of many names as 64-bit hashes: eight bytes each, where a dict of texts takes some hundred.
 
 Two of a million different keys have one hash once in thirty million sets. Of very many hashes only those are in memory
-that a table of bits, which does not grow with them, has not ruled out.
+that a table with a byte per slot, of at most 64 MB, has not ruled out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Hashes = NDArray[np.int64]
 #: Yields hashes, some at a time, as often as it is called.
 Read = Callable[[], Iterator[Hashes]]
 
-#: The slots of a table are chosen by so many bits of a hash at most: 64 MB, for more than ten million.
+#: Max bits of a hash that choose its slot: a table of 64 MB, for more than ten million hashes.
 MAX_BITS = 26
 
 
@@ -37,7 +37,7 @@ def repeated(read: Read, count: int) -> Hashes:
 
 
 def may_occur(read: Read, count: int) -> Callable[[Hashes], NDArray[np.bool_]]:
-    """Return a function that is true for those of `count` hashes, and for few others."""
+    """Return a test of membership among `count` hashes, as a Bloom filter of one hash is: with few false positives."""
     met = _slots(count)
     for some in read():
         met[some & (len(met) - 1)] = 1

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray.errors import ImageError
-from datus2_ray.sources.blocks import CHUNK, Blocks
+from datus2_ray.sources import blocks
+from datus2_ray.sources.blocks import Blocks
 from datus2_ray.sources.layouts.hashes import Hashes, among, hashes, repeated
 from datus2_ray.sources.layouts.roles import fold
 from datus2_ray.sources.paths import Paths
@@ -71,7 +72,7 @@ def _repeated(texts: Paths, form: Callable[[str], str] = str) -> set[str]:
 
 def _hashed(texts: Paths, form: Callable[[str], str]) -> Iterator[Any]:
     source = map(form, texts)
-    while len(some := hashes(itertools.islice(source, CHUNK))):
+    while len(some := hashes(itertools.islice(source, blocks.CHUNK))):
         yield pa.record_batch([pa.array(some)], schema=_HASHES)
 
 

@@ -9,7 +9,8 @@ from typing import Any, overload
 import numpy as np
 import pyarrow as pa
 
-from datus2_ray.sources.blocks import CHUNK, even
+from datus2_ray.sources import blocks
+from datus2_ray.sources.blocks import rebatch
 from datus2_ray.sources.paths import Paths
 from datus2_ray.sources.sorting import sort_rows
 
@@ -92,7 +93,8 @@ class Samples(Sequence[Sample]):
 
 def _rows(*columns: Paths) -> Iterator[Any]:
     """Yield the rows of columns of texts of one length, and their numbers, as record batches."""
-    batches = (even((pa.record_batch([array], ["text"]) for array in paths.arrays()), CHUNK) for paths in columns)
+    columns_of = ((pa.record_batch([array], ["text"]) for array in paths.arrays()) for paths in columns)
+    batches = (rebatch(of, blocks.CHUNK) for of in columns_of)
     start = 0
     for some in zip(*batches, strict=True):
         numbers = np.arange(start, start := start + len(some[0]))

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.images.look import Look
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.blocks import CHUNK, Blocks
+from datus2_ray.sources import blocks
+from datus2_ray.sources.blocks import Blocks
 from datus2_ray.sources.layouts.hashes import Hashes, Index, Read, among, may_occur, repeated
 from datus2_ray.sources.layouts.layout import LookAt
 from datus2_ray.sources.layouts.match import CUT
@@ -83,9 +84,9 @@ def _namesakes(files: Paths, others: Positions) -> tuple[Positions, Positions]:
 
 def _names(files: Paths, others: Positions) -> Iterator[Any]:
     """Yield the hashes of names as record batches: of stems, of paths without suffix, and of what these begin with."""
-    for start in range(0, len(others), CHUNK):
+    for start in range(0, len(others), blocks.CHUNK):
         stems, places, begins, ends = array("q"), array("q"), array("q"), array("i", [0])
-        for path in files.at(others[start : start + CHUNK]):
+        for path in files.at(others[start : start + blocks.CHUNK]):
             folder, stem, _ = split_path(path)
             stems.append(hash(fold(stem)))
             places.append(hash(f"{folder}/{stem}"))
@@ -108,7 +109,7 @@ def _same(names: Blocks) -> Positions:
 
 
 def _begun(names: Blocks) -> Positions:
-    """Return numbers of files, int64 [2, N]: one whose name goes on after that of another in its folder, and that."""
+    """Return numbers of files, int64 [2, N]: one whose stem begins with that of another of its folder, and that."""
 
     def places() -> Iterator[Hashes]:
         return (batch.column("place").to_numpy() for batch in names.read())

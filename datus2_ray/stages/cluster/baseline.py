@@ -26,7 +26,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensCluste
     UsageError
         If K is below 2 or above the number of tokens.
     DatusError
-        If the tokens do not fit into memory.
+        If a token is not finite, or the tokens do not fit into memory.
     """
     from datus2_ray.core.cluster.kmeans import kmeans
     from datus2_ray.core.cluster.projection import fit_projection

@@ -1,8 +1,8 @@
 """Token tree: patch tokens to fine clusters, and the tree that merges them, as those of the segments are merged.
 
-One of the two baselines: k-means in many fine clusters of tokens, merged, beats plain k-means. It does not depend on
-the number of clusters, which is a level of the tree: runs that differ in it share the result. What is merged passes the
-scaling and the PCA that descriptors pass.
+One of the two baselines: k-means in many fine clusters of tokens, merged, beats plain k-means. The number of clusters K
+is a level of the tree: runs that differ in it share the result, unless K is larger than the number of fine clusters.
+What is merged passes the scaling and the PCA that descriptors pass.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from datus2_ray.store.facts import Discovered, TokensMerged
 #: Fine clusters of a run that merges nothing itself (``cluster.fine`` None).
 FINE = 300
 
-#: Lloyd iterations, and tokens per fine cluster that k-means++ chooses from. On 100,000 tokens of CamVid the inertia is
-#: then 0.7 % above where 126 iterations from 20,000 tokens converge, in a quarter of the time.
+#: Max Lloyd iterations, and tokens per fine cluster that k-means++ chooses from. On 100,000 tokens of CamVid the
+#: inertia is then 0.7 % above where 126 iterations from 20,000 tokens converge, in a quarter of the time.
 FINE_ITERATIONS, FINE_START = 20, 20
 
 

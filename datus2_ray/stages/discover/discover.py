@@ -2,7 +2,7 @@
 
 Decode in CPU tasks, embed in an actor pool, Louvain and components in CPU tasks, describe crops in a second actor pool
 where the descriptor needs them, write. The graph leaves the device as packed bits or lists of neighbours; features do
-not, unless the descriptor, the layer on tokens or the baseline needs the patch tokens.
+not, unless the descriptor, the layer on tokens or a baseline needs the patch tokens.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SMALL_PATCH, LARGE_PATCH = 8, 16
 
 
 def _keeps_tokens(run: Run) -> bool:
-    """Return whether the table keeps every image's patch tokens: for head or layer on them, or for the baseline.
+    """Return whether the table keeps every image's patch tokens: for head or layer on them, or for the baselines.
 
     Also where masks are not refined now: a later command that refines them finds the tokens.
     """

@@ -67,7 +67,10 @@ class Clustered(Facts):
 
 @dataclass(frozen=True)
 class TokensMerged(Facts):
-    """Outcome of k-means in fine clusters of patch tokens, of which there are ``centroids``; ``share`` was used."""
+    """Outcome of k-means in fine clusters of patch tokens.
+
+    `centroids` is the number of fine clusters, `share` the share of the tokens that they were fitted on.
+    """
 
     stage: ClassVar[str] = "token_tree"
     centroids: int
