@@ -42,14 +42,16 @@ KILLED = ("discover", "predict")
 STAGES = ("ingest", "survey", "discover", "cluster", "label", "em", "predict")
 
 
-def watch_store(most: list[int], end: threading.Event) -> None:
-    """Note the maximum of bytes in the object store, every half second."""
+def watch_store(file: Path, end: threading.Event) -> None:
+    """Write the maximum of bytes in the object store to a file, every half second."""
     import ray
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
     state = get_state_from_address(ray.get_runtime_context().gcs_address)
+    most = 0
     while not end.wait(0.5):
-        most[0] = max(most[0], get_memory_info_reply(state).store_stats.object_store_bytes_used)
+        most = max(most, get_memory_info_reply(state).store_stats.object_store_bytes_used)
+        file.write_text(str(most))
 
 
 def one(source: str, out: str, count: int) -> None:
@@ -60,14 +62,8 @@ def one(source: str, out: str, count: int) -> None:
     from datus2_ray.config import load
 
     ray.init("local", object_store_memory=STORE, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    most, end = [0], threading.Event()
-    threading.Thread(target=watch_store, args=(most, end), daemon=True).start()
-
-    def note() -> None:
-        while not end.wait(1):
-            Path(f"{out}.store").write_text(str(most[0]))
-
-    threading.Thread(target=note, daemon=True).start()
+    end = threading.Event()
+    threading.Thread(target=watch_store, args=(Path(f"{out}.store"), end), daemon=True).start()
     flags = {"source": source, "out": out, "clusters": 20, "limit": count, "max_error_rate": 0.01}
     run(load(flags, assignments=("discover.grid=8",)))
     end.set()  # before Ray ends, which the watch would take for a failure

@@ -12,7 +12,7 @@ import numpy as np
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
 from datus2_ray.sources import blocks, layouts
-from datus2_ray.sources.file_parts import FileParts, piece_id
+from datus2_ray.sources.file_parts import FileParts, Rows, piece_id
 from datus2_ray.sources.files import Files
 from datus2_ray.sources.ground_truth import (
     MASKS_READ,
@@ -37,7 +37,6 @@ from datus2_ray.sources.look import (
 )
 from datus2_ray.sources.paths import Paths
 from datus2_ray.sources.place import ARCHIVE_SUFFIXES, Place
-from datus2_ray.sources.rows import Rows
 from datus2_ray.sources.shards import MAX_ROWS
 from datus2_ray.store.run_folder import part_name
 

@@ -48,7 +48,7 @@ def _keeps_tokens(run: Run) -> bool:
     Also where masks are not refined now: a later command that refines them finds the tokens.
     """
     learned = run.config.cluster.uses_head or run.config.refine.em
-    return learned or (run.labelled and run.config.evaluate.token_kmeans)
+    return learned or run.prospect.uncompared is None
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:

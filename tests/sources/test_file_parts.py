@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datus2_ray.sources.file_parts import Rows
 from datus2_ray.sources.paths import Paths
-from datus2_ray.sources.rows import Rows
 
 
 @given(st.lists(st.integers(1, 4), max_size=30), st.none() | st.integers(0, 40), st.integers(0, 20), st.integers(0, 40))
