@@ -28,7 +28,7 @@ def small(chunk: int) -> Iterator[None]:
         if chunk < 100:
             patch.setattr(blocks, "CHUNK", chunk)
             patch.setattr(blocks, "HELD_BYTES", 0)
-            patch.setattr(sorting, "RUN", 4 * chunk)
+            patch.setattr(sorting, "ROWS_SORTED", 4 * chunk)
             patch.setattr(sorting, "ROWS_MERGED", chunk)
         yield
 
