@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
+from ray.train import ScalingConfig
 
 from datus2_ray.engine.clustering.rows import OwnRows
 from datus2_ray.engine.machines import Device, Machines, Node
 from datus2_ray.engine.parts import Chain
 from datus2_ray.engine.stage import Operator
-from datus2_ray.engine.training.run import Job
+from datus2_ray.engine.training.run import Job, Trained
+from datus2_ray.engine.training.worker import Member
+from datus2_ray.store import storage
 
 
 class SilentHeartbeat:
@@ -49,8 +54,29 @@ def loop_here(job: Job, device: Device, patience: int, show: Callable[[int], Any
     return result
 
 
+def fit_in_threads(job: Job, folder: str, name: str, patience: int, show: Callable[[int], Any]) -> Trained:
+    """Do what `run_training` does with a fit to tokens: every worker is a thread."""
+    compute, model = job.loop.args  # type: ignore[attr-defined] # of a partial of `run_fit`
+    workers, given, together = job.plan.workers, dict[int, torch.Tensor](), threading.Barrier(job.plan.workers)
+
+    def fit(rank: int) -> Any:
+        def sum_over_workers(values: torch.Tensor) -> torch.Tensor:
+            given[rank] = values.clone()
+            together.wait()
+            values.copy_(sum(given[other] for other in range(workers)))
+            together.wait()
+            return values
+
+        return compute(job.plan, Member(rank, torch.device("cpu"), lambda step: None, sum_over_workers))
+
+    with ThreadPoolExecutor(workers) as threads:
+        fits = list(threads.map(fit, range(workers)))
+    storage.write_bytes(storage.join(folder, name, "fitted", model), fits[0].write_model())
+    return Trained("fitted", {"step": 1}, fits[0].history)
+
+
 def without_ray(patch: pytest.MonkeyPatch) -> None:
-    """Put these in the place of what needs Ray, everywhere but in the trainings under Ray Train."""
+    """Put these in the place of what needs Ray, everywhere but in trainings of networks, which Ray Train runs."""
     patch.setattr("datus2_ray.engine.execute.stream_parts", stream_here)
     patch.setattr("datus2_ray.engine.clustering.rows.stream_parts", stream_here)
     patch.setattr("datus2_ray.engine.clustering.rows.RayRows", OwnRows)
@@ -59,6 +85,10 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
         lambda function, shared, arguments, who: [function(shared, *each) for each in arguments],
     )
     patch.setattr("datus2_ray.engine.training.run.run_alone", loop_here)
+    patch.setattr("datus2_ray.engine.training.run.run_training", fit_in_threads)
+    patch.setattr(
+        "datus2_ray.engine.training.run.plan_scaling", lambda workers, device: ScalingConfig(num_workers=workers)
+    )
     for counter in ("count_images", "count_segments", "set_seconds"):
         patch.setattr(f"datus2_ray.engine.prometheus.{counter}", lambda *_: None)
 

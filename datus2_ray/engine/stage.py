@@ -6,15 +6,14 @@ of the whole set (:class:`Whole`). Its operators are plain callables from block 
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Generic
 
 import pyarrow as pa
 
+from datus2_ray.core.quick_import import quick_import
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.pools import Pool
@@ -67,22 +66,10 @@ class Model:
 
     def __call__(self, *arguments: Any) -> Callable[[pa.Table], pa.Table]:
         """Import the class and build one of it."""
-        with _gc_paused():
+        with quick_import():
             module = import_module(self.module)
         built: Callable[[pa.Table], pa.Table] = getattr(module, self.name)(*arguments)
         return built
-
-
-@contextmanager
-def _gc_paused() -> Iterator[None]:
-    """Pause the garbage collector, in which the import of torch and timm spends a fifth of its time."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 @dataclass(frozen=True)

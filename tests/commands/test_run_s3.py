@@ -1,4 +1,4 @@
-"""The whole chain in a bucket of a store that refuses every tenth request: the same bits as from a folder on a disk."""
+"""The whole chain in a bucket of a store that refuses every twentieth request: the bits of a run in a folder."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_run_in_a_bucket_that_refuses_requests_gives_what_a_run_on_a_folder_gi
     refused = []
 
     def fault(number: int, method: str) -> tuple[int, str] | None:
-        if number % 10 == 0:
+        if number % 20 == 0:
             refused.append(method)
             return 503, "SlowDown"
         return None

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import huggingface_hub
-import timm
 import torch
-from timm.layers.norm import LayerNorm
-from timm.models import get_pretrained_cfg
 from torch import nn
 
 from datus2_ray.core.backbone.names import PATCH_FILTERS, StateDict
 from datus2_ray.core.backbone.published import Published, read_published
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, FileConfig, Spec, read_file_config
+from datus2_ray.core.backbone.timm_models import LayerNorm, timm
 from datus2_ray.core.backbone.weights import NAME_IT, fit_weights, read_weights
 from datus2_ray.errors import BackboneError
 
@@ -34,7 +32,7 @@ class Architecture:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """The models that one use accepts.
 
@@ -118,13 +116,19 @@ def patch_size(spec: Spec, family: Family) -> int:
 def skeleton(spec: Spec, family: Family) -> Any:
     """Return a model without memory for its weights; raise as :func:`load_timm`. Nothing is fetched from a hub."""
     if spec.file is None:
-        architecture = _named(str(spec.architecture))
-    else:
-        published = read_published(spec.file)
-        named = _of_file(spec, read_file_config(spec.file), published)
-        architecture = named or family.infer(read_weights(spec.file), spec.label, _known(published))
+        return _skeleton_of_name(str(spec.architecture), family, spec.label)
+    published = read_published(spec.file)
+    named = _of_file(spec, read_file_config(spec.file), published)
+    architecture = named or family.infer(read_weights(spec.file), spec.label, _known(published))
     with torch.device("meta"):
         return _build(architecture, family, spec.label, pretrained=False)
+
+
+@lru_cache(maxsize=8)
+def _skeleton_of_name(name: str, family: Family, label: str) -> Any:
+    # Asked for several times by one command; timm takes 0.2 s to initialise weights that have no memory.
+    with torch.device("meta"):
+        return _build(_named(name), family, label, pretrained=False)
 
 
 def _known(published: Published) -> dict[str, Any]:
@@ -170,7 +174,7 @@ def _build(architecture: Architecture, family: Family, label: str, *, pretrained
 
 def _reach_hub(name: str, family: Family) -> None:
     """Ask the hub once: timm by itself repeats its requests for most of a minute before it gives up."""
-    published = get_pretrained_cfg(name)
+    published = timm.get_pretrained_cfg(name)
     if published is None or not published.has_weights:
         raise BackboneError(f"timm has no weights for {name}; give {family.option} FILE::{name} or untrained:{name}")
     hub_id, file = published.hf_hub_id, published.hf_hub_filename

@@ -109,7 +109,7 @@ def is_supervised(spec: Spec) -> bool:
         return read_published(spec.file).supervised
     if spec.untrained or spec.architecture is None:
         return False
-    import timm  # takes seconds, with torch
+    from datus2_ray.core.backbone.timm_models import timm  # takes seconds, with torch
 
     published = timm.get_pretrained_cfg(spec.architecture)
     return published is not None and bool(published.num_classes)
@@ -224,13 +224,13 @@ def _existing(file: Path) -> Path:
 
 
 def _is_model(name: str) -> bool:
-    import timm  # takes seconds, with torch
+    from datus2_ray.core.backbone.timm_models import timm  # takes seconds, with torch
 
     return timm.is_model(name)
 
 
 def _check_timm_name(name: str) -> None:
-    import timm  # takes seconds, with torch
+    from datus2_ray.core.backbone.timm_models import timm  # takes seconds, with torch
 
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
@@ -241,7 +241,7 @@ def _check_timm_name(name: str) -> None:
 
 
 def _unknown(name: str) -> BackboneError:
-    import timm  # takes seconds, with torch
+    from datus2_ray.core.backbone.timm_models import timm  # takes seconds, with torch
 
     known = [DEFAULT_BACKBONE, *timm.list_models(), *timm.list_pretrained()]
     close = difflib.get_close_matches(name, known, n=4)

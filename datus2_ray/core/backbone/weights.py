@@ -13,11 +13,11 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy._core.multiarray import scalar as numpy_scalar
-from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
 from datus2_ray.core.backbone.names import PATCH_FILTERS, StateDict, timm_names
 from datus2_ray.core.backbone.split import pieces_of
+from datus2_ray.core.backbone.timm_models import eva, vision_transformer
 from datus2_ray.errors import BackboneError
 
 #: What DDP, FSDP, activation checkpointing, DeepSpeed and torch.compile put into names, wherever that is.

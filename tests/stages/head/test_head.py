@@ -149,12 +149,10 @@ def test_it_is_left_out_where_tokens_describe_and_needs_two_images(
         learned(with_segments(one, images=1))
 
 
-@pytest.mark.slow
-def test_two_workers_learn_the_bits_of_one_alone(quick: None, open_run: Callable[..., Run], tmp_path: Path) -> None:
-    given = {"preset": "best", "clusters": 3}
-    head = "cluster.descriptors=head"
-    alone = learned(with_segments(open_run(tmp_path / "in", head, name="alone", **given)))
-    two = learned(with_segments(open_run(tmp_path / "in", head, "refine.workers=2", name="two", **given)))
+def test_two_workers_learn_the_bits_of_one_alone(run: Run, open_here: Callable[..., Run]) -> None:
+    settings = ("cluster.descriptors=head", "refine.workers=2")
+    other = with_segments(open_here(run.config.source, *settings, preset="best", name="two", clusters=3))
+    alone, two = learned(run), learned(other)
     assert two.facts == replace(alone.facts, workers=2)
     assert files(two) == files(alone)
     assert not Path(two.path("training")).exists()
