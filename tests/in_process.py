@@ -4,45 +4,29 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import torch
 from ray.train import ScalingConfig
 
 from datus2_ray.engine.clustering.rows import OwnRows
+from datus2_ray.engine.heartbeat import Heartbeat, Unheard
 from datus2_ray.engine.machines import Device, Machines, Node
-from datus2_ray.engine.parts import Chain
+from datus2_ray.engine.parts import stream_here
 from datus2_ray.engine.stage import Operator
 from datus2_ray.engine.training.run import Job, Trained
 from datus2_ray.engine.training.worker import Member
 from datus2_ray.store import storage
 
 
-class SilentHeartbeat:
-    """Stands for the counter actor where nobody watches."""
-
-    def beat(self, memory: int = 0) -> None:
-        pass
-
-    def memory(self) -> int | None:
-        return None
-
-    def through(self, items: Iterable[Any]) -> Iterator[Any]:
-        return iter(items)
-
-
-def stream_here(
-    items: Sequence[Mapping[str, Any]], operators: Callable[[Any], Sequence[Operator]]
+def parts_here(
+    items: Sequence[Mapping[str, Any]], operators: Callable[[Heartbeat], Sequence[Operator]]
 ) -> Iterator[dict[str, Any]]:
     """Do what `stream_parts` does, part after part."""
-    built = Chain(tuple(operator.build() for operator in operators(SilentHeartbeat())) if items else ())
-    for item in items:
-        for block in built.each(pa.Table.from_pylist([dict(item)])):
-            yield from block.to_pylist()
+    return stream_here(items, operators(Unheard()) if items else ())
 
 
 def loop_here(job: Job, device: Device, patience: int, show: Callable[[int], Any]) -> dict[str, Any]:
@@ -77,8 +61,8 @@ def fit_in_threads(job: Job, folder: str, name: str, patience: int, show: Callab
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Put these in the place of what needs Ray, everywhere but in trainings of networks, which Ray Train runs."""
-    patch.setattr("datus2_ray.engine.execute.stream_parts", stream_here)
-    patch.setattr("datus2_ray.engine.clustering.rows.stream_parts", stream_here)
+    patch.setattr("datus2_ray.engine.execute.stream_parts", parts_here)
+    patch.setattr("datus2_ray.engine.clustering.rows.stream_parts", parts_here)
     patch.setattr("datus2_ray.engine.clustering.rows.RayRows", OwnRows)
     patch.setattr(
         "datus2_ray.engine.waiting.run_tasks",

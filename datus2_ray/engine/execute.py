@@ -151,7 +151,7 @@ def _parts(
                 prometheus.count_images(stage.name, done["rows"], done["faults"])
                 note()
                 check()
-        progress.memory = next((heartbeat.memory() for heartbeat in watched), None)
+        progress.memory = watched[-1].memory() if watched else None
         lost = [part for part in parts if rows.get(part, 0) + faults.get(part, 0) != parts[part]]
         if lost:
             raise DatusError(

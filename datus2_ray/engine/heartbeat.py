@@ -106,6 +106,19 @@ class Heartbeat:
         return answer
 
 
+class Unheard(Heartbeat):
+    """Beats of work in the driver itself, which nobody counts."""
+
+    def __init__(self) -> None:
+        pass
+
+    def beat(self, memory: int = 0) -> None:
+        """Do nothing."""
+
+    def _ask(self, what: str) -> None:
+        return None
+
+
 def forget_memory() -> None:
     """Let :func:`peak_memory` begin anew, where Linux can: Ray may make an actor of a process that did other work."""
     with suppress(OSError):

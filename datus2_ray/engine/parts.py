@@ -1,4 +1,4 @@
-"""One streaming Ray Data execution over the parts of a stage: every part in, every part out, each written once.
+"""One stream over the parts of a stage, on Ray Data: every part in, every part out, each written once.
 
 A part is the unit of work: a fixed slice of the sorted image ids (cut at ingest), one block from read to write, one
 file of every table. A file's name says its part and it is put in place atomically, so a retried task writes the same
@@ -7,7 +7,7 @@ bytes again and an interrupted stage goes on with the parts that are not there y
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, cast, overload
@@ -19,13 +19,16 @@ import ray.data
 
 from datus2_ray.engine import ray_private
 from datus2_ray.engine.failure import cause_of
-from datus2_ray.engine.heartbeat import Heartbeat, watched
+from datus2_ray.engine.heartbeat import Heartbeat, Unheard, watched
 from datus2_ray.engine.operators.encode import FAULT_COLUMNS
 from datus2_ray.engine.session import no_progress_seconds
 from datus2_ray.engine.stage import Operator
 from datus2_ray.errors import DatusError
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.counted import FAULTS
+
+#: Items for which no tasks are started: that takes one or two seconds, and would halve the time of the work at best.
+FEW = 2
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def stream_parts(
 ) -> Iterator[dict[str, Any]]:
     """Send parts through operators on Ray Data and yield the rows of the last one as each part is finished.
 
+    Up to :data:`FEW` items that need no model are worked on in this process.
+
     Parameters
     ----------
     items : sequence of mapping
@@ -72,6 +77,11 @@ def stream_parts(
     """
     if not items:
         return
+    if len(items) <= FEW:
+        alone = operators(Unheard())
+        if not any(operator.pool for operator in alone):
+            yield from stream_here(items, alone)
+            return
     heartbeat = Heartbeat()
     # Ray asks the sequence, which it calls a list, for one item at a time, and puts each into the object store.
     dataset: ray.data.Dataset = ray.data.from_items(cast("list[Any]", items), override_num_blocks=len(items))
@@ -94,6 +104,14 @@ def stream_parts(
         # Also where the caller ends early: the execution would go on writing parts of a stage that has failed.
         rows.close()
         ray_private.stop_execution(dataset)
+
+
+def stream_here(items: Iterable[Mapping[str, Any]], operators: Sequence[Operator]) -> Iterator[dict[str, Any]]:
+    """Do the same in this process, one part after the other."""
+    chain = Chain(tuple(operator.build() for operator in operators))
+    for item in items:
+        for block in chain.each(pa.Table.from_pylist([dict(item)])):
+            yield from block.to_pylist()
 
 
 def _add(dataset: ray.data.Dataset, operator: Operator, *more: Operator) -> ray.data.Dataset:

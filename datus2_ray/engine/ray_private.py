@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -19,6 +21,36 @@ def started_here() -> bool:
 
     started: Any = ray._private.worker._global_node
     return bool(started and started.head)
+
+
+@contextmanager
+def without_idle_processes() -> Iterator[None]:
+    """Let a local Ray start without processes that it does not use, each of which takes a second.
+
+    They are the autoscaler's monitor, which also takes a second to end, the monitor of logs, which are not shown, and
+    the server of the dashboard, which ``include_dashboard=False`` only makes smaller.
+    """
+    from ray._private.node import Node
+
+    kept = {name: getattr(Node, name) for name in ("start_monitor", "start_log_monitor", "start_api_server")}
+    for name in kept:
+        setattr(Node, name, lambda self, **named: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
+
+
+def without_statistics() -> None:
+    """Let Ray Data in this process start no actor for its statistics, which only the dashboard shows."""
+    from uuid import uuid4
+
+    from ray.data._internal.stats import _StatsManager
+
+    for name in ("update_execution_metrics", "update_iteration_metrics", "register_dataset_to_stats_actor"):
+        setattr(_StatsManager, name, staticmethod(lambda *arguments, **named: None))
+    _StatsManager.gen_dataset_id_from_stats_actor = staticmethod(lambda: uuid4().hex)  # type: ignore[method-assign]
 
 
 def has_token() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib
 import logging
@@ -11,9 +12,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from datus2_ray.engine import ray_private
 from datus2_ray.engine.machines import Machines
 from datus2_ray.errors import DatusError
 
@@ -93,7 +95,8 @@ def start_ray(no_progress_seconds: int) -> None:
             _check_answers(address)
         # By name: without one, Ray joins whatever cluster was last started on this machine.
         local = address is None
-        with _without_core_messages(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
+        idle = ray_private.without_idle_processes() if local else nullcontext()
+        with idle, _without_core_messages(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
             # What the stages need takes as long to import as Ray takes to start. Ray starts in this thread: Linux kills
             # its processes when the thread ends that started them (PR_SET_PDEATHSIG).
             importing = thread.submit(importlib.import_module, "datus2_ray.engine.execute")
@@ -105,7 +108,11 @@ def start_ray(no_progress_seconds: int) -> None:
                     logging_level=logging.CRITICAL,
                     _temp_dir=short_folder(ray_folder()) if local else None,
                 )
+                # What Ray itself does at exit begins with half a second in which messages could be shown.
+                atexit.register(ray.shutdown)
                 importing.result()
+                if local:
+                    ray_private.without_statistics()
             except ConnectionError as error:
                 raise _no_answer(str(address)) from error
             except OSError as error:
