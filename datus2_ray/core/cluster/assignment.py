@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
 from datus2_ray.core.cluster.distances import FloatArray, Rounding, choose_nearest, choose_second, row_lengths
+from datus2_ray.core.cluster.threads import in_threads
 
 Metric = Literal["euclidean", "spherical"]
 
@@ -130,10 +131,14 @@ def assign(
     assignment = Assignment(metric_rows(centroids, metric), metric)
     labels = np.empty(len(x), np.int32)
     distances = np.empty(len(x), np.float64)
+
+    def write(chunk: slice) -> None:
+        nearest = assignment.nearest(x[chunk])
+        labels[chunk], distances[chunk] = nearest.labels, nearest.distances
+
     with BLAS.limit(limits=1):
-        for chunk in chunks(len(x)):
-            nearest = assignment.nearest(x[chunk])
-            labels[chunk], distances[chunk] = nearest.labels, nearest.distances
+        for _ in in_threads(write, chunks(len(x))):
+            pass
     return labels, distances
 
 

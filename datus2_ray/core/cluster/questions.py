@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.cluster.assignment import BLAS, Assignment, Metric, assign, chunks, metric_rows
+from datus2_ray.core.cluster.assignment import BLAS, Assignment, Metric, Nearest, assign, chunks, metric_rows
 from datus2_ray.core.cluster.distances import FloatArray, add_rows
 from datus2_ray.core.cluster.row_hash import row_uniform
 from datus2_ray.core.cluster.rows import RowBlock, RowBlocks, own_rows
+from datus2_ray.core.cluster.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,13 @@ def partial_sums(
     assignment = Assignment(centroids, metric)
     k = len(centroids)
     sums, totals, counts, inertia = np.zeros(centroids.shape), np.zeros(k), np.zeros(k, np.int64), 0.0
+
+    def nearest_of(chunk: slice) -> tuple[Nearest, NDArray[np.float64]]:
+        selected = chunk if own is None else own[chunk]
+        return assignment.nearest(block.x[selected]), block.weights[selected]
+
     with BLAS.limit(limits=1):
-        for chunk in chunks(len(block.x) if own is None else len(own)):
-            selected = chunk if own is None else own[chunk]
-            nearest, weights = assignment.nearest(block.x[selected]), block.weights[selected]
+        for nearest, weights in in_threads(nearest_of, chunks(len(block.x) if own is None else len(own))):
             add_rows(nearest.rows, weights / nearest.lengths, nearest.labels, sums)
             totals += np.bincount(nearest.labels, weights, k)
             counts += np.bincount(nearest.labels, minlength=k)

@@ -16,6 +16,7 @@ from datus2_ray.core.cluster.distances import FloatArray, distances_to
 from datus2_ray.core.cluster.questions import Moments, farthest_rows, partial_sums, rows_at
 from datus2_ray.core.cluster.row_hash import sample_rows
 from datus2_ray.core.cluster.rows import RowBlocks, combined
+from datus2_ray.core.cluster.threads import in_threads
 
 Start = Literal["k-means++", "k-means||", "random"]
 
@@ -104,10 +105,14 @@ def _draw(masses: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[
 def _distances(rows: NDArray[np.float64], centres: NDArray[np.intp], metric: Metric) -> NDArray[np.float64]:
     """Compute the distances of all rows to some of them, float64 [n, number of centres]."""
     distances = np.empty((len(centres), len(rows)))
-    # A chunk stays in the core's own cache while all centres are compared with it.
-    for chunk in chunks(len(rows)):
+
+    def compare(chunk: slice) -> None:
+        # It stays in the core's own cache while all centres are compared with it.
         for number, centre in enumerate(centres):
             distances_to(rows[chunk], rows[centre], metric == "spherical", distances[number, chunk])
+
+    for _ in in_threads(compare, chunks(len(rows))):
+        pass
     return distances.T
 
 
