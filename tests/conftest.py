@@ -32,7 +32,7 @@ from hypothesis import settings
 from datus2_ray.config import load
 from datus2_ray.demo.write import write_demo
 from datus2_ray.engine.machines import Machines, Node
-from datus2_ray.engine.ray_private import without_idle_processes
+from datus2_ray.engine.ray_private import quick_start
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.sources.list_source import list_source
@@ -105,7 +105,7 @@ def ray_session() -> Iterator[None]:
     """Start one local Ray for all tests, with more logical CPUs than cores: some pool shapes need them."""
     import ray
 
-    with without_idle_processes():
+    with quick_start():
         ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()

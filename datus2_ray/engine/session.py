@@ -95,8 +95,8 @@ def start_ray(no_progress_seconds: int) -> None:
             _check_answers(address)
         # By name: without one, Ray joins whatever cluster was last started on this machine.
         local = address is None
-        idle = ray_private.without_idle_processes() if local else nullcontext()
-        with idle, _without_core_messages(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
+        quickly = ray_private.quick_start() if local else nullcontext()
+        with quickly, _without_core_messages(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
             # What the stages need takes as long to import as Ray takes to start. Ray starts in this thread: Linux kills
             # its processes when the thread ends that started them (PR_SET_PDEATHSIG).
             importing = thread.submit(importlib.import_module, "datus2_ray.engine.execute")

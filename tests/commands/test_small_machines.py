@@ -19,13 +19,13 @@ LIMIT = 600
 COMMANDS = """
 import json, sys
 import ray
-from datus2_ray.engine.ray_private import without_idle_processes
+from datus2_ray.engine.ray_private import quick_start
 from datus2_ray.commands.pretrain import pretrain
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import load
 
 cpus, commands = json.loads(sys.argv[1])
-with without_idle_processes():
+with quick_start():
     ray.init(num_cpus=cpus, address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 outcomes = []
 for command, flags, assignments in commands:
