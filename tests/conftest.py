@@ -126,9 +126,10 @@ def make_run(source: Path | str, out: Path | str, *assignments: str, **flags: An
 
 
 @pytest.fixture
-def open_run(tmp_path: Path, ray_session: None) -> Callable[..., Run]:
-    """Return a function that opens a run on the tests' Ray, below the test's folder."""
+def open_run(tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Return a function that opens a run on the tests' Ray, below the test's folder; few parts are Ray's work, too."""
     configure_ray_data(120)
+    monkeypatch.setattr("datus2_ray.engine.parts.FEW", 0)
     return lambda source, *assignments, name="run", **flags: make_run(source, tmp_path / name, *assignments, **flags)
 
 

@@ -80,7 +80,10 @@ def stream_parts(
     if len(items) <= FEW:
         alone = operators(Unheard())
         if not any(operator.pool for operator in alone):
-            yield from stream_here(items, alone)
+            try:
+                yield from stream_here(items, alone)
+            except Exception as error:
+                raise cause_of(error) from error
             return
     heartbeat = Heartbeat()
     # Ray asks the sequence, which it calls a list, for one item at a time, and puts each into the object store.

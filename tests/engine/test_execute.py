@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -284,6 +285,29 @@ def test_on_ray_an_operator_that_breaks_between_two_parts_gives_one_line(
         list(stream_parts([{"part": "x"}], lambda heartbeat: [Operator(Two(journal, error)), writer]))
     assert str(caught.value) == line
     assert [entry.path for entry in storage.list_files(str(journal.parent / "out"))] == sorted(made(journal))
+
+
+def test_few_parts_that_need_no_model_are_worked_on_in_the_driver(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_ray() -> None:
+        raise AssertionError("on Ray")
+
+    monkeypatch.setattr("datus2_ray.engine.parts.Heartbeat", on_ray)
+    here = Operator(lambda block: block.append_column("process", pa.array([os.getpid()] * len(block))))
+    items = [{"part": f"{number}"} for number in range(3)]
+    found = list(stream_parts(items[:2], lambda heartbeat: [here]))
+    assert found == [{**item, "process": os.getpid()} for item in items[:2]]
+    assert list(stream_parts([], lambda heartbeat: [here])) == []
+    for many in ((items, [here]), (items[:1], [here, Operator(Echo, Pool(1, 1, "cpu"))])):
+        with pytest.raises(AssertionError, match="on Ray"):
+            list(stream_parts(many[0], lambda heartbeat, made=many[1]: made))
+    # What goes wrong is told as if it was Ray's work.
+    for error, line in ((ValueError("the operator\nbroke"), "a worker failed: ValueError: the operator"),
+                        (StorageError("the disk is full; make room"), "the disk is full; make room")):  # fmt: skip
+        with pytest.raises(DatusError) as caught:
+            list(stream_parts(items[:1], lambda heartbeat, error=error: [Operator(Two(journal, error))]))
+        assert str(caught.value) == line
 
 
 def test_a_block_is_through_all_operators_before_the_next_one_is_made() -> None:

@@ -25,6 +25,7 @@ import time
 import numpy as np
 import pyarrow as pa
 from datus2_ray.engine.machines import Machines
+from datus2_ray.engine import parts
 from datus2_ray.engine.parts import stream_parts
 from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.session import look_at_machines, start_ray
@@ -44,6 +45,7 @@ class Actor:
     def __call__(self, block):
         return block.append_column("actor", pa.array([count()]))
 
+parts.FEW = 0
 before = look_at_machines(120)
 start_ray(120)
 pair = before, Machines.now()

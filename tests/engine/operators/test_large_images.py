@@ -15,11 +15,11 @@ from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.graph.louvain import number_by_first
 from datus2_ray.core.views.windows import Windows
 from datus2_ray.demo.scenes import render
+from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.engine.operators import embed
 from datus2_ray.engine.operators.embed import EmbedImages
 from datus2_ray.engine.operators.segment import FindSegments
 from datus2_ray.store.columns import list_arrays
-from tests.in_process import SilentHeartbeat
 
 #: Side of an image in pixels, of a patch, and images along a side of the mosaic.
 SIDE, PATCH, IMAGES = 64, 8, 5
@@ -70,7 +70,7 @@ def test_a_mosaic_has_the_segments_of_its_images(settings: dict[str, Any], monke
     scenes = [render(number, height=SIDE, width=SIDE)[0] for number in range(IMAGES**2)]
     rows = [np.concatenate(scenes[start : start + IMAGES], axis=1) for start in range(0, len(scenes), IMAGES)]
     beats = SimpleNamespace(count=0)
-    heartbeat = SilentHeartbeat()
+    heartbeat = Unheard()
     monkeypatch.setattr(heartbeat, "beat", lambda memory=0: setattr(beats, "count", beats.count + 1), raising=False)
     images = EmbedImages("", config, "cpu", heartbeat, True, True, windows)
     find = FindSegments(config, 0, True, windows)
@@ -98,6 +98,6 @@ def test_patches_as_units_of_a_large_image_are_numbered_too(monkeypatch: pytest.
     monkeypatch.setattr(embed, "load_backbone", lambda *_, **__: MeanColours())
     config, windows = DiscoverConfig(unit="patches"), Windows(SIDE, SIDE, PATCH)
     image = np.zeros((IMAGES * SIDE, SIDE, 3), np.uint8)
-    embedded = EmbedImages("", config, "cpu", SilentHeartbeat(), False, True, windows)(block([image]))
+    embedded = EmbedImages("", config, "cpu", Unheard(), False, True, windows)(block([image]))
     (found,) = list_arrays(FindSegments(config, 0, True, windows)(embedded)["patch_map"])
     assert np.asarray(found).tolist() == list(range(IMAGES * CELLS * CELLS))

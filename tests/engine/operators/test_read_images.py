@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.engine.operators.read_images import ReadImages, pixels_of, scatter
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import schemas, storage
-from tests.in_process import SilentHeartbeat
 
 
 def png(height: int, width: int) -> bytes:
@@ -34,7 +34,7 @@ def test_images_that_cannot_be_decoded_keep_their_places(
         for i, image, (height, width) in zip("abc", data, sizes, strict=True)
     ]
     storage.write_table(str(tmp_path / "p"), pa.Table.from_pylist(rows, schemas.IMAGES))
-    read = ReadImages(ImagesTable(str(tmp_path)), 64, SilentHeartbeat(), patch=patch)  # type: ignore[arg-type]
+    read = ReadImages(ImagesTable(str(tmp_path)), 64, Unheard(), patch=patch)
     block = read(pa.table({"part": ["p"]}))
     assert block["image_id"].to_pylist() == list("abc")
     assert block["part"].to_pylist() == ["p"] * 3

@@ -16,6 +16,7 @@ from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.describe.crops import CROP_SIZE, crops
 from datus2_ray.core.describe.tokens import l2_normalise
 from datus2_ray.engine.execute import execute_stage
+from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.engine.operators.read_images import pixels_of
 from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
@@ -24,7 +25,6 @@ from datus2_ray.stages.discover.describe import rebatch
 from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.store.columns import list_arrays
-from tests.in_process import SilentHeartbeat
 
 
 @given(counts=st.lists(st.integers(0, 9), max_size=12), size=st.integers(1, 7))
@@ -53,7 +53,7 @@ def run_operators(run: Run) -> tuple[list[Operator], pa.Table]:
     run, pool = execute_stage(run, INGEST), Pool(1, 1, "cpu")
     placement = Placement("", "cpu", {"embed": pool, "describe": pool})
     assert isinstance(DISCOVER.work, PerPart)
-    operators = list(DISCOVER.work.operators(run, placement, SilentHeartbeat()))  # type: ignore[arg-type]
+    operators = list(DISCOVER.work.operators(run, placement, Unheard()))
     block = pa.table({"part": ["part-000000.parquet"]})
     for operator in operators[:3]:
         block = operator.build()(block)

@@ -15,6 +15,7 @@ from datus2_ray.core.images.labels import decode_labels, encode_labels
 from datus2_ray.core.score.confusion import score
 from datus2_ray.engine.clustering.table import read_token_clusters
 from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.engine.run import Run
 from datus2_ray.stages import RUN
 from datus2_ray.stages.evaluate.count import ScorePart, sum_counts
@@ -33,7 +34,6 @@ from datus2_ray.store.facts import (
     TokensMerged,
 )
 from datus2_ray.store.run_folder import COMMIT, part_name
-from tests.in_process import SilentHeartbeat
 
 CLASSES, K = ("sky", "grass", "water", "building", "tree", "animal"), 7
 
@@ -116,7 +116,7 @@ def test_images_without_ground_truth_are_not_scored(tmp_path: Path) -> None:
     for name, rows in (("images", images), ("initial", initial), ("refined", refined)):
         storage.write_table(f"{tables[name]}/p", pa.Table.from_pylist(rows, schema=schemas.MASKS))
     masks = {name: tables[name] for name in ("initial", "refined")}
-    score_part = ScorePart(tables["images"], "", masks, {}, (0, 1), False, k=3, heartbeat=SilentHeartbeat())  # type: ignore[arg-type]
+    score_part = ScorePart(tables["images"], "", masks, {}, (0, 1), False, k=3, heartbeat=Unheard())
     counts = score_part(pa.table({"part": ["p"]}))
     cells = [[0, 0, 1], [1, 2, 1], [1, 3, 1]]
     assert counts["initial"].to_pylist() == [cells, None, cells]

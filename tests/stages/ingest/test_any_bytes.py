@@ -19,12 +19,12 @@ from PIL import Image
 from datus2_ray.config import load
 from datus2_ray.core.images import decode
 from datus2_ray.core.images.rendering import DEFAULT
+from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.errors import DatusError, ImageError
 from datus2_ray.sources.list_source import list_source
 from datus2_ray.stages.ingest.from_files import check_image
 from datus2_ray.stages.ingest.ingest import reader
 from tests.core.images.files import encoded, picture
-from tests.in_process import SilentHeartbeat
 
 #: Pillow's own, where a test asks it whether it decodes a file.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -192,7 +192,7 @@ def read_shards(source: Path) -> int:
     listing = list_source(config)
     rows = 0
     for part, payload in listing.parts.items():
-        read = reader(config, listing, SilentHeartbeat(), str(source.with_name("out")))  # type: ignore[arg-type]
+        read = reader(config, listing, Unheard(), str(source.with_name("out")))
         (block,) = read(pa.Table.from_pylist([{"part": part, "slices": [{"part": part, **payload}]}]))
         assert len(block) == listing.counts[part]
         rows += len(block)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.engine.operators.read_images import ReadImages
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, StorageError, UsageError
@@ -29,7 +30,6 @@ from datus2_ray.store import storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Sharded, Surveyed
 from datus2_ray.store.run_folder import QUARANTINE
-from tests.in_process import SilentHeartbeat
 
 Open = Callable[..., Run]
 COLUMNS = ["image_id", "image", "height", "width", "mask"]
@@ -257,7 +257,7 @@ def test_images_of_our_shards_that_are_damaged_later_are_refused_one_by_one(
     start = column.dictionary_page_offset or column.data_page_offset
     data[start : start + 40] = bytes(40)
     file.write_bytes(data)
-    read = ReadImages(ImagesTable.of(ingested), 32, SilentHeartbeat())  # type: ignore[arg-type]
+    read = ReadImages(ImagesTable.of(ingested), 32, Unheard())
     part = min(ingested.parts)
     rows = read(pa.table({"part": [part]})).to_pylist()
     assert len(rows) == ingested.parts[part]

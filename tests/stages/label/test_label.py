@@ -11,6 +11,7 @@ import pyarrow as pa
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.clustering.table import read_clusters
 from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.engine.run import Run
 from datus2_ray.stages.cluster.cluster import CLUSTER
 from datus2_ray.stages.discover.discover import DISCOVER
@@ -19,7 +20,6 @@ from datus2_ray.stages.label.label import LABEL
 from datus2_ray.stages.label.sharpen import SharpenMasks
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.facts import Clustered, Discovered, Labelled
-from tests.in_process import SilentHeartbeat
 
 BEST = ("discover.graph=neighbours", "discover.feature=token", "discover.descriptor=tokens")
 
@@ -79,7 +79,7 @@ def test_a_patch_that_is_half_of_either_is_cut_at_the_edge() -> None:
     image += np.random.default_rng(0).integers(0, 10, image.shape, dtype=np.uint8)
     patches = np.zeros((28, 28), dtype=np.uint8)
     patches[:, 13:] = 255  # noise, which has borders too
-    drawn = SharpenMasks("cpu", SilentHeartbeat()).draw(image, patches, 448, 224)  # type: ignore[arg-type]
+    drawn = SharpenMasks("cpu", Unheard()).draw(image, patches, 448, 224)
     assert drawn.dtype == np.uint8
     assert drawn.shape == (448, 224)
     assert (drawn[:, :99] == 0).all()

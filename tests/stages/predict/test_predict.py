@@ -23,6 +23,7 @@ from datus2_ray.core.refine.file import to_bytes
 from datus2_ray.core.refine.prediction import predict_labels
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
 from datus2_ray.engine.execute import execute, execute_stage
+from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import PerPart, Placement
@@ -34,7 +35,6 @@ from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Predicted, Refined
 from datus2_ray.store.run_folder import part_name
-from tests.in_process import SilentHeartbeat
 
 SPEC = SegmenterSpec(encoder="resnet18", output_stride=16, classes=5, size=64)
 BACKBONE = "untrained:vit_tiny_patch16_224"
@@ -168,7 +168,7 @@ def through(run: Run, part: str = part_name(0)) -> list[dict[str, Any]]:
     assert isinstance(PREDICT.work, PerPart)
     placement = Placement("", "cpu", {"segment": Pool(1, 1, "cpu"), "embed": Pool(1, 1, "cpu")})
     block = pa.table({"part": [part]})
-    for operator in PREDICT.work.operators(run, placement, SilentHeartbeat()):  # type: ignore[arg-type]
+    for operator in PREDICT.work.operators(run, placement, Unheard()):
         block = operator.build()(block)
     rows: list[dict[str, Any]] = block.to_pylist()
     return rows

@@ -1,0 +1,42 @@
+"""Chunks are worked on in several threads, with the results in order, unless there is to be one."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from datus2_ray.core.cluster.assignment import assign
+from datus2_ray.core.cluster.kmeans import kmeans
+from datus2_ray.core.cluster.rows import LocalRows
+from datus2_ray.core.cluster.threads import in_threads
+
+
+@pytest.mark.parametrize(("threads", "names"), [("1", {"MainThread"}), ("3", {"chunks_0", "chunks_1", "chunks_2"})])
+def test_results_come_in_order(threads: str, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    together, seen = threading.Barrier(len(names)), set[str]()
+
+    def double(number: int) -> int:
+        if number < len(names):
+            together.wait()
+        seen.add(threading.current_thread().name)
+        return 2 * number
+
+    assert list(in_threads(double, range(50))) == list(range(0, 100, 2))
+    assert seen == names
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "spherical"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_any_number_of_threads_gives_the_bits_of_one(metric: str, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(5000, 40)).astype(dtype)
+    found = []
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        result = kmeans(LocalRows([x]), 30, metric=metric, restarts=2, seed=0, noun="rows")  # type: ignore[arg-type]
+        found.append((result.centroids, *assign(x, result.centroids, metric)))  # type: ignore[arg-type]
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
