@@ -17,7 +17,8 @@ from datus2_ray.engine.heartbeat import Heartbeat, Unheard
 from datus2_ray.engine.machines import Device, Machines, Node
 from datus2_ray.engine.parts import stream_here
 from datus2_ray.engine.stage import Operator
-from datus2_ray.engine.training.run import Job, Trained
+from datus2_ray.engine.training.job import Job
+from datus2_ray.engine.training.run import Trained
 from datus2_ray.engine.training.worker import Member
 from datus2_ray.store import storage
 
@@ -68,7 +69,7 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
         "datus2_ray.engine.waiting.run_tasks",
         lambda function, shared, arguments, who: [function(shared, *each) for each in arguments],
     )
-    patch.setattr("datus2_ray.engine.training.run.run_alone", loop_here)
+    patch.setattr("datus2_ray.engine.training.alone.run_alone", loop_here)
     patch.setattr("datus2_ray.engine.training.run.run_training", fit_in_threads)
     patch.setattr(
         "datus2_ray.engine.training.run.plan_scaling", lambda workers, device: ScalingConfig(num_workers=workers)

@@ -35,14 +35,21 @@ LOOK_EVERY = 2.0
 
 
 class _Counter:
-    """Actor that counts the beats of every stream, and keeps the highest memory of those who say theirs."""
+    """Actor that counts the beats of every stream, and keeps the highest memory that was said and the last step."""
 
     def __init__(self) -> None:
-        self._beats, self._memory = Counter[str](), dict[str, int]()
+        self._beats, self._memory, self._steps = Counter[str](), dict[str, int](), dict[str, int]()
 
     def beat(self, stream: str, memory: int) -> None:
         self._beats[stream] += 1
         self._memory[stream] = max(self._memory.get(stream, 0), memory)
+
+    def tick(self, stream: str, step: int) -> None:
+        self._beats[stream] += 1
+        self._steps[stream] = step
+
+    def status(self, stream: str) -> tuple[int, int]:
+        return self._beats[stream], self._steps.get(stream, 0)
 
     def beats(self, stream: str) -> int:
         return self._beats[stream]
@@ -80,6 +87,14 @@ class Heartbeat:
     def beat(self, memory: int = 0) -> None:
         """Count one beat, of a process whose memory so far was at most this in bytes, 0 if unsaid; does not wait."""
         self._counter.beat.remote(self._stream, memory)
+
+    def tick(self, step: int) -> None:
+        """Count one beat, and note that so many steps of a training are done; does not wait."""
+        self._counter.tick.remote(self._stream, step)
+
+    def status(self) -> Any:
+        """Ask for the number of beats and the steps done, and return the reference of the answer."""
+        return self._counter.status.remote(self._stream)
 
     def through(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items of a task, and beat before the first and every sixteenth."""

@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.train.torch
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 from ray.train import ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray.engine.failure import cause_of
 from datus2_ray.engine.machines import Device, Machines
+from datus2_ray.engine.training.job import MAX_FAILURES, POLL_SECONDS, Job, watch
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage
-
-#: How often a worker may die before the training gives up; each time it resumes from the last checkpoint.
-MAX_FAILURES = 3
-
-#: Seconds between two looks at how far the training is.
-POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training that is to be done.
-
-    Parameters
-    ----------
-    stage : str
-        For errors.
-    loop : callable
-        What every worker runs: it takes ``{"plan": ..., "watcher": actor handle}``, reports checkpoints, and returns
-        its history, one key per column; ``fault`` is None or says why to give up (what is raised instead is tried
-        again). It imports what it needs when called: Ray's actors have no need of models.
-    plan : object
-        Passed to the loop.
-    steps : int
-        Optimiser steps.
-    remedy : str
-        What to do where steps take too long, for errors.
-    scaling : ScalingConfig or None
-        Resources of the workers; None for :func:`run_alone`.
-    lowest : str or None
-        The metric whose lowest value decides which checkpoint is kept, the earliest of equals; None keeps the latest.
-    """
-
-    stage: str
-    loop: Callable[[dict[str, Any]], Any]
-    plan: Any
-    steps: int
-    remedy: str
-    scaling: ScalingConfig | None
-    lowest: str | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +41,17 @@ def plan_scaling(workers: int, device: Device) -> ScalingConfig:
     return ScalingConfig(num_workers=workers, use_gpu=device == "cuda", resources_per_worker=resources)
 
 
+@dataclass(frozen=True)
+class Ticks:
+    """Handle of the actor below, as workers use it."""
+
+    actor: Any
+
+    def tick(self, step: int) -> None:
+        """Send a step; does not wait."""
+        self.actor.tick.remote(step)
+
+
 class TrainingRun:
     """Actor that runs one training and knows how far it is.
 
@@ -101,11 +72,6 @@ class TrainingRun:
         """Return how often something moved, and the steps done."""
         return self._moves, self._step
 
-    def run(self, job: Job) -> dict[str, Any]:
-        """Run the loop in this very process."""
-        result: dict[str, Any] = job.loop({"plan": job.plan, "watcher": ray.get_runtime_context().current_actor})
-        return result
-
     def fit(self, job: Job, folder: str, name: str, patience: int) -> Trained:
         """Train, or resume the training of this name in this folder."""
         os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_SECONDS)  # a checkpoint counts from the next check
@@ -116,7 +82,7 @@ class TrainingRun:
         kept = {"checkpoint_score_attribute": job.lowest, "checkpoint_score_order": "min"} if job.lowest else {}
         trainer = api.torch.TorchTrainer(
             job.loop,
-            train_loop_config={"plan": job.plan, "watcher": ray.get_runtime_context().current_actor},
+            train_loop_config={"plan": job.plan, "watcher": Ticks(ray.get_runtime_context().current_actor)},
             torch_config=TorchConfig(timeout_s=patience),
             scaling_config=job.scaling,
             run_config=api.RunConfig(
@@ -174,43 +140,9 @@ def run_training(job: Job, folder: str, name: str, patience: int, show: Callable
     )
     running = actor.fit.remote(job, folder, name, patience)
     try:
-        trained: Trained = _watch(actor, running, job, patience, show)
+        trained: Trained = watch(running, actor.status.remote, job, patience, show)
         return trained
     except RayError as error:
         raise cause_of(error) from error
     finally:
         ray.kill(actor)
-
-
-def run_alone(job: Job, device: Device, patience: int, show: Callable[[int], Any]) -> dict[str, Any]:
-    """Run the loop of a training in one actor, without Ray Train, and return what it returns; else as run_training.
-
-    An actor that dies starts the loop again.
-    """
-    options = {"num_cpus": 0, "num_gpus": int(device == "cuda"), "max_restarts": MAX_FAILURES}
-    actor: Any = ray.remote(TrainingRun).options(max_concurrency=4, max_task_retries=MAX_FAILURES, **options).remote()
-    try:
-        result: dict[str, Any] = _watch(actor, actor.run.remote(job), job, patience, show)
-        return result
-    except RayError as error:
-        raise cause_of(error) from error
-    finally:
-        ray.kill(actor)
-
-
-def _watch(actor: Any, running: Any, job: Job, patience: int, show: Callable[[int], Any]) -> Any:
-    seen, step, since = -1, 0, time.monotonic()
-    while not ray.wait([running], timeout=POLL_SECONDS)[0]:
-        with contextlib.suppress(GetTimeoutError):  # not even this actor may have been able to start
-            moves, step = ray.get(actor.status.remote(), timeout=patience)
-            if moves != seen:
-                seen, since = moves, time.monotonic()
-        show(step)
-        if time.monotonic() - since >= patience:
-            raise DatusError(
-                f"{job.stage}: no optimiser step for {patience} s (step {step} of {job.steps}); the cluster may lack "
-                f"free CPUs or GPUs, or a step takes longer: {job.remedy}, or --set no_progress_seconds=N"
-            )
-    result = ray.get(running)
-    show(job.steps)
-    return result

@@ -13,7 +13,7 @@ from datus2_ray.engine.operators.decides import input_side, large_windows
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement
-from datus2_ray.engine.training import run as training
+from datus2_ray.engine.training.job import Job
 from datus2_ray.engine.training.shares import hash_id, image_ids
 from datus2_ray.engine.training.worker import Fit, Member, run_fit
 from datus2_ray.store import storage
@@ -94,20 +94,24 @@ def fit_to_tokens(
     compute : callable
         Fits by the plan, as one of the processes.
     """
-    patience, scaling, folder = run.config.no_progress_seconds, None, placement.path("training")
-    if plan.workers > 1:
-        scaling = training.plan_scaling(plan.workers, placement.device)
-        # Nothing to go on from: a fit has no checkpoint but the last.
-        storage.remove(folder)
-    loop = partial(run_fit, compute, MODEL)
-    job = training.Job(name, loop, plan, steps, "give fewer workers (--set refine.workers=N)", scaling, lowest=None)
+    loop, remedy = partial(run_fit, compute, MODEL), "give fewer workers (--set refine.workers=N)"
+    patience = run.config.no_progress_seconds
 
     def show(step: int) -> None:
         progress.advance(0, note=f"step {step}")
 
-    if scaling is None:
-        return training.run_alone(job, placement.device, patience, show)
-    trained = training.run_training(job, folder, name, patience, show)
+    if plan.workers == 1:
+        from datus2_ray.engine.training import alone
+
+        return alone.run_alone(
+            Job(name, loop, plan, steps, remedy, None, lowest=None), placement.device, patience, show
+        )
+    from datus2_ray.engine.training import run as training  # imports Ray Train, which takes as long as torch
+
+    scaling, folder = training.plan_scaling(plan.workers, placement.device), placement.path("training")
+    # Nothing to go on from: a fit has no checkpoint but the last.
+    storage.remove(folder)
+    trained = training.run_training(Job(name, loop, plan, steps, remedy, scaling, None), folder, name, patience, show)
     model = storage.read_bytes(storage.join(folder, name, trained.checkpoint, MODEL))
     storage.remove(folder)
     return {"model": model, **trained.history}

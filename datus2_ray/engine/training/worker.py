@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray.train
-import ray.train.torch
 import torch
 import torch.distributed
 from torch import Tensor
 
 from datus2_ray.engine.session import configure_ray_data
+from datus2_ray.engine.training.job import Watcher
 
 #: File of a checkpoint beside the model: the rest of what a resumed training needs.
 STATE = "training.pt"
@@ -72,11 +71,12 @@ def run_fit(compute: Callable[[Any, Member], Fit], model: str, config: dict[str,
     """
     plan, watcher = config["plan"], config["watcher"]
     together = plan.workers > 1
-    rank = ray.train.get_context().get_world_rank() if together else 0
     if together:
-        device = prepare_worker(1, repeatable=True)
+        import ray.train  # here and below: a lone process does without it, which takes as long to import as torch
+
+        rank, device = ray.train.get_context().get_world_rank(), prepare_worker(1, repeatable=True)
     else:
-        device = torch.device(plan.device)
+        rank, device = 0, torch.device(plan.device)
         prepare_torch(device, 1, repeatable=True)
     fit = compute(plan, Member(rank, device, step_reporter(watcher, rank), sum_over_workers))
     if not together:
@@ -95,6 +95,8 @@ def prepare_worker(threads: int, *, repeatable: bool) -> torch.device:
     repeatable : bool
         Whether a GPU must give the same bits again, which costs time; a CPU does so anyway.
     """
+    import ray.train.torch
+
     configure_ray_data(-1)
     device: torch.device = ray.train.torch.get_device()
     share = max(1, (os.cpu_count() or 1) // ray.train.get_context().get_local_world_size())
@@ -113,11 +115,11 @@ def prepare_torch(device: torch.device, threads: int, *, repeatable: bool) -> No
         torch.backends.cudnn.deterministic = True
 
 
-def step_reporter(watcher: Any, rank: int) -> Callable[[int], None]:
+def step_reporter(watcher: Watcher | None, rank: int) -> Callable[[int], None]:
     """Return a function that sends a step to the watcher; all workers take steps together, so the first one reports."""
     if watcher is None or rank:
         return lambda step: None
-    return lambda step: watcher.tick.remote(step)
+    return watcher.tick
 
 
 def sum_over_workers(values: Tensor) -> Tensor:
@@ -129,6 +131,8 @@ def sum_over_workers(values: Tensor) -> Tensor:
 
 def read_checkpoint() -> dict[str, Any] | None:
     """Return the state of the last checkpoint, if there is one to resume from."""
+    import ray.train
+
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return None
@@ -144,6 +148,8 @@ def write_checkpoint(
 
     All workers call this. The name is the same in every run, unlike Ray's own, which holds the time.
     """
+    import ray.train
+
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if ray.train.get_context().get_world_rank() == 0:

@@ -56,7 +56,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Pretrained:
     """
     from datus2_ray.core.backbone.spec import describe_weights, parse_spec
     from datus2_ray.core.pretrain.model import build_start, config_json
-    from datus2_ray.engine.training.run import Job, plan_scaling, run_training
+    from datus2_ray.engine.training.job import Job
+    from datus2_ray.engine.training.run import plan_scaling, run_training
     from datus2_ray.stages.pretrain.training import MODEL
 
     plan = plan_pretraining(run, placement.device, placement.path("tensorboard"))

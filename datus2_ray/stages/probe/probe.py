@@ -29,7 +29,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Probed:
     from datus2_ray.core.refine.em import GROUPS
     from datus2_ray.core.score.confusion import class_scores
     from datus2_ray.core.score.probe import RECIPE
-    from datus2_ray.engine.training.run import Job, run_alone
+    from datus2_ray.engine.training.alone import run_alone
+    from datus2_ray.engine.training.job import Job
     from datus2_ray.engine.training.shares import split_images
     from datus2_ray.engine.training.tokens import sample_images
     from datus2_ray.stages.probe.worker import HALVES, Plan, fit_probe

@@ -49,7 +49,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
     DatusError
         If the training failed, stalled or diverged.
     """
-    from datus2_ray.engine.training.run import Job, plan_scaling, run_training
+    from datus2_ray.engine.training.job import Job
+    from datus2_ray.engine.training.run import plan_scaling, run_training
     from datus2_ray.stages.refine.start import write_start
     from datus2_ray.stages.refine.training import MODEL
 

@@ -32,7 +32,8 @@ from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec, to_by
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
-from datus2_ray.engine.training.run import Job, explain, run_training
+from datus2_ray.engine.training.job import Job
+from datus2_ray.engine.training.run import explain, run_training
 from datus2_ray.engine.training.shares import split_images
 from datus2_ray.engine.training_workers import PAIRS_MEMORY
 from datus2_ray.errors import DatusError, StorageError, UsageError

@@ -1,0 +1,41 @@
+"""A training in one process, without Ray Train: a task, whose process Ray keeps for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from datus2_ray.engine.failure import cause_of
+from datus2_ray.engine.heartbeat import Heartbeat
+from datus2_ray.engine.machines import Device
+from datus2_ray.engine.training.job import MAX_FAILURES, Job, Watcher, watch
+
+
+def run_alone(job: Job, device: Device, patience: int, show: Callable[[int], Any]) -> dict[str, Any]:
+    """Run the loop of a training in a task and return what it returns; one whose process dies starts again.
+
+    `show` is called now and then with the steps done.
+
+    Raises
+    ------
+    DatusError
+        If it failed, or took no step for `patience` seconds.
+    """
+    heartbeat = Heartbeat()
+    task: Any = ray.remote(_run_loop)
+    options = {"num_cpus": 0, "num_gpus": int(device == "cuda"), "max_retries": MAX_FAILURES, "name": job.stage}
+    running = task.options(**options).remote(job, heartbeat)
+    try:
+        result: dict[str, Any] = watch(running, heartbeat.status, job, patience, show)
+        return result
+    except RayError as error:
+        raise cause_of(error) from error
+    finally:
+        ray.cancel(running, force=True)  # does nothing to a task that has ended
+
+
+def _run_loop(job: Job, watcher: Watcher) -> Any:
+    return job.loop({"plan": job.plan, "watcher": watcher})
