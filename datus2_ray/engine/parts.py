@@ -94,8 +94,8 @@ def stream_parts(
 
     def stalled() -> DatusError:
         return DatusError(
-            f"nothing moved for {limit} s; the cluster may lack free CPUs or GPUs (`ray status` shows them): set fewer "
-            "actors, or wait longer with --set no_progress_seconds=N"
+            f"nothing moved for {limit} s; there may be too few free CPUs or GPUs (a cluster's are shown by `ray status`): "
+            "set fewer actors, or wait longer with --set no_progress_seconds=N"
         )
 
     rows = watched(iter(dataset.iter_rows()), heartbeat, limit, stalled)
