@@ -94,7 +94,7 @@ def stream_parts(
 
     def stalled() -> DatusError:
         return DatusError(
-            f"nothing moved for {limit} s; there may be too few free CPUs or GPUs (a cluster's are shown by `ray status`): "
+            f"nothing moved for {limit} s; there may be too few free CPUs or GPUs (`ray status` shows a cluster's): "
             "set fewer actors, or wait longer with --set no_progress_seconds=N"
         )
 
