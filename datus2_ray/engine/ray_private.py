@@ -64,6 +64,13 @@ def quick_start() -> Iterator[None]:
             setattr(Node, name, method)
 
 
+def without_messages() -> None:
+    """Keep Ray's messages about processes that died off the driver's terminal: what fails for good is raised, too."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *arguments, **named: None
+
+
 def without_statistics() -> None:
     """Let Ray Data in this process start no actor for its statistics, which only the dashboard shows."""
     from uuid import uuid4

@@ -111,6 +111,7 @@ def start_ray(no_progress_seconds: int) -> None:
                 # What Ray itself does at exit begins with half a second in which messages could be shown.
                 atexit.register(ray.shutdown)
                 importing.result()
+                ray_private.without_messages()
                 if local:
                     ray_private.without_statistics()
             except ConnectionError as error:

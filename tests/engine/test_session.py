@@ -21,9 +21,11 @@ START = """
 import json
 import os
 import signal
+import tempfile
 import time
 import numpy as np
 import pyarrow as pa
+import ray
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine import parts
 from datus2_ray.engine.parts import stream_parts
@@ -59,6 +61,15 @@ try:
     list(stream_parts([{"part": "a"}], lambda _: [Operator(broken)]))
 except DatusError as error:
     print(json.dumps([machines, rows, str(error)]), flush=True)
+@ray.remote(max_retries=1)
+def dies(path):
+    if not os.path.exists(path):
+        open(path, "w").close()
+        os._exit(1)
+
+with tempfile.TemporaryDirectory() as folder:
+    ray.get(dies.remote(f"{folder}/died"))
+time.sleep(1)  # Ray's message about it comes in a thread
 try:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)

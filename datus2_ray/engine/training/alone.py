@@ -33,8 +33,10 @@ def run_alone(job: Job, device: Device, patience: int, show: Callable[[int], Any
         return result
     except RayError as error:
         raise cause_of(error) from error
-    finally:
-        ray.cancel(running, force=True)  # does nothing to a task that has ended
+    except BaseException:  # interrupted or stalled
+        # Not where the task has ended: Ray ends the driver if it is asked to cancel a task that is just ending.
+        ray.cancel(running, force=True)
+        raise
 
 
 def _run_loop(job: Job, watcher: Watcher) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import GetTimeoutError, RayActorError
 
 from datus2_ray.errors import DatusError
 
@@ -81,7 +81,8 @@ def watch(running: Any, status: Callable[[], Any], job: Job, patience: int, show
     """
     seen, step, since = -1, 0, time.monotonic()
     while not ray.wait([running], timeout=POLL_SECONDS)[0]:
-        with contextlib.suppress(GetTimeoutError):  # not even what counts may have been able to start
+        # What counts may not have been able to start, or starts again.
+        with contextlib.suppress(GetTimeoutError, RayActorError):
             moves, step = ray.get(status(), timeout=patience)
             if moves != seen:
                 seen, since = moves, time.monotonic()
