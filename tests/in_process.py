@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from ray import cloudpickle
 from ray.train import ScalingConfig
 
 from datus2_ray.engine.clustering.rows import OwnRows
@@ -24,7 +25,7 @@ from datus2_ray.store import storage
 
 
 def parts_here(
-    items: Sequence[Mapping[str, Any]], operators: Callable[[Heartbeat], Sequence[Operator]]
+    items: Sequence[Mapping[str, Any]], operators: Callable[[Heartbeat], Sequence[Operator]], images: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Do what `stream_parts` does, part after part."""
     return stream_here(items, operators(Unheard()) if items else ())
@@ -40,9 +41,14 @@ def loop_here(job: Job, device: Device, patience: int, show: Callable[[int], Any
 
 
 def fit_in_threads(job: Job, folder: str, name: str, patience: int, show: Callable[[int], Any]) -> Trained:
-    """Do what `run_training` does with a fit to tokens: every worker is a thread."""
+    """Do what `run_training` does with a fit to tokens: every worker is a thread, and gets a pickled job."""
+    job = cloudpickle.loads(cloudpickle.dumps(job))
     compute, model = job.loop.args  # type: ignore[attr-defined] # of a partial of `run_fit`
-    workers, given, together = job.plan.workers, dict[int, torch.Tensor](), threading.Barrier(job.plan.workers)
+    workers, given, together = (
+        job.plan.workers,
+        dict[int, torch.Tensor](),
+        threading.Barrier(job.plan.workers, timeout=60),
+    )
 
     def fit(rank: int) -> Any:
         def sum_over_workers(values: torch.Tensor) -> torch.Tensor:
@@ -56,7 +62,9 @@ def fit_in_threads(job: Job, folder: str, name: str, patience: int, show: Callab
 
     with ThreadPoolExecutor(workers) as threads:
         fits = list(threads.map(fit, range(workers)))
-    storage.write_bytes(storage.join(folder, name, "fitted", model), fits[0].write_model())
+    models = [fit.write_model() for fit in fits]
+    assert models == models[:1] * workers
+    storage.write_bytes(storage.join(folder, name, "fitted", model), models[0])
     return Trained("fitted", {"step": 1}, fits[0].history)
 
 

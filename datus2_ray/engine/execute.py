@@ -145,7 +145,7 @@ def _parts(
 
     with _logged(run, stage, stamp, progress):
         with _noting(placement.uri, rows, faults) as note:
-            for done in stream_parts(work.bundle(run, todo), operators):
+            for done in stream_parts(work.bundle(run, todo), operators, sum(parts[part] for part in todo.parts)):
                 rows[done["part"]], faults[done["part"]] = done["rows"], done["faults"]
                 progress.advance(done["rows"] + done["faults"], done["faults"])
                 prometheus.count_images(stage.name, done["rows"], done["faults"])

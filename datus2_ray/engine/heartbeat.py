@@ -89,7 +89,7 @@ class Heartbeat:
         self._counter.beat.remote(self._stream, memory)
 
     def tick(self, step: int) -> None:
-        """Count one beat, and note that so many steps of a training are done; does not wait."""
+        """Count one beat, and note the number of steps of a training that are done; does not wait."""
         self._counter.tick.remote(self._stream, step)
 
     def status(self) -> Any:
@@ -128,6 +128,9 @@ class Unheard(Heartbeat):
         pass
 
     def beat(self, memory: int = 0) -> None:
+        """Do nothing."""
+
+    def tick(self, step: int) -> None:
         """Do nothing."""
 
     def _ask(self, what: str) -> None:

@@ -18,6 +18,7 @@ import ray
 import ray.data
 
 from datus2_ray.engine import ray_private
+from datus2_ray.engine.as_in_a_task import as_in_a_task
 from datus2_ray.engine.failure import cause_of
 from datus2_ray.engine.heartbeat import Heartbeat, Unheard, watched
 from datus2_ray.engine.operators.encode import FAULT_COLUMNS
@@ -27,8 +28,9 @@ from datus2_ray.errors import DatusError
 from datus2_ray.store import schemas, storage
 from datus2_ray.store.counted import FAULTS
 
-#: Items for which no tasks are started: that takes one or two seconds, and would halve the time of the work at best.
-FEW = 2
+#: Items, and images in them, for which no tasks are started: that takes one or two seconds, and would halve the time of
+#: the work at best.
+FEW, FEW_IMAGES = 2, 64
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ class Items(Sequence[dict[str, Any]]):
 
 
 def stream_parts(
-    items: Sequence[Mapping[str, Any]], operators: Callable[[Heartbeat], Sequence[Operator]]
+    items: Sequence[Mapping[str, Any]], operators: Callable[[Heartbeat], Sequence[Operator]], images: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Send parts through operators on Ray Data and yield the rows of the last one as each part is finished.
 
-    Up to :data:`FEW` items that need no model are worked on in this process.
+    Up to :data:`FEW` items that need no model are worked on in this process, without a limit of time.
 
     Parameters
     ----------
@@ -69,6 +71,8 @@ def stream_parts(
     operators : callable
         Returns the operators; each keeps a block whole and keeps its column ``part``, or makes a block of every part
         of an item. The last one leaves few and small rows: they all come to the driver.
+    images : int
+        Number of images in all items; 0 where the work does not depend on it.
 
     Raises
     ------
@@ -77,11 +81,11 @@ def stream_parts(
     """
     if not items:
         return
-    if len(items) <= FEW:
+    if len(items) <= FEW and images <= FEW_IMAGES:
         alone = operators(Unheard())
         if not any(operator.pool for operator in alone):
             try:
-                yield from stream_here(items, alone)
+                yield from as_in_a_task(stream_here(items, alone))
             except Exception as error:
                 raise cause_of(error) from error
             return
@@ -110,7 +114,7 @@ def stream_parts(
 
 
 def stream_here(items: Iterable[Mapping[str, Any]], operators: Sequence[Operator]) -> Iterator[dict[str, Any]]:
-    """Do the same in this process, one part after the other."""
+    """Send items through operators in this process, one after the other."""
     chain = Chain(tuple(operator.build() for operator in operators))
     for item in items:
         for block in chain.each(pa.Table.from_pylist([dict(item)])):

@@ -78,6 +78,7 @@ def without_statistics() -> None:
     from ray.data._internal.stats import _StatsManager
 
     for name in ("update_execution_metrics", "update_iteration_metrics", "register_dataset_to_stats_actor"):
+        getattr(_StatsManager, name)  # raises where another version has other names
         setattr(_StatsManager, name, staticmethod(lambda *arguments, **named: None))
     _StatsManager.gen_dataset_id_from_stats_actor = staticmethod(lambda: uuid4().hex)  # type: ignore[method-assign]
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from datus2_ray.engine import ray_private
+from datus2_ray.engine.as_in_a_task import silence
 from datus2_ray.engine.machines import Machines
 from datus2_ray.errors import DatusError
 
@@ -96,7 +97,8 @@ def start_ray(no_progress_seconds: int) -> None:
         # By name: without one, Ray joins whatever cluster was last started on this machine.
         local = address is None
         quickly = ray_private.quick_start() if local else nullcontext()
-        with quickly, _without_core_messages(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
+        # Ray's core writes messages of its own; failures are raised in Python.
+        with quickly, silence(), _without_own_threads(), ThreadPoolExecutor(1) as thread:
             # What the stages need takes as long to import as Ray takes to start. Ray starts in this thread: Linux kills
             # its processes when the thread ends that started them (PR_SET_PDEATHSIG).
             importing = thread.submit(importlib.import_module, "datus2_ray.engine.execute")
@@ -193,16 +195,3 @@ def _without_own_threads() -> Iterator[None]:
     finally:
         if kept is not None:
             os.environ["OMP_NUM_THREADS"] = kept
-
-
-@contextmanager
-def _without_core_messages() -> Iterator[None]:
-    """Hold back what Ray's C++ core writes to the standard error while it starts; failures are raised in Python."""
-    kept = os.dup(2)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -25,7 +25,9 @@ import tempfile
 import time
 import numpy as np
 import pyarrow as pa
+import psutil
 import ray
+from ray.util import list_named_actors
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine import parts
 from datus2_ray.engine.parts import stream_parts
@@ -51,6 +53,8 @@ parts.FEW = 0
 before = look_at_machines(120)
 start_ray(120)
 pair = before, Machines.now()
+titles = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+idle = [title for title in titles if any(name in title for name in ("monitor.py", "dashboard.py"))]
 machines = [[found.cpus, found.gpus, found.memory, found.joined, len(found.nodes)] for found in pair]
 rows = list(stream_parts([{"part": "a"}], lambda _: [Operator(task), Operator(Actor, Pool(1, 1, "cpu"))]))
 
@@ -60,7 +64,8 @@ def broken(block):
 try:
     list(stream_parts([{"part": "a"}], lambda _: [Operator(broken)]))
 except DatusError as error:
-    print(json.dumps([machines, rows, str(error)]), flush=True)
+    actors = [actor["name"] for actor in list_named_actors(all_namespaces=True)]
+    print(json.dumps([machines, rows, str(error), idle, actors]), flush=True)
 @ray.remote(max_retries=1)
 def dies(path):
     if not os.path.exists(path):
@@ -96,7 +101,7 @@ def started(long_folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def printed(started: subprocess.CompletedProcess[str]) -> tuple[list[list[Any]], list[dict[str, Any]], str]:
-    machines, rows, error = json.loads(started.stdout.splitlines()[-2])
+    machines, rows, error, *_ = json.loads(started.stdout.splitlines()[-2])
     return machines, rows, error
 
 
@@ -118,6 +123,13 @@ def test_a_temporary_folder_that_is_too_long_for_sockets_is_used_all_the_same(st
 def test_what_fails_is_one_line_and_no_trace_reaches_the_terminal(started: Any) -> None:
     assert printed(started)[2] == "a worker failed: ValueError: no good"
     assert started.stderr == ""
+
+
+def test_a_local_ray_has_no_process_that_is_of_no_use(started: Any) -> None:
+    idle, actors = json.loads(started.stdout.splitlines()[-2])[3:]
+    assert idle == []
+    assert actors  # Ray Data's, but for that of its statistics
+    assert not [name for name in actors if "stats" in name.lower()]
 
 
 def test_a_folder_for_sockets_is_short_or_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ class Architecture:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # hashed by identity: its mappings have no hash
 class Family:
     """The models that one use accepts.
 
@@ -114,7 +114,10 @@ def patch_size(spec: Spec, family: Family) -> int:
 
 
 def skeleton(spec: Spec, family: Family) -> Any:
-    """Return a model without memory for its weights; raise as :func:`load_timm`. Nothing is fetched from a hub."""
+    """Return a model without memory for its weights, not to be changed; raise as :func:`load_timm`.
+
+    Nothing is fetched from a hub.
+    """
     if spec.file is None:
         return _skeleton_of_name(str(spec.architecture), family, spec.label)
     published = read_published(spec.file)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import RayError
 
 from datus2_ray.errors import DatusError
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig  # takes as long to import as torch
 
-#: How often a worker may die before the training gives up; each time it resumes from the last checkpoint.
+#: How often a worker may die before the training gives up; each time it resumes from the last checkpoint, if any.
 MAX_FAILURES = 3
 
 #: Seconds between two looks at how far the training is.
@@ -27,7 +27,7 @@ class Watcher(Protocol):
     """What a training tells how far it is."""
 
     def tick(self, step: int) -> None:
-        """Note that so many steps are done; the same step again notes that something else moved."""
+        """Note the number of steps done; the same number again notes that something else moved."""
         ...
 
 
@@ -81,8 +81,7 @@ def watch(running: Any, status: Callable[[], Any], job: Job, patience: int, show
     """
     seen, step, since = -1, 0, time.monotonic()
     while not ray.wait([running], timeout=POLL_SECONDS)[0]:
-        # What counts may not have been able to start, or starts again.
-        with contextlib.suppress(GetTimeoutError, RayActorError):
+        with contextlib.suppress(RayError):  # what counts may not have been able to start, or starts again
             moves, step = ray.get(status(), timeout=patience)
             if moves != seen:
                 seen, since = moves, time.monotonic()

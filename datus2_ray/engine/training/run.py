@@ -42,8 +42,8 @@ def plan_scaling(workers: int, device: Device) -> ScalingConfig:
 
 
 @dataclass(frozen=True)
-class Ticks:
-    """Handle of the actor below, as workers use it."""
+class ActorWatcher:
+    """Watcher that forwards steps to a :class:`TrainingRun`."""
 
     actor: Any
 
@@ -82,7 +82,7 @@ class TrainingRun:
         kept = {"checkpoint_score_attribute": job.lowest, "checkpoint_score_order": "min"} if job.lowest else {}
         trainer = api.torch.TorchTrainer(
             job.loop,
-            train_loop_config={"plan": job.plan, "watcher": Ticks(ray.get_runtime_context().current_actor)},
+            train_loop_config={"plan": job.plan, "watcher": ActorWatcher(ray.get_runtime_context().current_actor)},
             torch_config=TorchConfig(timeout_s=patience),
             scaling_config=job.scaling,
             run_config=api.RunConfig(

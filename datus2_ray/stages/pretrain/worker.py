@@ -37,7 +37,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     config : dict
-        ``plan``: :class:`Pretrain`; ``watcher``: actor handle or None, which is sent every step.
+        ``plan``: :class:`Pretrain`; ``watcher``: Watcher or None, which is sent every step.
 
     Returns
     -------

@@ -46,7 +46,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     config : dict
-        ``plan``: :class:`Training`; ``watcher``: actor handle or None, which is sent every step.
+        ``plan``: :class:`Training`; ``watcher``: Watcher or None, which is sent every step.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from datus2_ray.core.cluster.threads import in_threads
 @pytest.mark.parametrize(("threads", "names"), [("1", {"MainThread"}), ("3", {"chunks_0", "chunks_1", "chunks_2"})])
 def test_results_come_in_order(threads: str, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    together, seen = threading.Barrier(len(names)), set[str]()
+    together, seen = threading.Barrier(len(names), timeout=30), set[str]()
 
     def double(number: int) -> int:
         if number < len(names):
