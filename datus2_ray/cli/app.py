@@ -47,8 +47,7 @@ def flags_of(command: str) -> set[str]:
 
 def main() -> None:
     """Run the command line; an error is one line and an exit code, a trace only with ``--debug``."""
-    # At its end the interpreter looks for garbage in all that was imported, for up to 0.7 s.
-    atexit.register(gc.freeze)
+    atexit.register(_leave_garbage)
     try:
         app(standalone_mode=True)
     except KeyboardInterrupt:
@@ -62,6 +61,12 @@ def main() -> None:
         if isinstance(error, UsageError):
             print(f"see `datus2 {command} --help`", file=sys.stderr)
         raise SystemExit(error.exit_code if isinstance(error, DatusError) else 1) from None
+
+
+def _leave_garbage() -> None:
+    """Keep the interpreter from looking for garbage in all that was imported when it ends, for up to 0.7 s."""
+    if "triton" not in sys.modules:  # whose bindings would print what is left
+        gc.freeze()
 
 
 def _one_line(error: Exception) -> str:
