@@ -106,12 +106,12 @@ class RunFolder:
         return self._kept() is not None
 
     def _kept(self) -> dict[str, Any] | None:
-        if storage.exists(self.path(OLD_RUN_FILE)):
-            raise UsageError(
-                f"{self.uri} was written by datus2-ray 0.1 (format 1), which this version ({VERSION}, format "
-                f"{FORMAT}) does not read; give a new folder, or use version 0.1 for this one"
-            )
         if not storage.exists(self.path(RUN_FILE)):
+            if storage.exists(self.path(OLD_RUN_FILE)):
+                raise UsageError(
+                    f"{self.uri} was written by datus2-ray 0.1 (format 1), which this version ({VERSION}, format "
+                    f"{FORMAT}) does not read; give a new folder, or use version 0.1 for this one"
+                )
             return None
         kept: dict[str, Any] = storage.read_json(self.path(RUN_FILE))
         if kept.get("format") != FORMAT:
