@@ -18,6 +18,9 @@ from datus2_ray.cli.names import explore, import_masks, name
 from datus2_ray.cli.runs import clean, evaluate, export, relabel, report, status
 from datus2_ray.errors import DatusError, UsageError
 
+#: Exit code that typer makes of the interrupt key.
+INTERRUPTED = 130
+
 #: Characters that are shown of an error that is not ours.
 MAX_TEXT = 500
 
@@ -50,9 +53,10 @@ def main() -> None:
     atexit.register(_leave_garbage)
     try:
         app(standalone_mode=True)
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("stopped; run the same command again to go on", file=sys.stderr)
+        raise
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()

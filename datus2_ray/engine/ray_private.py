@@ -71,6 +71,15 @@ def without_messages() -> None:
     worker.print_to_stdstream = lambda *arguments, **named: None
 
 
+def shut_down() -> None:
+    """End Ray; a thread that still asks for something does not start another one, as Ray would let it."""
+    import ray
+    from ray._private import auto_init_hook
+
+    auto_init_hook.enable_auto_connect = False
+    ray.shutdown()
+
+
 def without_statistics() -> None:
     """Let Ray Data in this process start no actor for its statistics, which only the dashboard shows."""
     from uuid import uuid4

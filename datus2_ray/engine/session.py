@@ -111,7 +111,7 @@ def start_ray(no_progress_seconds: int) -> None:
                     _temp_dir=short_folder(ray_folder()) if local else None,
                 )
                 # What Ray itself does at exit begins with half a second in which messages could be shown.
-                atexit.register(ray.shutdown)
+                atexit.register(ray_private.shut_down)
                 importing.result()
                 ray_private.without_messages()
                 if local:

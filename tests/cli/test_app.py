@@ -159,3 +159,14 @@ def test_one_small_image_ends_in_one_line_that_says_why(
 def test_the_points_of_a_sweep_are_numbers(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--values 6;9: give numbers with commas between them"):
         app.app(["experiment", "clusters", str(tmp_path), "--out", "x", "--values", "6;9"], standalone_mode=False)
+
+
+def test_an_interrupt_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("datus2_ray.commands.clean.clean", interrupted)
+    assert call(monkeypatch, "clean", tmp_path) == 130
+    assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
