@@ -81,7 +81,7 @@ def test_fits_one_after_the_other_share_a_process(folder: Path) -> None:
     for _ in range(20):  # a task that ends is never cancelled: Ray would end the driver now and then
         found, shown = fit(once, folder)
     assert len(found["pids"]) == 20
-    assert len(set(found["pids"])) < 5
+    assert len(set(found["pids"])) < 10
     assert shown[-1] == 3
 
 
