@@ -18,9 +18,9 @@ import ray
 import ray.data
 
 from datus2_ray.engine import ray_private
-from datus2_ray.engine.as_in_a_task import as_in_a_task
 from datus2_ray.engine.failure import cause_of
 from datus2_ray.engine.heartbeat import Heartbeat, Unheard, watched
+from datus2_ray.engine.operators.as_in_a_task import as_in_a_task
 from datus2_ray.engine.operators.encode import FAULT_COLUMNS
 from datus2_ray.engine.session import no_progress_seconds
 from datus2_ray.engine.stage import Operator

@@ -16,8 +16,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from datus2_ray.engine import ray_private
-from datus2_ray.engine.as_in_a_task import silence
 from datus2_ray.engine.machines import Machines
+from datus2_ray.engine.operators.as_in_a_task import silence
 from datus2_ray.errors import DatusError
 
 #: Seconds to wait for the cluster's first answer; Ray itself goes on asking for longer than anybody waits.

@@ -11,7 +11,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from datus2_ray.engine.as_in_a_task import as_in_a_task
+from datus2_ray.engine.operators.as_in_a_task import as_in_a_task
 
 
 def threads() -> tuple[str | None, int, set[int]]:
