@@ -21,6 +21,9 @@ from datus2_ray.errors import ImageError
 #: Ids or colours of one map. Class maps have some ten in an image, maps of instances or with soft edges hundreds.
 MAX_VALUES = 256
 
+#: Pixels that are counted at a time: a map of 2,000 megapixels takes no more memory than its own, beside some 100 MB.
+PIXELS_COUNTED = 1 << 22
+
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
@@ -53,6 +56,10 @@ class LabelMap:
             return np.asarray(red << 16 | green << 8 | blue, np.uint32)
         return self._table()[self.values]
 
+    def codes(self) -> NDArray[np.uint32]:
+        """Return what tells values apart: ids, or colours where the map has no ids."""
+        return self.colours() if self.coloured else self.ids()
+
     def crop(self, side: int | None) -> LabelMap:
         """Return the square in the middle, see :func:`~datus2_ray.core.views.crop.crop_labels`; itself for None."""
         return self if side is None else LabelMap(crop_labels(self.values, side), self.palette)
@@ -80,27 +87,34 @@ class LabelMap:
         ImageError
             Of kind ``mask_format``, if there are more than :data:`MAX_VALUES` values.
         """
-        codes = self.colours() if self.coloured else self.ids()
-        # Runs of equal pixels: there are few of them, and sorting is what takes the time.
-        flat = codes.ravel()
-        starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-        found, places = np.unique(flat[starts], return_inverse=True)
-        if len(found) > MAX_VALUES:
-            raise ImageError(
-                "mask_format",
-                f"mask: {len(found):,} {'colours' if self.coloured else 'ids'} in one image: soft edges or instances, "
-                "not classes",
-            )
-        lengths = np.diff(np.append(starts, flat.size))
-        insides = np.add.reduceat(_inside(codes).ravel(), starts, dtype=np.int64)
-        pixels, inside = (np.bincount(places, weights=some, minlength=len(found)) for some in (lengths, insides))
+        rows = max(1, PIXELS_COUNTED // self.values.shape[1])
+        height = len(self.values)
+        # A row beside each band says what is inside of it.
+        bands = ((start, min(start + rows, height)) for start in range(0, height, rows))
+        counted = []
+        for start, stop in bands:
+            band = LabelMap(self.values[max(0, start - 1) : stop + 1], self.palette)
+            counted.append(_count(band.codes(), start > 0, stop < height))
+            self._check_few(len(counted[-1][0]))
+        codes, pixels, inside = (np.concatenate(columns) for columns in zip(*counted, strict=True))
+        found, places = np.unique(codes, return_inverse=True)
+        self._check_few(len(found))
+        sums = (np.bincount(places, weights=some, minlength=len(found)) for some in (pixels, inside))
         ids = np.full(len(found), -1) if self.coloured else found
         colours = np.full(len(found), -1)
         if self.coloured:
             colours = found
         elif self.palette is not None:
             colours = self._table()[found]
-        return np.column_stack([ids, colours, pixels, inside]).astype(np.int64)
+        return np.column_stack([ids, colours, *sums]).astype(np.int64)
+
+    def _check_few(self, values: int) -> None:
+        if values > MAX_VALUES:
+            raise ImageError(
+                "mask_format",
+                f"mask: {values:,} or more {'colours' if self.coloured else 'ids'} in one image: soft edges or "
+                "instances, not classes",
+            )
 
     def _table(self) -> NDArray[np.uint32]:
         """Return the colour of every id as 0xRRGGBB."""
@@ -110,6 +124,21 @@ class LabelMap:
         red, green, blue = self.palette.astype(np.uint32).T
         table[: len(self.palette)] = red << 16 | green << 8 | blue
         return table
+
+
+def _count(
+    codes: NDArray[np.uint32], above: bool, below: bool
+) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
+    """Count values of a band, without the row `above` and the one `below` it: each value, its pixels, those inside."""
+    own = slice(int(above), len(codes) - int(below))
+    # Runs of equal pixels: there are few of them, and sorting is what takes the time.
+    flat = codes[own].ravel()
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+    found, places = np.unique(flat[starts], return_inverse=True)
+    lengths = np.diff(np.append(starts, flat.size))
+    insides = np.add.reduceat(_inside(codes)[own].ravel(), starts, dtype=np.int64)
+    pixels, inside = (np.bincount(places, weights=some, minlength=len(found)) for some in (lengths, insides))
+    return found, pixels.astype(np.int64), inside.astype(np.int64)
 
 
 def _inside(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from datus2_ray.core.images import label_map as label_maps
 from datus2_ray.core.images.label_map import LabelMap, read_label_map
 from datus2_ray.core.images.labels import encode_labels
+from datus2_ray.core.images.rendering import MAX_MEGAPIXELS
 from datus2_ray.errors import ImageError
 
 IDS = np.random.default_rng(0).integers(0, 200, (9, 11)).astype(np.uint8)
@@ -109,9 +112,15 @@ def test_what_is_no_label_map_is_refused(data: bytes, kind: str) -> None:
 
 
 @settings(deadline=None)
-@given(maps)
-def test_counts_are_those_of_every_pixel(label_map: LabelMap) -> None:
-    codes = label_map.colours() if label_map.coloured else label_map.ids()
+@given(maps, st.sampled_from([1, 20, label_maps.PIXELS_COUNTED]))
+def test_counts_are_those_of_every_pixel(label_map: LabelMap, pixels_counted: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_maps, "PIXELS_COUNTED", pixels_counted)
+        check_counts(label_map)
+
+
+def check_counts(label_map: LabelMap) -> None:
+    codes = label_map.codes()
     if len(np.unique(codes)) > 256:
         with pytest.raises(ImageError, match="in one image"):
             label_map.count()
@@ -128,6 +137,16 @@ def test_counts_are_those_of_every_pixel(label_map: LabelMap) -> None:
         assert (pixels, within) == (at.sum(), inside[at].sum())
         assert label_map.palette is None or colour == label_map.colours()[at][0]
     assert counts[:, 2].sum() == codes.size
+
+
+def test_a_large_map_is_counted_in_little_memory() -> None:
+    label_map = LabelMap(np.zeros((6000, 8000), np.uint8))
+    tracemalloc.start()
+    counts = label_map.count()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts.tolist() == [[0, -1, 48_000_000, 5998 * 7998]]
+    assert most < 3 * label_map.values.nbytes
 
 
 def every_kind() -> list[bytes]:
@@ -153,13 +172,13 @@ def test_a_damaged_file_is_a_map_or_a_named_fault(kind: int, changes: list[tuple
     for place, value in changes:
         data[place % len(data)] = value
     try:
-        read = read_label_map(bytes(data if cut % 3 else data[: cut % len(data)]))
+        read = read_label_map(bytes(data if cut % 3 else data[: cut % len(data)]), MAX_MEGAPIXELS)
         read.count()
     except ImageError as fault:
         named = fault
     else:
         assert read.values.dtype in (np.uint8, np.uint16)
-        read_label_map(read.encode())
+        read_label_map(read.encode(), MAX_MEGAPIXELS)
         return
     assert named.kind in ("empty", "unreadable", "too_large", "mask_format")
     assert "\n" not in named.message
