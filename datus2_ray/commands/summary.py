@@ -89,7 +89,7 @@ def write_metrics(folder: RunFolder) -> None:
     """Write ``metrics.json``, or remove it where there are no scores."""
     metrics = collect_metrics(folder)
     if metrics is None:
-        storage.remove(folder.path("metrics.json"))
+        storage.remove_file(folder.path("metrics.json"))
     else:
         storage.write_json(folder.path("metrics.json"), metrics)
 
@@ -109,7 +109,7 @@ def write_quarantine(run: Run) -> None:
         merged = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
         storage.write_table(run.folder.path(ALL_QUARANTINED), merged)
     else:
-        storage.remove(run.folder.path(ALL_QUARANTINED))
+        storage.remove_file(run.folder.path(ALL_QUARANTINED))
 
 
 def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,13 +64,14 @@ def execute(
         run = execute_stage(run, stage)
         after(run)
     made = {stage.name: run.commits[stage.name].fingerprint for stage in stages if stage.name not in left_out}
-    run.folder.set_current(_still_current(run, stages, made))
+    run.folder.change_current(partial(_still_current, run, stages, made))
     return run, left_out
 
 
-def _still_current(run: Run, stages: Sequence[Stage[Any]], made: Mapping[str, str]) -> dict[str, str]:
+def _still_current(
+    run: Run, stages: Sequence[Stage[Any]], made: Mapping[str, str], current: dict[str, str]
+) -> dict[str, str]:
     """Return which results are current: those of these stages, and of others that were made from current ones."""
-    current = run.folder.current()
     # The commits that a run starts with may be those of another folder.
     kept = {**{name: stamp for name, stamp in current.items() if name in run.commits}, **made}
     # One that only adds, and was not asked for this time, is not undone by that.
@@ -93,14 +94,18 @@ def execute_stage(run: Run, stage: Stage[F]) -> Run:
         unit = stage.work.unit if isinstance(stage.work, Whole) else "images"
         Progress(stage.name, commit.rows_in, unit).skip(f"{commit.rows_out:,} {unit}, done before")
     run = run.with_commit(commit)
-    current = run.folder.current()
-    if current.get(stage.name) != stamp and stage.adds:
-        run.folder.set_current(_still_current(run, (stage,), {stage.name: stamp}))
-    elif current.get(stage.name) != stamp:
-        # What run.json names of later stages was made from another result.
-        earlier = {name: kept for name, kept in current.items() if name in run.commits}
-        run.folder.set_current({**earlier, stage.name: stamp})
+    run.folder.change_current(partial(_current_after, run, stage, stamp))
     return run
+
+
+def _current_after(run: Run, stage: Stage[Any], stamp: str, current: dict[str, str]) -> dict[str, str] | None:
+    """Return which results are current after a stage; None if its own was so before."""
+    if current.get(stage.name) == stamp:
+        return None
+    if stage.adds:
+        return _still_current(run, (stage,), {stage.name: stamp}, current)
+    # What run.json names of later stages was made from another result.
+    return {**{name: kept for name, kept in current.items() if name in run.commits}, stage.name: stamp}
 
 
 def _make(run: Run, stage: Stage[F], identity: Identity) -> Commit[F]:
@@ -109,7 +114,7 @@ def _make(run: Run, stage: Stage[F], identity: Identity) -> Commit[F]:
     pools = {use.runs: use.pool for use in uses if use.pool}
     placement = Placement(run.folder.result(stage.name, stamp), identity.device, pools)
     before = run.folder.begin(stage.name, stamp, identity.decides, identity.inputs, stage.adds)
-    run.folder.set_current(run.folder.current(), begun=(stage.name, stamp))
+    run.folder.change_current(lambda current: current, begun=(stage.name, stamp))
     make: Callable[..., Commit[F]] = _whole if isinstance(stage.work, Whole) else _parts
     commit = make(run, stage, stage.work, stamp, placement, before)
     run.folder.commit(commit)

@@ -173,10 +173,8 @@ def _list_passed_over(folder: RunFolder, listing: Listing) -> None:
     uri = folder.path(PASSED_OVER)
     columns = {"path": list(listing.passed_over), "reason": list(listing.passed_over.values())}
     table = pa.table(columns, schema=schemas.PASSED_OVER).sort_by("path")
-    kept = storage.read_table(uri) if storage.exists(uri) else schemas.PASSED_OVER.empty_table()
-    if table.equals(kept):
-        return
-    if listing.passed_over:
+    kept = storage.if_there(storage.read_table, uri)
+    if listing.passed_over and (kept is None or not table.equals(kept)):
         storage.write_table(uri, table)
-    else:
-        storage.remove(uri)
+    elif kept is not None and not listing.passed_over:
+        storage.remove_file(uri)

@@ -73,7 +73,7 @@ def prepare(run: RunFolder) -> str:
     run.require_finished()
     folder = prepared_folder(run)
     about = storage.join(folder, ABOUT)
-    if storage.exists(about) and storage.read_json(about)["format"] == FORMAT:
+    if (kept := storage.if_there(storage.read_json, about)) and kept["format"] == FORMAT:
         return folder
     labelled, discovered = run.require(Labelled), run.require(Discovered)
     tree = read_tree(run.require(Clustered).uri)

@@ -231,7 +231,7 @@ class Refusal:
 def read_quarantine(folder: RunFolder) -> list[Refusal]:
     """Read the refused images by step and kind of fault, most frequent first, with the first few of each."""
     uri = folder.path(ALL_QUARANTINED)
-    rows = storage.read_table(uri) if storage.exists(uri) else schemas.QUARANTINE.empty_table()
+    rows = storage.if_there(storage.read_table, uri) or schemas.QUARANTINE.empty_table()
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row in rows.sort_by("image_id").to_pylist():
         groups.setdefault((row["stage"], row["kind"]), []).append((row["image_id"], row["message"]))

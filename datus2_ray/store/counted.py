@@ -28,7 +28,7 @@ def note_counts(uri: str, rows: Mapping[str, int], faults: Mapping[str, int]) ->
 
 def remove_note(uri: str) -> None:
     """Remove the note of a result whose commit has the counts."""
-    storage.remove(storage.join(uri, NOTE))
+    storage.remove_file(storage.join(uri, NOTE))
 
 
 def count_parts(uri: str, parts: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
@@ -42,10 +42,10 @@ def count_parts(uri: str, parts: Sequence[str]) -> tuple[dict[str, int], dict[st
     if not parts:
         return {}, {}
     note = storage.join(uri, NOTE)
-    noted: dict[str, list[int]] = storage.read_json(note) if storage.exists(note) else {}
+    noted: dict[str, list[int]] = storage.if_there(storage.read_json, note) or {}
     folder = storage.join(uri, FAULTS)
     rest = [part for part in parts if part not in noted]
-    faulty = {entry.path for entry in storage.list_files(folder)} if rest and storage.exists(folder) else set()
+    faulty = storage.list_names(folder) if rest else set()
 
     def count(part: str) -> list[int]:
         faults = storage.join(folder, part)

@@ -14,7 +14,7 @@ class EventLog:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._lines = storage.read_bytes(uri).decode().splitlines() if storage.exists(uri) else []
+        self._lines = (storage.if_there(storage.read_bytes, uri) or b"").decode().splitlines()
         self._first: str | None = None
         self.grew = False
 

@@ -80,15 +80,13 @@ def hold(run: str, command: str, renew_every: float = RENEW_EVERY, stale_after: 
         renewal.join()
         held = _read(uri)
         if held is not None and held.owner == mine.owner:
-            storage.remove(uri)
+            storage.remove_file(uri)
 
 
 def _read(uri: str) -> Holder | None:
-    if not storage.exists(uri):
-        return None
     try:
-        kept: dict[str, Any] = storage.read_json(uri)
-        return Holder(**kept)
+        kept: dict[str, Any] | None = storage.if_there(storage.read_json, uri)
+        return None if kept is None else Holder(**kept)
     except (StorageError, ValueError, TypeError):
         return None  # released this moment, or written by something else
 

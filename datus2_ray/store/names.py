@@ -86,7 +86,7 @@ def redo(folder: RunFolder, expected: int, who: str | None = None) -> int:
 
 def _read(folder: RunFolder) -> str:
     uri = folder.path(NAMES)
-    return read_text(uri) if storage.exists(uri) else ""
+    return storage.if_there(read_text, uri) or ""
 
 
 def _parse(text: str, folder: RunFolder) -> Names:
@@ -163,8 +163,7 @@ def _remove_scores(folder: RunFolder) -> None:
     """Remove the scores of the names before from what says how good the run is now."""
     for file, where in (("metrics.json", ()), ("summary.json", ("metrics",))):
         uri = folder.path(file)
-        kept = storage.read_json(uri) if storage.exists(uri) else {}
-        metrics = kept
+        metrics = kept = storage.if_there(storage.read_json, uri) or {}
         for key in where:
             metrics = metrics.get(key) or {}
         if metrics.pop("names", None) is not None:

@@ -60,7 +60,7 @@ def read_lines(folder: RunFolder) -> list[str]:
     """Return the lines of the history."""
     uri = folder.path(HISTORY)
     # Not splitlines(): names may hold other characters that it takes for ends of lines.
-    return storage.read_bytes(uri).decode().split("\n")[:-1] if storage.exists(uri) else []
+    return (storage.if_there(storage.read_bytes, uri) or b"").decode().split("\n")[:-1]
 
 
 def write_lines(folder: RunFolder, lines: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ A changed setting makes a sibling beside the earlier result, which stays until `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -98,7 +98,7 @@ class RunFolder:
     def claim(self, source: str, command: str) -> None:
         """Make the folder a command's, where :meth:`check_free` allows it."""
         self.check_free(source, command)
-        if not storage.exists(self.path(RUN_FILE)):
+        if not self.is_run():
             self._write({"format": FORMAT, "version": VERSION, "command": command, "stages": {}})
 
     def is_run(self) -> bool:
@@ -106,14 +106,14 @@ class RunFolder:
         return self._kept() is not None
 
     def _kept(self) -> dict[str, Any] | None:
-        if not storage.exists(self.path(RUN_FILE)):
+        kept: dict[str, Any] | None = storage.if_there(storage.read_json, self.path(RUN_FILE))
+        if kept is None:
             if storage.exists(self.path(OLD_RUN_FILE)):
                 raise UsageError(
                     f"{self.uri} was written by datus2-ray 0.1 (format 1), which this version ({VERSION}, format "
                     f"{FORMAT}) does not read; give a new folder, or use version 0.1 for this one"
                 )
             return None
-        kept: dict[str, Any] = storage.read_json(self.path(RUN_FILE))
         if kept.get("format") != FORMAT:
             raise UsageError(
                 f"{self.uri} was written by datus2-ray {kept.get('version')} (format {kept.get('format')}); this is "
@@ -142,9 +142,16 @@ class RunFolder:
 
     def set_current(self, stages: dict[str, str], begun: tuple[str, str] | None = None) -> None:
         """Note which results are current, and which one is being made: stage and fingerprint."""
+        self.change_current(lambda _: stages, begun)
+
+    def change_current(
+        self, change: Callable[[dict[str, str]], dict[str, str] | None], begun: tuple[str, str] | None = None
+    ) -> None:
+        """Do as :meth:`set_current` with what a function returns for the current results; None changes nothing."""
         kept = self.read()
+        stages = change(kept["stages"])
         noted = {**kept, "stages": stages, "begun": list(begun) if begun else None}
-        if noted != {"begun": None, **kept}:
+        if stages is not None and noted != {"begun": None, **kept}:
             self._write(noted)
 
     def _write(self, kept: dict[str, Any]) -> None:
@@ -156,9 +163,8 @@ class RunFolder:
         if fingerprint is None:
             return None
         uri = self.result(facts.stage, fingerprint)
-        if not storage.exists(storage.join(uri, COMMIT)):
-            return None
-        return Commit.from_json(uri, storage.read_json(storage.join(uri, COMMIT)), facts)
+        kept = storage.if_there(storage.read_json, storage.join(uri, COMMIT))
+        return None if kept is None else Commit.from_json(uri, kept, facts)
 
     def require(self, facts: type[F]) -> Commit[F]:
         """Return the commit of a stage's current result; raise a StorageError if it is not finished."""
@@ -184,8 +190,7 @@ class RunFolder:
 
     def is_begun(self, stage: str, fingerprint: str) -> bool:
         """Return whether an attempt at a result left something, finished or not."""
-        uri = self.result(stage, fingerprint)
-        return storage.exists(uri) and any(entry.path != BEGUN for entry in storage.list_files(uri))
+        return bool(storage.list_names(self.result(stage, fingerprint)) - {BEGUN})
 
     def begin(
         self,
@@ -203,10 +208,11 @@ class RunFolder:
         uri = self.result(stage, fingerprint)
         if not adds:
             self.unfinish()
-        if not storage.exists(storage.join(uri, BEGUN)):
+        names = storage.list_names(uri)
+        if BEGUN not in names:
             begun = {"fingerprint": fingerprint, "decides": dict(decides), "inputs": dict(inputs or {})}
             storage.write_json(storage.join(uri, BEGUN), begun)
-        return written_parts(uri)
+        return parts_among(names)
 
     def inputs(self, stage: str, fingerprint: str) -> dict[str, str]:
         """Return the fingerprints of what a result was made from, by stage; none where it does not say so."""
@@ -218,8 +224,8 @@ class RunFolder:
 
     def _begun(self, stage: str, fingerprint: str) -> dict[str, dict[str, Any]]:
         uri = storage.join(self.result(stage, fingerprint), BEGUN)
-        kept: dict[str, dict[str, Any]] = storage.read_json(uri) if storage.exists(uri) else {}
-        return kept
+        kept: dict[str, dict[str, Any]] | None = storage.if_there(storage.read_json, uri)
+        return kept or {}
 
     def commit(self, commit: Commit[Any]) -> None:
         """Write a commit: from now on the result counts."""
@@ -229,17 +235,20 @@ class RunFolder:
         """Remove what says that the run is finished, before something in it changes."""
         # The report first: while it is there, the others say that it is theirs.
         for name in (REPORT, *FINISHED):
-            storage.remove(self.path(name))
+            storage.remove_file(self.path(name))
 
     def is_finished(self, config: dict[str, Any]) -> bool:
         """Return whether the folder is that of a finished run with exactly these settings."""
-        if not all(storage.exists(self.path(name)) for name in (*FINISHED, REPORT)):
-            return False
-        return bool(storage.read_json(self.path("config.json")) == config)
+        kept = storage.if_there(storage.read_json, self.path("config.json"))
+        return kept == config and all(storage.exists(self.path(name)) for name in (*FINISHED, REPORT))
 
 
 def written_parts(uri: str) -> set[str]:
     """Return the names of the parts that lie in the folder of a result, committed or not."""
     # The folder itself only: below an export lies a file for every mask, which a store takes minutes to list.
-    names = (entry.path for entry in storage.list_files(uri, recursive=False))
+    return parts_among(storage.list_names(uri))
+
+
+def parts_among(names: Collection[str]) -> set[str]:
+    """Return those of some names of files that are parts."""
     return {name for name in names if name.startswith("part-") and name.endswith(".parquet")}

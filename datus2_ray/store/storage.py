@@ -9,10 +9,10 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ from datus2_ray.store import other, s3
 from datus2_ray.store.bucket_walk import walk_bucket
 from datus2_ray.store.dictionaries import dictionary_columns
 from datus2_ray.store.walk import FileEntry, PassedOver, local_path, walk
+
+T = TypeVar("T")
 
 #: Bytes of a file that are in memory at a time while it is copied.
 COPY_BYTES = 8 * 2**20
@@ -75,17 +77,26 @@ def join(uri: str, *parts: str) -> str:
     return "/".join((uri.rstrip("/"), *parts))
 
 
-def list_files(uri: str, recursive: bool = True) -> list[FileEntry]:
+def list_files(uri: str) -> list[FileEntry]:
     """List the files below a folder, sorted by path, without those that are hidden or the system's."""
-    return sorted(stream_files(uri, recursive=recursive), key=lambda entry: entry.path)
+    return sorted(stream_files(uri), key=lambda entry: entry.path)
+
+
+def list_names(uri: str) -> set[str]:
+    """List the names of files and folders in a folder, without what lies deeper and what is hidden.
+
+    There are none where the folder is missing. In an object store this is one request for a thousand of them.
+    """
+    filesystem, root = resolve(uri)
+    with _failing("read", uri):
+        found = _children(filesystem, root, allow_not_found=True)
+    return {info.base_name for info in found if not info.base_name.startswith(".")}
 
 
 def stream_files(
     uri: str,
     passed_over: PassedOver | None = None,
     show: Callable[[int], None] = lambda more: None,
-    *,
-    recursive: bool = True,
 ) -> Iterator[FileEntry]:
     """Yield the files below a folder as they are found, in no order, without those that are hidden or the system's.
 
@@ -112,9 +123,6 @@ def stream_files(
             fault = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
             fault += " or does not answer" * uri.startswith(("http://", "https://"))
             raise StorageError(f"{uri} {fault}; give a folder of images, a data-set root or a run folder")
-        if not recursive:
-            yield from walk_one(filesystem, root)
-            return
         entries = walk(root, passed_over) if local else walk_bucket(
             root, partial(_children, filesystem), passed_over, tick=lambda: show(0)
         )  # fmt: skip
@@ -128,16 +136,11 @@ def stream_files(
         show(more)
 
 
-def walk_one(filesystem: pafs.FileSystem, root: str) -> Iterator[FileEntry]:
-    """Yield the files in a folder, but not those deeper, without hidden ones."""
-    for info in _children(filesystem, root):
-        if info.type == pafs.FileType.File and not info.base_name.startswith("."):
-            yield FileEntry(info.base_name, info.size or 0, info.mtime_ns or 0)
-
-
-def _children(filesystem: pafs.FileSystem, root: str, recursive: bool = False) -> list[pafs.FileInfo]:
-    """Return what is in a folder; TransientErrors of a store are retried."""
-    selector = pafs.FileSelector(root, recursive=recursive)
+def _children(
+    filesystem: pafs.FileSystem, root: str, recursive: bool = False, allow_not_found: bool = False
+) -> list[pafs.FileInfo]:
+    """Return what is in a folder; transient errors of a store are retried."""
+    selector = pafs.FileSelector(root, recursive=recursive, allow_not_found=allow_not_found)
     found: list[pafs.FileInfo] = s3.retry(lambda: filesystem.get_file_info(selector))
     return found
 
@@ -209,6 +212,24 @@ def exists(uri: str) -> bool:
     """Return whether there is such a file or folder."""
     filesystem, path = resolve(uri)
     return bool(_info(filesystem, path, uri).type != pafs.FileType.NotFound)
+
+
+def if_there(read: Callable[[str], T], uri: str) -> T | None:
+    """Return what a function reads of a file, or None if there is no such file, nor its folder.
+
+    In an object store this is one request less than to ask before. Other errors are raised as the function raises them.
+    """
+    try:
+        return read(uri)
+    except StorageError as error:
+        if _is_missing(error):
+            return None
+        raise
+
+
+def _is_missing(error: StorageError) -> bool:
+    # A file in the place of a folder above is NotADirectoryError.
+    return isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
 
 
 def read_bytes(uri: str) -> bytes:
@@ -335,6 +356,13 @@ def remove(uri: str) -> None:
         s3.retry(lambda: delete(path))
 
 
+def remove_file(uri: str) -> None:
+    """Remove a file; do nothing if there is none. In an object store this is one request less than :func:`remove`."""
+    filesystem, path = resolve(uri)
+    with _failing("remove", uri), suppress(FileNotFoundError):
+        s3.retry(lambda: filesystem.delete_file(path))
+
+
 def read_json(uri: str) -> Any:
     """Read a JSON file."""
     return json.loads(read_bytes(uri))
@@ -436,6 +464,8 @@ def _failing_on_damage(verb: str, uri: str) -> Iterator[None]:
         with _failing(verb, uri, DAMAGED):
             yield
     except StorageError as error:
+        if _is_missing(error):
+            raise
         try:
             with read_at(uri) as read:
                 read(0, 1)

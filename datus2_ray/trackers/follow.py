@@ -85,5 +85,4 @@ def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _report(run: Run) -> bytes | None:
-    uri = run.folder.path(REPORT)
-    return storage.read_bytes(uri) if storage.exists(uri) else None
+    return storage.if_there(storage.read_bytes, run.folder.path(REPORT))

@@ -44,9 +44,9 @@ class Tracker(Protocol):
 def read_result(commit: Commit[Any]) -> Result:
     """Read the curves of a stage's result."""
     stage, uri = commit.facts.stage, commit.path(HISTORY)
-    if not storage.exists(uri):
+    table = storage.if_there(storage.read_table, uri)
+    if table is None:
         return Result(stage, commit.fingerprint)
-    table = storage.read_table(uri)
     counter, *names = table.column_names
     steps = table[counter].to_pylist()
     curves = {

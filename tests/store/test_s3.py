@@ -42,7 +42,8 @@ def test_storage_keeps_its_promises_there(bucket):
         ("a/b.bin", True),
         ("t.parquet", True),
     ]
-    assert [entry.path for entry in storage.list_files(root, recursive=False)] == ["t.parquet"]
+    assert storage.list_names(root) == {"a", "t.parquet"}
+    assert storage.list_names(f"{root}/none") == set()
     assert storage.exists(f"{root}/a")
     assert not storage.exists(f"{root}/none")
     assert not storage.is_empty(root)
@@ -268,6 +269,39 @@ def test_a_table_is_read_where_every_other_request_is_refused(bucket, faulty, mo
         assert storage.read_table(uri, ["z", "x"]).equals(table.select(["z", "x"]))
         assert storage.read_row_group(uri, 3, ["x"])["x"].to_pylist() == list(range(300, 400))
         assert storage.count_rows(uri) == 1000
+
+
+def test_what_may_be_missing_is_asked_for_once(bucket, faulty, monkeypatch):
+    root, seen = f"s3://{bucket}/run", []
+    storage.write_json(f"{root}/there.json", [1])
+    storage.write_table(f"{root}/there.parquet", pa.table({"x": [1]}))
+    with faulty(lambda number, method: seen.append(method)) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        assert storage.if_there(storage.read_json, f"{root}/none.json") is None
+        assert storage.if_there(storage.read_table, f"{root}/none.parquet") is None
+        assert seen == ["HEAD", "HEAD"]
+        assert storage.if_there(storage.read_json, f"{root}/there.json") == [1]
+        assert seen[2:] == ["HEAD", "GET"]
+        assert storage.if_there(storage.read_table, f"{root}/there.parquet").num_rows == 1
+        del seen[:]
+        assert storage.list_names(root) == {"there.json", "there.parquet"}
+        assert seen == ["GET"]
+        storage.remove_file(f"{root}/none.json")
+        assert seen == ["GET", "HEAD"]
+        storage.remove_file(f"{root}/there.json")
+        assert not storage.exists(f"{root}/there.json")
+
+
+def test_what_a_store_refuses_is_not_missing(bucket, faulty, monkeypatch):
+    with faulty(lambda number, method: (403, "AccessDenied")) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3.open_bucket.cache_clear()
+        for read in (storage.read_json, storage.read_table):
+            with pytest.raises(StorageError, match="access was denied"):
+                storage.if_there(read, f"s3://{bucket}/x")
+        with pytest.raises(StorageError, match="access was denied"):
+            storage.list_names(f"s3://{bucket}/x")
 
 
 def test_a_small_file_is_written_by_one_request(bucket, faulty, monkeypatch):

@@ -77,6 +77,35 @@ def test_a_failed_removal_is_called_one(tmp_path: Path, monkeypatch: pytest.Monk
         storage.remove(str(tmp_path / "file"))
 
 
+@pytest.mark.parametrize("root", ["{tmp_path}", "memory://there"])
+def test_a_file_may_be_missing(tmp_path: Path, root: str) -> None:
+    root = root.format(tmp_path=tmp_path)
+    storage.write_json(f"{root}/a/there.json", [1])
+    storage.write_table(f"{root}/a/there.parquet", pa.table({"x": [1]}))
+    assert storage.if_there(storage.read_json, f"{root}/a/there.json") == [1]
+    assert storage.if_there(storage.read_table, f"{root}/a/there.parquet") == pa.table({"x": [1]})
+    for missing in ("a/none", "none/none"):
+        assert storage.if_there(storage.read_json, f"{root}/{missing}") is None
+        assert storage.if_there(storage.read_table, f"{root}/{missing}") is None
+        storage.remove_file(f"{root}/{missing}")
+    assert storage.list_names(f"{root}/a") == {"there.json", "there.parquet"}
+    assert storage.list_names(f"{root}/none") == set()
+    storage.remove_file(f"{root}/a/there.json")
+    assert storage.list_names(f"{root}/a") == {"there.parquet"}
+
+
+def test_what_cannot_be_read_is_not_missing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "damaged.parquet").write_bytes(b"no table")
+    assert storage.if_there(storage.read_json, str(tmp_path / "damaged.parquet" / "below")) is None
+    with pytest.raises(StorageError):
+        storage.if_there(storage.read_bytes, str(tmp_path / "folder"))
+    with pytest.raises(StorageError):
+        storage.if_there(storage.read_table, str(tmp_path / "damaged.parquet"))
+    with pytest.raises(StorageError):
+        storage.remove_file(str(tmp_path / "folder"))
+
+
 def test_a_missing_file_is_told_from_a_missing_store(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
         storage.read_bytes(str(tmp_path / "none.jpg"))

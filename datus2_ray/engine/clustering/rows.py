@@ -1,4 +1,4 @@
-"""Row blocks of a table's vectors that answer the questions of k-means and PCA: in Ray actors, or one block here.
+"""Row blocks of a table's vectors that answer the questions of k-means and PCA: in Ray actors, or few of them here.
 
 The vectors of a run are numbered in the order of the sorted image ids; a block is a fixed run of those numbers. Which
 actor holds a block, and how many actors there are, changes nothing: answers are put back into block order.
@@ -6,8 +6,11 @@ actor holds a block, and how many actors there are, changes nothing: answers are
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -30,6 +33,14 @@ T = TypeVar("T")
 
 #: Vectors in a block. It decides the order of all float sums: another number, other last bits of the centroids.
 BLOCK_ROWS = 32_768
+
+
+#: Bytes of vectors, and parts in which they lie, that this process holds itself: it has read and clustered them in less
+#: time than actors take to start.
+OWN_BYTES, OWN_PARTS = 64 * 10**6, 64
+
+#: Threads that read parts: from an object store each read is a round trip. Whole parts may be large, counts are small.
+AHEAD, COUNT_THREADS = 4, 16
 
 
 @dataclass(frozen=True)
@@ -67,32 +78,31 @@ class VectorTable:
             return np.ones(stop - start, dtype=bool)
         return row_uniform(np.arange(start, stop), self.seed, "share") < self.share
 
-    def check_memory(self, counts: Mapping[str, int], machines: Machines) -> None:
-        """Raise a DatusError if the vectors do not fit into the machines' memory; `counts` as :func:`count_vectors`."""
+    def length(self, counts: Mapping[str, int]) -> int:
+        """Return the length of a vector, 0 where there is none; `counts` as :func:`count_vectors`."""
         part = next((part for part, count in sorted(counts.items()) if count), None)
         if part is None:
-            return
+            return 0
         column = storage.parquet_schema(storage.join(self.folder, part)).field(self.column)
-        length = column.type.value_type.list_size
-        # float32 rows, and as much again while a block is concatenated and projected.
-        needed = int(2 * 4 * length * self.share * sum(counts.values()))
-        if needed > machines.memory:
-            raise DatusError(
-                f"k-means over {self.share * sum(counts.values()):,.0f} vectors of {length} numbers takes about "
-                f"{needed / 1e9:.1f} GB, and the machines have {machines.memory / 1e9:.1f} GB; add nodes, or lower "
-                "--set evaluate.token_sample=N where these are the tokens of a baseline"
-            )
+        return int(column.type.value_type.list_size)
 
     def read(self, plans: Iterable[BlockPlan]) -> Iterator[RowBlock]:
-        """Read blocks; a part that two of them share, one after the other, is read once."""
+        """Read blocks, some parts ahead; a part that two of them share, one after the other, is read once."""
         names = sorted({self.column, *filter(None, (self.weights, self.areas))})
+
+        def read_part(part: str) -> dict[str, np.ndarray]:
+            table = storage.read_table(storage.join(self.folder, part), names)
+            return {name: _concatenated(table[name]) for name in names}
+
+        plans = list(plans)
+        parts = [part for part, _ in groupby(part for plan in plans for part, _, _ in plan.pieces)]
+        tables = zip(parts, read_ahead(read_part, parts), strict=True)
         last, vectors = "", dict[str, np.ndarray]()
         for plan in plans:
             pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
             for part, start, stop in plan.pieces:
                 if part != last:
-                    table = storage.read_table(storage.join(self.folder, part), names)
-                    last, vectors = part, {name: _concatenated(table[name]) for name in names}
+                    last, vectors = next(tables)
                 for name, found in pieces.items():
                     found.append(vectors[name][start:stop])
             yield self._block(plan, pieces)
@@ -103,6 +113,18 @@ class VectorTable:
         ones = np.ones(len(rows[self.column]))
         weights, areas = (rows[name].astype(np.float64) if name else ones for name in (self.weights, self.areas))
         return RowBlock(rows[self.column], weights, areas, plan.first_row)
+
+
+def read_ahead(read: Callable[[str], T], parts: Sequence[str]) -> Iterator[T]:
+    """Yield what is read of each part, in their order, while :data:`AHEAD` others are read in threads."""
+    with ThreadPoolExecutor(AHEAD) as threads:
+        waiting: deque[Future[T]] = deque()
+        for part in parts:
+            waiting.append(threads.submit(read, part))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _concatenated(column: pa.ChunkedArray) -> np.ndarray:
@@ -135,14 +157,23 @@ def plan_blocks(table: VectorTable, counts: Mapping[str, int], block_rows: int) 
 
 
 def count_vectors(folder: str, column: str, parts: list[str]) -> dict[str, int]:
-    """Count the vectors in every part of a table, in Ray tasks, by a small list column with one item per vector."""
+    """Count the vectors in every part of a table by a small list column with one item per vector.
 
-    def count(block: pa.Table) -> pa.Table:
-        part = block["part"][0].as_py()
+    In Ray tasks where there are more than :data:`OWN_PARTS` parts.
+    """
+
+    def count(part: str) -> int:
         lengths = pc.list_value_length(storage.read_table(storage.join(folder, part), [column])[column])
-        return pa.table({"part": [part], "vectors": [pc.sum(lengths).as_py() or 0]})
+        return pc.sum(lengths).as_py() or 0
 
-    rows = stream_parts([{"part": part} for part in parts], lambda _: [Operator(count)])
+    def count_block(block: pa.Table) -> pa.Table:
+        part = block["part"][0].as_py()
+        return pa.table({"part": [part], "vectors": [count(part)]})
+
+    if len(parts) <= OWN_PARTS:
+        with ThreadPoolExecutor(COUNT_THREADS) as threads:
+            return dict(zip(parts, threads.map(count, parts), strict=True))
+    rows = stream_parts([{"part": part} for part in parts], lambda _: [Operator(count_block)])
     return {row["part"]: row["vectors"] for row in rows}
 
 
@@ -181,7 +212,8 @@ class OwnRows(LocalRows):
     ) -> None:
         self._on_pass = on_pass
         self._passes = 0
-        blocks = list(table.read(plan_blocks(table, counts, block_rows)))
+        plans = plan_blocks(table, counts, block_rows)
+        blocks = list(table.read(plans))
         super().__init__(*([getattr(block, name) for block in blocks] for name in ("x", "weights", "areas")))
 
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
@@ -250,11 +282,30 @@ class RayRows:
 
 
 def hold_rows(
-    table: VectorTable, counts: Mapping[str, int], workers: int | None, on_pass: Callable[[int], None]
+    table: VectorTable,
+    counts: Mapping[str, int],
+    workers: int | None,
+    machines: Machines,
+    on_pass: Callable[[int], None],
 ) -> OwnRows | RayRows:
-    """Hold the vectors of a table in actors, or in this process where they fill no more than one block.
+    """Hold the vectors of a table in actors, or in this process where they are few.
 
-    A block takes less time to read and ask than an actor takes to start. Parameters are those of :class:`RayRows`.
+    Parameters are those of :class:`RayRows`.
+
+    Raises
+    ------
+    DatusError
+        If the vectors do not fit into the memory of `machines`.
     """
-    hold = OwnRows if sum(counts.values()) <= BLOCK_ROWS else RayRows
+    length, vectors = table.length(counts), table.share * sum(counts.values())
+    # float32.
+    size = 4 * length * vectors
+    # As much again while a block is concatenated and projected.
+    if 2 * size > machines.memory:
+        raise DatusError(
+            f"k-means over {vectors:,.0f} vectors of {length} numbers takes about {2 * size / 1e9:.1f} GB, and the "
+            f"machines have {machines.memory / 1e9:.1f} GB; add nodes, or lower --set evaluate.token_sample=N where "
+            "these are the tokens of a baseline"
+        )
+    hold = OwnRows if size <= OWN_BYTES and len(counts) <= OWN_PARTS else RayRows
     return hold(table, counts, workers, on_pass=on_pass)

@@ -95,11 +95,11 @@ def _write_projection(folder: str, projection: Projection) -> None:
 
 def _read_projection(folder: str) -> Projection:
     scaling, pca = None, None
-    if storage.exists(storage.join(folder, "scaling.parquet")):
-        table = storage.read_table(storage.join(folder, "scaling.parquet"))
+    table = storage.if_there(storage.read_table, storage.join(folder, "scaling.parquet"))
+    if table is not None:
         scaling = Scaling(table["mean"].to_numpy(), table["deviation"].to_numpy())
-    if storage.exists(storage.join(folder, "pca.parquet")):
-        table = storage.read_table(storage.join(folder, "pca.parquet"))
+    table = storage.if_there(storage.read_table, storage.join(folder, "pca.parquet"))
+    if table is not None:
         mean, components = np.array(table["mean"][0].as_py()), np.array(table["component"].to_pylist())
         pca = PCA(mean, components, table["explained"].to_numpy(), table["factor"].to_numpy())
     return Projection(scaling, pca)

@@ -28,5 +28,4 @@ def hold_tokens(run: Run, progress: Progress) -> tuple[OwnRows | RayRows, float]
     progress.total = sum(counts.values())
     share = min(1.0, config.evaluate.token_sample / progress.total)
     table = VectorTable(tokens.uri, "tokens", share=share, seed=config.seed)
-    table.check_memory(counts, run.machines)
-    return hold_rows(table, counts, config.cluster.workers, progress.note_pass), share
+    return hold_rows(table, counts, config.cluster.workers, run.machines, progress.note_pass), share

@@ -38,8 +38,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
         raise DatusError("no image has a segment of more than tau patches; lower --set discover.tau=N")
     weights = "sizes" if config.weights == "area" else None
     table = VectorTable(segments.uri, "descriptors", weights, areas="sizes")
-    table.check_memory(counts, run.machines)
-    with closing(hold_rows(table, counts, config.workers, progress.note_pass)) as rows:
+    with closing(hold_rows(table, counts, config.workers, run.machines, progress.note_pass)) as rows:
         projection = fit_projection(rows, *config.projection)
         fine = count_fine(rows, _fine(run), run.required_k, config.metric)
         result = run_kmeans(rows, fine, config, run.config.seed)

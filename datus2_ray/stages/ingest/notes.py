@@ -40,9 +40,8 @@ def sum_notes(folder: str, parts: Collection[str], rendering: Rendering) -> tupl
     given.
     """
     uri = storage.join(folder, NOTES)
-    found = [entry.path for entry in storage.list_files(uri)] if storage.exists(uri) else []
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        wanted = sorted(set(found) & set(parts))
+        wanted = sorted(storage.list_names(uri) & set(parts))
         tables = list(threads.map(lambda part: storage.read_table(storage.join(uri, part)), wanted))
     rows = pa.concat_tables([schemas.NOTES.empty_table(), *tables]).to_pylist()
     ranges: dict[str, tuple[float, float]] = {}

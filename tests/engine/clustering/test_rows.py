@@ -20,6 +20,7 @@ from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows, RowBlock
 from datus2_ray.engine.clustering.rows import BlockPlan, OwnRows, RayRows, VectorTable, count_vectors, hold_rows
+from datus2_ray.engine.machines import Machines
 from datus2_ray.store import storage
 from datus2_ray.store.columns import list_column
 
@@ -59,7 +60,11 @@ def counts(folder: str) -> dict[str, int]:
     return {name: int(per_image[30 * number : 30 * number + 30].sum()) for number, name in enumerate(names)}
 
 
-def test_vectors_are_counted_in_every_part(folder: str, counts: dict[str, int]) -> None:
+@pytest.mark.parametrize("parts_here", [20, 19])
+def test_vectors_are_counted_in_every_part(
+    folder: str, counts: dict[str, int], monkeypatch: pytest.MonkeyPatch, parts_here: int
+) -> None:
+    monkeypatch.setattr("datus2_ray.engine.clustering.rows.OWN_PARTS", parts_here)
     assert count_vectors(folder, "sizes", list(counts)) == counts
     assert sum(counts.values()) == len(DIGITS)
 
@@ -116,20 +121,36 @@ def test_few_vectors_stay_in_this_process_with_the_same_bits(folder: str, counts
     results = {}
     for kind in (OwnRows, RayRows):
         seen = passes[kind] = []
-        with closing(kind(table, counts, on_pass=seen.append)) as rows:
+        with closing(kind(table, counts, 2, 600, seen.append)) as rows:
             fit_projection(rows, "standardised", 5)
             results[kind] = kmeans(rows, 10, seed=1)
     assert np.array_equal(results[OwnRows].centroids, results[RayRows].centroids)
     assert passes[OwnRows] == passes[RayRows] == [*range(1, len(passes[OwnRows]) + 1)]
 
 
-def test_actors_hold_what_fills_more_than_one_block(folder: str, counts: dict[str, int], ray_session: None) -> None:
-    table = VectorTable(folder, "descriptors")
-    for block_rows, kind in ((len(DIGITS), OwnRows), (len(DIGITS) - 1, RayRows)):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("datus2_ray.engine.clustering.rows.BLOCK_ROWS", block_rows)
-            with closing(hold_rows(table, counts, None, lambda passes: None)) as rows:
-                assert type(rows) is kind
+@pytest.mark.parametrize(
+    ("share", "bytes_here", "parts_here", "kind"),
+    [
+        (1.0, DIGITS.nbytes, 20, OwnRows),
+        (1.0, DIGITS.nbytes - 1, 20, RayRows),
+        (1.0, DIGITS.nbytes, 19, RayRows),
+        (0.5, DIGITS.nbytes // 2, 20, OwnRows),
+    ],
+)
+def test_actors_hold_many_vectors(
+    folder: str,
+    counts: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    bytes_here: int,
+    parts_here: int,
+    kind: type,
+) -> None:
+    monkeypatch.setattr("datus2_ray.engine.clustering.rows.OWN_BYTES", bytes_here)
+    monkeypatch.setattr("datus2_ray.engine.clustering.rows.OWN_PARTS", parts_here)
+    table = VectorTable(folder, "descriptors", share=share)
+    with closing(hold_rows(table, counts, None, Machines.now(), lambda passes: None)) as rows:
+        assert type(rows) is kind
 
 
 def test_vectors_are_read_once_for_scaling_pca_and_kmeans(logged: LoggedTable, counts: dict[str, int]) -> None:
