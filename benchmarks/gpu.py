@@ -43,7 +43,7 @@ from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.sources.list_source import list_source
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Labelled
 from datus2_ray.store.run_folder import RunFolder
@@ -130,7 +130,7 @@ def discover_rate(config: RunConfig) -> tuple[dict[str, Any], tuple[float, float
     written = sorted((Path(commit.path(part)).stat().st_mtime, part) for part in commit.parts)
     images = sum(commit.parts[part] for _, part in written[1:])
     segments = sum(
-        len(sizes) for _, part in written[1:] for sizes in storage.read_table(commit.path(part))["sizes"].to_pylist()
+        len(sizes) for _, part in written[1:] for sizes in parquet.read_table(commit.path(part))["sizes"].to_pylist()
     )
     steady = max(written[-1][0] - written[0][0], 1e-9)
     rates = {"images_per_second": images / steady, "segments_per_image": segments / max(images, 1), "seconds": whole}
@@ -164,7 +164,7 @@ def _masks(commit: Commit[Labelled]) -> np.ndarray:
 
 
 def _column(commit: Commit[Any], part: str, name: str) -> list[Any]:
-    values: list[Any] = storage.read_table(commit.path(part), [name])[name].to_pylist()
+    values: list[Any] = parquet.read_table(commit.path(part), [name])[name].to_pylist()
     return values
 
 

@@ -37,7 +37,7 @@ from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.questions import partial_sums
 from datus2_ray.engine.clustering.rows import RayRows, VectorTable
 from datus2_ray.engine.session import start_ray
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 
 PART_ROWS = 10_000
 
@@ -60,7 +60,7 @@ def write_parts(folder: str, vectors: np.ndarray) -> dict[str, int]:
         flat = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), part.shape[1])
         rows = pa.ListArray.from_arrays(pa.array([0, len(part)], pa.int32()), flat)
         name = f"{number:05d}.parquet"
-        storage.write_table(storage.join(folder, name), pa.table({"tokens": rows}))
+        parquet.write_table(storage.join(folder, name), pa.table({"tokens": rows}))
         counts[name] = len(part)
     return counts
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from datus2_ray.config import load
 from datus2_ray.sources.list_source import list_source
-from datus2_ray.store import storage
+from datus2_ray.store import folders
 
 #: Files in a subfolder, and links to one file: file systems allow some ten thousand.
 PER_FOLDER = 1000
@@ -45,7 +45,7 @@ def one(what: str, folder: str) -> None:
     list_source(load({"source": str(next(Path(folder).glob("*/*"))), "out": f"{folder}-run", "clusters": 2}))
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
     if what == "walk":
-        files = sum(1 for _ in storage.stream_files(folder))
+        files = sum(1 for _ in folders.stream_files(folder))
     else:
         files = list_source(load({"source": folder, "out": f"{folder}-run", "clusters": 2})).images
     seconds, used = time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF)

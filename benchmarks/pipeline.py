@@ -28,7 +28,7 @@ from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.sources.list_source import list_source
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 
 
 def forward_passes(
@@ -81,7 +81,7 @@ def discover(arguments: argparse.Namespace, source: str, out: str, limit: int, p
         run, _ = execute(run, [INGEST, DISCOVER])
         seconds = time.perf_counter() - begin
     commit = run.commit(Discovered)
-    parts = [storage.read_table(commit.path(part), ["sizes"]) for part in commit.parts]
+    parts = [parquet.read_table(commit.path(part), ["sizes"]) for part in commit.parts]
     return seconds, commit.rows_out, sum(len(sizes) for table in parts for sizes in table["sizes"].to_pylist())
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 
 pytestmark = pytest.mark.starts_ray
 
@@ -99,7 +99,7 @@ def test_a_job_given_twice_runs_once_and_leaves_its_report_in_the_bucket(
         "image_id": [picture.stem for picture in pictures],
         "mask": [(scenes / "masks" / f"{picture.stem}.png").read_bytes() for picture in pictures],
     }
-    storage.write_table(f"{source}/train-00000.parquet", pa.table(columns), row_group_rows=8)
+    parquet.write_table(f"{source}/train-00000.parquet", pa.table(columns), row_group_rows=8)
     line = ["run", source, "--out", out, "--dataset", "demo", "--preset", "paper", "--no-refine", "--limit", "8"]
     line += ["--backbone", "untrained:vit_tiny_patch16_224", "--set", "evaluate.token_kmeans=false"]
     line += ["--set", "discover.descriptor=tokens", "--set", "discover.actors=1"]

@@ -20,7 +20,7 @@ from datus2_ray.exports.annotations import Annotations, match
 from datus2_ray.exports.format import encode_mask
 from datus2_ray.exports.from_coco import read_coco
 from datus2_ray.exports.from_cvat import read_cvat
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Named, Predicted
@@ -107,7 +107,7 @@ def _files(folder: RunFolder) -> Iterator[tuple[str, str]]:
     """Yield the id and the path of the file of every image of a run; of images in shards the id stands for both."""
     ingested = folder.require(Ingested)
     for part in sorted(ingested.parts):
-        table = storage.read_table(ingested.path(part), ["image_id", "file"])
+        table = parquet.read_table(ingested.path(part), ["image_id", "file"])
         ids = table["image_id"].to_pylist()
         files = table["file"].to_pylist() if "file" in table.column_names else ids
         yield from zip(ids, files, strict=True)
@@ -149,7 +149,7 @@ def _rows(folder: RunFolder, masks: Commit[Any], wanted: dict[str, str]) -> Iter
             (labelled, ["image_id", "segment_fine"]),
             (discovered, grid),
         ):
-            table = storage.read_table(commit.path(part), columns)
+            table = parquet.read_table(commit.path(part), columns)
             arrays = {name: list_arrays(table[name]) for name in columns if name in ("segment_fine", "patch_map")}
             values = {name: arrays.get(name) or table[name].to_pylist() for name in columns}
             for number, image_id in enumerate(values["image_id"]):

@@ -10,7 +10,7 @@ from datus2_ray.core.names.changes import Change
 from datus2_ray.engine.segments_table import LabelledImage, SegmentsTable
 from datus2_ray.engine.training.shares import image_ids
 from datus2_ray.errors import UsageError
-from datus2_ray.store import storage
+from datus2_ray.store import folders
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Labelled
 from datus2_ray.store.names import append_change, open_names
@@ -55,7 +55,7 @@ def carry_over_names(run: str) -> list[str]:
 def _find_labelled(folder: RunFolder, clustering: str) -> Commit[Labelled]:
     """Return clusters of segments by an earlier clustering."""
     place = folder.path(Labelled.stage)
-    for begun in sorted({entry.path.partition("/")[0] for entry in storage.list_files(place)}):
+    for begun in sorted({entry.path.partition("/")[0] for entry in folders.list_files(place)}):
         commit = folder.find(Labelled, begun)
         if commit is not None and folder.inputs(Labelled.stage, begun).get(Clustered.stage) == clustering:
             return commit

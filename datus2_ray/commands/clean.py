@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datus2_ray.errors import UsageError
 from datus2_ray.explore.prepare import EXPLORE
 from datus2_ray.stages import COMMANDS
-from datus2_ray.store import storage
+from datus2_ray.store import folders, storage
 from datus2_ray.store.facts import Labelled
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import DIGITS, RunFolder
@@ -56,7 +56,7 @@ def find_removable(folder: RunFolder) -> list[Removable]:
     stages = {stage.name for stage in COMMANDS[kept["command"]]}
     current_label = kept["stages"].get(Labelled.stage, "")[:DIGITS]
     sizes: dict[str, int] = {}
-    for entry in storage.list_files(folder.uri):
+    for entry in folders.list_files(folder.uri):
         stage, _, rest = entry.path.partition("/")
         digits = rest.partition("/")[0]
         if (stage == EXPLORE and digits != current_label) or (

@@ -24,7 +24,7 @@ from datus2_ray.engine.segments_table import SegmentsTable
 from datus2_ray.engine.training.shares import image_ids
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Predicted, Surveyed, TaughtMasks
@@ -94,7 +94,7 @@ class LoadedRun:
         """Return a table of the images that have masks: ``image_id``, ``height``, ``width``, ``segments``."""
         tables = []
         for part in self._parts:
-            table = storage.read_table(self._discovered.path(part), ["image_id", "height", "width", "sizes"])
+            table = parquet.read_table(self._discovered.path(part), ["image_id", "height", "width", "sizes"])
             kept = pc.is_in(table["image_id"], value_set=pa.array(image_ids(self._labelled.uri, [part])))
             table = table.filter(kept)
             counts = pc.list_value_length(table["sizes"])
@@ -233,8 +233,8 @@ class LoadedRun:
             "segment_second",
             "segment_second_distances",
         ]
-        labels = storage.read_table(self._labelled.path(part), ["image_id", *columns])
-        sizes = storage.read_table(self._discovered.path(part), ["image_id", "sizes"])
+        labels = parquet.read_table(self._labelled.path(part), ["image_id", *columns])
+        sizes = parquet.read_table(self._discovered.path(part), ["image_id", "sizes"])
         sizes = sizes.take(pc.index_in(labels["image_id"], value_set=sizes["image_id"].combine_chunks()))
         ids, fine = (
             labels["image_id"].to_pylist(),
@@ -284,7 +284,7 @@ def _row(table: pa.Table, image_id: str) -> dict[str, Any]:
 
 def _find(uri: str, image_id: str) -> bytes | None:
     """Return an image's mask in the file of a part, as PNG; None where it has none."""
-    table = storage.read_table(uri, ["image_id", "mask"])
+    table = parquet.read_table(uri, ["image_id", "mask"])
     rows = table.filter(pc.equal(table["image_id"], image_id)).to_pylist()
     found: bytes | None = rows[0]["mask"] if rows else None
     return found

@@ -19,7 +19,7 @@ from datus2_ray.engine.stage import Stage
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import NAME_COMMAND, RUN, TEACH_COMMAND
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Taught
 from datus2_ray.store.names import append_change, locked, open_names, read_names
 from datus2_ray.store.names_results import withdraw
@@ -170,7 +170,7 @@ def _check_tokens(folder: RunFolder) -> None:
     """Raise a UsageError if discover kept no tokens."""
     discovered = folder.require(Discovered)
     first = min(discovered.parts)
-    tokens = storage.read_table(discovered.path(first), ["tokens"])["tokens"]
+    tokens = parquet.read_table(discovered.path(first), ["tokens"])["tokens"]
     if tokens.null_count == len(tokens):
         raise UsageError(
             f"{folder.uri} has no tokens of patches, which a layer learns from: nothing in that run read them; run it "
@@ -183,7 +183,7 @@ def _check_segments(folder: RunFolder, names: Names) -> None:
     missing = set(names.segments)
     labelled = folder.require(Labelled)
     for part in sorted(labelled.parts) if missing else ():
-        table = storage.read_table(labelled.path(part), ["image_id", "segment_fine"])
+        table = parquet.read_table(labelled.path(part), ["image_id", "segment_fine"])
         for image_id, fine in zip(table["image_id"].to_pylist(), table["segment_fine"], strict=True):
             if image_id in missing:
                 names.of_segments(image_id, fine.values.to_numpy())

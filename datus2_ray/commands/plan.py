@@ -23,7 +23,7 @@ from datus2_ray.sources.list_source import list_for_shards, list_source
 from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import INGEST_COMMAND, PRETRAIN_COMMAND, RUN
 from datus2_ray.stages.discover.discover import SMALL_PATCH
-from datus2_ray.store import storage
+from datus2_ray.store import folders
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Clustered
@@ -161,7 +161,7 @@ def _check_segments(config: RunConfig, listing: Listing) -> None:
 
 def _check_space(config: RunConfig, listing: Listing) -> None:
     """Raise a DatusError if the disk has no room for the copies of a folder's images that a run keeps."""
-    free, needed = storage.free_space(config.out), sum(listing.sizes.values())
+    free, needed = folders.free_space(config.out), sum(listing.sizes.values())
     if listing.columns is None and free is not None and needed > free:
         raise DatusError(
             f"{config.out} gets a copy of the images, {needed / 1e9:,.1f} GB, and its disk has {free / 1e9:,.1f} GB "
@@ -173,7 +173,7 @@ def check_place(config: RunConfig, command: str) -> Machines:
     """Check what needs no look at the source, and return the machines: to list millions of objects takes minutes."""
     layouts.find(config.dataset)
     RunFolder(config.out).check_free(config.source, command)
-    storage.check_writable(config.out)
+    folders.check_writable(config.out)
     machines = look_at_machines(config.no_progress_seconds)
     require_cpu(machines)
     return machines

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import UsageError
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.facts import (
     Clustered,
     Discovered,
@@ -104,10 +104,10 @@ def _refinement(run: Run, left_out: Mapping[str, str]) -> dict[str, Any]:
 
 def write_quarantine(run: Run) -> None:
     """Write the images that any stage of the run could not use into one table of the run folder."""
-    tables = [storage.read_table(commit.path(QUARANTINE)) for commit in run.commits.values() if commit.rows_quarantined]
+    tables = [parquet.read_table(commit.path(QUARANTINE)) for commit in run.commits.values() if commit.rows_quarantined]
     if tables:
         merged = pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
-        storage.write_table(run.folder.path(ALL_QUARANTINED), merged)
+        parquet.write_table(run.folder.path(ALL_QUARANTINED), merged)
     else:
         storage.remove_file(run.folder.path(ALL_QUARANTINED))
 

@@ -21,7 +21,7 @@ from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Identity, Operator, PerPart, Placement, Stage, Whole
 from datus2_ray.errors import DatusError
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.counted import FAULTS, count_parts, note_counts, remove_note
 from datus2_ray.store.run_folder import QUARANTINE
@@ -232,7 +232,7 @@ def _read_faults(uri: str, faults: Mapping[str, int]) -> pa.Table:
     """Read the rows in quarantine of the parts that have some."""
     parts = sorted(part for part, count in faults.items() if count)
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        tables = list(threads.map(lambda part: storage.read_table(storage.join(uri, FAULTS, part)), parts))
+        tables = list(threads.map(lambda part: parquet.read_table(storage.join(uri, FAULTS, part)), parts))
     return pa.concat_tables([schemas.QUARANTINE.empty_table(), *tables])
 
 
@@ -247,9 +247,9 @@ def _describe_faults(table: pa.Table) -> str:
 
 def _collect_faults(uri: str, faults: Mapping[str, int]) -> None:
     if any(faults.values()):
-        storage.write_table(storage.join(uri, QUARANTINE), _read_faults(uri, faults))
+        parquet.write_table(storage.join(uri, QUARANTINE), _read_faults(uri, faults))
 
 
 def _refuse_empty(run: Run, placement: Placement) -> None:
-    described = _describe_faults(storage.read_table(placement.path(QUARANTINE)))
+    described = _describe_faults(parquet.read_table(placement.path(QUARANTINE)))
     raise DatusError(f"no image of {run.config.source} can be used: {described}; give a source with images")

@@ -25,7 +25,7 @@ from datus2_ray.engine.operators.encode import FAULT_COLUMNS
 from datus2_ray.engine.session import no_progress_seconds
 from datus2_ray.engine.stage import Operator
 from datus2_ray.errors import DatusError
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.counted import FAULTS
 
 #: Items, and images in them, for which no tasks are started: that takes one or two seconds, and would halve the time of
@@ -221,7 +221,7 @@ class PartWriter:
             table, quarantine = split_faults(table, self.stage)
             faults = len(quarantine)
             if faults:
-                storage.write_table(storage.join(self.folder, FAULTS, part), quarantine)
+                parquet.write_table(storage.join(self.folder, FAULTS, part), quarantine)
         table = table.replace_schema_metadata(self.metadata)
-        storage.write_table(storage.join(self.folder, part), table, self.row_group_rows)
+        parquet.write_table(storage.join(self.folder, part), table, self.row_group_rows)
         return pa.table({"part": [part], "rows": [len(table)], "faults": [faults]})

@@ -18,7 +18,7 @@ from datus2_ray.engine.prospect import Prospect
 from datus2_ray.sources import layouts
 from datus2_ray.sources.list_source import is_counted
 from datus2_ray.sources.listing import Listing
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Discovered, Encoded, Ingested, Labelled, LayerFitted, Sampled, Surveyed, Taught
@@ -173,8 +173,8 @@ def _list_passed_over(folder: RunFolder, listing: Listing) -> None:
     uri = folder.path(PASSED_OVER)
     columns = {"path": list(listing.passed_over), "reason": list(listing.passed_over.values())}
     table = pa.table(columns, schema=schemas.PASSED_OVER).sort_by("path")
-    kept = storage.if_there(storage.read_table, uri)
+    kept = storage.if_there(parquet.read_table, uri)
     if listing.passed_over and (kept is None or not table.equals(kept)):
-        storage.write_table(uri, table)
+        parquet.write_table(uri, table)
     elif kept is not None and not listing.passed_over:
         storage.remove_file(uri)

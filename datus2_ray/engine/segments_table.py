@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Labelled
@@ -48,8 +48,8 @@ class SegmentsTable:
     def read(self, part: str) -> list[LabelledImage]:
         """Return the images of a part that have an initial mask."""
         columns = ["image_id", "mask", "segment_fine", "segment_clusters"]
-        labels = storage.read_table(storage.join(self.labels, part), columns)
-        table = storage.read_table(storage.join(self.segments, part), ["image_id", "grid_height", "patch_map"])
+        labels = parquet.read_table(storage.join(self.labels, part), columns)
+        table = parquet.read_table(storage.join(self.segments, part), ["image_id", "grid_height", "patch_map"])
         grids = zip(table["grid_height"].to_pylist(), list_arrays(table["patch_map"]), strict=True)
         maps = {
             image_id: np.asarray(patch_map).reshape(height, -1)

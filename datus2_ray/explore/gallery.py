@@ -16,7 +16,7 @@ from datus2_ray.explore import pictures
 from datus2_ray.explore.cache import Cache
 from datus2_ray.explore.tables import Tables
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Ingested, Predicted, TaughtMasks
 from datus2_ray.store.run_folder import RunFolder
@@ -96,7 +96,7 @@ class Gallery:
 
     def _row(self, image: int, uri: str, columns: list[str]) -> dict[str, Any]:
         return self._row_of(
-            image, uri, lambda part: storage.read_table(storage.join(uri, part), ["image_id", *columns])
+            image, uri, lambda part: parquet.read_table(storage.join(uri, part), ["image_id", *columns])
         )
 
     def _row_of(self, image: int, what: str, read: Callable[[str], pa.Table]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from datus2_ray.core.cluster.tree import Tree
 from datus2_ray.engine.clustering.table import read_tree
 from datus2_ray.errors import StorageError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Labelled
@@ -88,13 +88,13 @@ def prepare(run: RunFolder) -> str:
 
 
 def _read_part(labelled: Commit[Labelled], discovered: Commit[Discovered], name: str) -> _Part:
-    if "segment_second_distances" not in storage.parquet_schema(labelled.path(name)).names:
+    if "segment_second_distances" not in parquet.read_schema(labelled.path(name)).names:
         raise StorageError(
             f"{labelled.uri} was written by an older version of the program, without second nearest clusters; run the "
             "same `datus2 run` again"
         )
-    label = storage.read_table(labelled.path(name), _LABEL)
-    found = storage.read_table(discovered.path(name), _DISCOVER)
+    label = parquet.read_table(labelled.path(name), _LABEL)
+    found = parquet.read_table(discovered.path(name), _DISCOVER)
     # Images that `label` could not use are in the one table only.
     rows = {image_id: row for row, image_id in enumerate(found["image_id"].to_pylist())}
     ids = label["image_id"].to_pylist()

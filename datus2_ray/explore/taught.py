@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datus2_ray.explore.tables import Tables
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Taught, TaughtMasks
@@ -72,7 +72,7 @@ class Lessons:
         tables = self._tables
         doubt = np.zeros(len(tables.image), dtype=np.float32)
         for part in sorted(masks.parts):
-            table = storage.read_table(masks.path(part), ["image_id", "segment_confidence"])
+            table = parquet.read_table(masks.path(part), ["image_id", "segment_confidence"])
             ids = pa.array(table["image_id"].to_pylist(), pa.string())
             numbers = pc.index_in(ids, value_set=tables.image_ids).to_pylist()
             for image, confidence in zip(numbers, list_arrays(table["segment_confidence"]), strict=True):

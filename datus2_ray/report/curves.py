@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log
 
 from datus2_ray.report.charts import Chart, Series, draw_chart, moving_mean
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, LayerFitted, Refined
 
@@ -24,7 +24,7 @@ SMOOTHED = (f"its mean over {SMOOTHING} steps", "refined")
 
 def kmeans_chart(clustered: Commit[Clustered]) -> Chart:
     """Draw the inertia of the best restart over its iterations."""
-    history, facts = storage.read_table(clustered.path("history.parquet")), clustered.facts
+    history, facts = parquet.read_table(clustered.path("history.parquet")), clustered.facts
     x, y = history["iteration"].to_numpy(), history["inertia"].to_numpy()
     inertias = facts.restart_inertias
     restarts = f"; the best of {len(inertias)} restarts (the worst ended at {max(inertias):.4g})"
@@ -42,7 +42,7 @@ def kmeans_chart(clustered: Commit[Clustered]) -> Chart:
 def em_chart(fitted: Commit[LayerFitted]) -> Chart:
     """Draw the loss of EM over its steps, and say how many tokens kept their class in each round."""
     facts = fitted.facts
-    history = storage.read_table(fitted.path("history.parquet"))
+    history = parquet.read_table(fitted.path("history.parquet"))
     step, loss = history["step"].to_numpy(), history["loss"].to_numpy()
     kept = ", ".join(f"{100 * share:.1f} %" for share in facts.agreements)
     rounds = len(facts.agreements)
@@ -61,7 +61,7 @@ def em_chart(fitted: Commit[LayerFitted]) -> Chart:
 def training_chart(refined: Commit[Refined]) -> Chart:
     """Draw the losses of DeepLabV3 over its steps."""
     facts = refined.facts
-    history = storage.read_table(refined.path("history.parquet"))
+    history = parquet.read_table(refined.path("history.parquet"))
     step, loss = history["step"].to_numpy(), history["train_loss"].to_numpy()
     held_out = history.filter(history["held_out_loss"].is_valid())
     series = [

@@ -10,7 +10,7 @@ from datus2_ray.report.curves import TARGETS
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.survey import Survey
 from datus2_ray.sources import layouts
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.facts import HeadLearned, LayerFitted, Refined
 from datus2_ray.store.run_folder import ALL_QUARANTINED, RunFolder
@@ -231,7 +231,7 @@ class Refusal:
 def read_quarantine(folder: RunFolder) -> list[Refusal]:
     """Read the refused images by step and kind of fault, most frequent first, with the first few of each."""
     uri = folder.path(ALL_QUARANTINED)
-    rows = storage.if_there(storage.read_table, uri) or schemas.QUARANTINE.empty_table()
+    rows = storage.if_there(parquet.read_table, uri) or schemas.QUARANTINE.empty_table()
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row in rows.sort_by("image_id").to_pylist():
         groups.setdefault((row["stage"], row["kind"]), []).append((row["image_id"], row["message"]))

@@ -16,7 +16,7 @@ from datus2_ray.report.colours import Colours, paint_labels
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.pictures import PICTURE_SIDE, Picture, drawing, fit, photo, show_segments
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered
 
@@ -67,7 +67,7 @@ def draw_samples(run: FinishedRun, colours: MaskColours, other: OtherRun | None 
     samples = []
     table = ImagesTable.of(run.ingested)
     for part, rows in choose_rows(run.labelled.parts, SAMPLES).items():
-        initial = storage.read_table(run.labelled.path(part), ["image_id"]).take(rows)
+        initial = parquet.read_table(run.labelled.path(part), ["image_id"]).take(rows)
         ids = initial["image_id"].to_pylist()
         images = rows_by_id(table.read(part, ["image_id", "image", "mask"]), ids)
         segments = read_patch_maps(run.discovered, part, ids)
@@ -129,4 +129,4 @@ def rows_by_id(table: pa.Table, ids: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _read_columns(commit: Commit[Any], part: str, columns: list[str]) -> pa.Table:
-    return storage.read_table(commit.path(part), ["image_id", *columns])
+    return parquet.read_table(commit.path(part), ["image_id", *columns])

@@ -8,7 +8,7 @@ import numpy as np
 
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.typical import TypicalSegment, TypicalSegments
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.columns import list_arrays
 
 #: Crops in a report, which are most of its bytes, and crops per cluster.
@@ -57,7 +57,7 @@ def survey_segments(run: FinishedRun) -> Survey:
     for part in sorted(run.labelled.parts):
         sizes = _read_sizes(run.discovered.path(part))
         columns = ["image_id", "segment_clusters", "segment_distances"]
-        table = storage.read_table(run.labelled.path(part), columns)
+        table = parquet.read_table(run.labelled.path(part), columns)
         assigned, distances = list_arrays(table["segment_clusters"]), list_arrays(table["segment_distances"])
         for i, image_id in enumerate(table["image_id"].to_pylist()):
             labels, (counts, cells) = np.asarray(assigned[i]), sizes[image_id]
@@ -85,7 +85,7 @@ def survey_segments(run: FinishedRun) -> Survey:
 def _read_sizes(uri: str) -> dict[str, tuple[np.ndarray, int]]:
     """Read the patches of every valid segment, and the number of all patches, of a part's images."""
     columns = ["image_id", "grid_height", "grid_width", "sizes"]
-    table = storage.read_table(uri, columns)
+    table = parquet.read_table(uri, columns)
     sizes = list_arrays(table["sizes"])
     rows = table.drop_columns(["sizes"]).to_pylist()
     return {

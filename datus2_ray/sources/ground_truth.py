@@ -21,7 +21,7 @@ from datus2_ray.sources.shard_columns import PALETTE_KEY
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.sources.shards import Slice, read_slice
 from datus2_ray.sources.text import decode_text
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 
 #: Files read at a time: from an object store each is a round trip.
 READ_THREADS = 16
@@ -80,7 +80,7 @@ def noted_palette(source: str, shard: str) -> Palette:
     StorageError
         If it is damaged.
     """
-    noted = (storage.parquet_schema(storage.join(source, shard)).metadata or {}).get(PALETTE_KEY, b"[]")
+    noted = (parquet.read_schema(storage.join(source, shard)).metadata or {}).get(PALETTE_KEY, b"[]")
     try:
         return _PALETTE.validate_json(noted)
     except ValidationError as error:

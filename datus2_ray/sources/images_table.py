@@ -15,7 +15,7 @@ from datus2_ray.errors import StorageError
 from datus2_ray.sources.layouts.ids import quote_id
 from datus2_ray.sources.shard_columns import ShardColumns
 from datus2_ray.sources.shards import Slice, read_slice
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested
 
@@ -56,8 +56,8 @@ class ImagesTable:
         """Read columns of a part, in the order of its rows."""
         uri = storage.join(self.folder, part)
         if self.source is None or "image" not in columns:
-            return storage.read_table(uri, columns)
-        table = storage.read_table(uri)
+            return parquet.read_table(uri, columns)
+        table = parquet.read_table(uri)
         missing = pc.is_null(table["image"])
         if pc.any(missing).as_py():
             fetched = self._fetch(table.filter(missing), self.source)

@@ -13,7 +13,7 @@ from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.sources.files import Files
 from datus2_ray.sources.paths import Show, quiet
 from datus2_ray.sources.text import decode_text
-from datus2_ray.store import storage
+from datus2_ray.store import folders, storage
 from datus2_ray.store.walk import FileEntry, PassedOver
 
 #: Suffixes of text files with a path per line, and of archives, which are not read.
@@ -69,7 +69,7 @@ def find_place(source: str, out: str, show: Show = quiet, compared: Show = quiet
     if any(wildcard in source for wildcard in "*?[") and not storage.exists(source):
         root, files = _of_pattern(source, out, passed_over, show, compared)
     else:
-        root, files = source, Files.of(storage.stream_files(source, passed_over, show), compared)
+        root, files = source, Files.of(folders.stream_files(source, passed_over, show), compared)
     return Place(root, files, tuple(passed_over.lines()))
 
 
@@ -93,7 +93,7 @@ def _of_pattern(source: str, out: str, passed_over: PassedOver, show: Show, comp
     files = Files.of(
         (
             entry
-            for entry in storage.stream_files(root, passed_over, show)
+            for entry in folders.stream_files(root, passed_over, show)
             if _matches(entry.path.split("/"), pattern) and not storage.join(root, entry.path).startswith(below)
         ),
         compared,
@@ -129,7 +129,7 @@ def _of_list(source: str, passed_over: PassedOver) -> tuple[str, list[FileEntry]
     root = _common_folder(source, paths)
     files = []
     for path, entry in zip(
-        paths, storage.find_all(root, [path[len(root) :].lstrip("/") for path in paths]), strict=True
+        paths, folders.find_all(root, [path[len(root) :].lstrip("/") for path in paths]), strict=True
     ):
         if entry is None:
             passed_over.add("paths of the list that name no file", path)

@@ -20,7 +20,7 @@ from datus2_ray.sources.files import Files
 from datus2_ray.sources.paths import Show, quiet
 from datus2_ray.sources.pixel_lists import to_python
 from datus2_ray.sources.shard_columns import ShardColumns, encoded_among, find_columns, kinds_of
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import Sharded
 from datus2_ray.store.run_folder import BEGUN, COMMIT, OLD_RUN_FILE, RUN_FILE, RunFolder
 from datus2_ray.store.walk import FileEntry
@@ -99,7 +99,7 @@ def _has_more_rows(source: str, tables: Sequence[str], count: int) -> bool:
     """Return whether tables with a column that may hold images have more than `count` rows."""
     for table in tables:
         try:
-            footer, schema = storage.parquet_footer_and_schema(storage.join(source, table))
+            footer, schema = parquet.read_footer_and_schema(storage.join(source, table))
         except StorageError:  # beside pictures it need not be a shard
             continue
         if encoded_among(kinds_of(schema)):
@@ -134,7 +134,7 @@ def cut_shards(
 
     def read_groups(shard: str) -> tuple[ShardColumns | None, list[tuple[int, int]]] | DamagedFileError:
         try:
-            footer, schema = storage.parquet_footer_and_schema(storage.join(source, shard))
+            footer, schema = parquet.read_footer_and_schema(storage.join(source, shard))
         except DamagedFileError as error:
             return error
         if not encoded_among(kinds_of(schema)):
@@ -160,7 +160,7 @@ def cut_shards(
     found = {shard: columns for shard, (columns, _) in read.items() if columns is not None}
     if not found:
         shard = next(iter(read))
-        find_columns(source, shard, storage.parquet_schema(storage.join(source, shard)), config)
+        find_columns(source, shard, parquet.read_schema(storage.join(source, shard)), config)
     if config.mask_column and not any(columns.mask for columns in found.values()):
         raise UsageError(f"{source}: no shard has a column {config.mask_column} of encoded masks; see {shards[0]}")
     first_shard = next(iter(found))
@@ -199,9 +199,9 @@ def read_slices(source: str, slices: Sequence[Slice], columns: Sequence[str]) ->
     shard, group = slices[0].shard, slices[0].row_group
     uri, names = storage.join(source, shard), list(columns)
     if not slices[0].cut:
-        tables = iter([storage.read_row_group(uri, group, names)])
+        tables = iter([parquet.read_row_group(uri, group, names)])
     else:
-        tables = storage.stream_row_group(uri, group, names, STREAMED_ROWS)
+        tables = parquet.stream_row_group(uri, group, names, STREAMED_ROWS)
     waiting, held, position = list(slices), list[pa.Table](), 0
     for table in tables:
         while waiting and waiting[0].start < position + len(table):

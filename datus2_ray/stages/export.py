@@ -26,7 +26,7 @@ from datus2_ray.errors import ImageError, StorageError, UsageError
 from datus2_ray.exports import FORMATS
 from datus2_ray.exports.format import Format, LabelledImage, Written, sniff_suffix, split_of
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Exported, Facts, Ingested, Labelled, Named, Predicted, TaughtMasks
 
@@ -53,7 +53,7 @@ class ExportPart:
         """Write one part's files; an image id may hold slashes and then makes folders, but never leaves the folder."""
         part = block["part"][0].as_py()
         columns = ["image_id", "mask", *(["confidence"] if self.settings.min_confidence else [])]
-        table = storage.read_table(storage.join(self.masks, part), columns)
+        table = parquet.read_table(storage.join(self.masks, part), columns)
         images = self._images(part, table)
         rows: list[dict[str, Any]] = []
         faults: list[ImageError | None] = []
@@ -145,7 +145,7 @@ def _facts(run: Run, placement: Placement) -> Exported:
 
     def records(split: str) -> Iterator[tuple[str, tuple[bytes, ...]]]:
         for part in sorted(commit.parts):
-            table = storage.read_table(placement.path(part), ["image_id", "split", "record"])
+            table = parquet.read_table(placement.path(part), ["image_id", "split", "record"])
             for row in table.filter(pc.equal(table["split"], split)).to_pylist():
                 yield row["image_id"], tuple(row["record"])
 

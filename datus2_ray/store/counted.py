@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from datus2_ray.store import storage
+from datus2_ray.store import folders, parquet, storage
 
 #: Folder beside a result's parts for the faults of each.
 FAULTS = "_faults"
@@ -45,11 +45,11 @@ def count_parts(uri: str, parts: Sequence[str]) -> tuple[dict[str, int], dict[st
     noted: dict[str, list[int]] = storage.if_there(storage.read_json, note) or {}
     folder = storage.join(uri, FAULTS)
     rest = [part for part in parts if part not in noted]
-    faulty = storage.list_names(folder) if rest else set()
+    faulty = folders.list_names(folder) if rest else set()
 
     def count(part: str) -> list[int]:
         faults = storage.join(folder, part)
-        return [storage.count_rows(storage.join(uri, part)), storage.count_rows(faults) if part in faulty else 0]
+        return [parquet.count_rows(storage.join(uri, part)), parquet.count_rows(faults) if part in faulty else 0]
 
     with ThreadPoolExecutor(READ_THREADS) as threads:
         counts = {**noted, **dict(zip(rest, threads.map(count, rest), strict=True))}

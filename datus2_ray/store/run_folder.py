@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.store import storage
+from datus2_ray.store import folders, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.version import VERSION
 
@@ -92,7 +92,7 @@ class RunFolder:
         if (kept := self._kept()) is not None:
             if (owner := kept["command"]) != command:
                 raise UsageError(f"--out {self.uri} is what `datus2 {owner}` made; give another folder")
-        elif not storage.is_empty(self.uri):
+        elif not folders.is_empty(self.uri):
             raise UsageError(f"--out {self.uri} has files in it that are no run's; give a new or empty folder")
 
     def claim(self, source: str, command: str) -> None:
@@ -190,7 +190,7 @@ class RunFolder:
 
     def is_begun(self, stage: str, fingerprint: str) -> bool:
         """Return whether an attempt at a result left something, finished or not."""
-        return bool(storage.list_names(self.result(stage, fingerprint)) - {BEGUN})
+        return bool(folders.list_names(self.result(stage, fingerprint)) - {BEGUN})
 
     def begin(
         self,
@@ -208,7 +208,7 @@ class RunFolder:
         uri = self.result(stage, fingerprint)
         if not adds:
             self.unfinish()
-        names = storage.list_names(uri)
+        names = folders.list_names(uri)
         if BEGUN not in names:
             begun = {"fingerprint": fingerprint, "decides": dict(decides), "inputs": dict(inputs or {})}
             storage.write_json(storage.join(uri, BEGUN), begun)
@@ -246,7 +246,7 @@ class RunFolder:
 def written_parts(uri: str) -> set[str]:
     """Return the names of the parts that lie in the folder of a result, committed or not."""
     # The folder itself only: below an export lies a file for every mask, which a store takes minutes to list.
-    return parts_among(storage.list_names(uri))
+    return parts_among(folders.list_names(uri))
 
 
 def parts_among(names: Collection[str]) -> set[str]:

@@ -1,43 +1,31 @@
-"""Files behind local paths, ``s3://`` and other URIs: the only module that tells one from the other."""
+"""Files behind local paths, ``s3://`` and other URIs.
+
+Only this module, :mod:`~datus2_ray.store.folders` and :mod:`~datus2_ray.store.parquet` tell one from the other.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import posixpath
-import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
-from datus2_ray.errors import DamagedFileError, DatusError, MissingFileError, StorageError
+from datus2_ray.errors import DatusError, MissingFileError, StorageError
 from datus2_ray.store import other, s3
-from datus2_ray.store.bucket_walk import walk_bucket
-from datus2_ray.store.dictionaries import dictionary_columns
-from datus2_ray.store.walk import FileEntry, PassedOver, local_path, walk
+from datus2_ray.store.walk import FileEntry, local_path
 
 T = TypeVar("T")
 
 #: Bytes of a file that are in memory at a time while it is copied.
 COPY_BYTES = 8 * 2**20
-
-#: What a damaged Parquet file raises.
-DAMAGED = (OSError, ValueError, pa.lib.ArrowException)
-
-#: Files of a list that are asked for at once, and the threads that ask.
-FIND_AT_ONCE, FIND_THREADS = 64, 16
-
-#: Files between two calls that show how far a listing is.
-SHOW_EVERY = 1000
 
 
 def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -52,7 +40,7 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
     try:
         return s3.open_bucket(rest.split("/", 1)[0]), rest.rstrip("/")
     except OSError as error:
-        raise _storage_error("reach", uri, error) from error
+        raise storage_error("reach", uri, error) from error
 
 
 def absolute(uri: str) -> str:
@@ -77,121 +65,13 @@ def join(uri: str, *parts: str) -> str:
     return "/".join((uri.rstrip("/"), *parts))
 
 
-def list_files(uri: str) -> list[FileEntry]:
-    """List the files below a folder, sorted by path, without those that are hidden or the system's."""
-    return sorted(stream_files(uri), key=lambda entry: entry.path)
-
-
-def list_names(uri: str) -> set[str]:
-    """List the names of files and folders in a folder, without what lies deeper and what is hidden.
-
-    There are none where the folder is missing. In an object store this is one request for a thousand of them.
-    """
-    filesystem, root = resolve(uri)
-    with _failing("read", uri):
-        found = _children(filesystem, root, allow_not_found=True)
-    return {info.base_name for info in found if not info.base_name.startswith(".")}
-
-
-def stream_files(
-    uri: str,
-    passed_over: PassedOver | None = None,
-    show: Callable[[int], None] = lambda more: None,
-) -> Iterator[FileEntry]:
-    """Yield the files below a folder as they are found, in no order, without those that are hidden or the system's.
-
-    Parameters
-    ----------
-    passed_over : PassedOver, optional
-        Gets what is left out.
-    show : callable
-        Called again and again, also while a store is asked, with the number of files since the call before.
-
-    Raises
-    ------
-    StorageError
-        If there is no such folder, or it cannot be read.
-    """
-    filesystem, root = resolve(uri)
-    passed_over = passed_over or PassedOver()
-    with _failing("read", uri):
-        info = s3.retry(lambda: filesystem.get_file_info(root))
-        local = isinstance(filesystem, pafs.LocalFileSystem)
-        # A key without bytes beside keys below it is a marker of a folder.
-        marker = not local and info.type == pafs.FileType.File and not info.size and bool(_children(filesystem, root))
-        if info.type != pafs.FileType.Directory and not marker:
-            fault = "is a file, not a folder" if info.type == pafs.FileType.File else "does not exist"
-            fault += " or does not answer" * uri.startswith(("http://", "https://"))
-            raise StorageError(f"{uri} {fault}; give a folder of images, a data-set root or a run folder")
-        entries = walk(root, passed_over) if local else walk_bucket(
-            root, partial(_children, filesystem), passed_over, tick=lambda: show(0)
-        )  # fmt: skip
-        more = 0
-        for entry in entries:
-            yield entry
-            more += 1
-            if more == SHOW_EVERY:
-                show(more)
-                more = 0
-        show(more)
-
-
-def _children(
-    filesystem: pafs.FileSystem, root: str, recursive: bool = False, allow_not_found: bool = False
-) -> list[pafs.FileInfo]:
-    """Return what is in a folder; transient errors of a store are retried."""
-    selector = pafs.FileSelector(root, recursive=recursive, allow_not_found=allow_not_found)
-    found: list[pafs.FileInfo] = s3.retry(lambda: filesystem.get_file_info(selector))
-    return found
-
-
 def find_file(uri: str) -> FileEntry | None:
     """Return a file's entry, or None if there is no such file."""
     filesystem, path = resolve(uri)
-    info = _info(filesystem, path, uri)
+    info = look_up(filesystem, path, uri)
     if info.type != pafs.FileType.File:
         return None
     return FileEntry(posixpath.basename(path), info.size or 0, info.mtime_ns or 0)
-
-
-def find_all(root: str, paths: Sequence[str]) -> list[FileEntry | None]:
-    """Return the entry of each file below a folder, None for those that are no files."""
-    filesystem, top = resolve(root)
-    chunks = [paths[start : start + FIND_AT_ONCE] for start in range(0, len(paths), FIND_AT_ONCE)]
-
-    def find(chunk: Sequence[str]) -> list[FileEntry | None]:
-        asked = [f"{top.rstrip('/')}/{path}" for path in chunk]
-        infos = s3.retry(lambda: filesystem.get_file_info(asked))
-        return [
-            FileEntry(path, info.size or 0, info.mtime_ns or 0) if info.type == pafs.FileType.File else None
-            for path, info in zip(chunk, infos, strict=True)
-        ]
-
-    with _failing("read", root), ThreadPoolExecutor(FIND_THREADS) as threads:
-        return [entry for found in threads.map(find, chunks) for entry in found]
-
-
-def check_writable(uri: str) -> None:
-    """Raise a StorageError if a local folder cannot be made or written; of a store only a write would tell."""
-    if is_remote(uri):
-        return
-    existing = _nearest(uri)
-    if not existing.is_dir():
-        raise StorageError(f"cannot write {uri}: {existing} is a file; give another folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise StorageError(
-            f"cannot write {uri}: {existing} is read-only, or belongs to somebody else; give another folder"
-        )
-
-
-def free_space(uri: str) -> int | None:
-    """Return the free bytes of the disk of a local folder, which need not be there yet; None for a store."""
-    return None if is_remote(uri) else shutil.disk_usage(_nearest(uri)).free
-
-
-def _nearest(uri: str) -> Path:
-    path = Path(resolve(uri)[1])
-    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def is_remote(uri: str) -> bool:
@@ -199,19 +79,10 @@ def is_remote(uri: str) -> bool:
     return not isinstance(resolve(uri)[0], pafs.LocalFileSystem)
 
 
-def is_empty(uri: str) -> bool:
-    """Return whether a folder is missing or has nothing in it."""
-    filesystem, root = resolve(uri)
-    kind = _info(filesystem, root, uri).type
-    if kind == pafs.FileType.Directory:
-        return not _info(filesystem, pafs.FileSelector(root), uri)
-    return bool(kind == pafs.FileType.NotFound)
-
-
 def exists(uri: str) -> bool:
     """Return whether there is such a file or folder."""
     filesystem, path = resolve(uri)
-    return bool(_info(filesystem, path, uri).type != pafs.FileType.NotFound)
+    return bool(look_up(filesystem, path, uri).type != pafs.FileType.NotFound)
 
 
 def if_there(read: Callable[[str], T], uri: str) -> T | None:
@@ -222,12 +93,13 @@ def if_there(read: Callable[[str], T], uri: str) -> T | None:
     try:
         return read(uri)
     except StorageError as error:
-        if _is_missing(error):
+        if is_missing(error):
             return None
         raise
 
 
-def _is_missing(error: StorageError) -> bool:
+def is_missing(error: StorageError) -> bool:
+    """Return whether an error says that a file, or a folder above it, is not there."""
     # A file in the place of a folder above is NotADirectoryError.
     return isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
 
@@ -249,13 +121,13 @@ def read_bytes(uri: str) -> bytes:
         with filesystem.open_input_stream(os.fsencode(local_path(path)) if local else path) as stream:
             return bytes(stream.read())
 
-    with _failing("read", uri):
+    with failing("read", uri):
         try:
             return s3.retry(read)
         except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
             missing = not isinstance(error, PermissionError) and not uri.startswith("s3://")
             file_alone = Path(path).parent.is_dir() if local else missing or "Path does not exist" in str(error)
-            raise _storage_error("read", uri, error, MissingFileError if file_alone else StorageError) from error
+            raise storage_error("read", uri, error, MissingFileError if file_alone else StorageError) from error
 
 
 @contextmanager
@@ -281,7 +153,7 @@ def read_at(uri: str) -> Iterator[Callable[[int, int], bytes]]:
             yield read
     except OSError as error:
         missing = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
-        raise _storage_error("read", uri, error, MissingFileError if missing else StorageError) from error
+        raise storage_error("read", uri, error, MissingFileError if missing else StorageError) from error
 
 
 def write_bytes(uri: str, data: bytes | memoryview) -> None:
@@ -292,7 +164,7 @@ def write_bytes(uri: str, data: bytes | memoryview) -> None:
         with filesystem.open_output_stream(path) as stream:
             stream.write(data)
 
-    with _failing("write", uri):
+    with failing("write", uri):
         if isinstance(filesystem, pafs.LocalFileSystem):
             _replace(Path(path), [data])
         else:
@@ -314,7 +186,7 @@ def write_pieces(uri: str, pieces: Callable[[], Iterable[bytes]]) -> None:
         else:
             s3.retry(put)
     except OSError as error:
-        raise _storage_error("write", uri, error) from error
+        raise storage_error("write", uri, error) from error
 
 
 def download(uri: str, file: Path) -> None:
@@ -323,7 +195,7 @@ def download(uri: str, file: Path) -> None:
 
 
 def _pieces(uri: str) -> Iterator[bytes]:
-    with _failing("read", uri), closing(s3.RetryingFile(*resolve(uri))) as source:
+    with failing("read", uri), closing(s3.RetryingFile(*resolve(uri))) as source:
         while piece := source.read(COPY_BYTES):
             yield piece
 
@@ -348,18 +220,18 @@ def _replace(file: Path, pieces: Iterable[bytes | memoryview]) -> None:
 def remove(uri: str) -> None:
     """Remove a file, or a folder and everything in it; do nothing if there is neither."""
     filesystem, path = resolve(uri)
-    kind = _info(filesystem, path, uri).type
+    kind = look_up(filesystem, path, uri).type
     if kind == pafs.FileType.NotFound:
         return
     delete = filesystem.delete_dir if kind == pafs.FileType.Directory else filesystem.delete_file
-    with _failing("remove", uri):
+    with failing("remove", uri):
         s3.retry(lambda: delete(path))
 
 
 def remove_file(uri: str) -> None:
     """Remove a file; do nothing if there is none. In an object store this is one request less than :func:`remove`."""
     filesystem, path = resolve(uri)
-    with _failing("remove", uri), suppress(FileNotFoundError):
+    with failing("remove", uri), suppress(FileNotFoundError):
         s3.retry(lambda: filesystem.delete_file(path))
 
 
@@ -373,108 +245,29 @@ def write_json(uri: str, value: Any) -> None:
     write_bytes(uri, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def read_table(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file, or only some of its columns."""
-    return _read_parquet(uri, "the table", lambda file: file.read(columns=columns))
-
-
-def parquet_footer(uri: str) -> pq.FileMetaData:
-    """Read the schema and the row groups of a Parquet file."""
-    return _read_parquet(uri, "the table", lambda file: file.metadata)
-
-
-def parquet_footer_and_schema(uri: str) -> tuple[pq.FileMetaData, pa.Schema]:
-    """Read the footer of a Parquet file, and its schema in Arrow's types."""
-    both: tuple[pq.FileMetaData, pa.Schema] = _read_parquet(
-        uri, "the table", lambda file: (file.metadata, file.metadata.schema.to_arrow_schema())
-    )
-    return both
-
-
-def parquet_schema(uri: str) -> pa.Schema:
-    """Read the Arrow schema of a Parquet file."""
-    schema: pa.Schema = _read_parquet(uri, "the table", lambda file: file.schema_arrow)
-    return schema
-
-
-def count_rows(uri: str) -> int:
-    """Read the number of rows of a Parquet file."""
-    return int(parquet_footer(uri).num_rows)
-
-
-def read_row_group(uri: str, row_group: int, columns: list[str]) -> pa.Table:
-    """Read some columns of one row group of a Parquet file, and no other bytes of it."""
-    return _read_parquet(uri, f"row group {row_group} of", lambda file: file.read_row_group(row_group, columns=columns))
-
-
-def stream_row_group(uri: str, row_group: int, columns: list[str], rows: int) -> Iterator[pa.Table]:
-    """Read some columns of one row group of a Parquet file, `rows` at a time, without holding more of it in memory."""
-    filesystem, path = resolve(uri)
-    local = isinstance(filesystem, pafs.LocalFileSystem)
-    with _failing_on_damage(f"read row group {row_group} of", uri):
-        remote = None if local else pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r")
-        with remote or filesystem.open_input_file(os.fsencode(local_path(path))) as file:
-            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=COPY_BYTES)
-            for batch in parquet.iter_batches(rows, row_groups=[row_group], columns=columns):
-                yield pa.Table.from_batches([batch])
-
-
-def _read_parquet(uri: str, what: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
-    filesystem, path = resolve(uri)
-    with _failing_on_damage(f"read {what}", uri):
-        if isinstance(filesystem, pafs.LocalFileSystem):
-            with filesystem.open_input_file(os.fsencode(local_path(path))) as local:
-                return read(pq.ParquetFile(local))
-        with pa.PythonFile(s3.RetryingFile(filesystem, path), mode="r") as file:
-            return read(pq.ParquetFile(file))
-
-
-def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
-    """Write a Parquet file atomically, compressed by zstd."""
-    sink = pa.BufferOutputStream()
-    repeated = dictionary_columns(table.schema)
-    pq.write_table(table, sink, compression="zstd", use_dictionary=repeated, row_group_size=row_group_rows)
-    write_bytes(uri, memoryview(sink.getvalue()))
-
-
-def _info(filesystem: pafs.FileSystem, what: str | pafs.FileSelector, uri: str) -> Any:
-    with _failing("read", uri):
+def look_up(filesystem: pafs.FileSystem, what: str | pafs.FileSelector, uri: str) -> Any:
+    """Ask a file system about a path, or about what a selector selects; raise a StorageError that names the URI."""
+    with failing("read", uri):
         return s3.retry(lambda: filesystem.get_file_info(what))
 
 
 @contextmanager
-def _failing(verb: str, uri: str, errors: tuple[type[Exception], ...] = (OSError, pa.ArrowInvalid)) -> Iterator[None]:
+def failing(verb: str, uri: str, errors: tuple[type[Exception], ...] = (OSError, pa.ArrowInvalid)) -> Iterator[None]:
     """Turn what fails in this block into a StorageError of one line."""
     try:
         yield
     except errors as error:
-        raise _storage_error(verb, uri, error) from error
+        raise storage_error(verb, uri, error) from error
     except DatusError:
         raise
     except Exception as error:
         if "://" not in uri or uri.startswith("s3://"):
             raise
-        raise _storage_error(verb, uri, error) from error  # the stores of fsspec have errors of their own
+        raise storage_error(verb, uri, error) from error  # the stores of fsspec have errors of their own
 
 
-@contextmanager
-def _failing_on_damage(verb: str, uri: str) -> Iterator[None]:
-    """Do as :func:`_failing`; where the bytes of the file can be read, the file itself is at fault."""
-    try:
-        with _failing(verb, uri, DAMAGED):
-            yield
-    except StorageError as error:
-        if _is_missing(error):
-            raise
-        try:
-            with read_at(uri) as read:
-                read(0, 1)
-        except StorageError:
-            raise error from error.__cause__
-        raise DamagedFileError(str(error)) from error.__cause__
-
-
-def _storage_error(verb: str, uri: str, error: Exception, kind: type[StorageError] = StorageError) -> StorageError:
+def storage_error(verb: str, uri: str, error: Exception, kind: type[StorageError] = StorageError) -> StorageError:
+    """Return the error of one line for what a store or file system raised."""
     if uri.startswith("s3://"):
         reason = s3.explain(str(error), uri.split("/")[2])
     else:

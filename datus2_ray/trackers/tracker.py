@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.commit import Commit
 
 #: Where a stage that has curves writes them; the first column counts the steps.
@@ -44,7 +44,7 @@ class Tracker(Protocol):
 def read_result(commit: Commit[Any]) -> Result:
     """Read the curves of a stage's result."""
     stage, uri = commit.facts.stage, commit.path(HISTORY)
-    table = storage.if_there(storage.read_table, uri)
+    table = storage.if_there(parquet.read_table, uri)
     if table is None:
         return Result(stage, commit.fingerprint)
     counter, *names = table.column_names

@@ -10,7 +10,7 @@ import pytest
 
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
-from datus2_ray.store import storage
+from datus2_ray.store import folders, storage
 from tests.in_process import commands_without_ray
 
 #: One actor a pool: each imports torch, which takes longer than the models' work on a few small images.
@@ -27,7 +27,7 @@ ASSIGNMENTS = (
 
 def table_hashes(out: str) -> dict[str, str]:
     """Hash the bytes of every table of a run, by its place: they hold no times and no paths."""
-    tables = [entry.path for entry in storage.list_files(out) if entry.path.endswith(".parquet")]
+    tables = [entry.path for entry in folders.list_files(out) if entry.path.endswith(".parquet")]
     return {path: hashlib.sha256(storage.read_bytes(storage.join(out, path))).hexdigest() for path in tables}
 
 

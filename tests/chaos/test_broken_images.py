@@ -14,7 +14,7 @@ from PIL import Image
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import DatusError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from tests.in_process import commands_without_ray
 
 
@@ -74,14 +74,14 @@ def test_a_tenth_in_quarantine_and_the_rest_done(source: Path, tmp_path: Path, m
     commands_without_ray(monkeypatch)
     summary = run(settings(source, tmp_path / "run", max_error_rate=0.2))
     assert (summary["images"], summary["quarantined"]) == (180, 20)
-    rows = storage.read_table(str(tmp_path / "run" / "quarantine.parquet")).to_pylist()
+    rows = parquet.read_table(str(tmp_path / "run" / "quarantine.parquet")).to_pylist()
     assert {row["image_id"].split("-", 2)[2].rsplit("-", 1)[0] for row in rows} == set(
         broken_in_ten_ways(Image.new("RGB", (9, 9)))
     )
     assert all(row["message"] and row["kind"] and row["stage"] == "ingest" for row in rows)
     (own,) = (tmp_path / "run").glob("ingest/*/_quarantine.parquet")
-    assert storage.read_table(str(own)).to_pylist() == rows
-    masks = [storage.read_table(str(file)) for file in (tmp_path / "run").glob("label/*/part-*")]
+    assert parquet.read_table(str(own)).to_pylist() == rows
+    masks = [parquet.read_table(str(file)) for file in (tmp_path / "run").glob("label/*/part-*")]
     assert sum(len(table) for table in masks) == 180
 
     with pytest.raises(DatusError, match=r"ingest: \d+ of 200 images cannot be used, more than --max-error-rate 0.05"):

@@ -12,7 +12,7 @@ import pytest
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig
 from datus2_ray.errors import UsageError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.run_folder import RunFolder
 from tests.chaos.conftest import table_hashes
 from tests.in_process import commands_without_ray
@@ -26,14 +26,14 @@ def before_tables(monkeypatch: pytest.MonkeyPatch) -> Callable[[Before], None]:
     """Return a function that sets what is called before each table is written, once for each time it is set."""
     commands_without_ray(monkeypatch)
     called: list[Before] = []
-    original = storage.write_table
+    original = parquet.write_table
 
     def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
         if called:
             called[-1](uri, table)
         original(uri, table, row_group_rows)
 
-    monkeypatch.setattr(storage, "write_table", write_table)
+    monkeypatch.setattr(parquet, "write_table", write_table)
 
     def set_called(before: Before) -> None:
         called[:] = [before]
@@ -121,7 +121,7 @@ def test_a_part_that_a_killed_run_writes_late_changes_nothing_that_is_current(
     written: list[str] = []
     before_tables(lambda uri, table: written.append(uri))
     (uri, table), before = late[0], table_hashes(str(tmp_path / "run"))
-    storage.write_table(uri, table)
+    parquet.write_table(uri, table)
     place = str(Path(uri).relative_to(tmp_path / "run"))
     after = table_hashes(str(tmp_path / "run"))
     assert place not in before

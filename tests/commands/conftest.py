@@ -10,7 +10,7 @@ import pytest
 
 import datus2_ray
 from datus2_ray.config.load import RunConfig, load
-from datus2_ray.store import storage
+from datus2_ray.store import folders, parquet, storage
 from tests.in_process import commands_without_ray
 
 #: Of a small, quick run with refined masks, tokens and a tree, for what is done with finished runs.
@@ -89,9 +89,9 @@ def small_run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tables(out: str) -> dict[str, Any]:
     """Read all tables of a run's results, by stage and name."""
-    names = [entry.path for entry in storage.list_files(out) if entry.path.endswith(".parquet") and "/" in entry.path]
+    names = [entry.path for entry in folders.list_files(out) if entry.path.endswith(".parquet") and "/" in entry.path]
     places = {f"{name.split('/')[0]}/{name.split('/')[-1]}": name for name in names}
-    return {place: storage.read_table(storage.join(out, name)) for place, name in places.items()}
+    return {place: parquet.read_table(storage.join(out, name)) for place, name in places.items()}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.explore.prepare import prepare
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import FINISHED, REPORT, RunFolder
 from tests.explore.made import MadeRun
@@ -131,7 +131,7 @@ def test_an_interrupted_change_leaves_no_finished_run(
 ) -> None:
     out = tmp_path / "run"
     summary = run(settings())
-    write_table = storage.write_table
+    write_table = parquet.write_table
 
     def interrupted(uri: str, *arguments: Any) -> None:
         if "/discover/" in uri:
@@ -139,7 +139,7 @@ def test_an_interrupted_change_leaves_no_finished_run(
         write_table(uri, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_table", interrupted)
+        patch.setattr(parquet, "write_table", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(settings("discover.tau=1"))
     assert not any((out / name).exists() for name in (*FINISHED, REPORT))

@@ -21,7 +21,7 @@ from datus2_ray.commands.run import run
 from datus2_ray.config.load import load
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.exports import FORMATS
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import Exported, Labelled
 from datus2_ray.store.run_folder import RunFolder
 from tests.commands.conftest import few_images
@@ -66,7 +66,7 @@ def test_the_masks_of_a_run_are_in_its_export(out: Path, scenes: Path, tmp_path:
     coco = json.loads(Path(export(str(out), "coco"), "annotations", "train.json").read_text())
     assert [image["file_name"] for image in coco["images"]] == [f"scene_{i:04d}.jpg" for i in range(8)]
     labelled = RunFolder(str(out)).require(Labelled)
-    masks = [row for part in sorted(labelled.parts) for row in storage.read_table(labelled.path(part)).to_pylist()]
+    masks = [row for part in sorted(labelled.parts) for row in parquet.read_table(labelled.path(part)).to_pylist()]
     areas = {(each["image_id"], each["category_id"] - 1): each["area"] for each in coco["annotations"]}
     for number, row in enumerate(masks, 1):
         folder = tmp_path / "mask.png"
@@ -93,7 +93,7 @@ def test_an_export_for_datasets_is_a_source_with_ground_truth(out: Path, scenes:
     run(few_images(folder, again))
     first, second = (RunFolder(str(place)).require(Labelled) for place in (out, again))
     for part in first.parts:
-        assert storage.read_table(first.path(part)).equals(storage.read_table(second.path(part)))
+        assert parquet.read_table(first.path(part)).equals(parquet.read_table(second.path(part)))
     # Its ground truth is what the same run finds.
     assert storage.read_json(str(again / "metrics.json"))["initial"]["one_to_one"]["pixel_accuracy"] == 1
 

@@ -20,7 +20,7 @@ from datus2_ray.core.images.decode import decode
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, Named, Predicted, TaughtMasks
 from datus2_ray.store.names_history import read_history
 from tests.commands.conftest import few_images
@@ -36,7 +36,7 @@ def run(run_to_name: str, tmp_path: Path, here: None) -> LoadedRun:
 
 def rows(run: LoadedRun, facts: type[Any]) -> list[dict[str, Any]]:
     commit = run.folder.require(facts)
-    return pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)]).to_pylist()
+    return pa.concat_tables([parquet.read_table(commit.path(part)) for part in sorted(commit.parts)]).to_pylist()
 
 
 def test_tables_are_those_of_the_stages(run: LoadedRun) -> None:

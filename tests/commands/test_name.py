@@ -33,7 +33,7 @@ from datus2_ray.core.refine.prediction import predict_labels
 from datus2_ray.core.refine.token_layer import from_bytes
 from datus2_ray.engine.naming import Naming
 from datus2_ray.errors import StorageError, UsageError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import (
     Clustered,
     Discovered,
@@ -86,7 +86,7 @@ def given(finished: Given, here: None, tmp_path: Path) -> Given:
 
 def rows(folder: RunFolder, facts: type[Any]) -> list[dict[str, Any]]:
     commit = folder.require(facts)
-    return pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)]).to_pylist()
+    return pa.concat_tables([parquet.read_table(commit.path(part)) for part in sorted(commit.parts)]).to_pylist()
 
 
 def of_image(folder: RunFolder, facts: type[Any], image_id: str) -> dict[str, Any]:
@@ -317,10 +317,10 @@ def test_what_cannot_be_named_is_said(given: Given, tmp_path: Path) -> None:
         name(str(tmp_path / "nothing"))
     discovered = given.folder.require(Discovered)
     for part in discovered.parts:
-        table = storage.read_table(discovered.path(part))
+        table = parquet.read_table(discovered.path(part))
         column = table.schema.get_field_index("tokens")
         nulls = pa.nulls(len(table), table.schema.field("tokens").type)
-        storage.write_table(discovered.path(part), table.set_column(column, table.schema.field("tokens"), nulls))
+        parquet.write_table(discovered.path(part), table.set_column(column, table.schema.field("tokens"), nulls))
     name_all(given)
     with pytest.raises(UsageError, match="has no tokens of patches, which a layer learns from"):
         name(given.folder.uri, teach=True)

@@ -13,7 +13,7 @@ import datus2_ray
 from datus2_ray.cli.app import app
 from datus2_ray.commands.explore import open_run
 from datus2_ray.explore.edits import parse_request
-from datus2_ray.store import s3, storage
+from datus2_ray.store import folders, s3, storage
 from datus2_ray.store.facts import Exported, Named, NamesScored, Taught, TaughtMasks
 from datus2_ray.store.names import read_names
 from datus2_ray.store.names_history import read_history
@@ -41,7 +41,7 @@ def invoke(*arguments: str) -> str:
 
 
 def contents(uri: str) -> dict[str, bytes]:
-    files = (entry.path for entry in storage.list_files(uri))
+    files = (entry.path for entry in folders.list_files(uri))
     kept = (file for file in files if not file.rpartition("/")[2].startswith("_"))
     return {file: storage.read_bytes(storage.join(uri, file)) for file in kept}
 

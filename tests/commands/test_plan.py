@@ -35,7 +35,7 @@ from datus2_ray.errors import DatusError
 from datus2_ray.sources.list_source import list_source
 from datus2_ray.stages import INGEST_COMMAND, RUN
 from datus2_ray.stages.discover.discover import SMALL_PATCH
-from datus2_ray.store import storage
+from datus2_ray.store import folders, storage
 from tests.in_process import SMALL_MACHINE
 
 GIB = 2**30
@@ -246,9 +246,9 @@ def test_a_disk_without_room_for_the_images_is_refused(
 ) -> None:
     on(SMALL)
     needed = sum(list_source(settings(scenes, tmp_path)).sizes.values())
-    monkeypatch.setattr(storage, "free_space", lambda uri: needed)
+    monkeypatch.setattr(folders, "free_space", lambda uri: needed)
     plan_run(settings(scenes, tmp_path))
-    monkeypatch.setattr(storage, "free_space", lambda uri: needed - 1)
+    monkeypatch.setattr(folders, "free_space", lambda uri: needed - 1)
     with pytest.raises(DatusError, match=r"gets a copy of the images, .* --out on another disk"):
         plan_run(settings(scenes, tmp_path))
     assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import DatusError, StorageError, UsageError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import Clustered, Labelled, Sampled
 from datus2_ray.store.run_folder import REPORT, RunFolder
 
@@ -44,7 +44,7 @@ def results(out: Path) -> dict[str, tuple[int, bytes]]:
 
 def masks(out: Path) -> pa.Table:
     commit = RunFolder(str(out)).require(Labelled)
-    return pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)])
+    return pa.concat_tables([parquet.read_table(commit.path(part)) for part in sorted(commit.parts)])
 
 
 def test_masks_of_another_k_are_those_of_a_run_and_lie_beside_the_first(

@@ -18,7 +18,7 @@ from datus2_ray.commands.run import run
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.core.head.recipes import Recipe
 from datus2_ray.errors import BackboneError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import Ingested, Labelled
 from datus2_ray.store.run_folder import RunFolder
 from tests.commands.conftest import FinishedRun, small_settings, tables
@@ -117,10 +117,10 @@ def test_segments_described_by_a_head_are_clustered_labelled_and_predicted(
     assert other["label/part-000000.parquet"]["mask"].to_pylist() == own[:2]
     # Another number of clusters, and back: by the same codes.
     relabel(str(out), 5)
-    masks = storage.read_table(RunFolder(str(out)).require(Labelled).path("part-000000.parquet"))
+    masks = parquet.read_table(RunFolder(str(out)).require(Labelled).path("part-000000.parquet"))
     assert max(max(clusters) for clusters in masks["segment_clusters"].to_pylist()) == 4
     relabel(str(out), 3)
-    again = storage.read_table(RunFolder(str(out)).require(Labelled).path("part-000000.parquet"))
+    again = parquet.read_table(RunFolder(str(out)).require(Labelled).path("part-000000.parquet"))
     assert again["mask"].to_pylist() == own
 
 

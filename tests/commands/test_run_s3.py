@@ -16,7 +16,7 @@ import pytest
 
 from datus2_ray.engine.training.tokens import MODEL
 from datus2_ray.engine.training.worker import STATE
-from datus2_ray.store import s3, storage
+from datus2_ray.store import folders, s3, storage
 from tests.commands.conftest import FinishedRun, small_settings, tables
 
 pytestmark = pytest.mark.starts_ray
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.starts_ray
 COMMANDS = """
 import json, sys
 import datus2_ray
-from datus2_ray.store import storage
+from datus2_ray.store import folders
 
 pack, run, masks = (json.loads(text) for text in sys.argv[1:])
 commit = datus2_ray.ingest(datus2_ray.RunConfig.model_validate(pack))
 config = datus2_ray.RunConfig.model_validate(run)
 summary = datus2_ray.run(config)
-before = {entry.path: entry.modified_ns for entry in storage.list_files(config.out)}
+before = {entry.path: entry.modified_ns for entry in folders.list_files(config.out)}
 again = datus2_ray.run(config)
-after = {entry.path: entry.modified_ns for entry in storage.list_files(config.out)}
+after = {entry.path: entry.modified_ns for entry in folders.list_files(config.out)}
 folder = datus2_ray.predict(config.out, config.source, masks, limit=3)
 exported = datus2_ray.export(config.out, "cvat")
 outcome = {"shards": commit.uri, "rows": commit.rows_out, "metrics": summary["metrics"], "folder": folder}
@@ -90,7 +90,7 @@ def test_a_run_in_a_bucket_that_refuses_requests_gives_what_a_run_on_a_folder_gi
         assert file.testzip() is None
         assert sum(name.startswith("SegmentationClass/") for name in file.namelist()) == 24
     # What the checkpoint had beside the model is gone.
-    files = {entry.path.rsplit("/", 1)[-1] for entry in storage.list_files(storage.join(out, "em"))}
+    files = {entry.path.rsplit("/", 1)[-1] for entry in folders.list_files(storage.join(out, "em"))}
     assert MODEL in files
     assert STATE not in files
-    assert [entry.path for entry in storage.list_files(outcome["folder"])] == [f"scene_{i:04d}.png" for i in range(3)]
+    assert [entry.path for entry in folders.list_files(outcome["folder"])] == [f"scene_{i:04d}.png" for i in range(3)]

@@ -13,7 +13,7 @@ from datus2_ray.cli.terminal import status_table
 from datus2_ray.commands.status import read_status
 from datus2_ray.errors import StorageError
 from datus2_ray.stages import COMMANDS
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
 from datus2_ray.store.facts import Ingested
@@ -36,9 +36,9 @@ def folder(tmp_path: Path) -> RunFolder:
     folder.begin("discover", "a" * 32, {})
     folder.begin("discover", "b" * 32, {})
     folder.set_current({"ingest": "f" * 32}, begun=("discover", "b" * 32))
-    storage.write_table(f"{folder.result('discover', 'a' * 32)}/{names[2]}", pa.table({"x": range(100)}))
+    parquet.write_table(f"{folder.result('discover', 'a' * 32)}/{names[2]}", pa.table({"x": range(100)}))
     for name in names[:2]:
-        storage.write_table(f"{folder.result('discover', 'b' * 32)}/{name}", pa.table({"x": range(8)}))
+        parquet.write_table(f"{folder.result('discover', 'b' * 32)}/{name}", pa.table({"x": range(8)}))
     return folder
 
 

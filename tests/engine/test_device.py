@@ -16,7 +16,7 @@ from datus2_ray.engine.machines import Device, Machines, Node
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Stage
 from datus2_ray.errors import DatusError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Facts
 from datus2_ray.store.run_folder import written_parts
@@ -62,7 +62,7 @@ def begin(run: Run, device: Device, stage: Stage[Computed] = STAGE) -> str:
     stamp = stage.identify(run, device).fingerprint
     run.folder.begin(stage.name, stamp, {})
     uri = run.folder.result(stage.name, stamp)
-    storage.write_table(storage.join(uri, "part-000000.parquet"), pa.table({"image_id": [device]}))
+    parquet.write_table(storage.join(uri, "part-000000.parquet"), pa.table({"image_id": [device]}))
     return uri
 
 
@@ -106,14 +106,14 @@ def test_parts_of_two_devices_never_lie_in_one_result(open_here: Callable[..., R
     on_gpus = begin(open_here(tmp_path / "in"), "cuda")
     commit = execute_stage(open_here(tmp_path / "in", device="cpu"), STAGE).commit(Computed)
     assert commit.uri != on_gpus
-    assert {storage.read_table(commit.path(part))["image_id"][0].as_py() for part in PARTS} == {"cpu"}
+    assert {parquet.read_table(commit.path(part))["image_id"][0].as_py() for part in PARTS} == {"cpu"}
     assert written_parts(on_gpus) == {"part-000000.parquet"}  # for the GPUs, should they come back
 
 
 def test_a_stage_that_goes_on_keeps_the_device_of_its_parts(run: Run) -> None:
     begin(run, "cpu")
     commit = execute_stage(run.on(GPUS), STAGE).commit(Computed)
-    assert [storage.read_table(commit.path(part))["image_id"][0].as_py() for part in PARTS] == ["cpu", "cpu"]
+    assert [parquet.read_table(commit.path(part))["image_id"][0].as_py() for part in PARTS] == ["cpu", "cpu"]
 
 
 def test_where_nothing_computes_the_device_is_what_there_is(run: Run) -> None:

@@ -20,7 +20,7 @@ from datus2_ray.engine.pools import Pool
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.errors import DatusError, ImageError, StorageError
-from datus2_ray.store import storage
+from datus2_ray.store import folders, parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.counted import NOTE
 from datus2_ray.store.facts import Facts
@@ -54,7 +54,7 @@ class Numbers:
 
 def count_stage(numbers: Numbers, parts: Mapping[str, int] = PARTS, setting: object = 0) -> Stage[Counted]:
     def facts(run: Run, placement: Placement) -> Counted:
-        return Counted(sum(storage.count_rows(placement.path(part)) for part in written_parts(placement.uri)))
+        return Counted(sum(parquet.count_rows(placement.path(part)) for part in written_parts(placement.uri)))
 
     return Stage(
         facts=Counted,
@@ -87,10 +87,10 @@ def test_rows_in_are_rows_out_and_rows_in_quarantine(run: Run, journal: Path) ->
     commit: Commit[Counted] = execute_stage(run, count_stage(Numbers(journal, bad))).commit(Counted)
     assert (commit.rows_in, commit.rows_out, commit.rows_quarantined, commit.facts.rows) == (20, 19, 1, 19)
     assert commit.parts == {**PARTS, "part-000002.parquet": 3}
-    assert storage.read_table(commit.path(QUARANTINE)).to_pylist() == [
+    assert parquet.read_table(commit.path(QUARANTINE)).to_pylist() == [
         {"image_id": bad, "stage": "count", "kind": "broken", "message": "no good"}
     ]
-    assert storage.read_table(commit.path("part-000002.parquet")).column_names == ["image_id"]
+    assert parquet.read_table(commit.path("part-000002.parquet")).column_names == ["image_id"]
     assert run.folder.find(Counted) == commit
 
 
@@ -284,7 +284,7 @@ def test_on_ray_an_operator_that_breaks_between_two_parts_gives_one_line(
     with pytest.raises(DatusError) as caught:
         list(stream_parts([{"part": "x"}], lambda heartbeat: [Operator(Two(journal, error)), writer]))
     assert str(caught.value) == line
-    assert [entry.path for entry in storage.list_files(str(journal.parent / "out"))] == sorted(made(journal))
+    assert [entry.path for entry in folders.list_files(str(journal.parent / "out"))] == sorted(made(journal))
 
 
 def test_few_parts_that_need_no_model_are_worked_on_in_the_driver(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from datus2_ray.core.cluster.tree import merge
 from datus2_ray.core.images.labels import encode_labels, paint, upsample_nearest
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Facts, Ingested, Labelled, Predicted, Surveyed
@@ -129,7 +129,7 @@ class MadeRun:
         return file.getvalue()
 
     def _write(self, run: RunFolder, facts: type[Facts], name: str, table: pa.Table) -> None:
-        storage.write_table(storage.join(run.result(facts.stage, FINGERPRINT), name), table)
+        parquet.write_table(storage.join(run.result(facts.stage, FINGERPRINT), name), table)
 
     def _commit(self, run: RunFolder, facts: Facts, parts: dict[str, int]) -> None:
         rows = sum(parts.values())

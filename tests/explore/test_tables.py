@@ -10,7 +10,7 @@ import pytest
 from datus2_ray.errors import StorageError
 from datus2_ray.explore.prepare import ABOUT, prepare
 from datus2_ray.explore.tables import UNCERTAIN, Tables, open_tables
-from datus2_ray.store import storage
+from datus2_ray.store import folders, parquet, storage
 from datus2_ray.store.facts import Labelled
 from datus2_ray.store.run_folder import RunFolder
 from tests.explore.made import FINGERPRINT, GRID, SIZE, MadeRun
@@ -96,9 +96,9 @@ def test_an_image_is_uncertain_by_the_area_that_may_belong_to_another_class(
 def test_tables_are_made_once_and_anew_after_an_interrupt(made: tuple[MadeRun, RunFolder, Tables]) -> None:
     _, run, tables = made
     folder = prepare(run)
-    before = {entry.path: entry.modified_ns for entry in storage.list_files(folder)}
+    before = {entry.path: entry.modified_ns for entry in folders.list_files(folder)}
     assert prepare(run) == folder
-    assert before == {entry.path: entry.modified_ns for entry in storage.list_files(folder)}
+    assert before == {entry.path: entry.modified_ns for entry in folders.list_files(folder)}
     storage.remove(storage.join(folder, ABOUT))
     assert np.array_equal(open_tables(prepare(run), Path(run.uri)).image, tables.image)
 
@@ -106,7 +106,7 @@ def test_tables_are_made_once_and_anew_after_an_interrupt(made: tuple[MadeRun, R
 def test_masks_of_an_older_version_are_refused_with_what_to_do(tmp_path: Path) -> None:
     run = MadeRun(tmp_path / "run", images=2).write()
     part = storage.join(run.result(Labelled.stage, FINGERPRINT), "part-000000.parquet")
-    storage.write_table(part, storage.read_table(part).drop_columns(["segment_second_distances"]))
+    parquet.write_table(part, parquet.read_table(part).drop_columns(["segment_second_distances"]))
     with pytest.raises(StorageError, match="run the same `datus2 run` again"):
         prepare(run)
 
@@ -116,11 +116,11 @@ def test_an_image_without_segments_is_an_image(tmp_path: Path) -> None:
     run = made.write()
     for stage in ("label", "discover"):
         part = storage.join(run.result(stage, FINGERPRINT), "part-000000.parquet")
-        table = storage.read_table(part)
+        table = parquet.read_table(part)
         for name in table.column_names:
             if name.startswith("segment_") or name == "sizes":
                 rows = [[] if row == 1 else value for row, value in enumerate(table[name].to_pylist())]
                 table = table.set_column(table.column_names.index(name), name, [rows])
-        storage.write_table(part, table)
+        parquet.write_table(part, table)
     tables = open_tables(prepare(run), tmp_path)
     assert [len(tables.rows_of_image(image)) for image in range(3)] == [6, 0, 6]

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from datus2_ray.core.images.labels import encode_labels
 from datus2_ray.core.names.names import NamedClass
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Facts, Taught, TaughtMasks
@@ -32,7 +32,7 @@ def teach(served: MadeServed, fingerprint: str, seed: int) -> dict[str, np.ndarr
         masks = [encode_labels(np.full(SIZE, number % 2, np.uint8)) for number in range(len(chosen))]
         columns = {"image_id": chosen, "mask": masks}
         column = list_column([confidence[image] for image in chosen], pa.float32())
-        storage.write_table(
+        parquet.write_table(
             storage.join(run.result(TaughtMasks.stage, fingerprint), part),
             pa.table({**columns, "segment_confidence": column}),
         )

@@ -20,7 +20,7 @@ from selenium.webdriver.common.keys import Keys
 
 import datus2_ray
 from datus2_ray.core.images.labels import decode_labels, upsample_nearest
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.facts import Discovered, Taught, TaughtMasks
 from datus2_ray.store.names import read_names
 from datus2_ray.store.run_folder import RunFolder
@@ -124,7 +124,7 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, servers: Servers, run: RunFo
     page.find("#viewer[open] .sheet img")
     image_id = page.text("#viewer-title")
     discovered = run.require(Discovered)
-    rows = storage.read_table(discovered.path(min(discovered.parts))).to_pylist()
+    rows = parquet.read_table(discovered.path(min(discovered.parts))).to_pylist()
     row = next(row for row in rows if row["image_id"] == image_id)
     patch_map = np.array(row["patch_map"], np.int16).reshape(row["grid_height"], row["grid_width"])
     y, x = (int(places[0]) for places in np.nonzero(patch_map >= 0))
@@ -187,7 +187,7 @@ def test_an_hour_of_work_in_a_minute(chromium: Any, servers: Servers, run: RunFo
 
 def _masks(run: RunFolder) -> dict[str, np.ndarray]:
     commit = run.require(TaughtMasks)
-    tables = [storage.read_table(commit.path(part), ["image_id", "mask"]) for part in commit.parts]
+    tables = [parquet.read_table(commit.path(part), ["image_id", "mask"]) for part in commit.parts]
     return {row["image_id"]: decode_labels(row["mask"]) for table in tables for row in table.to_pylist()}
 
 

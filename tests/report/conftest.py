@@ -18,7 +18,7 @@ from datus2_ray.core.images.labels import encode_labels, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix, score
 from datus2_ray.report.scores import BASELINES
 from datus2_ray.stages.label.label import paint
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.events import EventLog
@@ -121,7 +121,7 @@ class RunMaker:
         self._write_clusters(run)
         if self.quarantine:
             quarantine = pa.Table.from_pylist(list(self.quarantine), schema=schemas.QUARANTINE)
-            storage.write_table(run.path(ALL_QUARANTINED), quarantine)
+            parquet.write_table(run.path(ALL_QUARANTINED), quarantine)
         refinement = self._write_refinement(run)
         metrics = None
         if names:
@@ -170,7 +170,7 @@ class RunMaker:
         truth = [encode_labels(mask) if self.classes else None for mask in column("truth")]
         images = {name: column(name) for name in ("image_id", "image", "height", "width")} | {"mask": truth}
         images |= {name: [None] * len(rows) for name in ("file", "mask_fault", *schemas.RANGE)}
-        storage.write_table(self._part(run, Ingested, part), pa.table(images, schema=schemas.IMAGES))
+        parquet.write_table(self._part(run, Ingested, part), pa.table(images, schema=schemas.IMAGES))
         n, schema = len(rows), schemas.segments(2, 2)
         segments = {
             "image_id": column("image_id"),
@@ -187,7 +187,7 @@ class RunMaker:
             "modularity": [0.5] * n,
             "tokens": pa.nulls(n, schema.field("tokens").type),
         }
-        storage.write_table(self._part(run, Discovered, part), pa.table(segments, schema=schema))
+        parquet.write_table(self._part(run, Discovered, part), pa.table(segments, schema=schema))
         masks = {
             "image_id": column("image_id"),
             "mask": [encode_labels(mask) for mask in column("initial")],
@@ -195,17 +195,17 @@ class RunMaker:
             "segment_distances": list_column(column("segment_distances"), pa.float32()),
             **{name: pa.nulls(n, schemas.INITIAL_MASKS.field(name).type) for name in schemas.INITIAL_MASKS.names[4:]},
         }
-        storage.write_table(self._part(run, Labelled, part), pa.table(masks, schema=schemas.INITIAL_MASKS))
+        parquet.write_table(self._part(run, Labelled, part), pa.table(masks, schema=schemas.INITIAL_MASKS))
         if self.refined:
             refined = {"image_id": column("image_id"), "mask": [encode_labels(mask) for mask in column("refined")]}
-            storage.write_table(self._part(run, Predicted, part), pa.table(refined, schema=schemas.MASKS))
+            parquet.write_table(self._part(run, Predicted, part), pa.table(refined, schema=schemas.MASKS))
 
     def _part(self, run: RunFolder, facts: type[Facts], part: str) -> str:
         return storage.join(run.result(facts.stage, FINGERPRINT), part)
 
     def _write_clusters(self, run: RunFolder) -> None:
         history = {"iteration": [1, 2, 3], "inertia": [9.0, 5.0, 4.5], "shift": [1.0, 0.1, 0.0], "relocated": [0] * 3}
-        storage.write_table(self._part(run, Clustered, "history.parquet"), pa.table(history, schema=schemas.HISTORY))
+        parquet.write_table(self._part(run, Clustered, "history.parquet"), pa.table(history, schema=schemas.HISTORY))
         facts = Clustered(self.clusters, 15, 4.5, 3, True, 0, (4.5, 6.0), "euclidean")
         add_result(run, facts, {})
 
@@ -214,7 +214,7 @@ class RunMaker:
             curve = {"step": range(1, 5), "round": [1, 1, 2, 2], "loss": [1.0, 0.5, 1.0, 0.2]}
             curve["agreement"] = [None, 0.9, None, 0.99]
             table = pa.table(curve, schema=schemas.EM_HISTORY)
-            storage.write_table(self._part(run, LayerFitted, "history.parquet"), table)
+            parquet.write_table(self._part(run, LayerFitted, "history.parquet"), table)
             add_result(run, replace(FITTED, clusters=self.clusters), {})
         if not self.refined:
             return {"skipped": "5 images with masks, under refine.min_images = 20"}
@@ -225,7 +225,7 @@ class RunMaker:
             "learning_rate": [1e-3] * 4,
             "held_out_loss": [None, 1.3, None, 1.2],
         }
-        storage.write_table(self._part(run, Refined, "history.parquet"), pa.table(history))
+        parquet.write_table(self._part(run, Refined, "history.parquet"), pa.table(history))
         add_result(run, replace(REFINED, clusters=self.clusters, **self.refinement), {})
         return {}
 

@@ -20,7 +20,7 @@ from datus2_ray.core.names.changes import Change
 from datus2_ray.errors import UsageError
 from datus2_ray.report.html import write_report
 from datus2_ray.sources import layouts
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.facts import Clustered, Ingested, Labelled, Predicted
 from datus2_ray.store.names import append_change, open_names
@@ -211,7 +211,7 @@ def test_a_matched_cluster_has_the_colour_of_its_class_in_picture_and_legend(mak
     seen = 0
     for (name, matching), facts in zip(matchings.items(), (Labelled, Predicted), strict=True):
         for part in run.require(facts).parts:
-            table = storage.read_table(run.require(facts).path(part))
+            table = parquet.read_table(run.require(facts).path(part))
             for image_id, data in zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True):
                 (image,) = (i for i in page.pictures[f"{name} mask"] if i["alt"].endswith(f" of {image_id}"))
                 shown = pixels_of(image)
@@ -230,7 +230,7 @@ def test_without_ground_truth_a_cluster_has_one_colour_everywhere(make_run):
     run = make_run(classes=None, clusters=6)
     page = read(run)
     for name, facts in (("initial", Labelled), ("refined", Predicted)):
-        table = storage.read_table(run.require(facts).path("part-000000.parquet"))
+        table = parquet.read_table(run.require(facts).path("part-000000.parquet"))
         image, shown = table["mask"][0].as_py(), pixels_of(page.pictures[f"{name} mask"][0])
         labels = upsample_nearest(decode_labels(image), *shown.shape[:2])
         for cluster in set(np.unique(labels).tolist()) - {255}:
@@ -241,7 +241,7 @@ def test_typical_segments_are_those_with_the_smallest_distances(make_run):
     run = make_run(images=20, clusters=3, images_per_part=7)
     best = defaultdict(dict)
     for part in run.require(Labelled).parts:
-        table = storage.read_table(run.require(Labelled).path(part))
+        table = parquet.read_table(run.require(Labelled).path(part))
         columns = (list_arrays(table[name]) for name in ("segment_clusters", "segment_distances"))
         for image_id, *arrays in zip(table["image_id"].to_pylist(), *columns, strict=True):
             for cluster, distance in zip(*(array.tolist() for array in arrays), strict=True):
@@ -260,7 +260,7 @@ def test_more_than_254_clusters_need_16_bits_and_fewer_pictures(make_run):
     run = make_run(images=100, clusters=400, images_per_part=50)
     page = read(run)
     assert (
-        decode_labels(storage.read_table(run.require(Labelled).path("part-000000.parquet"))["mask"][0].as_py()).dtype
+        decode_labels(parquet.read_table(run.require(Labelled).path("part-000000.parquet"))["mask"][0].as_py()).dtype
         == np.uint16
     )
     crops = [image for image in page.all("img") if image["alt"].startswith("Segment ")]
@@ -298,11 +298,11 @@ def test_clusters_that_were_named_have_their_names_and_without_names_nothing_is_
     clustered = run.require(Clustered)
     tree = merge(np.random.default_rng(0).random((4, 2)), np.ones(4))
     columns = {"node": np.arange(4, 7, dtype=np.int32), "left": tree.left, "right": tree.right, "height": tree.heights}
-    storage.write_table(
+    parquet.write_table(
         clustered.path("tree.parquet"), pa.table({**columns, "weight": tree.weights}, schema=schemas.TREE)
     )
     centroids = {"centroid": [[0.0, 1.0]] * 4, "segments": [3] * 4}
-    storage.write_table(clustered.path("centroids.parquet"), pa.table(centroids, schema=schemas.CENTROIDS))
+    parquet.write_table(clustered.path("centroids.parquet"), pa.table(centroids, schema=schemas.CENTROIDS))
     add_result(run, Labelled(areas=(10, 20, 30, 40), pixels=100), run.require(Labelled).parts)
     for clusters, title in (([0, 2], HOSTILE[0]), ([1], "water")):
         name_clusters(run, clusters, title)

@@ -8,7 +8,7 @@ from datus2_ray.report import samples as module
 from datus2_ray.report.colours import cluster_colours
 from datus2_ray.report.facts import read_run
 from datus2_ray.report.samples import MaskColours, OtherRun, choose_rows, draw_samples
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 12))
@@ -29,7 +29,7 @@ def test_only_the_parts_of_chosen_images_are_read(make_run, monkeypatch):
 
     def read_table(uri, columns=None):
         read.append(uri.rpartition("/")[2])
-        return storage.read_table(uri, columns)
+        return parquet.read_table(uri, columns)
 
     monkeypatch.setattr(module, "storage", type("", (), {"read_table": staticmethod(read_table)}))
     draw_samples(run, MaskColours(cluster_colours(3, None, None), None, None))
@@ -40,10 +40,10 @@ def test_an_image_that_has_no_refined_mask_or_ground_truth_is_shown_without(make
     run = read_run(make_run(images=2, images_per_part=2, clusters=3))
     for commit in (run.ingested, run.predicted):
         uri = commit.path("part-000000.parquet")
-        table = storage.read_table(uri)
+        table = parquet.read_table(uri)
         rows = table.to_pylist()
         rows = rows[1:] if commit is run.predicted else [{**rows[0], "mask": None}, *rows[1:]]
-        storage.write_table(uri, table.from_pylist(rows, schema=table.schema))
+        parquet.write_table(uri, table.from_pylist(rows, schema=table.schema))
     colours = cluster_colours(3, None, None)
     first, second = draw_samples(run, MaskColours(colours, colours, colours))
     assert [picture.caption for picture in first.pictures] == ["image", "segments", "initial mask"]

@@ -7,7 +7,7 @@ import numpy as np
 from datus2_ray.report import survey as module
 from datus2_ray.report.facts import read_run
 from datus2_ray.report.survey import MAX_CROPS, survey_segments
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 
 
 def without_parts(survey):
@@ -25,7 +25,7 @@ def test_counts_are_those_of_the_tables(make_run):
     clusters = [
         np.array(row)
         for part in run.labelled.parts
-        for row in storage.read_table(run.labelled.path(part))["segment_clusters"].to_pylist()
+        for row in parquet.read_table(run.labelled.path(part))["segment_clusters"].to_pylist()
     ]
     assert (survey.images, survey.segments, survey.min_segments, survey.max_segments, survey.empty_images) == (
         9,
@@ -56,7 +56,7 @@ def test_no_picture_or_vector_is_read(make_run, monkeypatch):
 
     def read_table(uri, names=None):
         columns.update(names)
-        return storage.read_table(uri, names)
+        return parquet.read_table(uri, names)
 
     monkeypatch.setattr(module, "storage", type("", (), {"read_table": staticmethod(read_table)}))
     survey_segments(run)

@@ -23,7 +23,7 @@ from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.look import LABEL_MAP, NO_TRUTH
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.facts import Ingested, Surveyed
 
 Open = Callable[..., Run]
@@ -68,7 +68,7 @@ def survey(run: Run) -> tuple[list[dict[str, Any]], Surveyed | None]:
     """Return the rows of the images of a run, and what is known of their classes."""
     run, _ = execute(run, (INGEST, SURVEY))
     ingested, surveyed = run.commit(Ingested), run.find(Surveyed)
-    rows = [row for part in sorted(ingested.parts) for row in storage.read_table(ingested.path(part)).to_pylist()]
+    rows = [row for part in sorted(ingested.parts) for row in parquet.read_table(ingested.path(part)).to_pylist()]
     return rows, surveyed.facts if surveyed else None
 
 

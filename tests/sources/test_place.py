@@ -17,7 +17,7 @@ from datus2_ray.config import load
 from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.sources.list_source import list_source
 from datus2_ray.sources.place import find_place
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 
 
 def make(root: Path, *names: str) -> None:
@@ -153,8 +153,8 @@ def test_other_stores_are_read_by_fsspec(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found("memory://set") == ["memory://set/a.jpg", "memory://set/sub/b.jpg"]
     assert found("memory://set/sub/b.jpg") == ["memory://set/sub/b.jpg"]
     assert found("memory://set/*.jpg") == ["memory://set/a.jpg"]
-    storage.write_table("memory://out/t.parquet", pa.table({"x": [1, 2]}))
-    assert storage.read_table("memory://out/t.parquet", ["x"])["x"].to_pylist() == [1, 2]
+    parquet.write_table("memory://out/t.parquet", pa.table({"x": [1, 2]}))
+    assert parquet.read_table("memory://out/t.parquet", ["x"])["x"].to_pylist() == [1, 2]
     storage.remove("memory://out")
     assert not storage.exists("memory://out/t.parquet")
     with pytest.raises(StorageError, match="cannot read memory://set/none"):

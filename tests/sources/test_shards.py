@@ -21,7 +21,7 @@ from datus2_ray.sources import shards
 from datus2_ray.sources.files import Files
 from datus2_ray.sources.shard_columns import ShardColumns, find_columns
 from datus2_ray.sources.shards import cut_shards, find_shards, name_rows, read_slice, read_slices
-from datus2_ray.store import storage
+from datus2_ray.store import folders, parquet, storage
 
 BYTES = [b"a", b"b", b"c"]
 
@@ -34,7 +34,7 @@ def write(folder: Path, name: str, columns: dict[str, Any], rows: int | None = N
 
 def columns_of(folder: Path, columns: dict[str, Any], **named: str) -> ShardColumns:
     name = write(folder, "a.parquet", columns)
-    return find_columns(str(folder), name, storage.parquet_schema(str(folder / name)), IngestConfig(**named))
+    return find_columns(str(folder), name, parquet.read_schema(str(folder / name)), IngestConfig(**named))
 
 
 def test_a_folder_of_tables_is_shards_unless_it_has_as_many_pictures(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_folder_of_tables_is_shards_unless_it_has_as_many_pictures(tmp_path: P
     write(tmp_path, "_notes/x.parquet", {"image": BYTES})
 
     def found(config: IngestConfig | None = None) -> list[str]:
-        files = storage.list_files(str(tmp_path))
+        files = folders.list_files(str(tmp_path))
         return [entry.path for entry in find_shards(str(tmp_path), Files.of(files), config or IngestConfig())]
 
     assert found() == ["a.parquet", "b/train-1.parquet"]
@@ -65,7 +65,7 @@ def test_a_table_about_pictures_is_no_shard(columns: dict[str, Any], tmp_path: P
         (tmp_path / name).write_bytes(b"")
     write(tmp_path, "metadata.parquet", columns)
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
-    assert find_shards(str(tmp_path), Files.of(storage.list_files(str(tmp_path))), IngestConfig()) == []
+    assert find_shards(str(tmp_path), Files.of(folders.list_files(str(tmp_path))), IngestConfig()) == []
 
 
 def test_a_damaged_footer_is_said_in_words(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_damaged_footer_is_said_in_words(tmp_path: Path) -> None:
 def test_a_column_of_a_folder_of_pictures_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="has no Parquet files, so there is no column img"):
-        find_shards(str(tmp_path), Files.of(storage.list_files(str(tmp_path))), IngestConfig(image_column="img"))
+        find_shards(str(tmp_path), Files.of(folders.list_files(str(tmp_path))), IngestConfig(image_column="img"))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from datus2_ray.errors import DatusError, ImageError, StorageError, UsageError
 from datus2_ray.exports.format import split_of
 from datus2_ray.sources.layouts.ids import assign_ids, check_id
 from datus2_ray.stages.export import EXPORT
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import (
     Exported,
@@ -52,7 +52,7 @@ def picture(mask: np.ndarray) -> bytes:
 def write_table(run: Run, facts: Facts, parts: list[list[dict[str, Any]]], schema: pa.Schema, name: str) -> Run:
     uri = run.folder.result(facts.stage, name)
     for number, rows in enumerate(parts):
-        storage.write_table(storage.join(uri, part_name(number)), pa.Table.from_pylist(rows, schema=schema))
+        parquet.write_table(storage.join(uri, part_name(number)), pa.Table.from_pylist(rows, schema=schema))
     counts = {part_name(number): len(rows) for number, rows in enumerate(parts)}
     rows_in = sum(counts.values())
     return run.with_commit(Commit(uri, name, rows_in, rows_in, 0, counts, facts))
@@ -99,7 +99,7 @@ def times_of(commit: Commit[Exported]) -> dict[str, int]:
 
 
 def rows_of(commit: Commit[Exported]) -> list[dict[str, Any]]:
-    tables = [storage.read_table(commit.path(part)) for part in sorted(commit.parts)]
+    tables = [parquet.read_table(commit.path(part)) for part in sorted(commit.parts)]
     assert all(table.schema.equals(schemas.EXPORTED) for table in tables)
     return [row for table in tables for row in table.to_pylist()]
 
@@ -120,7 +120,7 @@ def test_files_show_the_masks_of_the_table(
     assert exported.facts.masks == (masks or "refined")
     table = run.commit(Labelled) if masks == "initial" else run.commit(Predicted)
     for part in table.parts:
-        for row in storage.read_table(table.path(part)).to_pylist():
+        for row in parquet.read_table(table.path(part)).to_pylist():
             image = Image.open(exported.path("png", "masks", f"{row['image_id']}.png"))
             assert image.mode == mode
             np.testing.assert_array_equal(np.asarray(image), decode_labels(row["mask"]))
@@ -161,8 +161,8 @@ def test_every_image_is_in_one_split_and_has_the_name_of_its_file(run: Run) -> N
 
 def test_images_in_shards_have_names_that_say_what_they_are(run: Run, tmp_path: Path) -> None:
     run = write_masks(run, Labelled(), 0, parts=1)
-    rows = storage.read_table(run.commit(Ingested).path(part_name(0))).to_pylist()
-    storage.write_table(str(tmp_path / "shards" / "one.parquet"), pa.Table.from_pylist(rows))
+    rows = parquet.read_table(run.commit(Ingested).path(part_name(0))).to_pylist()
+    parquet.write_table(str(tmp_path / "shards" / "one.parquet"), pa.Table.from_pylist(rows))
     where = {"shard": "one.parquet", "row_group": 0, "image_column": "image", "id_column": "image_id", "image": None}
     places = [{**row, **where, "row": number} for number, row in enumerate(rows)]
     run = write_table(run, Ingested("folder", str(tmp_path / "shards")), [places], schemas.SHARD_IMAGES, "of shards")
@@ -188,7 +188,7 @@ def test_masks_of_classes_have_their_names_and_colours_and_not_those_that_are_ig
     assert exported.facts.masks == "named"
     assert Path(exported.path("png", "labels.txt")).read_text() == "road\ntree\n"
     for part in run.commit(Named).parts:
-        for row in storage.read_table(run.commit(Named).path(part)).to_pylist():
+        for row in parquet.read_table(run.commit(Named).path(part)).to_pylist():
             expected = np.array([0, 255, 1, *[255] * 253], np.uint8)[decode_labels(row["mask"])]
             image = Image.open(exported.path("png", "masks", f"{row['image_id']}.png"))
             np.testing.assert_array_equal(np.asarray(image), expected)
@@ -204,7 +204,7 @@ def test_uncertain_pixels_get_no_class(run: Run) -> None:
     run = write_masks(run, Named(CLASSES), seed=5, k=len(CLASSES), parts=1)
     with pytest.raises(UsageError, match="only masks that were taught have a confidence"):
         export(run, min_confidence=0.5)
-    rows = storage.read_table(run.commit(Named).path(part_name(0))).to_pylist()
+    rows = parquet.read_table(run.commit(Named).path(part_name(0))).to_pylist()
     # Of patches, of which each is 2 x 2 pixels.
     confidence = np.random.default_rng(0).integers(0, 256, (3, 4)).astype(np.uint8)
     rows = [{**row, "confidence": encode_labels(confidence)} for row in rows]
@@ -222,14 +222,14 @@ def test_an_image_that_a_format_cannot_hold_goes_to_quarantine(run: Run) -> None
     uri = run.commit(Labelled).path(part_name(0))
     mask = np.full((64, 64), 255, np.uint8)
     mask[::2, ::2] = 0
-    sound = storage.read_table(uri)
-    storage.write_table(uri, sound.set_column(1, "mask", pa.array([sound["mask"][0].as_py(), encode_labels(mask)])))
+    sound = parquet.read_table(uri)
+    parquet.write_table(uri, sound.set_column(1, "mask", pa.array([sound["mask"][0].as_py(), encode_labels(mask)])))
     with pytest.raises(DatusError, match="1 of 2 images cannot be used"):
         export(run, format="cvat", instances=True)
     config = run.config.model_copy(update={"max_error_rate": 0.5})
     exported = export(run.configured(config, run.listing).after(run.commits), format="cvat", instances=True)
     assert (exported.rows_in, exported.rows_out, exported.rows_quarantined) == (2, 1, 1)
-    (lost,) = storage.read_table(exported.path(QUARANTINE)).to_pylist()
+    (lost,) = parquet.read_table(exported.path(QUARANTINE)).to_pylist()
     assert (lost["image_id"], lost["kind"]) == ("many", "many_objects")
 
 
@@ -238,7 +238,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(run: Run) -> None:
     with pytest.raises(UsageError, match="has no refined masks; it has initial"):
         export(run, masks="refined")
     part = run.commit(Ingested).path(part_name(0))
-    storage.write_table(part, storage.read_table(part).drop_columns(["file"]))
+    parquet.write_table(part, parquet.read_table(part).drop_columns(["file"]))
     with pytest.raises(StorageError, match="kept no names of files; run the same `datus2 run` again"):
         export(run)
 
@@ -267,15 +267,15 @@ def test_a_part_counts_only_when_all_its_files_are_there(open_here: Callable[...
         with_masks(open_here(tmp_path / "in", clusters=K, name=name)) for name in ("run", "undisturbed")
     )
     uri = run.commit(Predicted).path(part_name(1))
-    sound = storage.read_table(uri)
-    storage.write_table(uri, sound.set_column(1, "mask", pa.array([sound["mask"][0].as_py(), b"no picture"])))
+    sound = parquet.read_table(uri)
+    parquet.write_table(uri, sound.set_column(1, "mask", pa.array([sound["mask"][0].as_py(), b"no picture"])))
     with pytest.raises(ImageError):
         export(run)
     assert run.folder.find(Exported) is None
     (begun,) = Path(run.folder.path("export")).iterdir()
     assert written_parts(str(begun)) == {part_name(0)}
 
-    storage.write_table(uri, sound)
+    parquet.write_table(uri, sound)
     assert files_of(export(run)) == files_of(export(undisturbed))
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from datus2_ray.errors import StorageError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.counted import FAULTS, count_parts, note_counts, remove_note
 
 PARTS = [f"part-{i:06d}.parquet" for i in range(3)]
@@ -18,8 +18,8 @@ ROWS, QUARANTINED = dict(zip(PARTS, (4, 3, 4), strict=True)), dict(zip(PARTS, (0
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
     for part, rows in ROWS.items():
-        storage.write_table(storage.join(str(tmp_path), part), pa.table({"image_id": ["a"] * rows}))
-    storage.write_table(storage.join(str(tmp_path), FAULTS, PARTS[1]), pa.table({"image_id": ["b"]}))
+        parquet.write_table(storage.join(str(tmp_path), part), pa.table({"image_id": ["a"] * rows}))
+    parquet.write_table(storage.join(str(tmp_path), FAULTS, PARTS[1]), pa.table({"image_id": ["b"]}))
     return str(tmp_path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas
 from datus2_ray.store.dictionaries import dictionary_columns
 
 
@@ -25,8 +25,8 @@ def test_vectors_and_images_have_no_dictionary_and_the_table_is_the_same(tmp_pat
         "score": pa.array([0.5, None]),
     }
     table, file = pa.table(columns), tmp_path / "table.parquet"
-    storage.write_table(str(file), table)
-    assert storage.read_table(str(file)).equals(table)
+    parquet.write_table(str(file), table)
+    assert parquet.read_table(str(file)).equals(table)
     group = pq.ParquetFile(file).metadata.row_group(0)
     found = [group.column(number) for number in range(group.num_columns)]
     repeated = [column.path_in_schema for column in found if column.has_dictionary_page]
@@ -39,7 +39,7 @@ def test_every_path_is_one_of_the_file(tmp_path: Path) -> None:
     assert len(kept) > 10
     for number, schema in enumerate([*kept, schemas.segments(3, 4)]):
         file = tmp_path / f"{number}.parquet"
-        storage.write_table(str(file), schema.empty_table())
+        parquet.write_table(str(file), schema.empty_table())
         written = pq.ParquetFile(file).metadata.schema
         paths = {written.column(place).path for place in range(len(written.names))}
         assert set(dictionary_columns(schema)) <= paths

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from datus2_ray.errors import MissingFileError, StorageError
-from datus2_ray.store import bucket_walk, s3, storage
+from datus2_ray.store import bucket_walk, folders, parquet, s3, storage
 from datus2_ray.store.bucket_walk import walk_bucket
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered
@@ -35,20 +35,20 @@ def test_storage_keeps_its_promises_there(bucket):
     root = f"s3://{bucket}/run"
     storage.write_bytes(f"{root}/a/b.bin", b"one")
     storage.write_bytes(f"{root}/a/b.bin", b"two")
-    storage.write_table(f"{root}/t.parquet", pa.table({"x": [1, 2, 3]}))
+    parquet.write_table(f"{root}/t.parquet", pa.table({"x": [1, 2, 3]}))
     assert storage.read_bytes(f"{root}/a/b.bin") == b"two"
-    assert storage.count_rows(f"{root}/t.parquet") == 3
-    assert [(entry.path, entry.size > 0) for entry in storage.list_files(root)] == [
+    assert parquet.count_rows(f"{root}/t.parquet") == 3
+    assert [(entry.path, entry.size > 0) for entry in folders.list_files(root)] == [
         ("a/b.bin", True),
         ("t.parquet", True),
     ]
-    assert storage.list_names(root) == {"a", "t.parquet"}
-    assert storage.list_names(f"{root}/none") == set()
+    assert folders.list_names(root) == {"a", "t.parquet"}
+    assert folders.list_names(f"{root}/none") == set()
     assert storage.exists(f"{root}/a")
     assert not storage.exists(f"{root}/none")
-    assert not storage.is_empty(root)
+    assert not folders.is_empty(root)
     storage.remove(root)
-    assert storage.is_empty(root)
+    assert folders.is_empty(root)
     storage.remove(root)
 
 
@@ -58,7 +58,7 @@ def test_a_run_folder_works_there(bucket):
     stamp, part = "0123456789abcdef", "part-000000.parquet"
     assert folder.begin("discover", stamp, {}) == set()
     commit = Commit(folder.result("discover", stamp), stamp, 1, 1, 0, {part: 1}, Discovered())
-    storage.write_table(commit.path(part), pa.table({"x": [1]}))
+    parquet.write_table(commit.path(part), pa.table({"x": [1]}))
     assert folder.is_begun("discover", stamp)
     assert folder.begin("discover", stamp, {}) == {part}
     folder.commit(commit)
@@ -68,7 +68,7 @@ def test_a_run_folder_works_there(bucket):
     assert folder.find(Discovered, "another0another0") is None
 
 
-@pytest.mark.parametrize("call", [storage.list_files, storage.read_bytes, storage.read_table, storage.count_rows])
+@pytest.mark.parametrize("call", [folders.list_files, storage.read_bytes, parquet.read_table, parquet.count_rows])
 def test_what_is_missing_is_named(bucket, call):
     with pytest.raises(StorageError, match=f"s3://{bucket}/none") as caught:
         call(f"s3://{bucket}/none")
@@ -100,7 +100,7 @@ def test_markers_of_folders_are_no_files(bucket):
         put(bucket, key, b"data")
     put(bucket, "set/train/empty.jpg", b"")
     passed_over = PassedOver()
-    found = sorted(storage.stream_files(f"s3://{bucket}/set", passed_over), key=lambda entry: entry.path)
+    found = sorted(folders.stream_files(f"s3://{bucket}/set", passed_over), key=lambda entry: entry.path)
     assert [(entry.path, entry.size) for entry in found] == [
         ("a.jpg", 4),
         ("train/b.jpg", 4),
@@ -116,7 +116,7 @@ def test_keys_with_odd_characters_are_read_and_those_that_cannot_be_are_named(bu
     for key in (*odd, "x//double.jpg", ".hidden/a.jpg", "@eaDir/a.jpg"):
         put(bucket, f"odd/{key}", key.encode())
     root, passed_over = f"s3://{bucket}/odd", PassedOver()
-    found = [entry.path for entry in storage.stream_files(root, passed_over)]
+    found = [entry.path for entry in folders.stream_files(root, passed_over)]
     assert sorted(found) == sorted(odd)
     for path in found:
         assert storage.read_bytes(storage.join(root, path)) == path.encode()
@@ -146,7 +146,7 @@ def test_a_listing_of_a_slow_store_shows_life_and_can_be_interrupted(bucket, fau
 
         start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            list(walk_bucket(root, partial(storage._children, filesystem), PassedOver(), tick))
+            list(walk_bucket(root, partial(folders._children, filesystem), PassedOver(), tick))
         assert time.monotonic() - start < 2
 
 
@@ -187,10 +187,10 @@ def test_credentials_that_expire_are_named_whatever_is_asked(bucket, faulty, mon
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         s3.open_bucket.cache_clear()
         for call in (
-            storage.list_files,
+            folders.list_files,
             storage.exists,
             storage.read_bytes,
-            storage.read_table,
+            parquet.read_table,
             storage.remove,
             lambda uri: storage.write_bytes(uri, b""),
         ):
@@ -232,7 +232,7 @@ def test_what_a_store_refuses_is_one_line_without_a_secret(bucket, faulty, monke
     with faulty(lambda number, method: (status, code)) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         s3.open_bucket.cache_clear()
-        for call in (storage.list_files, storage.read_bytes):
+        for call in (folders.list_files, storage.read_bytes):
             with pytest.raises(StorageError, match=reason) as caught:
                 call(f"s3://{bucket}/x")
             assert str(caught.value).startswith(f"cannot read s3://{bucket}/x: ")
@@ -262,30 +262,30 @@ def test_a_missing_object_is_told_from_a_store_that_refuses(bucket, faulty, monk
 def test_a_table_is_read_where_every_other_request_is_refused(bucket, faulty, monkeypatch):
     uri = f"s3://{bucket}/t.parquet"
     table = pa.table({"x": list(range(1000)), "y": [b"y" * 100] * 1000, "z": ["z"] * 1000})
-    storage.write_table(uri, table, row_group_rows=100)
+    parquet.write_table(uri, table, row_group_rows=100)
     with faulty(lambda number, method: (503, "SlowDown") if number % 2 else None) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         s3.open_bucket.cache_clear()
-        assert storage.read_table(uri, ["z", "x"]).equals(table.select(["z", "x"]))
-        assert storage.read_row_group(uri, 3, ["x"])["x"].to_pylist() == list(range(300, 400))
-        assert storage.count_rows(uri) == 1000
+        assert parquet.read_table(uri, ["z", "x"]).equals(table.select(["z", "x"]))
+        assert parquet.read_row_group(uri, 3, ["x"])["x"].to_pylist() == list(range(300, 400))
+        assert parquet.count_rows(uri) == 1000
 
 
 def test_what_may_be_missing_is_asked_for_once(bucket, faulty, monkeypatch):
     root, seen = f"s3://{bucket}/run", []
     storage.write_json(f"{root}/there.json", [1])
-    storage.write_table(f"{root}/there.parquet", pa.table({"x": [1]}))
+    parquet.write_table(f"{root}/there.parquet", pa.table({"x": [1]}))
     with faulty(lambda number, method: seen.append(method)) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         s3.open_bucket.cache_clear()
         assert storage.if_there(storage.read_json, f"{root}/none.json") is None
-        assert storage.if_there(storage.read_table, f"{root}/none.parquet") is None
+        assert storage.if_there(parquet.read_table, f"{root}/none.parquet") is None
         assert seen == ["HEAD", "HEAD"]
         assert storage.if_there(storage.read_json, f"{root}/there.json") == [1]
         assert seen[2:] == ["HEAD", "GET"]
-        assert storage.if_there(storage.read_table, f"{root}/there.parquet").num_rows == 1
+        assert storage.if_there(parquet.read_table, f"{root}/there.parquet").num_rows == 1
         del seen[:]
-        assert storage.list_names(root) == {"there.json", "there.parquet"}
+        assert folders.list_names(root) == {"there.json", "there.parquet"}
         assert seen == ["GET"]
         storage.remove_file(f"{root}/none.json")
         assert seen == ["GET", "HEAD"]
@@ -297,11 +297,11 @@ def test_what_a_store_refuses_is_not_missing(bucket, faulty, monkeypatch):
     with faulty(lambda number, method: (403, "AccessDenied")) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         s3.open_bucket.cache_clear()
-        for read in (storage.read_json, storage.read_table):
+        for read in (storage.read_json, parquet.read_table):
             with pytest.raises(StorageError, match="access was denied"):
                 storage.if_there(read, f"s3://{bucket}/x")
         with pytest.raises(StorageError, match="access was denied"):
-            storage.list_names(f"s3://{bucket}/x")
+            folders.list_names(f"s3://{bucket}/x")
 
 
 def test_a_small_file_is_written_by_one_request(bucket, faulty, monkeypatch):

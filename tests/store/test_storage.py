@@ -7,7 +7,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from datus2_ray.errors import MissingFileError, StorageError
-from datus2_ray.store import storage
+from datus2_ray.store import folders, parquet, storage
 
 
 def test_files_come_back_and_leave_no_halves(tmp_path: Path) -> None:
@@ -16,35 +16,13 @@ def test_files_come_back_and_leave_no_halves(tmp_path: Path) -> None:
     storage.write_bytes(uri, b"two")
     assert storage.read_bytes(uri) == b"two"
     assert [f.name for f in (tmp_path / "a").iterdir()] == ["b.bin"]
-    table = pa.table({"x": [1, 2, 3]})
-    storage.write_table(storage.join(str(tmp_path), "t.parquet"), table)
-    assert storage.read_table(str(tmp_path / "t.parquet")).equals(table)
-    assert storage.count_rows(str(tmp_path / "t.parquet")) == 3
 
 
-def test_listing_is_sorted_relative_and_without_hidden_files(tmp_path: Path) -> None:
-    for name in ("b/2.png", "a.png", "b/.x/3.png", ".hidden", "b/1.png"):
-        storage.write_bytes(str(tmp_path / name), b"12345")
-    assert [(e.path, e.size) for e in storage.list_files(str(tmp_path))] == [
-        ("a.png", 5),
-        ("b/1.png", 5),
-        ("b/2.png", 5),
-    ]
-
-
-@pytest.mark.parametrize("call", [storage.list_files, storage.read_bytes, storage.read_table])
+@pytest.mark.parametrize("call", [folders.list_files, storage.read_bytes, parquet.read_table])
 def test_what_is_missing_is_named(tmp_path: Path, call: object) -> None:
     with pytest.raises(StorageError, match="missing") as caught:
         call(str(tmp_path / "missing"))  # type: ignore[operator]
     assert "\n" not in str(caught.value)
-
-
-def test_a_file_is_no_folder_and_a_text_is_no_table(tmp_path: Path) -> None:
-    (tmp_path / "f").write_text("hello")
-    with pytest.raises(StorageError, match="is a file, not a folder"):
-        storage.list_files(str(tmp_path / "f"))
-    with pytest.raises(StorageError, match="cannot read the table"):
-        storage.read_table(str(tmp_path / "f"))
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -81,17 +59,15 @@ def test_a_failed_removal_is_called_one(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_file_may_be_missing(tmp_path: Path, root: str) -> None:
     root = root.format(tmp_path=tmp_path)
     storage.write_json(f"{root}/a/there.json", [1])
-    storage.write_table(f"{root}/a/there.parquet", pa.table({"x": [1]}))
+    parquet.write_table(f"{root}/a/there.parquet", pa.table({"x": [1]}))
     assert storage.if_there(storage.read_json, f"{root}/a/there.json") == [1]
-    assert storage.if_there(storage.read_table, f"{root}/a/there.parquet") == pa.table({"x": [1]})
+    assert storage.if_there(parquet.read_table, f"{root}/a/there.parquet") == pa.table({"x": [1]})
     for missing in ("a/none", "none/none"):
         assert storage.if_there(storage.read_json, f"{root}/{missing}") is None
-        assert storage.if_there(storage.read_table, f"{root}/{missing}") is None
+        assert storage.if_there(parquet.read_table, f"{root}/{missing}") is None
         storage.remove_file(f"{root}/{missing}")
-    assert storage.list_names(f"{root}/a") == {"there.json", "there.parquet"}
-    assert storage.list_names(f"{root}/none") == set()
     storage.remove_file(f"{root}/a/there.json")
-    assert storage.list_names(f"{root}/a") == {"there.parquet"}
+    assert not storage.exists(f"{root}/a/there.json")
 
 
 def test_what_cannot_be_read_is_not_missing(tmp_path: Path) -> None:
@@ -101,7 +77,7 @@ def test_what_cannot_be_read_is_not_missing(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         storage.if_there(storage.read_bytes, str(tmp_path / "folder"))
     with pytest.raises(StorageError):
-        storage.if_there(storage.read_table, str(tmp_path / "damaged.parquet"))
+        storage.if_there(parquet.read_table, str(tmp_path / "damaged.parquet"))
     with pytest.raises(StorageError):
         storage.remove_file(str(tmp_path / "folder"))
 

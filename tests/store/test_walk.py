@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datus2_ray.errors import StorageError
-from datus2_ray.store import storage, walk
+from datus2_ray.store import folders, storage, walk
 from datus2_ray.store.walk import PassedOver, local_name, local_path
 
 
@@ -25,7 +25,7 @@ def make(root: Path, *names: str) -> None:
 
 def listed(root: Path) -> tuple[list[str], dict[str, int]]:
     passed_over = PassedOver()
-    found = [entry.path for entry in storage.stream_files(str(root), passed_over)]
+    found = [entry.path for entry in folders.stream_files(str(root), passed_over)]
     assert len(found) == len(set(found))
     return sorted(found), dict(passed_over.counts)
 
@@ -114,7 +114,7 @@ def test_names_that_are_not_utf_8_are_read_like_others(tmp_path: Path, name: byt
     os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
     with open(path, "wb") as file:  # noqa: PTH123
         file.write(b"data")
-    (entry,) = storage.list_files(str(tmp_path))
+    (entry,) = folders.list_files(str(tmp_path))
     entry.path.encode()  # tables and JSON hold UTF-8 only
     assert storage.read_bytes(storage.join(str(tmp_path), entry.path)) == b"data"
 
@@ -157,11 +157,11 @@ def test_a_long_listing_shows_how_far_it_is_and_can_be_interrupted(tmp_path: Pat
         for file in range(100):
             (tmp_path / f"{number}" / f"{file}.jpg").touch()
     shown: list[int] = []
-    assert sum(1 for _ in storage.stream_files(str(tmp_path), show=shown.append)) == 2500
+    assert sum(1 for _ in folders.stream_files(str(tmp_path), show=shown.append)) == 2500
     assert shown == [1000, 1000, 500]
 
     def interrupt(more: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(storage.stream_files(str(tmp_path), show=interrupt))
+        list(folders.stream_files(str(tmp_path), show=interrupt))

@@ -9,7 +9,7 @@ import pytest
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig
 from datus2_ray.errors import UsageError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.run_folder import RunFolder
 from datus2_ray.trackers import follow
 from tests.commands.conftest import settings_to_name
@@ -73,7 +73,7 @@ def test_a_run_killed_in_a_stage_goes_on_in_the_same_run_of_the_tracker(
     folder = RunFolder(config.out)
     for stage, name in (("cluster", "inertia"), ("em", "loss")):
         (file,) = Path(folder.path(stage)).glob("*/history.parquet")
-        table = storage.read_table(str(file))
+        table = parquet.read_table(str(file))
         points = sorted((x.step, x.value) for x in client.get_metric_history(kept.info.run_id, f"{stage}/{name}"))
         assert points == list(zip(table[0].to_pylist(), table[name].to_pylist(), strict=True)), stage
     page = client.download_artifacts(kept.info.run_id, "report/index.html")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Predicted
 from datus2_ray.trackers.tracker import flatten, numbers_in, read_result
@@ -15,7 +15,7 @@ from datus2_ray.trackers.tracker import flatten, numbers_in, read_result
 def test_a_curve_has_the_steps_at_which_it_has_a_value(tmp_path: Path) -> None:
     columns = {"step": [1, 2, 3], "epoch": [0, 0, 1], "train_loss": [3.0, 2.0, 1.0], "learning_rate": [0.1] * 3}
     history = pa.table({**columns, "held_out_loss": [None, 2.5, None]}).cast(schemas.TRAINING_HISTORY)
-    storage.write_table(str(tmp_path / "history.parquet"), history)
+    parquet.write_table(str(tmp_path / "history.parquet"), history)
     result = read_result(Commit(str(tmp_path), "f", 0, 0, 0, {}, Predicted()))
     assert result.counter == "step"
     assert result.curves["predict/train_loss"] == [(1, 3), (2, 2), (3, 1)]

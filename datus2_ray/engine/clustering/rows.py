@@ -25,7 +25,7 @@ from datus2_ray.engine.parts import stream_parts
 from datus2_ray.engine.stage import Operator
 from datus2_ray.engine.waiting import get_or_stall
 from datus2_ray.errors import DatusError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 
 P = ParamSpec("P")
@@ -83,7 +83,7 @@ class VectorTable:
         part = next((part for part, count in sorted(counts.items()) if count), None)
         if part is None:
             return 0
-        column = storage.parquet_schema(storage.join(self.folder, part)).field(self.column)
+        column = parquet.read_schema(storage.join(self.folder, part)).field(self.column)
         return int(column.type.value_type.list_size)
 
     def read(self, plans: Iterable[BlockPlan]) -> Iterator[RowBlock]:
@@ -91,7 +91,7 @@ class VectorTable:
         names = sorted({self.column, *filter(None, (self.weights, self.areas))})
 
         def read_part(part: str) -> dict[str, np.ndarray]:
-            table = storage.read_table(storage.join(self.folder, part), names)
+            table = parquet.read_table(storage.join(self.folder, part), names)
             return {name: _concatenated(table[name]) for name in names}
 
         plans = list(plans)
@@ -163,7 +163,7 @@ def count_vectors(folder: str, column: str, parts: list[str]) -> dict[str, int]:
     """
 
     def count(part: str) -> int:
-        lengths = pc.list_value_length(storage.read_table(storage.join(folder, part), [column])[column])
+        lengths = pc.list_value_length(parquet.read_table(storage.join(folder, part), [column])[column])
         return pc.sum(lengths).as_py() or 0
 
     def count_block(block: pa.Table) -> pa.Table:

@@ -14,7 +14,7 @@ from datus2_ray.core.cluster.pca import PCA
 from datus2_ray.core.cluster.projection import Projection
 from datus2_ray.core.cluster.scaling import Scaling
 from datus2_ray.core.cluster.tree import Tree
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, TokensClustered, TokensMerged
 
@@ -76,7 +76,7 @@ def read_token_clusters(merged: Commit[TokensMerged], baseline: Commit[TokensClu
 
 
 def _write(folder: str, name: str, table: pa.Table) -> None:
-    storage.write_table(storage.join(folder, name), table)
+    parquet.write_table(storage.join(folder, name), table)
 
 
 def _write_projection(folder: str, projection: Projection) -> None:
@@ -95,10 +95,10 @@ def _write_projection(folder: str, projection: Projection) -> None:
 
 def _read_projection(folder: str) -> Projection:
     scaling, pca = None, None
-    table = storage.if_there(storage.read_table, storage.join(folder, "scaling.parquet"))
+    table = storage.if_there(parquet.read_table, storage.join(folder, "scaling.parquet"))
     if table is not None:
         scaling = Scaling(table["mean"].to_numpy(), table["deviation"].to_numpy())
-    table = storage.if_there(storage.read_table, storage.join(folder, "pca.parquet"))
+    table = storage.if_there(parquet.read_table, storage.join(folder, "pca.parquet"))
     if table is not None:
         mean, components = np.array(table["mean"][0].as_py()), np.array(table["component"].to_pylist())
         pca = PCA(mean, components, table["explained"].to_numpy(), table["factor"].to_numpy())
@@ -106,7 +106,7 @@ def _read_projection(folder: str) -> Projection:
 
 
 def _read_centroids(commit: Commit[Any], name: str) -> np.ndarray:
-    return np.array(storage.read_table(commit.path(name))["centroid"].to_pylist())
+    return np.array(parquet.read_table(commit.path(name))["centroid"].to_pylist())
 
 
 def _write_tree(folder: str, tree: Tree) -> None:
@@ -117,5 +117,5 @@ def _write_tree(folder: str, tree: Tree) -> None:
 
 def read_tree(folder: str) -> Tree:
     """Read the tree of a result of `cluster` or `token_tree`."""
-    table = storage.read_table(storage.join(folder, TREE))
+    table = parquet.read_table(storage.join(folder, TREE))
     return Tree(*(table[name].to_numpy() for name in ("left", "right", "height", "weight")))

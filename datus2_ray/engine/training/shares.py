@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 
 
 @dataclass(frozen=True)
@@ -41,5 +41,5 @@ def hash_id(seed: int, image_id: str) -> int:
 
 def image_ids(folder: str, parts: Iterable[str]) -> list[str]:
     """Read the ids of a table's images, part after part."""
-    tables = (storage.read_table(storage.join(folder, part), ["image_id"]) for part in parts)
+    tables = (parquet.read_table(storage.join(folder, part), ["image_id"]) for part in parts)
     return [image_id for table in tables for image_id in table["image_id"].to_pylist()]

@@ -16,7 +16,7 @@ from datus2_ray.engine.stage import Placement
 from datus2_ray.engine.training.job import Job
 from datus2_ray.engine.training.shares import hash_id, image_ids
 from datus2_ray.engine.training.worker import Fit, Member, run_fit
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered
 
@@ -56,7 +56,7 @@ def sample_images(tokens: Commit[Discovered], images: Commit[Any], seed: int) ->
     """Choose the images whose tokens are used, among those of a table with the same parts."""
     parts = tuple(sorted(images.parts))
     ids = sorted(image_ids(images.uri, parts), key=lambda image_id: (hash_id(seed, image_id), image_id))
-    column = storage.parquet_schema(tokens.path(min(tokens.parts))).field("tokens")
+    column = parquet.read_schema(tokens.path(min(tokens.parts))).field("tokens")
     total, dim = sum(count_vectors(tokens.uri, "patch_map", list(parts)).values()), column.type.value_type.list_size
     count = max(1, min(len(ids), len(ids) * training_workers.TOKEN_MEMORY // (2 * dim * max(1, total))))
     below = hash_id(seed, ids[count]) if count < len(ids) else 2**64

@@ -26,7 +26,7 @@ from datus2_ray.engine.prospect import Prospect
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Model, Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas
 from datus2_ray.store.facts import Discovered, Ingested
 
 #: Bytes for every pair of patches while a graph is made (measured: 11).
@@ -87,7 +87,7 @@ def conform(block: pa.Table) -> pa.Table:
 
 def _facts(run: Run, placement: Placement) -> Discovered:
     def count(part: str) -> tuple[int, int]:
-        table = storage.read_table(placement.path(part), ["communities", "found"])
+        table = parquet.read_table(placement.path(part), ["communities", "found"])
         communities: list[int] = table["communities"].to_pylist()
         return communities.count(1), sum(table["found"].to_pylist())
 

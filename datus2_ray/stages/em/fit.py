@@ -18,7 +18,7 @@ from datus2_ray.engine.training.shares import split_images
 from datus2_ray.engine.training.tokens import MODEL, describe_tokens, fit_to_tokens, sample_images
 from datus2_ray.stages.em.tokens import SegmentTokens
 from datus2_ray.stages.em.worker import Plan, fit_layer
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.facts import Discovered, Labelled
 
 
@@ -60,7 +60,7 @@ def fit_segments(
     losses = fitted["losses"]
     progress.total = fitted["tokens"]
     storage.write_bytes(placement.path(MODEL), fitted["model"])
-    storage.write_table(placement.path("history.parquet"), _history(losses, fitted["agreements"]))
+    parquet.write_table(placement.path("history.parquet"), _history(losses, fitted["agreements"]))
     return {
         "dim": spec.dim,
         "backbone": spec.reads["backbone"],

@@ -13,7 +13,7 @@ import torch
 from datus2_ray.core.names.names import Names
 from datus2_ray.core.refine.em import Group
 from datus2_ray.engine.training.shares import Split, hash_id
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 
 
@@ -65,7 +65,7 @@ class SegmentTokens:
 
     def _read(self, part: str, groups: Collection[int]) -> list[_Image]:
         column = "segment_clusters" if self.names is None else "segment_fine"
-        masks = storage.read_table(storage.join(self.masks, part), ["image_id", column])
+        masks = parquet.read_table(storage.join(self.masks, part), ["image_id", column])
         ids = masks["image_id"].to_pylist()
         hashes = [hash_id(self.split.seed, image_id) for image_id in ids]
         shares = [self.split.share(image_id) for image_id in ids]
@@ -75,7 +75,7 @@ class SegmentTokens:
         ]  # fmt: skip
         if not chosen:
             return []
-        table = storage.read_table(storage.join(self.tokens, part), ["image_id", "patch_map", "tokens"])
+        table = parquet.read_table(storage.join(self.tokens, part), ["image_id", "patch_map", "tokens"])
         table = table.take(pc.index_in(masks["image_id"].take(chosen), value_set=table["image_id"].combine_chunks()))
         columns = [list_arrays(column) for column in (table["patch_map"], table["tokens"])]
         found = list_arrays(masks[column])

@@ -15,7 +15,7 @@ from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import decode_labels, paint, upsample_nearest
 from datus2_ray.core.score.confusion import confusion_matrix
 from datus2_ray.engine.heartbeat import Heartbeat
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
 
 #: Parts read at a time when their counts are added: from an object store each is a round trip.
@@ -37,7 +37,7 @@ def sum_counts(
     totals = {name: np.zeros((classes, k + 1), dtype=np.int64) for name in sets}
     scored = 0
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        for table in threads.map(lambda part: storage.read_table(storage.join(folder, part)), parts):
+        for table in threads.map(lambda part: parquet.read_table(storage.join(folder, part)), parts):
             scored += len(table) - table[sets[0]].null_count
             for name, total in totals.items():
                 for cells in list_arrays(table[name]):
@@ -91,17 +91,17 @@ class ScorePart:
         return np.column_stack([rows, columns, counts[rows, columns]])
 
     def _truth(self, part: str) -> dict[str, np.ndarray]:
-        table = storage.read_table(storage.join(self.images, part), ["image_id", "mask"])
+        table = parquet.read_table(storage.join(self.images, part), ["image_id", "mask"])
         pairs = zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True)
         return {i: draw_classes(mask, self.codes, self.by_colour) for i, mask in pairs if mask is not None}
 
     def _masks(self, uri: str) -> dict[str, Any]:
-        table = storage.read_table(uri, ["image_id", "mask"])
+        table = parquet.read_table(uri, ["image_id", "mask"])
         return dict(zip(table["image_id"].to_pylist(), table["mask"].to_pylist(), strict=True))
 
     def _token_masks(self, part: str) -> dict[str, dict[str, np.ndarray]]:
         columns = ["image_id", "height", "width", "grid_height", "grid_width", "tokens"]
-        table = storage.read_table(storage.join(self.segments, part), columns)
+        table = parquet.read_table(storage.join(self.segments, part), columns)
         tokens = list_arrays(table["tokens"])
         masks: dict[str, dict[str, np.ndarray]] = {name: {} for name in self.tokens}
         for i, row in enumerate(table.drop_columns(["tokens"]).to_pylist()):

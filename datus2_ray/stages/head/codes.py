@@ -15,7 +15,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import IMAGE_TOKENS, part_tasks
 from datus2_ray.stages.head.head import left_out
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
 from datus2_ray.store.facts import Discovered, Encoded, HeadLearned
 
@@ -35,7 +35,7 @@ class EncodeSegments:
         head, part = from_bytes(storage.read_bytes(self.head)), block["part"][0].as_py()
         schema = schemas.codes(head.spec.codes)
         copied = [name for name in schema.names if name != "descriptors"]
-        table = storage.read_table(storage.join(self.folder, part), [*copied, "tokens"])
+        table = parquet.read_table(storage.join(self.folder, part), [*copied, "tokens"])
         rows = zip(*(list_arrays(table[name]) for name in ("tokens", "patch_map", "sizes")), strict=True)
         described = []
         for tokens, patch_map, sizes in self.heartbeat.through(list(rows)):

@@ -18,7 +18,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Placement, Stage, Whole
 from datus2_ray.engine.uses import token_fit
 from datus2_ray.errors import DatusError
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.facts import Discovered, HeadLearned
 
 HISTORY = "history.parquet"
@@ -50,7 +50,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> HeadLearned:
     learned = fit_to_tokens(run, placement, progress, "head", plan, recipe.steps, learn_head)
     progress.total = learned["tokens"]
     storage.write_bytes(placement.path(MODEL), learned["model"])
-    storage.write_table(placement.path(HISTORY), _history(learned["losses"]))
+    parquet.write_table(placement.path(HISTORY), _history(learned["losses"]))
     return HeadLearned(
         dim=spec.dim,
         codes=spec.codes,

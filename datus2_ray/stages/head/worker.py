@@ -17,7 +17,7 @@ from datus2_ray.core.head.network import HeadSpec, to_bytes
 from datus2_ray.core.head.recipes import Recipe
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.training.worker import Fit, Member
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 
 
@@ -50,7 +50,7 @@ class TokenImages:
         return images
 
     def _read(self, part: str, numbers: dict[str, int]) -> dict[int, np.ndarray]:
-        table = storage.read_table(storage.join(self.folder, part), ["image_id", "tokens"])
+        table = parquet.read_table(storage.join(self.folder, part), ["image_id", "tokens"])
         ids, tokens = table["image_id"].to_pylist(), list_arrays(table["tokens"])
         # Copied: a view would keep the tokens of the whole part.
         return {numbers[i]: np.array(rows) for i, rows in zip(ids, tokens, strict=True) if i in numbers}

@@ -22,7 +22,7 @@ from datus2_ray.engine.uses import part_tasks
 from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.shard_paths import PathReader
 from datus2_ray.stages.ingest.notes import note_lines, sum_notes
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.facts import Ingested
 
 #: Parts read at a time: from an object store each is a round trip.
@@ -80,7 +80,7 @@ def _longest(placement: Placement, parts: Sequence[str]) -> int:
     """Return the longest side of all images, in pixels."""
 
     def of_part(part: str) -> int:
-        table = storage.read_table(placement.path(part), ["height", "width"])
+        table = parquet.read_table(placement.path(part), ["height", "width"])
         return max((pc.max(table[name]).as_py() or 0 for name in table.column_names), default=0)
 
     with ThreadPoolExecutor(READ_THREADS) as threads:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray.core.images.rendering import Rendering
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import folders, parquet, schemas, storage
 
 NOTES = "_notes"
 
@@ -30,7 +30,7 @@ def write_notes(folder: str, part: str, rows: Sequence[Mapping[str, Any]]) -> No
             noted.append({name: row[name] for name in ("image_id", *schemas.RANGE)})
         noted += [{"image_id": row["image_id"], "note": note} for note in row.get("notes", ())]
     if noted:
-        storage.write_table(storage.join(folder, NOTES, part), pa.Table.from_pylist(noted, schema=schemas.NOTES))
+        parquet.write_table(storage.join(folder, NOTES, part), pa.Table.from_pylist(noted, schema=schemas.NOTES))
 
 
 def sum_notes(folder: str, parts: Collection[str], rendering: Rendering) -> tuple[Rendering, dict[str, int]]:
@@ -41,8 +41,8 @@ def sum_notes(folder: str, parts: Collection[str], rendering: Rendering) -> tupl
     """
     uri = storage.join(folder, NOTES)
     with ThreadPoolExecutor(READ_THREADS) as threads:
-        wanted = sorted(storage.list_names(uri) & set(parts))
-        tables = list(threads.map(lambda part: storage.read_table(storage.join(uri, part)), wanted))
+        wanted = sorted(folders.list_names(uri) & set(parts))
+        tables = list(threads.map(lambda part: parquet.read_table(storage.join(uri, part)), wanted))
     rows = pa.concat_tables([schemas.NOTES.empty_table(), *tables]).to_pylist()
     ranges: dict[str, tuple[float, float]] = {}
     notes: Counter[str] = Counter()

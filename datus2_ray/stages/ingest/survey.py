@@ -23,7 +23,7 @@ from datus2_ray.engine.uses import part_tasks
 from datus2_ray.errors import DatusError
 from datus2_ray.sources import layouts
 from datus2_ray.sources.list_source import check_counted
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Surveyed
@@ -41,7 +41,7 @@ class SurveyPart:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Hash the ids, note which images have ground truth, and count its ids or colours."""
         part = block["part"][0].as_py()
-        table = storage.read_table(storage.join(self.folder, part), ["image_id", "mask", "mask_fault"])
+        table = parquet.read_table(storage.join(self.folder, part), ["image_id", "mask", "mask_fault"])
         masks = table["mask"].to_pylist()
         counts = [None if mask is None else read_label_map(mask).count() for mask in masks]
         surveyed = {
@@ -107,7 +107,7 @@ def _sum_up(
     labelled, unusable, example = 0, Counter[str](), ""
     with ThreadPoolExecutor(READ_THREADS) as threads:
         for part, table in zip(
-            parts, threads.map(lambda part: storage.read_table(placement.path(part)), parts), strict=True
+            parts, threads.map(lambda part: parquet.read_table(placement.path(part)), parts), strict=True
         ):
             hashes.append(table["id_hash"].to_numpy())
             labelled += sum(table["labelled"].to_pylist())
@@ -131,7 +131,7 @@ def _add(counts: np.ndarray, more: list[np.ndarray]) -> np.ndarray:
 
 
 def _first_fault(ingested: Commit[Ingested], part: str) -> str:
-    rows = storage.read_table(ingested.path(part), ["image_id", "mask_fault"]).to_pylist()
+    rows = parquet.read_table(ingested.path(part), ["image_id", "mask_fault"]).to_pylist()
     return next(f"{row['image_id']}: {row['mask_fault']}" for row in rows if row["mask_fault"])
 
 
@@ -142,7 +142,7 @@ def _name_duplicate(ingested: Commit[Ingested], hashes: np.ndarray, id_column: s
     ends = np.cumsum([ingested.parts[part] for part in parts])
     for twin in np.flatnonzero(np.diff(hashes[order]) == 0):
         places = {parts[int(np.searchsorted(ends, order[at], side="right"))] for at in (twin, twin + 1)}
-        tables = [storage.read_table(ingested.path(part), ["image_id", "shard"]) for part in sorted(places)]
+        tables = [parquet.read_table(ingested.path(part), ["image_id", "shard"]) for part in sorted(places)]
         rows = sorted(row for table in tables for row in zip(*table.to_pydict().values(), strict=True))
         for (image_id, shard), (next_id, next_shard) in pairwise(rows):
             if image_id == next_id:

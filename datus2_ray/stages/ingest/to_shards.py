@@ -15,7 +15,7 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.sources.shard_columns import DATASET_KEY, LABELLED_KEY, PALETTE_KEY
 from datus2_ray.stages.ingest.notes import note_lines, sum_notes
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.facts import Sharded
 
 
@@ -47,7 +47,7 @@ def _facts(run: Run, placement: Placement) -> Sharded:
     _, notes = sum_notes(placement.uri, run.listing.parts, _rendering(run))
     say("ingest", *note_lines(notes))
     uris = (placement.path(part) for part in sorted(run.listing.counts))
-    faults = [storage.read_table(uri, ["mask_fault"])["mask_fault"].drop_null().to_pylist() for uri in uris]
+    faults = [parquet.read_table(uri, ["mask_fault"])["mask_fault"].drop_null().to_pylist() for uri in uris]
     kinds = Counter(fault.partition(":")[0] for found in faults for fault in found)
     return Sharded(run.config.dataset, dict(sorted(kinds.items())))
 

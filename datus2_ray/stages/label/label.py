@@ -23,7 +23,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
 from datus2_ray.store.facts import Clustered, Discovered, Encoded, Ingested, Labelled
 
@@ -64,7 +64,7 @@ class LabelSegments:
         """Return the columns of the table; in place of ``mask``, the labels of the patches and their grid."""
         part = block["part"][0].as_py()
         columns = ["image_id", "height", "width", "grid_height", "grid_width", "patch_map", "descriptors"]
-        table = storage.read_table(storage.join(self.folder, part), columns)
+        table = parquet.read_table(storage.join(self.folder, part), columns)
         maps, descriptors = list_arrays(table["patch_map"]), list_arrays(table["descriptors"])
         table = table.drop_columns(["patch_map", "descriptors"])
         nearest = [self.clusters.nearest(np.asarray(rows)) for rows in descriptors]
@@ -122,9 +122,9 @@ def _facts(run: Run, placement: Placement) -> Labelled:
     described, parts = run.described, sorted(run.commit(Discovered).parts)
 
     def count(part: str) -> tuple[np.ndarray, int]:
-        fine = storage.read_table(placement.path(part), ["image_id", "segment_fine"])
+        fine = parquet.read_table(placement.path(part), ["image_id", "segment_fine"])
         columns = ["image_id", "sizes", "height", "width", "grid_height", "grid_width"]
-        table = storage.read_table(described.path(part), columns)
+        table = parquet.read_table(described.path(part), columns)
         table = table.take(pc.index_in(fine["image_id"], value_set=table["image_id"].combine_chunks()))
         heights, widths, *grid = (table[name].to_numpy().astype(np.int64) for name in columns[2:])
         of_patch = heights * widths / (grid[0] * grid[1])

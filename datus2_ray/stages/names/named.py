@@ -18,7 +18,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.segments_table import LabelledImage, SegmentsTable
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Labelled, Named, Predicted
@@ -39,7 +39,7 @@ class NamePart:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Name one part."""
         part = block["part"][0].as_py()
-        found = storage.read_table(storage.join(self.masks, part), ["image_id", "mask"])
+        found = parquet.read_table(storage.join(self.masks, part), ["image_id", "mask"])
         images: dict[str, tuple[bytes, LabelledImage | None]] = {
             image_id: (mask, None) for image_id, mask in zip(*(column.to_pylist() for column in found), strict=True)
         }

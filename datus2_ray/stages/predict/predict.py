@@ -23,7 +23,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Model, Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Predicted, Refined
 
@@ -45,8 +45,8 @@ class ReadTokens:
         """Read one part."""
         part = block["part"][0].as_py()
         columns = ["image_id", "height", "width", "grid_height", "grid_width", "tokens"]
-        rows = storage.read_table(storage.join(self.tokens, part), columns)
-        kept = storage.read_table(storage.join(self.masks, part), ["image_id"])
+        rows = parquet.read_table(storage.join(self.tokens, part), columns)
+        kept = parquet.read_table(storage.join(self.masks, part), ["image_id"])
         rows = rows.filter(pc.is_in(rows["image_id"], value_set=kept["image_id"].combine_chunks()))
         return rows.append_column("part", pa.array([part] * len(rows), pa.string()))
 
@@ -93,7 +93,7 @@ class ReadChosen:
         rows = self.read(block)
         if self.table is None:
             return rows
-        kept = storage.read_table(storage.join(self.table, rows["part"][0].as_py()), ["image_id"])
+        kept = parquet.read_table(storage.join(self.table, rows["part"][0].as_py()), ["image_id"])
         return rows.filter(pc.is_in(rows["image_id"], value_set=kept["image_id"].combine_chunks()))
 
 

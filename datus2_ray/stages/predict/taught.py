@@ -25,7 +25,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.stages.predict.predict import IMAGE_BYTES, drop_pixels
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays, list_column
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, Taught, TaughtMasks
 
@@ -50,8 +50,8 @@ class ReadSegments:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part."""
         part = block["part"][0].as_py()
-        fine = storage.read_table(storage.join(self.masks, part), ["image_id", "segment_fine"])
-        rows = storage.read_table(storage.join(self.tokens, part), [*GRID, "patch_map", "tokens"])
+        fine = parquet.read_table(storage.join(self.masks, part), ["image_id", "segment_fine"])
+        rows = parquet.read_table(storage.join(self.tokens, part), [*GRID, "patch_map", "tokens"])
         rows = rows.take(pc.index_in(fine["image_id"], value_set=rows["image_id"].combine_chunks()))
         rows = rows.append_column("segment_fine", fine["segment_fine"])
         return rows.append_column("part", pa.array([part] * len(rows), pa.string()))

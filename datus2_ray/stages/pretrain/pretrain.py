@@ -14,7 +14,7 @@ from datus2_ray.engine.stage import Placement, Stage, Use, Whole
 from datus2_ray.engine.training_workers import pretrain_split, pretrain_workers
 from datus2_ray.engine.uses import training_workers
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.facts import Ingested, Pretrained
 from datus2_ray.store.weights_cache import local_spec
 
@@ -76,7 +76,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Pretrained:
     storage.write_bytes(placement.path(CONFIG), config_json(config, start))
     columns = {column: trained.history[column] for column in schemas.PRETRAINING_HISTORY.names}
     history = pa.table(columns).cast(schemas.PRETRAINING_HISTORY)
-    storage.write_table(placement.path(HISTORY), history)
+    parquet.write_table(placement.path(HISTORY), history)
     storage.remove(placement.path("training"))  # optimiser states, of no use from here on
     last = history.slice(history.num_rows - 1).to_pylist()[0]
     return Pretrained(

@@ -21,7 +21,7 @@ from datus2_ray.engine.machines import Device
 from datus2_ray.engine.training.shares import Split, hash_id
 from datus2_ray.engine.training.worker import prepare_torch, step_reporter
 from datus2_ray.errors import DatusError
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 
 #: The groups of the images of each half.
@@ -132,10 +132,10 @@ def _read_groups(plan: Plan, numbers: Collection[int], device: torch.device) -> 
 def _read(plan: Plan, numbers: Collection[int]) -> Iterator[_Image]:
     """Read the images of some groups that have ground truth, in the order of the parts and their rows."""
     for part in plan.parts:
-        truth = storage.read_table(storage.join(plan.images, part), ["image_id", "mask"])
+        truth = parquet.read_table(storage.join(plan.images, part), ["image_id", "mask"])
         masks = dict(zip(truth["image_id"].to_pylist(), truth["mask"].to_pylist(), strict=True))
         columns = ["image_id", "grid_height", "grid_width", "tokens"]
-        table = storage.read_table(storage.join(plan.tokens, part), columns)
+        table = parquet.read_table(storage.join(plan.tokens, part), columns)
         tokens = list_arrays(table["tokens"])
         for row, entry in enumerate(table.drop_columns(["tokens"]).to_pylist()):
             image_id = entry["image_id"]

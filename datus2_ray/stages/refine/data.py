@@ -21,7 +21,7 @@ from datus2_ray.engine.training.read import read_parts
 from datus2_ray.engine.training.shares import Split
 from datus2_ray.engine.training_workers import PAIRS_MEMORY
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 
 #: Bytes of decoded images among which a worker shuffles.
@@ -44,7 +44,7 @@ class LayerMasks:
 
         layer = from_bytes(self.layer)
         columns = ["image_id", "grid_height", "grid_width", "tokens"]
-        table = storage.read_table(storage.join(self.tokens, part), columns)
+        table = parquet.read_table(storage.join(self.tokens, part), columns)
         table = table.filter(pc.is_in(table["image_id"], value_set=pa.array(wanted, pa.string())))
         rows = table.drop_columns(["tokens"]).to_pylist()
         masks = {}
@@ -72,7 +72,7 @@ class ReadPairs:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Read one part to one row: lists of images (uint8 RGB) and masks (uint8 or int32), as bytes."""
         part = block["part"][0].as_py()
-        labelled = storage.read_table(storage.join(self.masks, part), ["image_id"])["image_id"].to_pylist()
+        labelled = parquet.read_table(storage.join(self.masks, part), ["image_id"])["image_id"].to_pylist()
         wanted = [image_id for image_id in labelled if self.split.share(image_id) == self.share]
         rows: list[tuple[bytes, bytes]] = []
         if wanted:
@@ -82,7 +82,7 @@ class ReadPairs:
         return pa.table({"image": [[image for image, _ in rows]], "mask": [[mask for _, mask in rows]]}, _PAIRS)
 
     def _initial(self, part: str, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-        masks = _by_id(storage.read_table(storage.join(self.masks, part), ["image_id", "mask"]))
+        masks = _by_id(parquet.read_table(storage.join(self.masks, part), ["image_id", "mask"]))
         size = self.size
         return {i: labels.upsample_nearest(labels.decode_labels(masks[i]), size, size) for i in wanted}
 

@@ -17,7 +17,7 @@ from datus2_ray.engine.stage import Placement, Stage, Use, Whole
 from datus2_ray.engine.training_workers import PAIRS_MEMORY, refine_workers
 from datus2_ray.engine.uses import training_workers
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Refined
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
     storage.write_bytes(placement.path(MODEL), storage.read_bytes(kept))
     # Not a number between epochs, where the held-out loss was not computed: null.
     columns = {key: pa.array(values, from_pandas=True) for key, values in trained.history.items()}
-    storage.write_table(placement.path(HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
+    parquet.write_table(placement.path(HISTORY), pa.table(columns).cast(schemas.TRAINING_HISTORY))
     # Optimiser states of three times the model's size, of no use from here on.
     storage.remove(placement.path("training"))
     return Refined(

@@ -19,7 +19,7 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import model_actors, part_tasks
 from datus2_ray.errors import DatusError
 from datus2_ray.sources.listing import sample_parts
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.facts import Ingested, Sampled
 
 #: Numbers of clusters among which one is chosen. Fewer than four agree too easily to be compared with more.
@@ -63,7 +63,7 @@ def _facts(run: Run, placement: Placement) -> Sampled:
     from datus2_ray.engine import waiting
     from datus2_ray.stages.sample.scores import CLUSTERINGS, mean_scores, score
 
-    tables = [storage.read_table(placement.path(part)) for part in sorted(_parts(run))]
+    tables = [parquet.read_table(placement.path(part)) for part in sorted(_parts(run))]
     sample = pa.concat_tables(tables).combine_chunks()
     # A task per clustering: they are most of the stage's time.
     arguments = [(COUNTS, run.config.cluster, seed) for seed in range(CLUSTERINGS)]

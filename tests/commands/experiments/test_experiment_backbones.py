@@ -22,7 +22,7 @@ from datus2_ray.config.load import load
 from datus2_ray.config.presets import preset_values
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.sources.list_source import list_source
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 
 QUICK = (
     "ingest.images_per_part=4",
@@ -96,7 +96,7 @@ def test_runs_share_what_they_can_and_end_alike_when_they_are_killed_twice(
 ) -> None:
     written: list[str] = []
     kills: list[tuple[str, int]] = []
-    original = storage.write_table
+    original = parquet.write_table
 
     def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
         stage = uri.split("/")[-3]
@@ -107,7 +107,7 @@ def test_runs_share_what_they_can_and_end_alike_when_they_are_killed_twice(
             written.append(uri)
         original(uri, table, row_group_rows)
 
-    monkeypatch.setattr(storage, "write_table", write_table)
+    monkeypatch.setattr(parquet, "write_table", write_table)
     # Seconds differ from run to run.
     monkeypatch.setattr("datus2_ray.engine.execute.time", SimpleNamespace(monotonic=lambda: 0.0))
     backbones = ("--backbones", f"{DEFAULT}@-3")

@@ -25,7 +25,7 @@ from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.list_source import list_source
 from datus2_ray.sources.listing import Listing
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.run_folder import RunFolder
 
 QUICK = (
@@ -116,7 +116,7 @@ class Parts:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.written: Counter[str] = Counter()
-        original = storage.write_table
+        original = parquet.write_table
 
         def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
             place = "/".join(uri.split("/")[-3:])
@@ -124,7 +124,7 @@ class Parts:
                 self.written[place] += 1
             original(uri, table, row_group_rows)
 
-        monkeypatch.setattr(storage, "write_table", write_table)
+        monkeypatch.setattr(parquet, "write_table", write_table)
 
     def of(self, stage: str) -> int:
         return sum(count for place, count in self.written.items() if place.startswith(f"{stage}/"))
@@ -204,7 +204,7 @@ def test_seconds_per_image_are_those_of_the_images_that_an_attempt_did(
 ) -> None:
     config = base(scenes, tmp_path / "out", preset="paper")
     clock = [0.0]
-    write_table = storage.write_table
+    write_table = parquet.write_table
 
     def slow(uri: str, table: pa.Table, row_group_rows: int | None = None) -> None:
         """Take ten seconds for a part of `discover`, and fail at the second one of the first attempt."""
@@ -215,7 +215,7 @@ def test_seconds_per_image_are_those_of_the_images_that_an_attempt_did(
             clock[0] += 10
         write_table(uri, table, row_group_rows)
 
-    monkeypatch.setattr(storage, "write_table", slow)
+    monkeypatch.setattr(parquet, "write_table", slow)
     monkeypatch.setattr("datus2_ray.engine.execute.time", SimpleNamespace(monotonic=lambda: clock[0]))
     with pytest.raises(KeyboardInterrupt):
         run_experiment("clusters", config, 1, (4,), lambda line: None)

@@ -21,7 +21,7 @@ from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows, RowBlock
 from datus2_ray.engine.clustering.rows import BlockPlan, OwnRows, RayRows, VectorTable, count_vectors, hold_rows
 from datus2_ray.engine.machines import Machines
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_column
 
 DIGITS = load_digits().data.astype(np.float32)
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
             "descriptors": list_column(images[start : start + 30], pa.list_(pa.float32(), DIGITS.shape[1])),
             "sizes": list_column(weights[start : start + 30], pa.int32()),
         }
-        storage.write_table(storage.join(str(folder), f"part-{number:06d}.parquet"), pa.table(columns))
+        parquet.write_table(storage.join(str(folder), f"part-{number:06d}.parquet"), pa.table(columns))
     return str(folder)
 
 
@@ -183,8 +183,8 @@ def test_an_actor_killed_between_questions_comes_back_with_the_projected_rows(
 def test_a_part_that_blocks_share_is_read_once(
     folder: str, counts: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, files = storage.read_table, []
-    monkeypatch.setattr(storage, "read_table", lambda uri, columns: files.append(uri) or read(uri, columns))
+    read, files = parquet.read_table, []
+    monkeypatch.setattr(parquet, "read_table", lambda uri, columns: files.append(uri) or read(uri, columns))
     rows = OwnRows(VectorTable(folder, "descriptors", "sizes"), counts, block_rows=50)
     assert len(rows.blocks) > len(counts)
     assert files == [storage.join(folder, part) for part in sorted(counts) if counts[part]]

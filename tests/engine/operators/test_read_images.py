@@ -13,7 +13,7 @@ from PIL import Image
 from datus2_ray.engine.heartbeat import Unheard
 from datus2_ray.engine.operators.read_images import ReadImages, pixels_of, scatter
 from datus2_ray.sources.images_table import ImagesTable
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas
 
 
 def png(height: int, width: int) -> bytes:
@@ -33,7 +33,7 @@ def test_images_that_cannot_be_decoded_keep_their_places(
         {"image_id": i, "image": image, "height": height, "width": width, "mask": None}
         for i, image, (height, width) in zip("abc", data, sizes, strict=True)
     ]
-    storage.write_table(str(tmp_path / "p"), pa.Table.from_pylist(rows, schemas.IMAGES))
+    parquet.write_table(str(tmp_path / "p"), pa.Table.from_pylist(rows, schemas.IMAGES))
     read = ReadImages(ImagesTable(str(tmp_path)), 64, Unheard(), patch=patch)
     block = read(pa.table({"part": ["p"]}))
     assert block["image_id"].to_pylist() == list("abc")

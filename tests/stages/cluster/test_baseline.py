@@ -20,7 +20,7 @@ from datus2_ray.stages.cluster.baseline import BASELINE
 from datus2_ray.stages.cluster.token_tree import FINE, FINE_ITERATIONS, FINE_START, TOKEN_TREE
 from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.facts import Discovered, TokensClustered, TokensMerged
 
@@ -37,7 +37,7 @@ def test_both_baselines_are_those_of_one_process(
     run = open_here(scenes, *SMALL, *settings, dataset="demo", clusters=5, seed=3)
     run, _ = execute(run, (INGEST, DISCOVER, TOKEN_TREE, BASELINE))
     segments, tree, baseline = run.commit(Discovered), run.commit(TokensMerged), run.commit(TokensClustered)
-    tables = [storage.read_table(segments.path(part))["tokens"] for part in sorted(segments.parts)]
+    tables = [parquet.read_table(segments.path(part))["tokens"] for part in sorted(segments.parts)]
     rows = LocalRows([np.concatenate([tokens for table in tables for tokens in list_arrays(table)])])
     rows.project(fit_scaling(rows, "centred"))
     plain = kmeans(rows, 5, metric="spherical", seed=3)
@@ -55,4 +55,4 @@ def test_both_baselines_are_those_of_one_process(
     assert found[PLAIN].members.tolist() == list(range(5))
     np.testing.assert_array_equal(found[MERGED].members, merge(many.centroids, weights).members(5))
     for commit in (tree, baseline):
-        assert storage.read_table(commit.path("centroids.parquet")).schema.equals(schemas.TOKEN_CENTROIDS)
+        assert parquet.read_table(commit.path("centroids.parquet")).schema.equals(schemas.TOKEN_CENTROIDS)

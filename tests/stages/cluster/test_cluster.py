@@ -21,7 +21,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, UsageError
 from datus2_ray.stages.cluster.cluster import CLUSTER
 from datus2_ray.stages.label.label import LABEL
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Labelled
@@ -51,7 +51,7 @@ def write_segments(folder: Path, vectors: np.ndarray, per_image: int = 7, per_pa
             "descriptors": list_column(chosen, pa.list_(pa.float32(), vectors.shape[1])),
         }
         name = f"part-{start // per_part:06d}.parquet"
-        storage.write_table(str(folder / name), pa.table(columns))
+        parquet.write_table(str(folder / name), pa.table(columns))
         parts[name] = n
     return Commit(str(folder), f"segments of {folder.name}", len(images), len(images), 0, parts, Discovered())
 
@@ -75,7 +75,7 @@ def open_clustered(open_here: OpenRun) -> OpenRun:
 def masks_of(run: Run) -> list[dict[str, object]]:
     """Label the segments and return the rows of the first part."""
     commit = execute_stage(run, LABEL).commit(Labelled)
-    rows: list[dict[str, object]] = storage.read_table(commit.path(min(commit.parts))).to_pylist()
+    rows: list[dict[str, object]] = parquet.read_table(commit.path(min(commit.parts))).to_pylist()
     return rows
 
 
@@ -104,7 +104,7 @@ def test_another_k_is_read_off_the_same_tree(digits: Commit[Discovered], open_cl
     labels = {}
     for k, run in runs.items():
         labelled = execute_stage(run, LABEL).commit(Labelled)
-        rows = [row for part in labelled.parts for row in storage.read_table(labelled.path(part)).to_pylist()]
+        rows = [row for part in labelled.parts for row in parquet.read_table(labelled.path(part)).to_pylist()]
         labels[k] = np.array([label for row in rows for label in row["segment_clusters"]])
         assert np.unique(labels[k]).tolist() == list(range(k))
     for coarse, fine in ((3, 4), (4, 40)):
@@ -130,7 +130,7 @@ def test_the_tree_weighs_fine_clusters_by_area(digits: Commit[Discovered], open_
     areas = np.where(np.arange(len(DIGITS)) % 7 == 6, 10, 1)
     areas[-1] = 12
     weights = np.bincount(nearest, areas).astype(np.float64)
-    tree = storage.read_table(commit.path("tree.parquet"))
+    tree = parquet.read_table(commit.path("tree.parquet"))
     assert tree.schema.equals(schemas.TREE)
     expected = merge(centroids, weights)
     assert tree["node"].to_pylist() == list(range(40, 79))
@@ -188,7 +188,7 @@ def test_cluster_and_label(digits: Commit[Discovered], open_clustered: OpenRun, 
     run = open_clustered(digits, "cluster.epochs=3", *settings)
     commit = run.commit(Clustered)
     assert commit.facts.segments == len(DIGITS)
-    inertias = storage.read_table(commit.path("history.parquet"))["inertia"].to_pylist()
+    inertias = parquet.read_table(commit.path("history.parquet"))["inertia"].to_pylist()
     if settings != ("cluster.algorithm=minibatch",):
         assert inertias == sorted(inertias, reverse=True)
     clusters = read_clusters(commit, 10)

@@ -29,7 +29,7 @@ from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.stages.label.label import LABEL
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Surveyed
@@ -40,7 +40,7 @@ Open = Callable[..., Run]
 
 
 def table(commit: Commit[Any]) -> pa.Table:
-    return pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)]).combine_chunks()
+    return pa.concat_tables([parquet.read_table(commit.path(part)) for part in sorted(commit.parts)]).combine_chunks()
 
 
 def discover(run: Run, tokens: bool = False) -> Commit[Discovered]:
@@ -183,7 +183,7 @@ OTHER_CUTS = ("ingest.images_per_part=5", "discover.batch_size=3", "discover.cro
 def assert_same_bits(first: Run, second: Run) -> None:
     for facts in (Ingested, Discovered, Labelled):
         assert table(first.commit(facts)).equals(table(second.commit(facts))), facts.stage
-    centroids = [storage.read_table(run.commit(Clustered).path("centroids.parquet")) for run in (first, second)]
+    centroids = [parquet.read_table(run.commit(Clustered).path("centroids.parquet")) for run in (first, second)]
     assert centroids[0].equals(centroids[1])
 
 

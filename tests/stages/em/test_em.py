@@ -25,7 +25,7 @@ from datus2_ray.engine.training.shares import hash_id, split_images
 from datus2_ray.errors import UsageError
 from datus2_ray.stages.em.em import EM
 from datus2_ray.stages.em.tokens import SegmentTokens
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Labelled, LayerFitted
@@ -65,7 +65,7 @@ def with_segments(run: Run, part_rows: int = 10) -> Run:
         masks = {name: list_column(given, pa.int32()) for name in ("segment_clusters", "segment_fine")}
         for commit, table in zip(commits, (columns, masks), strict=True):
             commit.parts[part_name(index)] = len(numbers)
-            storage.write_table(commit.path(part_name(index)), pa.table({"image_id": ids, **table}))
+            parquet.write_table(commit.path(part_name(index)), pa.table({"image_id": ids, **table}))
     return run.with_commit(commits[0]).with_commit(commits[1])
 
 
@@ -102,7 +102,7 @@ def test_the_layer_is_fitted_to_the_tokens_of_segments(run: Run) -> None:
     assert (given == truth).mean() < 0.9
     assert facts.agreements[0] == pytest.approx((given == truth).mean(), abs=0.03)
 
-    history = storage.read_table(commit.path("history.parquet"))
+    history = parquet.read_table(commit.path("history.parquet"))
     assert history.schema.equals(schemas.EM_HISTORY)
     assert history["step"].to_pylist() == list(range(1, facts.steps + 1))
     assert history["agreement"].drop_null().to_pylist() == list(facts.agreements)

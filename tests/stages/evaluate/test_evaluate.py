@@ -20,7 +20,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.stages import RUN
 from datus2_ray.stages.evaluate.count import ScorePart, sum_counts
 from datus2_ray.stages.evaluate.evaluate import EVALUATE
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import (
@@ -47,10 +47,10 @@ def test_metrics_are_those_of_all_pixels_at_once(open_here: Callable[..., Run], 
 
     segments, initial, counted = run.commit(Discovered), run.commit(Labelled), run.commit(Evaluated)
     baselines = read_token_clusters(run.commit(TokensMerged), run.commit(TokensClustered))
-    tokens = [x for part in initial.parts for x in list_arrays(storage.read_table(segments.path(part))["tokens"])]
+    tokens = [x for part in initial.parts for x in list_arrays(parquet.read_table(segments.path(part))["tokens"])]
     mean = np.concatenate([np.asarray(x, dtype=np.float64) for x in tokens]).mean(axis=0)
-    rows = [row for part in initial.parts for row in storage.read_table(initial.path(part)).to_pylist()]
-    tables = [storage.read_table(counted.path(part)) for part in initial.parts]
+    rows = [row for part in initial.parts for row in parquet.read_table(initial.path(part)).to_pylist()]
+    tables = [parquet.read_table(counted.path(part)) for part in initial.parts]
     assert all(table.schema.equals(schemas.confusion(["initial", *baselines])) for table in tables)
     counts = [row for table in tables for row in table.to_pylist()]
     truth, predicted = [], []
@@ -87,11 +87,11 @@ def test_an_interrupted_evaluation_goes_on_and_gives_the_same_files(
         for part in counts:
             masks = [encode_labels(rng.choice([*range(labels), 255], (6, 8)).astype(np.uint8)) for _ in range(2)]
             rows = [{"image_id": f"{part}/{i}", "mask": mask} for i, mask in enumerate(masks)]
-            storage.write_table(storage.join(uri, part), pa.Table.from_pylist(rows, schema=schemas.MASKS))
+            parquet.write_table(storage.join(uri, part), pa.Table.from_pylist(rows, schema=schemas.MASKS))
         run = run.with_commit(Commit(uri, "made by hand", 6, 6, 0, counts, facts))
     run = run.with_commit(Commit("", "surveyed", 6, 6, 0, counts, Surveyed(6, ("a", "b", "c", "d"), (0, 1, 2, 3))))
     commit = execute_stage(run, EVALUATE).commit(Evaluated)
-    assert storage.read_table(commit.path(part_name(0))).schema.equals(schemas.confusion(["initial"]))
+    assert parquet.read_table(commit.path(part_name(0))).schema.equals(schemas.confusion(["initial"]))
     before = {file: file.read_bytes() for file in Path(commit.uri).iterdir()}
     times = {file: file.stat().st_mtime_ns for file in before}
 
@@ -114,14 +114,14 @@ def test_images_without_ground_truth_are_not_scored(tmp_path: Path) -> None:
     refined = [{"image_id": i, "mask": encode_labels(np.array([[2, 1], [1, 0]], np.uint8))} for i in "ab"]
     tables = {name: str(tmp_path / name) for name in ("images", "initial", "refined")}
     for name, rows in (("images", images), ("initial", initial), ("refined", refined)):
-        storage.write_table(f"{tables[name]}/p", pa.Table.from_pylist(rows, schema=schemas.MASKS))
+        parquet.write_table(f"{tables[name]}/p", pa.Table.from_pylist(rows, schema=schemas.MASKS))
     masks = {name: tables[name] for name in ("initial", "refined")}
     score_part = ScorePart(tables["images"], "", masks, {}, (0, 1), False, k=3, heartbeat=Unheard())
     counts = score_part(pa.table({"part": ["p"]}))
     cells = [[0, 0, 1], [1, 2, 1], [1, 3, 1]]
     assert counts["initial"].to_pylist() == [cells, None, cells]
     assert counts["refined"].to_pylist() == [[[0, 2, 1], [1, 1, 2]], None, []]
-    storage.write_table(str(tmp_path / "evaluate" / "p"), counts)
+    parquet.write_table(str(tmp_path / "evaluate" / "p"), counts)
     totals, scored = sum_counts(str(tmp_path / "evaluate"), ["p"], ["initial", "refined"], 2, 3)
     assert scored == 2
     np.testing.assert_array_equal(totals["initial"], [[2, 0, 0, 0], [0, 0, 2, 2]])

@@ -22,7 +22,7 @@ from datus2_ray.errors import DatusError
 from datus2_ray.stages.head.codes import CODES
 from datus2_ray.stages.head.head import HEAD
 from datus2_ray.stages.head.worker import TokenImages
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Encoded, HeadLearned
@@ -57,7 +57,7 @@ def with_segments(run: Run, part_rows: int = 10, images: int = IMAGES) -> Run:
             "tokens": list_column(tokens, pa.list_(pa.float16(), DIM)),
         }
         parts[part_name(index)] = len(numbers)
-        storage.write_table(commit.path(part_name(index)), pa.table(columns))
+        parquet.write_table(commit.path(part_name(index)), pa.table(columns))
     return run.with_commit(commit)
 
 
@@ -86,7 +86,7 @@ def test_the_head_is_learned_from_all_tokens(run: Run) -> None:
     tokens = np.concatenate([image(number)[1] for number in range(IMAGES)])
     np.testing.assert_allclose(head.mean, tokens.astype(float).mean(0), rtol=1e-4, atol=1e-6)
     assert head.spec.reads["backbone"] == facts.backbone
-    history = storage.read_table(commit.path("history.parquet"))
+    history = parquet.read_table(commit.path("history.parquet"))
     assert history.schema.equals(schemas.HEAD_HISTORY)
     assert history["step"].to_pylist() == list(range(1, facts.steps + 1))
     assert learned(run) == commit
@@ -98,7 +98,7 @@ def test_segments_are_described_by_the_mean_of_their_codes(run: Run) -> None:
     assert run.described == commit
     assert (commit.rows_in, commit.rows_out, commit.rows_quarantined) == (IMAGES, IMAGES, 0)
     head = from_bytes(storage.read_bytes(run.commit(HeadLearned).path("model.safetensors")))
-    tables = [storage.read_table(commit.path(part)) for part in sorted(commit.parts)]
+    tables = [parquet.read_table(commit.path(part)) for part in sorted(commit.parts)]
     assert all(table.schema.equals(schemas.codes(64)) for table in tables)
     found = list_arrays(pa.concat_tables(tables)["descriptors"])
     assert len(found[0]) == 0

@@ -22,7 +22,7 @@ from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.sources.look import NO_IMAGES
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Surveyed
 from datus2_ray.store.run_folder import QUARANTINE
@@ -116,9 +116,9 @@ def test_rows_with_a_path_alone_are_read_and_kept_and_what_leads_out_is_refused(
     strict = {"clusters": 2, "max_error_rate": 0.9, "ingest": {"image_column": "image"}}
     commit = ingest(open_here(folder, **strict))
     assert images_of(commit) == {"x/000000": pictures[0].read_bytes(), "x/000002": pictures[2].read_bytes()}
-    table = storage.read_table(commit.path("part-000000.parquet")).to_pylist()
+    table = parquet.read_table(commit.path("part-000000.parquet")).to_pylist()
     assert [row["mask"] is not None for row in table] == [True, False]
-    refused = storage.read_table(commit.path(QUARANTINE)).to_pylist()
+    refused = parquet.read_table(commit.path(QUARANTINE)).to_pylist()
     kinds = {row["image_id"]: row["kind"] for row in refused}
     assert kinds == {"x/000001": "path_outside", "x/000003": "unreadable", "x/000004": "empty"}
     # The file's bytes are the run's own: they may go.
@@ -146,9 +146,9 @@ def test_a_row_group_that_is_cut_is_read_once_for_the_whole_run(
     one_group: Path, pictures: list[Path], open_here: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[str] = []
-    stream = storage.stream_row_group
-    monkeypatch.setattr(storage, "stream_row_group", lambda *given: passes.append(given[0]) or stream(*given))
-    monkeypatch.setattr(storage, "read_row_group", lambda *given: pytest.fail("the group was read as a whole"))
+    stream = parquet.stream_row_group
+    monkeypatch.setattr(parquet, "stream_row_group", lambda *given: passes.append(given[0]) or stream(*given))
+    monkeypatch.setattr(parquet, "read_row_group", lambda *given: pytest.fail("the group was read as a whole"))
     commit = ingest(open_here(one_group, clusters=2))
     assert list(commit.parts.values()) == [5, 4, 5, 5]
     assert commit.rows_quarantined == 1
@@ -166,7 +166,7 @@ def test_an_interrupted_pass_goes_on_with_the_parts_that_are_missing(
     whole = ingest(open_here(one_group, name="whole", clusters=2))
     run = open_here(one_group, clusters=2)
     written: list[str] = []
-    write_table = storage.write_table
+    write_table = parquet.write_table
 
     def write_two(uri: str, *given: Any) -> None:
         if "part-000002" in uri:
@@ -175,7 +175,7 @@ def test_an_interrupted_pass_goes_on_with_the_parts_that_are_missing(
         write_table(uri, *given)
 
     with monkeypatch.context() as broken:
-        broken.setattr(storage, "write_table", write_two)
+        broken.setattr(parquet, "write_table", write_two)
         with pytest.raises(StorageError, match="full"):
             ingest(run)
     before = {uri: Path(uri).stat().st_mtime_ns for uri in written}
@@ -228,7 +228,7 @@ def test_a_row_group_that_cannot_be_read_is_in_quarantine(
     file.write_bytes(data)
     ingested = ingest(open_here(tmp_path / "in", "max_error_rate=0.5", clusters=2))
     assert sorted(images_of(ingested)) == [f"a/{row:06d}" for row in (0, 1, 2, 3, 8, 9, 10, 11)]
-    refused = storage.read_table(ingested.path(QUARANTINE)).to_pylist()
+    refused = parquet.read_table(ingested.path(QUARANTINE)).to_pylist()
     assert [row["image_id"] for row in refused] == [f"a/{row:06d}" for row in (4, 5, 6, 7)]
     assert all("cannot read row group 1 of" in row["message"] for row in refused)
 
@@ -263,7 +263,7 @@ def test_lists_of_pixels_are_images_and_ground_truth(
     assert sorted(found) == [f"a/{row:06d}" for row in range(4)]
     for row, pixels in enumerate(small):
         np.testing.assert_array_equal(decode(found[f"a/{row:06d}"]), pixels)
-    refused = storage.read_table(ingested.path(QUARANTINE)).to_pylist()
+    refused = parquet.read_table(ingested.path(QUARANTINE)).to_pylist()
     assert [row["image_id"] for row in refused] == ["a/000004", "a/000005"]
     assert "several lengths" in refused[0]["message"]
 

@@ -12,7 +12,7 @@ from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError
 from datus2_ray.stages.ingest.ingest import INGEST
-from datus2_ray.store import s3, storage
+from datus2_ray.store import folders, s3, storage
 from datus2_ray.store.facts import Ingested
 
 
@@ -41,8 +41,8 @@ def test_credentials_that_expire_end_in_one_line_and_what_is_done_is_kept(
             execute_stage(run, INGEST)
     assert "\n" not in str(caught.value)
     s3.open_bucket.cache_clear()
-    folder = next(entry.path.split("/")[0] for entry in storage.list_files(run.folder.path("ingest")))
-    kept = storage.list_names(run.folder.path("ingest", folder))
+    folder = next(entry.path.split("/")[0] for entry in folders.list_files(run.folder.path("ingest")))
+    kept = folders.list_names(run.folder.path("ingest", folder))
     assert 0 < len([name for name in kept if name.startswith("part-")]) < 4
     commit = execute_stage(run, INGEST).commit(Ingested)
     assert (commit.rows_out, commit.rows_quarantined) == (8, 0)

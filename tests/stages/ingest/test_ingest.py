@@ -19,7 +19,7 @@ from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.sources.list_source import list_source
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Surveyed
 from datus2_ray.store.run_folder import QUARANTINE
@@ -66,7 +66,7 @@ def survey(run: Run) -> Surveyed:
 
 
 def rows_of(commit: Commit[Ingested]) -> dict[str, dict[str, Any]]:
-    rows = [row for part in sorted(commit.parts) for row in storage.read_table(commit.path(part)).to_pylist()]
+    rows = [row for part in sorted(commit.parts) for row in parquet.read_table(commit.path(part)).to_pylist()]
     return {row["image_id"]: row for row in rows}
 
 
@@ -78,7 +78,7 @@ def test_every_image_is_used_or_in_quarantine_with_a_reason(tmp_path: Path, open
     assert set(rows) == good
     assert (rows["turned"]["height"], rows["turned"]["width"]) == (60, 40)
     assert rows["plain"]["image"] == (tmp_path / "in" / "plain.jpg").read_bytes()
-    refused = storage.read_table(commit.path(QUARANTINE)).to_pylist()
+    refused = parquet.read_table(commit.path(QUARANTINE)).to_pylist()
     assert {row["image_id"]: row["kind"] for row in refused} == {
         "truncated": "unreadable", "empty": "empty", "text": "unreadable", "dot": "too_small", "huge": "too_large",
     }  # fmt: skip

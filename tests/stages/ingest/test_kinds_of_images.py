@@ -20,7 +20,7 @@ from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.sources.list_source import list_for_shards, list_source
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.to_shards import SHARDS
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Sharded
 from datus2_ray.store.run_folder import PASSED_OVER, QUARANTINE
@@ -46,7 +46,7 @@ def pixels_of(commit: Commit[Ingested]) -> dict[str, np.ndarray]:
 
 
 def faults_of(commit: Commit[Ingested]) -> dict[str, str]:
-    return {row["image_id"]: row["kind"] for row in storage.read_table(commit.path(QUARANTINE)).to_pylist()}
+    return {row["image_id"]: row["kind"] for row in parquet.read_table(commit.path(QUARANTINE)).to_pylist()}
 
 
 def test_pages_of_a_stack_with_pages_of_masks(tmp_path: Path, open_here: Open) -> None:
@@ -62,7 +62,7 @@ def test_pages_of_a_stack_with_pages_of_masks(tmp_path: Path, open_here: Open) -
     assert list(found) == [f"scan/page-000{number}" for number in (1, 2, 3)]
     for pixels, page in zip(found.values(), pages, strict=True):
         np.testing.assert_array_equal(pixels, page)
-    stored = storage.read_table(commit.path("part-000000.parquet"))["mask"].to_pylist()
+    stored = parquet.read_table(commit.path("part-000000.parquet"))["mask"].to_pylist()
     assert [int(decode_labels(mask).max()) for mask in stored] == [0, 1, 2]
 
 
@@ -143,7 +143,7 @@ def test_the_largest_size_is_a_setting(tmp_path: Path, open_set: Open) -> None:
     Image.new("RGB", (1000, 1000), (9, 90, 200)).save(source / "small.png")
     commit = ingest(open_set(source, "ingest.max_megapixels=1", max_error_rate=1))
     assert faults_of(commit) == {"large": "too_large"}
-    message = storage.read_table(commit.path(QUARANTINE))["message"][0].as_py()
+    message = parquet.read_table(commit.path(QUARANTINE))["message"][0].as_py()
     assert message == "1200x1000 pixels, more than 1 megapixels; --set ingest.max_megapixels=N allows more"
     assert ingest(open_set(source, name="all")).rows_out == 2
 
@@ -159,7 +159,7 @@ def test_files_that_are_passed_over_are_said_and_listed(tmp_path: Path, capsys: 
     def stamps() -> list[int]:
         with open_run(config, "run", list_shown(config), Machines((Node(4, 0, 10**9),))) as run:
             uri = run.folder.path(PASSED_OVER)
-        assert storage.read_table(uri).to_pylist() == [
+        assert parquet.read_table(uri).to_pylist() == [
             {"path": "b.txt", "reason": "no image by its name"},
             {"path": "c.cr2", "reason": "no image by its name"},
             {"path": "d", "reason": "no image by its content"},

@@ -27,7 +27,7 @@ from datus2_ray.stages.evaluate.evaluate import EVALUATE
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.stages.ingest.to_shards import SHARDS
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.facts import Discovered, Evaluated, Ingested, Labelled, Predicted, Sharded
 from tests.conftest import make_run
@@ -80,14 +80,14 @@ def test_scores_are_of_the_middle_and_name_the_protocol(folder: Path, open_here:
     assert metrics["protocol"] == "stego"
     counts = run.commit(Evaluated)
     for masks in ("initial", "refined", "token_kmeans"):
-        rows = [cells for part in counts.parts for cells in list_arrays(storage.read_table(counts.path(part))[masks])]
+        rows = [cells for part in counts.parts for cells in list_arrays(parquet.read_table(counts.path(part))[masks])]
         assert [int(np.asarray(cells)[:, 2].sum()) for cells in rows] == [320 * 320] * 3
         # Four stripes of 150 columns, of 100 after resizing, without 40 columns at either end.
         by_class = np.bincount(np.asarray(rows[0])[:, 0], weights=np.asarray(rows[0])[:, 2])
         assert (by_class / 320).tolist() == [60, 100, 100, 60]
     for facts in (Labelled, Predicted):
         commit = run.commit(facts)
-        masks = [row for part in commit.parts for row in storage.read_table(commit.path(part))["mask"].to_pylist()]
+        masks = [row for part in commit.parts for row in parquet.read_table(commit.path(part))["mask"].to_pylist()]
         assert {read_label_map(mask).values.shape for mask in masks} == {(320, 320)}
 
 
@@ -98,7 +98,7 @@ def test_tokens_are_means_over_the_crop_and_its_mirror_image(folder: Path, open_
     commit = run.commit(Discovered)
     (part,) = commit.parts
     backbone, tap = load_backbone(BACKBONE), Tap("token")
-    for name, tokens in zip(SIZES, list_arrays(storage.read_table(commit.path(part))["tokens"]), strict=True):
+    for name, tokens in zip(SIZES, list_arrays(parquet.read_table(commit.path(part))["tokens"]), strict=True):
         shown = pixels_of(folder, name)
         views = torch.from_numpy(np.stack([shown, shown[:, ::-1]]))
         plain, mirrored = backbone.extract(views, [tap])[tap].reshape(2, 20, 20, -1)

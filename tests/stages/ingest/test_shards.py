@@ -26,7 +26,7 @@ from datus2_ray.sources.shard_columns import DATASET_KEY, PALETTE_KEY
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.stages.ingest.to_shards import SHARDS
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Sharded, Surveyed
 from datus2_ray.store.run_folder import QUARANTINE
@@ -77,7 +77,7 @@ def test_a_run_on_shards_has_the_images_of_a_run_on_the_folder(open_here: Open, 
     # The folder of the shards alone is a source too.
     assert rows_of(ingest(open_here(packed.uri, name="c"))) == rows_of(here)
     # The images themselves stay where they are.
-    part = storage.read_table(there.path("part-000000.parquet"))
+    part = parquet.read_table(there.path("part-000000.parquet"))
     assert part["image"].null_count == len(part)
     assert Path(made.folder.uri, part["shard"][0].as_py()) == files[0]
 
@@ -120,7 +120,7 @@ def test_images_that_cannot_be_used_are_in_quarantine_and_the_others_keep_their_
     assert {row["image_id"]: row["image"] for row in rows_of(commit)} == {
         "b": data[1], "x/000003": data[3], "e": data[4],
     }  # fmt: skip
-    refused = storage.read_table(commit.path(QUARANTINE)).to_pylist()
+    refused = parquet.read_table(commit.path(QUARANTINE)).to_pylist()
     assert {row["image_id"]: row["kind"] for row in refused} == {"%2E%2E/%2E%2E/etc/passwd": "empty", "c": "unreadable"}
 
 
@@ -161,7 +161,7 @@ def test_a_file_that_says_of_itself_to_be_ours_is_not_believed(open_here: Open, 
     pq.write_table(table, tmp_path / "in" / "x.parquet")
     commit = ingest(open_here(tmp_path / "in", clusters=2, max_error_rate=0.9))
     assert commit.rows_out == 2
-    refused = storage.read_table(commit.path(QUARANTINE)).to_pylist()
+    refused = parquet.read_table(commit.path(QUARANTINE)).to_pylist()
     assert [row["kind"] for row in refused] == ["unsafe_id", "unsafe_id", "unsafe_id", "too_large"]
     assert not any(row["image_id"].startswith(("/", "..")) for row in refused)
 
@@ -222,7 +222,7 @@ def test_bands_of_a_cut_row_group_of_our_own_shards(
     there = ingest(open_here(packed.uri, "ingest.bands=2", name="there"))
     assert list(there.parts.values()) == [5, 5, 5, 5, 4]
     # Parts of a group that was cut have its images.
-    assert storage.read_table(there.path("part-000003.parquet"))["image"].null_count == 0
+    assert parquet.read_table(there.path("part-000003.parquet"))["image"].null_count == 0
     assert rows_of(there) == rows_of(here)
     assert there.facts.bands == (2,)
     few = open_here(packed.uri, "ingest.bands=4", name="few", max_error_rate=1)

@@ -18,7 +18,7 @@ from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.label.label import LABEL
 from datus2_ray.stages.label.sharpen import SharpenMasks
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas
 from datus2_ray.store.facts import Clustered, Discovered, Labelled
 
 BEST = ("discover.graph=neighbours", "discover.feature=token", "discover.descriptor=tokens")
@@ -35,7 +35,7 @@ def test_masks_along_the_edges_of_images(scenes: Path, open_here: Callable[..., 
         run, _ = execute(run, (INGEST, DISCOVER, CLUSTER, LABEL))
         commit = run.commit(Labelled)
         assert execute_stage(run, LABEL).commit(Labelled) == commit
-        masks[name] = pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)])
+        masks[name] = pa.concat_tables([parquet.read_table(commit.path(part)) for part in sorted(commit.parts)])
         assert masks[name].schema.equals(schemas.INITIAL_MASKS)
         # Models draw only edges: only there does the device decide the result.
         assert (LABEL.identify(run, "cpu").fingerprint == LABEL.identify(run, "cuda").fingerprint) == (
@@ -60,8 +60,8 @@ def check_segments(run: Run) -> None:
     areas = np.zeros(clustered.facts.centroids)
     pixels = 0
     for part in labelled.parts:
-        segments = storage.read_table(run.commit(Discovered).path(part)).to_pylist()
-        for row, image in zip(storage.read_table(labelled.path(part)).to_pylist(), segments, strict=True):
+        segments = parquet.read_table(run.commit(Discovered).path(part)).to_pylist()
+        for row, image in zip(parquet.read_table(labelled.path(part)).to_pylist(), segments, strict=True):
             fine, second = np.array(row["segment_fine"]), np.array(row["segment_second"])
             assert members[fine].tolist() == row["segment_clusters"]
             assert (fine != second).all()

@@ -30,7 +30,7 @@ from datus2_ray.engine.stage import PerPart, Placement
 from datus2_ray.stages.em.em import EM
 from datus2_ray.stages.predict.predict import PREDICT
 from datus2_ray.stages.refine.refine import REFINE
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Predicted, Refined
@@ -60,7 +60,7 @@ def with_images(run: Run, broken: int | None = None) -> Run:
         image = b"no image" if number == broken else png(picture(number))
         rows.append({"image_id": image_id, "image": image, "height": height, "width": width, "mask": None})
     for part, some in ((part_name(0), rows[:9]), (part_name(1), rows[9:])):
-        storage.write_table(storage.join(uri, part), pa.Table.from_pylist(some, schemas.IMAGES))
+        parquet.write_table(storage.join(uri, part), pa.Table.from_pylist(some, schemas.IMAGES))
     return run.with_commit(Commit(uri, "made images", len(IDS), len(IDS), 0, PARTS, Ingested("folder")))
 
 
@@ -76,7 +76,7 @@ def with_segmenter(run: Run, segmenter: DeepLabV3Segmenter | None = None) -> Run
 
 
 def masks_of(commit: Commit[Predicted]) -> dict[str, bytes]:
-    tables = [storage.read_table(commit.path(part)) for part in sorted(commit.parts)]
+    tables = [parquet.read_table(commit.path(part)) for part in sorted(commit.parts)]
     assert all(table.schema.equals(schemas.MASKS) for table in tables)
     return {row["image_id"]: row["mask"] for table in tables for row in table.to_pylist()}
 
@@ -122,7 +122,7 @@ def test_only_images_with_an_initial_mask_get_a_refined_one(run: Run) -> None:
     uri, kept = run.folder.result("label", "made masks"), {part_name(0): IDS[1:9], part_name(1): IDS[9:]}
     for part, ids in kept.items():
         rows = [{"image_id": i, "mask": b"", "segment_clusters": [], "segment_distances": []} for i in ids]
-        storage.write_table(storage.join(uri, part), pa.Table.from_pylist(rows, schemas.INITIAL_MASKS))
+        parquet.write_table(storage.join(uri, part), pa.Table.from_pylist(rows, schemas.INITIAL_MASKS))
     parts = {part: len(ids) for part, ids in kept.items()}
     run = run.with_commit(Commit(uri, "made masks", 11, 10, 1, parts, Labelled()))
     commit = execute_stage(run, PREDICT).commit(Predicted)
@@ -209,10 +209,10 @@ def test_tokens_that_the_run_has_are_read_and_not_computed(run: Run) -> None:
             "grid_width": pa.array([3] * count, pa.int32()),
             "tokens": list_column(list(tokens[first : first + count]), pa.list_(pa.float16(), 192)),
         }
-        storage.write_table(discovered.path(part), pa.table(columns))
+        parquet.write_table(discovered.path(part), pa.table(columns))
         kept = [image_id for image_id in ids if image_id != IDS[2]]  # it could not be read again
         rows = [{"image_id": i, "mask": b"", "segment_clusters": [], "segment_distances": []} for i in kept]
-        storage.write_table(labelled.path(part), pa.Table.from_pylist(rows, schemas.INITIAL_MASKS))
+        parquet.write_table(labelled.path(part), pa.Table.from_pylist(rows, schemas.INITIAL_MASKS))
         first += count
     run = run.with_commit(discovered).with_commit(labelled)
     assert [use.runs for use in PREDICT.uses(run.prospect)] == ["tasks"]

@@ -30,7 +30,7 @@ from datus2_ray.stages.pretrain import worker
 from datus2_ray.stages.pretrain.data import held_batches, hold_images, streamed_batches
 from datus2_ray.stages.pretrain.pretrain import HISTORY, PRETRAIN, plan_pretraining
 from datus2_ray.stages.pretrain.training import MODEL, Pretrain
-from datus2_ray.store import storage
+from datus2_ray.store import folders, parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Pretrained
 from tests.conftest import make_run
@@ -78,7 +78,7 @@ def undisturbed(
 
 
 def curve(commit: Commit[Pretrained]) -> dict[str, np.ndarray]:
-    table = storage.read_table(commit.path(HISTORY))
+    table = parquet.read_table(commit.path(HISTORY))
     return {name: table[name].to_numpy() for name in ("step", *LOSSES, "deviation")}
 
 
@@ -144,7 +144,7 @@ def test_a_training_goes_on_from_a_checkpoint_along_the_same_curve(opened, kept_
     assert resumed == history
     models = [(folder / "step-00000008" / MODEL).read_bytes() for folder in folders]
     assert models[0] == models[1]
-    events = sorted(entry.path for entry in storage.list_files(plan.scalars))
+    events = sorted(entry.path for entry in folders.list_files(plan.scalars))
     assert [name.split(".")[3] for name in events] == ["00000000", "00000004"]
 
 
@@ -185,7 +185,7 @@ def test_a_training_leaves_a_backbone_its_curves_and_its_facts_and_is_not_done_a
     assert commit.facts.effective_rank > 1
     backbone = load_backbone(commit.path(MODEL))
     assert (backbone.dim, backbone.patch_size, backbone.input_size) == (64, 8, 64)
-    events = storage.list_files(commit.path("tensorboard"))
+    events = folders.list_files(commit.path("tensorboard"))
     assert [entry.size > 100 for entry in events] == [True]
     capsys.readouterr()
     assert pretrain(run) == commit

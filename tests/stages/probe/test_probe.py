@@ -18,7 +18,7 @@ from datus2_ray.engine.training.shares import split_images
 from datus2_ray.errors import DatusError
 from datus2_ray.stages import PROBE, RUN
 from datus2_ray.stages.probe.worker import HALVES
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import Ingested, Probed
 
 CLASSES = 6
@@ -42,19 +42,19 @@ def change_truth(run: Run, change: Callable[[str, np.ndarray], np.ndarray | None
     """Replace the ground truth that ingest wrote."""
     ingested = run.commit(Ingested)
     for part in ingested.parts:
-        table = storage.read_table(ingested.path(part))
+        table = parquet.read_table(ingested.path(part))
         masks = []
         for row in table.select(["image_id", "mask"]).to_pylist():
             mask = change(row["image_id"], decode_labels(row["mask"]))
             masks.append(None if mask is None else encode_labels(mask))
         column = table.schema.get_field_index("mask")
         table = table.set_column(column, table.schema.field("mask"), pa.array(masks, table.schema.field("mask").type))
-        storage.write_table(ingested.path(part), table)
+        parquet.write_table(ingested.path(part), table)
 
 
 def image_ids(run: Run) -> list[str]:
     ingested = run.commit(Ingested)
-    tables = [storage.read_table(ingested.path(part), ["image_id"]) for part in sorted(ingested.parts)]
+    tables = [parquet.read_table(ingested.path(part), ["image_id"]) for part in sorted(ingested.parts)]
     return [image_id for table in tables for image_id in table["image_id"].to_pylist()]
 
 

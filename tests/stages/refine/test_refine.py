@@ -43,7 +43,7 @@ from datus2_ray.stages.refine.data import Pair, Pairs, ReadPairs, read_pairs, sh
 from datus2_ray.stages.refine.refine import REFINE, plan_training, train
 from datus2_ray.stages.refine.start import write_start
 from datus2_ray.stages.refine.training import MODEL, Training
-from datus2_ray.store import schemas, storage
+from datus2_ray.store import folders, parquet, schemas, storage
 from datus2_ray.store.columns import list_column
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Ingested, Labelled, LayerFitted, Refined
@@ -98,7 +98,7 @@ def write_run(run: Run, count: int, part_rows: int = 8) -> Run:
         tables = ((images, schemas.IMAGES), (masks, schemas.INITIAL_MASKS))
         for commit, (values, schema) in zip(commits, tables, strict=True):
             commit.parts[part_name(index)] = len(rows)
-            storage.write_table(commit.path(part_name(index)), pa.Table.from_pylist(values, schema))
+            parquet.write_table(commit.path(part_name(index)), pa.Table.from_pylist(values, schema))
     for commit in commits:
         run = run.with_commit(commit)
     return run
@@ -110,7 +110,7 @@ def with_layer(run: Run, count: int) -> Run:
     tokens = Commit(run.folder.path("made", "discover"), "made tokens", count, count, 0, masks.parts, Discovered())
     made = {image_id: pixels for image_id, pixels, _ in make_images(count)}
     for part in masks.parts:
-        ids = storage.read_table(masks.path(part), ["image_id"])["image_id"]
+        ids = parquet.read_table(masks.path(part), ["image_id"])["image_id"]
         means = [made[i.as_py()].reshape(9, 8, 9, 8, 3).mean((1, 3)).reshape(81, 3) for i in ids]
         columns = {
             "image_id": ids,
@@ -118,7 +118,7 @@ def with_layer(run: Run, count: int) -> Run:
             "grid_width": pa.array([9] * len(ids), pa.int32()),
             "tokens": list_column(means, pa.list_(pa.float16(), 3)),
         }
-        storage.write_table(tokens.path(part), pa.table(columns))
+        parquet.write_table(tokens.path(part), pa.table(columns))
     layer = TokenLayer(TokenLayerSpec(3, 3, {}))
     layer.mean.fill_(120)
     layer.deviation.fill_(60)
@@ -209,7 +209,7 @@ def test_the_learning_rate_rises_and_falls():
 def test_pairs_are_joined_by_id_and_resized_alike(made_run):
     run = made_run(8)
     uri = run.commit(Labelled).path(part_name(0))
-    storage.write_table(uri, storage.read_table(uri).slice(1))  # the first image went into quarantine later
+    parquet.write_table(uri, parquet.read_table(uri).slice(1))  # the first image went into quarantine later
     ids = [f"image-{number:03d}" for number in range(1, 8)]
     split = split_images(ids, 0, 1, 2)
     folders = (ImagesTable(run.commit(Ingested).uri), run.commit(Labelled).uri)
@@ -293,7 +293,7 @@ def test_wide_masks_stay_wide(made_run):
         for i in range(2)
     ]
     table = pa.Table.from_pylist(masks, schemas.INITIAL_MASKS)
-    storage.write_table(run.commit(Labelled).path(part_name(0)), table)
+    parquet.write_table(run.commit(Labelled).path(part_name(0)), table)
     split = split_images([row["image_id"] for row in masks], 0, 1, 1)
     read = ReadPairs(ImagesTable(run.commit(Ingested).uri), run.commit(Labelled).uri, split, 0, 72)
     ((_, labels),) = pairs_in([part_name(0)], read)
@@ -436,13 +436,13 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
     commit = refine(quiet)
     assert commit.facts.workers == 2
     assert commit.facts.epochs == 5
-    table = storage.read_table(commit.path("history.parquet"))
+    table = parquet.read_table(commit.path("history.parquet"))
     assert table["step"].to_pylist() == list(range(1, 31))
     losses = table["held_out_loss"].drop_null().to_pylist()
     assert commit.facts.best_loss == min(losses)
     assert commit.facts.best_epoch == losses.index(min(losses))
     assert (commit.facts.loss, commit.facts.targets) == ("generalised", "em")
-    assert {file.path for file in storage.list_files(commit.uri)} == {
+    assert {file.path for file in folders.list_files(commit.uri)} == {
         "_BEGUN.json",
         "_COMMIT.json",
         "history.parquet",

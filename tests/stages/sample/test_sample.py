@@ -20,7 +20,7 @@ from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.sample.mirrored import read_views
 from datus2_ray.stages.sample.sample import COUNTS, SAMPLE
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Discovered, Labelled, Sampled
@@ -38,7 +38,7 @@ SETTINGS = (
 
 
 def read(commit: Commit[Any]) -> pa.Table:
-    return pa.concat_tables([storage.read_table(commit.path(part)) for part in sorted(commit.parts)]).combine_chunks()
+    return pa.concat_tables([parquet.read_table(commit.path(part)) for part in sorted(commit.parts)]).combine_chunks()
 
 
 def choose(run: Run) -> Commit[Sampled]:

@@ -25,7 +25,7 @@ from datus2_ray.sources.layouts.layout import Inside
 from datus2_ray.sources.layouts.published import PUBLISHED
 from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
-from datus2_ray.store import storage
+from datus2_ray.store import parquet
 from datus2_ray.store.facts import Ingested, Surveyed
 from tests.in_process import SMALL_MACHINE, commands_without_ray
 from tests.sources.layouts.published import made
@@ -45,7 +45,7 @@ def inside(root: Path) -> Inside:
 def rows_of(run: Run) -> tuple[list[dict[str, Any]], Surveyed]:
     run, _ = execute(run, (INGEST, SURVEY))
     ingested = run.commit(Ingested)
-    rows = [row for part in sorted(ingested.parts) for row in storage.read_table(ingested.path(part)).to_pylist()]
+    rows = [row for part in sorted(ingested.parts) for row in parquet.read_table(ingested.path(part)).to_pylist()]
     return rows, run.facts(Surveyed)
 
 
