@@ -12,6 +12,7 @@ import numpy as np
 
 from datus2_ray.commands.experiments.conclusions import conclude
 from datus2_ray.commands.experiments.run import Result
+from datus2_ray.commands.experiments.spread import Spread
 from datus2_ray.commands.experiments.variants import EXPERIMENTS
 from datus2_ray.report.charts import Chart, Series, draw_chart
 from datus2_ray.report.scores import SETS
@@ -38,15 +39,15 @@ class Row:
     value : float or None
         Its x in the chart of a sweep.
     miou, pixel_accuracy : dict
-        Set of masks → mean and deviation in percent, noise counts as wrong; of a probe, at its own classes.
+        Set of masks → score in percent, noise counts as wrong; of a probe, at its own classes.
     segments, seconds : float
         Segments per image; seconds of discover per image.
     """
 
     variant: str
     value: float | None
-    miou: dict[str, tuple[float, float]]
-    pixel_accuracy: dict[str, tuple[float, float]]
+    miou: dict[str, Spread]
+    pixel_accuracy: dict[str, Spread]
     segments: float
     seconds: float | None
 
@@ -69,12 +70,12 @@ def rows(results: Sequence[Result], matching: str = "one_to_one") -> list[Row]:
     ]
 
 
-def _over_seeds(seeds: Sequence[Result], matching: str, score: str) -> dict[str, tuple[float, float]]:
+def _over_seeds(seeds: Sequence[Result], matching: str, score: str) -> dict[str, Spread]:
     pairs = {}
     for masks in COMPARED:
         values = [value for seed in seeds if (value := seed.score(masks, matching, score)) is not None]
         if values:
-            pairs[masks] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+            pairs[masks] = Spread.of(values)
     return pairs
 
 
@@ -107,10 +108,7 @@ def cells(variants: Sequence[Row]) -> list[list[str]]:
     header = ["variant", *(COMPARED[masks] for masks in compared), "segments per image"]
     lines = [[*header, "discover, s per image"]]
     for row in variants:
-        scores = [
-            f"{_pair(row.miou[masks])} / {_pair(row.pixel_accuracy[masks])}" if masks in row.miou else ""
-            for masks in compared
-        ]
+        scores = [f"{row.miou[masks]} / {row.pixel_accuracy[masks]}" if masks in row.miou else "" for masks in compared]
         seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
         lines.append([row.variant, *scores, f"{row.segments:.1f}", seconds])
     return lines
@@ -134,7 +132,8 @@ def chart(experiment: str, variants: Sequence[Row]) -> Chart:
             # The sets of a variant are drawn below each other.
             x, y = means, np.array([i + 0.22 * (number - (len(compared) - 1) / 2) for i, _ in scored])
         series.append(Series(COMPARED[masks], masks, x, y, dots=True, line=sweep, errors=deviations))
-    score = f"mIoU {EXPERIMENTS[experiment].matching.replace('_', '-')} in %, mean ± std"
+    caption = Spread.caption(spread for row in variants for spread in row.miou.values())
+    score = f"mIoU {EXPERIMENTS[experiment].matching.replace('_', '-')} in %{caption}"
     labels = (EXPERIMENTS[experiment].label, score) if sweep else (score, "")
     names = () if sweep else [row.variant for row in variants]
     return draw_chart(experiment, *labels, series, whole_x=False, rows=names)
@@ -160,7 +159,3 @@ def _csv(results: Sequence[Result]) -> str:
             ]
         )
     return text.getvalue()
-
-
-def _pair(pair: tuple[float, float]) -> str:
-    return f"{pair[0]:.1f} ± {pair[1]:.1f}"

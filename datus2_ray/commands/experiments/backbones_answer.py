@@ -13,6 +13,7 @@ import numpy as np
 
 from datus2_ray.commands.experiments.backbones import PAPER, BackboneVariant
 from datus2_ray.commands.experiments.run import Result
+from datus2_ray.commands.experiments.spread import Spread
 from datus2_ray.report.charts import Series, draw_chart
 from datus2_ray.report.scores import SETS
 from datus2_ray.store import storage
@@ -27,8 +28,6 @@ SCORES = {
     "nmi": ("nmi",),
     "ari": ("ari",),
 }
-
-Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,13 @@ class Compared:
         """Whether they are of tokens, not of segments."""
         return self.masks == "token_kmeans"
 
-    def score(self, results: Sequence[Result], *path: str) -> Pair | None:
+    def score(self, results: Sequence[Result], *path: str) -> Spread | None:
         """Return mean and sample deviation of a score over the seeds, in percent; None where a seed has none."""
         found = [_lookup(result, self.masks, path) for result in results]
         values = [100 * value for value in found if value is not None]
         if not values or len(values) < len(found):
             return None
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        return Spread.of(values)
 
 
 def compare(results: Sequence[Result]) -> list[Compared]:
@@ -106,12 +105,12 @@ def table(rows: Sequence[Compared]) -> str:
     cost = ["coverage", "segments found / valid per image", "discover, s per image", "actor, GB"]
     lines = [["backbone", "masks", *header, *cost], ["---", "---", *["--:"] * (len(header) + len(cost))]]
     for row in rows:
-        cells = [_pair(row.score(row.equal, "one_to_one", score)) for _, score in SHOWN]
-        cells += [_pair(row.score(row.equal, "nmi"))]
-        cells += [_pair(row.score(row.over, "many_to_one", score)) for _, score in SHOWN]
-        cells += [_pair(row.score(row.over, "nmi"))]
+        cells = [_text(row.score(row.equal, "one_to_one", score)) for _, score in SHOWN]
+        cells += [_text(row.score(row.equal, "nmi"))]
+        cells += [_text(row.score(row.over, "many_to_one", score)) for _, score in SHOWN]
+        cells += [_text(row.score(row.over, "nmi"))]
         coverage = row.score(row.equal, "datus2", "coverage")
-        cells += ["" if coverage is None else f"{coverage[0]:.0f}"]
+        cells += ["" if coverage is None else f"{coverage.mean:.0f}"]
         cells += ["", "", ""] if row.baseline else [_segments(row.equal), *_cost(row.equal)]
         lines.append([row.backbone, row.preset, *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -125,14 +124,15 @@ def chart(rows: Sequence[Compared]) -> str:
     series = []
     for number, kind in enumerate(kinds):
         scored = [
-            (row, pair) for row in rows if row.preset == kind and (pair := row.score(row.equal, "one_to_one", "miou"))
+            (row, score) for row in rows if row.preset == kind and (score := row.score(row.equal, "one_to_one", "miou"))
         ]
         below = 0.22 * (number - (len(kinds) - 1) / 2)
         y = np.array([backbones.index(row.backbone) + below for row, _ in scored])
-        means, deviations = (np.array([pair[which] for _, pair in scored]) for which in (0, 1))
+        means, deviations = (np.array([score[which] for _, score in scored]) for which in (0, 1))
         style = "token_kmeans" if kind == "token k-means" else "initial" if kind == PAPER else "refined"
         series.append(Series(kind, style, means, y, dots=True, line=False, errors=deviations))
-    label = f"mIoU one-to-one in %, K = {_clusters([row.equal for row in rows])}, mean ± std"
+    spreads = [score for row in rows if (score := row.score(row.equal, "one_to_one", "miou"))]
+    label = f"mIoU one-to-one in %, K = {_clusters([row.equal for row in rows])}{Spread.caption(spreads)}"
     return draw_chart("backbones", label, "", series, whole_x=False, rows=backbones).file()
 
 
@@ -207,5 +207,5 @@ def _known(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _pair(pair: Pair | None) -> str:
-    return "" if pair is None else f"{pair[0]:.1f} ± {pair[1]:.1f}"
+def _text(score: Spread | None) -> str:
+    return "" if score is None else str(score)

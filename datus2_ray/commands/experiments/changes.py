@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datus2_ray.commands.experiments.run import Result
+from datus2_ray.commands.experiments.spread import Spread
 
 #: A variant, and one of its sets of masks.
 Place = tuple[str, str]
-
-#: Mean and sample standard deviation over seeds.
-Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Change:
     """Differences of mIoU and pixel accuracy in points, over seeds that both sides have."""
 
-    miou: Pair
-    accuracy: Pair
-    seeds: int
+    miou: Spread
+    accuracy: Spread
 
     def __str__(self) -> str:
-        return f"{signed(self.miou)} mIoU and {signed(self.accuracy)} points of accuracy"
+        return f"{self.miou.signed()} mIoU and {self.accuracy.signed()} points of accuracy"
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds that both sides have."""
+        return self.miou.seeds
 
     @property
     def clear(self) -> bool:
         """Whether the mIoU changes by more than the deviation of that change; of one seed there is none."""
-        return self.seeds > 1 and abs(self.miou[0]) > self.miou[1]
+        return self.seeds > 1 and abs(self.miou.mean) > self.miou.deviation
 
     @property
     def verdict(self) -> str:
@@ -47,7 +48,7 @@ def change(results: Sequence[Result], before: Place, after: Place, matching: str
         by_score[score] = [new[seed] - old[seed] for seed in sorted(old.keys() & new.keys())]
     if not by_score["miou"]:
         return None
-    return Change(pair(by_score["miou"]), pair(by_score["pixel_accuracy"]), len(by_score["miou"]))
+    return Change(Spread.of(by_score["miou"]), Spread.of(by_score["pixel_accuracy"]))
 
 
 def seeds(results: Sequence[Result], place: Place, score: str, matching: str = "one_to_one") -> dict[int, float]:
@@ -57,26 +58,12 @@ def seeds(results: Sequence[Result], place: Place, score: str, matching: str = "
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def pair(values: Sequence[float]) -> Pair:
-    """Return mean and sample standard deviation; 0 for one value."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
 def reached(results: Sequence[Result], place: Place, matching: str = "one_to_one") -> str:
     """Return in words what masks reach."""
-    miou, accuracy = (pair([*seeds(results, place, score, matching).values()]) for score in ("miou", "pixel_accuracy"))
-    return f"{unsigned(miou)} % mIoU and {unsigned(accuracy)} % pixel accuracy"
-
-
-def unsigned(values: Pair) -> str:
-    """Return mean and deviation with one digit."""
-    return f"{values[0]:.1f} ± {values[1]:.1f}"
-
-
-def signed(values: Pair) -> str:
-    """Return a change with its sign, and its deviation."""
-    mean = round(values[0], 1) + 0.0  # no −0.0
-    return f"{mean:+.1f} ± {values[1]:.1f}".replace("-", "−")
+    miou, accuracy = (
+        Spread.of([*seeds(results, place, score, matching).values()]) for score in ("miou", "pixel_accuracy")
+    )
+    return f"{miou} % mIoU and {accuracy} % pixel accuracy"
 
 
 def final_masks(results: Sequence[Result]) -> str:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 
 from datus2_ray.commands.experiments.changes import (
     Place,
     change,
     final_masks,
     names,
-    pair,
     reached,
     seeds,
-    signed,
-    unsigned,
 )
 from datus2_ray.commands.experiments.run import Result
+from datus2_ray.commands.experiments.spread import Spread
 from datus2_ray.commands.experiments.variants import OF_SEGMENTS, PAPERS, PER_PATCH, PUBLISHED, describe
 
 #: Sets of masks in sentences.
@@ -94,13 +93,13 @@ def _ablation(results: Sequence[Result]) -> Conclusion:
     base, *others = names(results)
     final = final_masks(results)
     changes = {name: found for name in others if (found := change(results, (base, final), (name, final)))}
-    ranked = sorted(changes, key=lambda name: changes[name].miou[0])
+    ranked = sorted(changes, key=lambda name: changes[name].miou.mean)
 
     def listed(chosen: list[str]) -> str:
-        return "; ".join(f"{name} ({signed(changes[name].miou)})" for name in chosen) or "none"
+        return "; ".join(f"{name} ({changes[name].miou.signed()})" for name in chosen) or "none"
 
-    losing = [name for name in ranked if changes[name].clear and changes[name].miou[0] < 0]
-    gaining = [name for name in reversed(ranked) if changes[name].clear and changes[name].miou[0] > 0]
+    losing = [name for name in ranked if changes[name].clear and changes[name].miou.mean < 0]
+    gaining = [name for name in reversed(ranked) if changes[name].clear and changes[name].miou.mean > 0]
     within = len(ranked) - len(losing) - len(gaining)
     sentences = [f"{_start(base)} reaches {reached(results, (base, final))}; each variant changes one thing."]
     if any(found.seeds > 1 for found in changes.values()):
@@ -136,7 +135,7 @@ def _dedicated(results: Sequence[Result]) -> Conclusion:
         ("segments, merging and EM", tokens, ours),
     ]
     rows = [
-        (what, f"{before[0]}, {MASKS[before[1]]}", signed(found.miou), signed(found.accuracy))
+        (what, f"{before[0]}, {MASKS[before[1]]}", found.miou.signed(), found.accuracy.signed())
         for what, before, after in added
         if (found := change(results, before, after))
     ]
@@ -160,10 +159,11 @@ def _data_size(results: Sequence[Result]) -> Conclusion:
     final = final_masks(results)
     sizes = sorted(names(results), key=lambda name: _value(results, name))
     of_all = _mean(results, (sizes[-1], final))
-    scores = {name: pair([*seeds(results, (name, final), "miou").values()]) for name in sizes}
-    enough = next(name for name in sizes if abs(scores[name][0] - of_all) <= scores[name][1] or name == sizes[-1])
-    ends = " and ".join(f"{unsigned(scores[name])} % with {name}" for name in (sizes[0], sizes[-1]))
-    sentences = [f"mIoU is {ends}; from {enough} on it is within its deviation of that of all."]
+    scores = {name: Spread.of([*seeds(results, (name, final), "miou").values()]) for name in sizes}
+    near = [name for name in sizes if abs(scores[name].mean - of_all) <= scores[name].deviation]
+    ends = " and ".join(f"{scores[name]} % with {name}" for name in (sizes[0], sizes[-1]))
+    clear = f"; from {(*near, sizes[-1])[0]} on it is within its deviation of that of all"
+    sentences = [f"mIoU is {ends}{clear if scores[sizes[0]].seeds > 1 else ', of one seed'}."]
     seconds = {name: _seconds(results, name) for name in sizes}
     if seconds[sizes[0]] and seconds[sizes[-1]]:
         costs = ", ".join(f"{seconds[name]:.0f} s for {name}" for name in sizes)
@@ -174,11 +174,11 @@ def _data_size(results: Sequence[Result]) -> Conclusion:
 
 def _seconds(results: Sequence[Result], name: str) -> float:
     """Return the mean seconds of all steps of a variant's runs."""
-    return pair([sum(result.summary["seconds"].values()) for result in results if result.variant.name == name])[0]
+    return fmean(sum(result.summary["seconds"].values()) for result in results if result.variant.name == name)
 
 
 def _mean(results: Sequence[Result], place: Place) -> float:
-    return pair([*seeds(results, place, "miou").values()])[0]
+    return fmean(seeds(results, place, "miou").values())
 
 
 def _value(results: Sequence[Result], name: str) -> float:

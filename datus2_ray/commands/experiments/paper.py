@@ -9,9 +9,10 @@ from functools import partial
 import numpy as np
 
 from datus2_ray.commands.experiments.answer import cells, chart, rows, write_answer
-from datus2_ray.commands.experiments.changes import final_masks, names, pair, seeds, unsigned
+from datus2_ray.commands.experiments.changes import final_masks, names, seeds
 from datus2_ray.commands.experiments.conclusions import conclude
 from datus2_ray.commands.experiments.run import Result, run_experiment, run_variants
+from datus2_ray.commands.experiments.spread import Spread
 from datus2_ray.commands.experiments.variants import EXPERIMENTS, patch_size
 from datus2_ray.config import RunConfig
 from datus2_ray.report.charts import Chart, Series, draw_chart
@@ -154,7 +155,7 @@ def _all_scores(results: Sequence[Result]) -> Table:
         for masks in ("initial", "refined", "token_kmeans"):
             found = [[*seeds(results, (name, masks), score, rule).values()] for rule, score in SCORES.values()]
             if all(found):
-                lines.append([f"{name}, {masks.replace('_', ' ')}", *(unsigned(pair(values)) for values in found)])
+                lines.append([f"{name}, {masks.replace('_', ' ')}", *(str(Spread.of(values)) for values in found)])
     return Table("All scores", ["masks", *SCORES], lines)
 
 

@@ -262,8 +262,8 @@ def test_names_are_compared_with_a_probe(here: None, scenes: Path, tmp_path: Pat
     text, uris = write_answer("names", results, config.out)
     named = [result.summary["metrics"]["initial"]["many_to_one"] for result in results]
     for scores, line in zip(named, text.splitlines()[2:], strict=True):
-        assert f"| {100 * scores['miou']:.1f} ± 0.0 / {100 * scores['pixel_accuracy']:.1f} ± 0.0 |" in line
-        assert f"| {100 * probe.miou:.1f} ± 0.0 / {100 * probe.pixel_accuracy:.1f} ± 0.0 |" in line
+        assert f"| {100 * scores['miou']:.1f} / {100 * scores['pixel_accuracy']:.1f} |" in line
+        assert f"| {100 * probe.miou:.1f} / {100 * probe.pixel_accuracy:.1f} |" in line
     read = list(csv.DictReader(io.StringIO(storage.read_bytes(uris[0]).decode())))
     assert float(read[0]["probe_miou"]) == pytest.approx(100 * probe.miou, abs=1e-3)
     assert "linear probe" in storage.read_bytes(uris[2]).decode()
