@@ -35,7 +35,7 @@ def test_seeds_become_mean_and_sample_deviation() -> None:
     first = rows(SWEEP)[0]
     assert first.miou["initial"] == pytest.approx((17.0, statistics.stdev([16.0, 18.0]), 2))
     assert first.pixel_accuracy["initial"][0] == pytest.approx(47.0)
-    assert first.miou["refined"] == (40.0, 0.0)
+    assert first.miou["refined"] == (40.0, 0.0, 2)
     assert (first.segments, first.seconds) == (25.0, 0.5)
     assert "| K = 6 | 17.0 ± 1.4 / 47.0 ± 1.4 | 40.0 ± 0.0 / 70.0 ± 0.0 | 25.0 | 0.500 |" in table(rows(SWEEP))
     assert "token" not in table(rows(SWEEP))
