@@ -48,7 +48,7 @@ class ClusterConfig(StageConfig):
     weights: Literal["none", "area"] = experimental("none", "Weight of a segment: all equal, or its number of patches.")
     workers: int | None = expert(
         None,
-        "Actors that hold the descriptors, where these are more than 64 MB; default one per CPU.",
+        "Actors that hold the descriptors, if they are over 64 MB or in over 64 parts; default one per CPU.",
         ge=1,
         decides="speed",
     )

@@ -30,7 +30,7 @@ def model_actors(prospect: Prospect, runs: str, pools: int = 1, parts: int | Non
 
 
 def row_holders(prospect: Prospect, memory: int | None = None) -> Use:
-    """Return the actors that hold the vectors of k-means, if these are many: one per CPU by default."""
+    """Return the actors that hold the vectors of k-means, one per CPU by default; few are held by the driver."""
     holders = prospect.config.cluster.workers or max(1, prospect.machines.cpus)
     return Use("row holders", holders, holders, memory=memory)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from datus2_ray.errors import StorageError
 from datus2_ray.store import s3
 from datus2_ray.store.bucket_walk import walk_bucket
 from datus2_ray.store.storage import failing, is_remote, look_up, resolve
-from datus2_ray.store.walk import FileEntry, PassedOver, walk
+from datus2_ray.store.walk import FileEntry, PassedOver, local_name, walk
 
 #: Files of a list that are asked for at once, and the threads that ask.
 FIND_AT_ONCE, FIND_THREADS = 64, 16
@@ -36,6 +37,10 @@ def list_names(uri: str) -> set[str]:
     """
     filesystem, root = resolve(uri)
     with failing("read", uri):
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            with suppress(FileNotFoundError), os.scandir(root) as entries:
+                return {local_name(entry.name) for entry in entries if not entry.name.startswith(".")}
+            return set()
         found = _children(filesystem, root, allow_not_found=True)
     return {info.base_name for info in found if not info.base_name.startswith(".")}
 

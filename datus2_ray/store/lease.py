@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,6 +64,8 @@ def hold(run: str, command: str, renew_every: float = RENEW_EVERY, stale_after: 
     ------
     UsageError
         If another driver holds the folder and renews its lease.
+    StorageError
+        If the lease cannot be read or written.
     """
     uri = storage.join(run, LEASE)
     _wait_until_free(uri, run, stale_after)
@@ -78,17 +80,18 @@ def hold(run: str, command: str, renew_every: float = RENEW_EVERY, stale_after: 
     finally:
         ended.set()
         renewal.join()
-        held = _read(uri)
-        if held is not None and held.owner == mine.owner:
-            storage.remove_file(uri)
+        with suppress(StorageError):  # a lease that stays is taken over; what ended the work is the error to show
+            held = _read(uri)
+            if held is not None and held.owner == mine.owner:
+                storage.remove_file(uri)
 
 
 def _read(uri: str) -> Holder | None:
     try:
         kept: dict[str, Any] | None = storage.if_there(storage.read_json, uri)
         return None if kept is None else Holder(**kept)
-    except (StorageError, ValueError, TypeError):
-        return None  # released this moment, or written by something else
+    except (ValueError, TypeError):
+        return None  # written by something else
 
 
 def _wait_until_free(uri: str, run: str, stale_after: float) -> None:

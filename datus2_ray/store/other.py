@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import fsspec.core
+import pyarrow as pa
 import pyarrow.fs as pafs
 from fsspec.registry import known_implementations
 
@@ -20,7 +21,11 @@ _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abf
 
 
 class _Handler(pafs.FSSpecHandler):  # type: ignore[misc]
-    """Turns a version of a file into its time of change, where the store has no such time."""
+    """Turns a version of a file into its time of change, where the store has no such time.
+
+    It asks a store by ``info`` before it opens, lists or deletes: fsspec's ``isfile``, ``isdir`` and ``exists``, which
+    Arrow calls, say of any error that there is no file.
+    """
 
     @staticmethod
     def _create_file_info(path: str, info: dict[str, Any]) -> pafs.FileInfo:
@@ -29,6 +34,30 @@ class _Handler(pafs.FSSpecHandler):  # type: ignore[misc]
         version = next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
         stamp = int.from_bytes(hashlib.blake2b(version.encode(), digest_size=7).digest(), "little") if version else 0
         return pafs.FileInfo(path, kind, size=info["size"] if info["type"] == "file" else None, mtime_ns=stamp)
+
+    def _check_file(self, path: str) -> None:
+        if self.fs.info(path)["type"] == "directory":
+            raise IsADirectoryError(path)
+
+    def get_file_info_selector(self, selector: Any) -> list[pafs.FileInfo]:
+        try:
+            self.fs.info(selector.base_dir)
+        except FileNotFoundError:
+            if not selector.allow_not_found:
+                raise
+            return []
+        found: list[pafs.FileInfo] = super().get_file_info_selector(selector)
+        return found
+
+    def delete_file(self, path: str) -> None:
+        self._check_file(path)
+        self.fs.rm_file(path)  # rm() would expand wildcards in the path
+
+    def open_input_stream(self, path: str) -> pa.PythonFile:
+        self._check_file(path)
+        return pa.PythonFile(self.fs.open(path, mode="rb"), mode="r")
+
+    open_input_file = open_input_stream
 
 
 def open_store(uri: str) -> tuple[pafs.FileSystem, str]:

@@ -12,9 +12,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from datus2_ray.errors import DamagedFileError, StorageError
-from datus2_ray.store import s3
+from datus2_ray.store import s3, storage
 from datus2_ray.store.dictionaries import dictionary_columns
-from datus2_ray.store.storage import COPY_BYTES, failing, is_missing, read_at, resolve, write_bytes
+from datus2_ray.store.storage import COPY_BYTES, failing, is_missing, read_at, resolve
 from datus2_ray.store.walk import local_path
 
 #: What a damaged Parquet file raises.
@@ -82,12 +82,12 @@ def write_table(uri: str, table: pa.Table, row_group_rows: int | None = None) ->
     sink = pa.BufferOutputStream()
     repeated = dictionary_columns(table.schema)
     pq.write_table(table, sink, compression="zstd", use_dictionary=repeated, row_group_size=row_group_rows)
-    write_bytes(uri, memoryview(sink.getvalue()))
+    storage.write_bytes(uri, memoryview(sink.getvalue()))
 
 
 @contextmanager
 def _failing_on_damage(verb: str, uri: str) -> Iterator[None]:
-    """Do as :func:`_failing`; where the bytes of the file can be read, the file itself is at fault."""
+    """Do as :func:`~datus2_ray.store.storage.failing`; where its bytes can be read, the file itself is at fault."""
     try:
         with failing(verb, uri, DAMAGED):
             yield

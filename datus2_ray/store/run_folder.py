@@ -80,8 +80,8 @@ class RunFolder:
         if out.startswith(read) or read.startswith(out):
             raise UsageError(f"--out {self.uri} and {other} lie within each other; give another folder for the results")
 
-    def check_free(self, source: str, command: str) -> None:
-        """Check that the folder belongs to this command already, or can be taken for it.
+    def check_free(self, source: str, command: str) -> bool:
+        """Return whether the folder belongs to this command already; if not, it can be taken for it.
 
         Raises
         ------
@@ -94,11 +94,11 @@ class RunFolder:
                 raise UsageError(f"--out {self.uri} is what `datus2 {owner}` made; give another folder")
         elif not folders.is_empty(self.uri):
             raise UsageError(f"--out {self.uri} has files in it that are no run's; give a new or empty folder")
+        return kept is not None
 
     def claim(self, source: str, command: str) -> None:
         """Make the folder a command's, where :meth:`check_free` allows it."""
-        self.check_free(source, command)
-        if not self.is_run():
+        if not self.check_free(source, command):
             self._write({"format": FORMAT, "version": VERSION, "command": command, "stages": {}})
 
     def is_run(self) -> bool:
@@ -190,7 +190,8 @@ class RunFolder:
 
     def is_begun(self, stage: str, fingerprint: str) -> bool:
         """Return whether an attempt at a result left something, finished or not."""
-        return bool(folders.list_names(self.result(stage, fingerprint)) - {BEGUN})
+        uri = self.result(stage, fingerprint)
+        return storage.exists(uri) and any(entry.path != BEGUN for entry in folders.list_files(uri))
 
     def begin(
         self,

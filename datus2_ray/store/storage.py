@@ -231,7 +231,7 @@ def remove(uri: str) -> None:
 def remove_file(uri: str) -> None:
     """Remove a file; do nothing if there is none. In an object store this is one request less than :func:`remove`."""
     filesystem, path = resolve(uri)
-    with failing("remove", uri), suppress(FileNotFoundError):
+    with failing("remove", uri), suppress(FileNotFoundError, NotADirectoryError):
         s3.retry(lambda: filesystem.delete_file(path))
 
 

@@ -60,7 +60,7 @@ def before_writes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Before], None]:
 
         return call
 
-    for name in ("write_bytes", "remove"):
+    for name in ("write_bytes", "remove", "remove_file"):
         monkeypatch.setattr(storage, name, watched(name))
     return called.append
 
@@ -112,12 +112,13 @@ def without_times(summary: dict[str, Any]) -> dict[str, Any]:
 def test_a_run_killed_before_any_write_ends_as_if_it_was_left_alone(
     preset: str, quick: None, before_writes: Callable[[Before], None], six_scenes: Path, tmp_path: Path, dead: int
 ) -> None:
-    out, copies = tmp_path / "run", list[Path]()
+    out, copies, seen = tmp_path / "run", list[Path](), list[tuple[str, str]]()
     config = settings(six_scenes, out, preset)
 
     def copy(name: str, uri: str, data: bytes) -> None:
         if not out.exists():
             return
+        seen.append((name, uri))
         copies.append(tmp_path / f"copy-{len(copies)}")
         shutil.copytree(out, copies[-1])
         if name == "write_bytes":
@@ -131,6 +132,9 @@ def test_a_run_killed_before_any_write_ends_as_if_it_was_left_alone(
     assert {path.split("/")[0] for path in undisturbed} >= {"ingest", "discover", "cluster", "label", "evaluate"}
     assert (summary["images"], summary["quarantined"]) == (6, 1)
     assert len(copies) > 60
+    # Of every kind of write there is one: JSON, tables, the report, and files that are removed.
+    assert {name for name, _ in seen} >= {"write_bytes", "remove_file"}
+    assert {Path(uri).suffix for _, uri in seen} >= {".json", ".jsonl", ".parquet", ".html"}
 
     touched: list[str] = []
     before_writes(lambda name, uri, data: touched.append(uri))

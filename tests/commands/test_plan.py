@@ -258,7 +258,7 @@ def test_a_read_only_place_is_refused(
     scenes: Path, tmp_path: Path, on: Callable[[Machines], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on(SMALL)
-    monkeypatch.setattr("datus2_ray.store.storage.os.access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr("datus2_ray.store.folders.os.access", lambda path, mode: path != tmp_path)
     with pytest.raises(DatusError, match=f"cannot write {tmp_path}/run: {tmp_path} is read-only"):
         plan_run(settings(scenes, tmp_path))
 

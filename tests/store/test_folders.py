@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ def test_names_are_those_in_the_folder_itself(tmp_path: Path, root: str) -> None
         storage.write_bytes(f"{root}/{name}", b"data")
     assert folders.list_names(f"{root}/a") == {"b.bin", "c"}
     assert folders.list_names(f"{root}/none") == set()
+
+
+def test_a_name_need_not_be_text(tmp_path: Path) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff.txt")).write_bytes(b"data")
+    (name,) = folders.list_names(str(tmp_path))
+    assert [entry.path for entry in folders.list_files(str(tmp_path))] == [name]
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

@@ -144,6 +144,34 @@ def test_a_lease_is_renewed_also_after_the_store_was_away(run: str, monkeypatch:
         wait_for(lambda: bool(lease(run)["renewed"] > second))
 
 
+def test_a_store_that_is_away_is_not_taken_for_a_free_folder(
+    run: str, left: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = left()
+
+    def read(uri: str) -> Any:
+        raise StorageError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "read_json", read)
+        with pytest.raises(StorageError, match="away"), hold(run, "run"):
+            raise AssertionError
+    assert lease(run) == kept
+
+
+def test_a_store_that_is_away_at_the_end_hides_no_error(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(uri: str) -> Any:
+        raise StorageError("away")
+
+    def work() -> None:
+        with hold(run, "run"):
+            monkeypatch.setattr(storage, "read_json", read)
+            raise ValueError("of the work")
+
+    with pytest.raises(ValueError, match="of the work"):
+        work()
+
+
 def test_a_lease_that_was_taken_over_is_left_to_its_new_holder(
     run: str, left: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,8 +100,10 @@ def test_work_on_a_stage_takes_the_marks_of_a_finished_run_away(folder: RunFolde
 
 def test_what_is_current_is_written_only_when_it_changes(folder: RunFolder) -> None:
     folder.set_current({"ingest": "f"}, begun=("discover", "g"))
+    folder.change_current(lambda current: None)
     assert folder.read()["begun"] == ["discover", "g"]
-    folder.set_current({"ingest": "f", "discover": "g"})
+    folder.change_current(lambda current: {**current, "discover": "g"})
+    assert folder.current() == {"ingest": "f", "discover": "g"}
     before = Path(folder.path(RUN_FILE)).stat().st_mtime_ns
     folder.set_current({"ingest": "f", "discover": "g"})
     assert Path(folder.path(RUN_FILE)).stat().st_mtime_ns == before

@@ -71,12 +71,12 @@ def rows(results: Sequence[Result], matching: str = "one_to_one") -> list[Row]:
 
 
 def _over_seeds(seeds: Sequence[Result], matching: str, score: str) -> dict[str, Spread]:
-    pairs = {}
+    spreads = {}
     for masks in COMPARED:
         values = [value for seed in seeds if (value := seed.score(masks, matching, score)) is not None]
         if values:
-            pairs[masks] = Spread.of(values)
-    return pairs
+            spreads[masks] = Spread.of(values)
+    return spreads
 
 
 def _mean_seconds(seeds: Sequence[Result]) -> float | None:

@@ -56,7 +56,7 @@ class Compared:
         return self.masks == "token_kmeans"
 
     def score(self, results: Sequence[Result], *path: str) -> Spread | None:
-        """Return mean and sample deviation of a score over the seeds, in percent; None where a seed has none."""
+        """Return a score over the seeds, in percent; None where a seed has none."""
         found = [_lookup(result, self.masks, path) for result in results]
         values = [100 * value for value in found if value is not None]
         if not values or len(values) < len(found):

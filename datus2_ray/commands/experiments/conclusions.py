@@ -160,10 +160,11 @@ def _data_size(results: Sequence[Result]) -> Conclusion:
     sizes = sorted(names(results), key=lambda name: _value(results, name))
     of_all = _mean(results, (sizes[-1], final))
     scores = {name: Spread.of([*seeds(results, (name, final), "miou").values()]) for name in sizes}
-    near = [name for name in sizes if abs(scores[name].mean - of_all) <= scores[name].deviation]
+    # The last is that of all.
+    near = next(name for name in sizes if abs(scores[name].mean - of_all) <= scores[name].deviation)
     ends = " and ".join(f"{scores[name]} % with {name}" for name in (sizes[0], sizes[-1]))
-    clear = f"; from {(*near, sizes[-1])[0]} on it is within its deviation of that of all"
-    sentences = [f"mIoU is {ends}{clear if scores[sizes[0]].seeds > 1 else ', of one seed'}."]
+    clear = f"; from {near} on it is within its deviation of that of all"
+    sentences = [f"mIoU is {ends}{clear if min(score.seeds for score in scores.values()) > 1 else ', of one seed'}."]
     seconds = {name: _seconds(results, name) for name in sizes}
     if seconds[sizes[0]] and seconds[sizes[-1]]:
         costs = ", ".join(f"{seconds[name]:.0f} s for {name}" for name in sizes)

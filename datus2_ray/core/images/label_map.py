@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ from datus2_ray.errors import ImageError
 #: Ids or colours of one map. Class maps have some ten in an image, maps of instances or with soft edges hundreds.
 MAX_VALUES = 256
 
-#: Pixels that are counted at a time: a map of 2,000 megapixels takes no more memory than its own, beside some 100 MB.
-PIXELS_COUNTED = 1 << 22
+#: Pixels that are counted at a time, in at most a 32nd as many columns: beside a map of any size they take 80 MB.
+PIXELS_COUNTED = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +88,15 @@ class LabelMap:
         ImageError
             Of kind ``mask_format``, if there are more than :data:`MAX_VALUES` values.
         """
-        rows = max(1, PIXELS_COUNTED // self.values.shape[1])
-        height = len(self.values)
-        # A row beside each band says what is inside of it.
-        bands = ((start, min(start + rows, height)) for start in range(0, height, rows))
+        height, width = self.values.shape[:2]
+        columns = min(width, max(1, PIXELS_COUNTED // 32))
+        rows = max(1, PIXELS_COUNTED // columns)
         counted = []
-        for start, stop in bands:
-            band = LabelMap(self.values[max(0, start - 1) : stop + 1], self.palette)
-            counted.append(_count(band.codes(), start > 0, stop < height))
+        for top, left in product(range(0, height, rows), range(0, width, columns)):
+            # A pixel around each tile says what is inside of it.
+            around = self.values[max(0, top - 1) : top + rows + 1, max(0, left - 1) : left + columns + 1]
+            own = slice(min(top, 1), min(top, 1) + rows), slice(min(left, 1), min(left, 1) + columns)
+            counted.append(_count(LabelMap(around, self.palette).codes(), own))
             self._check_few(len(counted[-1][0]))
         codes, pixels, inside = (np.concatenate(columns) for columns in zip(*counted, strict=True))
         found, places = np.unique(codes, return_inverse=True)
@@ -127,10 +129,9 @@ class LabelMap:
 
 
 def _count(
-    codes: NDArray[np.uint32], above: bool, below: bool
+    codes: NDArray[np.uint32], own: tuple[slice, slice]
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
-    """Count values of a band, without the row `above` and the one `below` it: each value, its pixels, those inside."""
-    own = slice(int(above), len(codes) - int(below))
+    """Count the values of a part of some codes: each value, its pixels, and those inside."""
     # Runs of equal pixels: there are few of them, and sorting is what takes the time.
     flat = codes[own].ravel()
     starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))

@@ -7,7 +7,7 @@ actor holds a block, and how many actors there are, changes nothing: answers are
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -35,9 +35,9 @@ T = TypeVar("T")
 BLOCK_ROWS = 32_768
 
 
-#: Bytes of vectors, and parts in which they lie, that this process holds itself: it has read and clustered them in less
-#: time than actors take to start.
-OWN_BYTES, OWN_PARTS = 64 * 10**6, 64
+#: Bytes of vectors in float32 that this process holds itself, of those among which they are chosen, and parts in which
+#: these lie: they are read and clustered in less time than actors take to start.
+OWN_BYTES, OWN_BYTES_READ, OWN_PARTS = 64 * 10**6, 512 * 10**6, 64
 
 #: Threads that read parts: from an object store each read is a round trip. Whole parts may be large, counts are small.
 AHEAD, COUNT_THREADS = 4, 16
@@ -86,17 +86,19 @@ class VectorTable:
         column = parquet.read_schema(storage.join(self.folder, part)).field(self.column)
         return int(column.type.value_type.list_size)
 
-    def read(self, plans: Iterable[BlockPlan]) -> Iterator[RowBlock]:
-        """Read blocks, some parts ahead; a part that two of them share, one after the other, is read once."""
+    def read(self, plans: Sequence[BlockPlan], *, ahead: bool = False) -> Iterator[RowBlock]:
+        """Read blocks; a part that two of them share, one after the other, is read once.
+
+        With `ahead` as :func:`read_ahead` reads, which takes the memory of some parts.
+        """
         names = sorted({self.column, *filter(None, (self.weights, self.areas))})
 
         def read_part(part: str) -> dict[str, np.ndarray]:
             table = parquet.read_table(storage.join(self.folder, part), names)
             return {name: _concatenated(table[name]) for name in names}
 
-        plans = list(plans)
         parts = [part for part, _ in groupby(part for plan in plans for part, _, _ in plan.pieces)]
-        tables = zip(parts, read_ahead(read_part, parts), strict=True)
+        tables = zip(parts, read_ahead(read_part, parts) if ahead else map(read_part, parts), strict=True)
         last, vectors = "", dict[str, np.ndarray]()
         for plan in plans:
             pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -117,7 +119,8 @@ class VectorTable:
 
 def read_ahead(read: Callable[[str], T], parts: Sequence[str]) -> Iterator[T]:
     """Yield what is read of each part, in their order, while :data:`AHEAD` others are read in threads."""
-    with ThreadPoolExecutor(AHEAD) as threads:
+    threads = ThreadPoolExecutor(AHEAD)
+    try:
         waiting: deque[Future[T]] = deque()
         for part in parts:
             waiting.append(threads.submit(read, part))
@@ -125,6 +128,8 @@ def read_ahead(read: Callable[[str], T], parts: Sequence[str]) -> Iterator[T]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _concatenated(column: pa.ChunkedArray) -> np.ndarray:
@@ -213,7 +218,7 @@ class OwnRows(LocalRows):
         self._on_pass = on_pass
         self._passes = 0
         plans = plan_blocks(table, counts, block_rows)
-        blocks = list(table.read(plans))
+        blocks = list(table.read(plans, ahead=True))
         super().__init__(*([getattr(block, name) for block in blocks] for name in ("x", "weights", "areas")))
 
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
@@ -288,24 +293,23 @@ def hold_rows(
     machines: Machines,
     on_pass: Callable[[int], None],
 ) -> OwnRows | RayRows:
-    """Hold the vectors of a table in actors, or in this process where they are few.
-
-    Parameters are those of :class:`RayRows`.
+    """Hold the vectors of a table in actors, or in this process where they are few; parameters as :class:`RayRows` has.
 
     Raises
     ------
     DatusError
         If the vectors do not fit into the memory of `machines`.
     """
-    length, vectors = table.length(counts), table.share * sum(counts.values())
-    # float32.
-    size = 4 * length * vectors
+    length, vectors = table.length(counts), sum(counts.values())
+    read = 4 * length * vectors
+    held = table.share * read
     # As much again while a block is concatenated and projected.
-    if 2 * size > machines.memory:
+    if 2 * held > machines.memory:
         raise DatusError(
-            f"k-means over {vectors:,.0f} vectors of {length} numbers takes about {2 * size / 1e9:.1f} GB, and the "
-            f"machines have {machines.memory / 1e9:.1f} GB; add nodes, or lower --set evaluate.token_sample=N where "
-            "these are the tokens of a baseline"
+            f"k-means over {table.share * vectors:,.0f} vectors of {length} numbers takes about {2 * held / 1e9:.1f} "
+            f"GB, and the machines have {machines.memory / 1e9:.1f} GB; add nodes, or lower "
+            "--set evaluate.token_sample=N where these are the tokens of a baseline"
         )
-    hold = OwnRows if size <= OWN_BYTES and len(counts) <= OWN_PARTS else RayRows
+    few = held <= OWN_BYTES and read <= OWN_BYTES_READ and len(counts) <= OWN_PARTS
+    hold = OwnRows if few else RayRows
     return hold(table, counts, workers, on_pass=on_pass)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,18 @@ from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows, RowBlock
-from datus2_ray.engine.clustering.rows import BlockPlan, OwnRows, RayRows, VectorTable, count_vectors, hold_rows
+from datus2_ray.engine.clustering.rows import (
+    AHEAD,
+    BlockPlan,
+    OwnRows,
+    RayRows,
+    VectorTable,
+    count_vectors,
+    hold_rows,
+    read_ahead,
+)
 from datus2_ray.engine.machines import Machines
+from datus2_ray.errors import StorageError
 from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_column
 
@@ -69,15 +79,42 @@ def test_vectors_are_counted_in_every_part(
     assert sum(counts.values()) == len(DIGITS)
 
 
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_parts_are_read_ahead_and_come_in_order(count: int) -> None:
+    begun: list[str] = []
+    parts = list(map(str, range(count)))
+    read = read_ahead(lambda part: begun.append(part) or 2 * part, parts)
+    for part in parts:
+        assert next(read) == 2 * part
+        assert len(begun) <= int(part) + 2 + AHEAD
+    assert list(read) == []
+    assert sorted(begun) == sorted(parts)
+
+
+def test_a_part_that_cannot_be_read_ends_the_reading() -> None:
+    begun: list[int] = []
+
+    def read_part(part: str) -> str:
+        begun.append(int(part))
+        if part == "2":
+            raise StorageError("damaged")
+        return part
+
+    read = read_ahead(read_part, list(map(str, range(100))))
+    assert [next(read), next(read)] == ["0", "1"]
+    with pytest.raises(StorageError, match="damaged"):
+        next(read)
+    assert max(begun) <= 2 + 1 + AHEAD
+
+
 @dataclass(frozen=True)
 class LoggedTable(VectorTable):
     """Notes in a file, which all processes share, when a block is read."""
 
     log: str = ""
 
-    def read(self, plans: Iterable[BlockPlan]) -> Iterator[RowBlock]:
-        plans = list(plans)
-        for plan, block in zip(plans, super().read(plans), strict=True):
+    def read(self, plans: Sequence[BlockPlan], *, ahead: bool = False) -> Iterator[RowBlock]:
+        for plan, block in zip(plans, super().read(plans, ahead=ahead), strict=True):
             with Path(self.log).open("a") as log:
                 log.write(f"{plan.start}\n")
             yield block
@@ -129,12 +166,13 @@ def test_few_vectors_stay_in_this_process_with_the_same_bits(folder: str, counts
 
 
 @pytest.mark.parametrize(
-    ("share", "bytes_here", "parts_here", "kind"),
+    ("share", "held", "read", "parts", "kind"),
     [
-        (1.0, DIGITS.nbytes, 20, OwnRows),
-        (1.0, DIGITS.nbytes - 1, 20, RayRows),
-        (1.0, DIGITS.nbytes, 19, RayRows),
-        (0.5, DIGITS.nbytes // 2, 20, OwnRows),
+        (1.0, DIGITS.nbytes, DIGITS.nbytes, 20, OwnRows),
+        (1.0, DIGITS.nbytes - 1, DIGITS.nbytes, 20, RayRows),
+        (1.0, DIGITS.nbytes, DIGITS.nbytes, 19, RayRows),
+        (0.5, DIGITS.nbytes // 2, DIGITS.nbytes, 20, OwnRows),
+        (0.5, DIGITS.nbytes // 2, DIGITS.nbytes - 1, 20, RayRows),
     ],
 )
 def test_actors_hold_many_vectors(
@@ -142,12 +180,13 @@ def test_actors_hold_many_vectors(
     counts: dict[str, int],
     monkeypatch: pytest.MonkeyPatch,
     share: float,
-    bytes_here: int,
-    parts_here: int,
+    held: int,
+    read: int,
+    parts: int,
     kind: type,
 ) -> None:
-    monkeypatch.setattr("datus2_ray.engine.clustering.rows.OWN_BYTES", bytes_here)
-    monkeypatch.setattr("datus2_ray.engine.clustering.rows.OWN_PARTS", parts_here)
+    for name, most in (("OWN_BYTES", held), ("OWN_BYTES_READ", read), ("OWN_PARTS", parts)):
+        monkeypatch.setattr(f"datus2_ray.engine.clustering.rows.{name}", most)
     table = VectorTable(folder, "descriptors", share=share)
     with closing(hold_rows(table, counts, None, Machines.now(), lambda passes: None)) as rows:
         assert type(rows) is kind
