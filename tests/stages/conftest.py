@@ -30,8 +30,8 @@ def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callabl
     """Return a function that makes local mode keep its checkpoints in a folder of some name."""
 
     def keep(name: str) -> Path:
-        def report(metrics: dict[str, Any], checkpoint: Any, checkpoint_dir_name: str) -> None:
-            shutil.copytree(checkpoint.path, tmp_path / name / checkpoint_dir_name)
+        def report(metrics: dict[str, Any], checkpoint: Any, checkpoint_dir_name: str, **modes: Any) -> None:
+            shutil.move(checkpoint.path, tmp_path / name / checkpoint_dir_name)
 
         monkeypatch.setattr(ray.train, "report", report)
         return tmp_path / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -146,14 +147,26 @@ def write_checkpoint(
 ) -> None:
     """Report a checkpoint, which the first worker writes: a file with the model, and the state beside it.
 
-    All workers call this. The name is the same in every run, unlike Ray's own, which holds the time.
+    All workers call this. The name is the same in every run, unlike Ray's own, which holds the time. The files are
+    copied to the storage while the training goes on; a checkpoint counts when that is done.
     """
     import ray.train
 
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if ray.train.get_context().get_world_rank() == 0:
+    checkpoint = None
+    if ray.train.get_context().get_world_rank() == 0:
+        folder = tempfile.mkdtemp(prefix="datus2-")
+        try:
             Path(folder, model).write_bytes(write_model())
             torch.save(state, Path(folder, STATE))
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=name)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        checkpoint = ray.train.Checkpoint.from_directory(folder)
+    api: Any = ray.train  # whose type hints are those of its old version
+    api.report(
+        metrics,
+        checkpoint=checkpoint,
+        checkpoint_dir_name=name,
+        checkpoint_upload_mode=api.CheckpointUploadMode.ASYNC,
+        delete_local_checkpoint_after_upload=True,
+    )

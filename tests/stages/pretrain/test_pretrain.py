@@ -134,15 +134,15 @@ def test_streamed_batches_are_whole_repeatable_and_of_the_worker_s_own_images(op
 
 def test_a_training_goes_on_from_a_checkpoint_along_the_same_curve(opened, kept_checkpoints, monkeypatch):
     plan = plan_of(opened("pretrain.steps=8"))
-    folders = [kept_checkpoints("first")]
+    kept = [kept_checkpoints("first")]
     history = train_here(worker.train, plan)
-    folders.append(kept_checkpoints("resumed"))
-    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: ray.train.Checkpoint(str(folders[0] / "step-00000004")))
+    kept.append(kept_checkpoints("resumed"))
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: ray.train.Checkpoint(str(kept[0] / "step-00000004")))
     resumed = train_here(worker.train, plan)
     assert history["step"] == list(range(1, 9))
     assert history["fault"] is None
     assert resumed == history
-    models = [(folder / "step-00000008" / MODEL).read_bytes() for folder in folders]
+    models = [(folder / "step-00000008" / MODEL).read_bytes() for folder in kept]
     assert models[0] == models[1]
     events = sorted(entry.path for entry in folders.list_files(plan.scalars))
     assert [name.split(".")[3] for name in events] == ["00000000", "00000004"]
