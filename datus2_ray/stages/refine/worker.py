@@ -61,7 +61,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     device = prepare_worker(training.threads, repeatable=True)
 
     segmenter = from_bytes(storage.read_bytes(training.start)).to(device)
-    model = ray.train.torch.prepare_model(segmenter)
+    model = ray.train.torch.prepare_model(segmenter, parallel_strategy_kwargs={"gradient_as_bucket_view": True})
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     average = average_weights(segmenter, settings.teacher) if settings.teacher else None
     kept = segmenter if average is None else cast(DeepLabV3Segmenter, average.module)
