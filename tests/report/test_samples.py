@@ -31,7 +31,7 @@ def test_only_the_parts_of_chosen_images_are_read(make_run, monkeypatch):
         read.append(uri.rpartition("/")[2])
         return parquet.read_table(uri, columns)
 
-    monkeypatch.setattr(module, "storage", type("", (), {"read_table": staticmethod(read_table)}))
+    monkeypatch.setattr(module, "parquet", type("", (), {"read_table": staticmethod(read_table)}))
     draw_samples(run, MaskColours(cluster_colours(3, None, None), None, None))
     assert len(set(read)) == 12
 

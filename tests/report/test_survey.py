@@ -58,7 +58,7 @@ def test_no_picture_or_vector_is_read(make_run, monkeypatch):
         columns.update(names)
         return parquet.read_table(uri, names)
 
-    monkeypatch.setattr(module, "storage", type("", (), {"read_table": staticmethod(read_table)}))
+    monkeypatch.setattr(module, "parquet", type("", (), {"read_table": staticmethod(read_table)}))
     survey_segments(run)
     assert columns == {"image_id", "grid_height", "grid_width", "sizes", "segment_clusters", "segment_distances"}
 

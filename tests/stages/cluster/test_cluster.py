@@ -165,9 +165,9 @@ def test_each_descriptor_is_read_once(
     reads = []
     read = VectorTable.read
 
-    def count(table: VectorTable, plans: Sequence[BlockPlan]) -> Iterator[RowBlock]:
+    def count(table: VectorTable, plans: Sequence[BlockPlan], *, ahead: bool = False) -> Iterator[RowBlock]:
         reads.extend((plan.start, plan.stop) for plan in plans)
-        return read(table, plans)
+        return read(table, plans, ahead=ahead)
 
     monkeypatch.setattr(VectorTable, "read", count)
     open_clustered(digits, "cluster.scaling=standardised", "cluster.pca=8")
