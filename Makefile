@@ -57,7 +57,7 @@ backbone: $(VENV)/.installed
 	$(BIN)/python backbone/picture.py docs/backbone.png
 
 clean:
-	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .pytest-others.log .hypothesis .moto .readers
+	rm -rf demo bench backbone/images backbone/run build dist .mypy_cache .ruff_cache .pytest_cache .pytest-others.log .hypothesis .moto .moto.lock .readers
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

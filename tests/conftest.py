@@ -46,7 +46,7 @@ from tests.s3 import put_before, serve_s3
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need Ray or the S3 server: ``make test`` leaves them to a process of their own.
+    """Mark the tests that need Ray: ``make test`` leaves them to a process of their own.
 
     Two Rays on one machine would disturb each other.
     """
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _needs_ray(item: pytest.Item) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
-    return bool(fixtures & {"ray_session", "s3_server"}) or item.get_closest_marker("starts_ray") is not None
+    return "ray_session" in fixtures or item.get_closest_marker("starts_ray") is not None
 
 
 # A time limit a case would fail on a busy machine, which is not what these tests are about.

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from filelock import FileLock
+
 #: The S3 server, in an environment of its own because the package needs none of its dependencies.
 MOTO = "moto[server]==5.2.5"
 
@@ -22,15 +24,9 @@ MOTO = "moto[server]==5.2.5"
 def serve_s3(port: int) -> Iterator[str]:
     """Serve S3 on the loopback device and yield the address."""
     environment = Path(__file__).parents[1] / ".moto"
-    if not (environment / "bin" / "moto_server").exists():
-        # By this environment's own pip where it has one: to make another takes longer than to install the server.
-        # Not by importlib.util.find_spec: once that has named pip, setuptools cannot be imported in this process (its
-        # _distutils_hack stands back for pip), and torch.compile imports it.
-        shared = any(Path(folder, "pip").is_dir() for folder in sys.path)
-        subprocess.run([sys.executable, "-m", "venv", *["--without-pip"] * shared, environment], check=True)
-        python = environment / "bin" / "python"
-        pip = [sys.executable, "-m", "pip", "--python", python] if shared else [python, "-m", "pip"]
-        subprocess.run([*pip, "install", "--quiet", "--no-compile", MOTO], check=True)
+    # Two processes run tests at once, and each has a server.
+    with FileLock(f"{environment}.lock"):
+        _install(environment)
     server = subprocess.Popen(
         [environment / "bin" / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -46,6 +42,19 @@ def serve_s3(port: int) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+def _install(environment: Path) -> None:
+    """Install the server where it is not there."""
+    if not (environment / "bin" / "moto_server").exists():
+        # By this environment's own pip where it has one: to make another takes longer than to install the server.
+        # Not by importlib.util.find_spec: once that has named pip, setuptools cannot be imported in this process (its
+        # _distutils_hack stands back for pip), and torch.compile imports it.
+        shared = any(Path(folder, "pip").is_dir() for folder in sys.path)
+        subprocess.run([sys.executable, "-m", "venv", *["--without-pip"] * shared, environment], check=True)
+        python = environment / "bin" / "python"
+        pip = [sys.executable, "-m", "pip", "--python", python] if shared else [python, "-m", "pip"]
+        subprocess.run([*pip, "install", "--quiet", "--no-compile", MOTO], check=True)
 
 
 @contextmanager
