@@ -146,7 +146,9 @@ def _section(part: Part, results: Sequence[Result]) -> Section:
         tables.append(Table("What was added to what", conclusion.header, conclusion.rows))
     if name == "data-size" and (cost := _cost(results)):
         charts.append(cost)
-    return Section(name, part.title, part.question, part.published, conclusion.sentences, tables, charts)
+    # Names of presets are marked for Markdown.
+    sentences = [text.replace("`", "") for text in conclusion.sentences]
+    return Section(name, part.title, part.question, part.published, sentences, tables, charts)
 
 
 def _all_scores(results: Sequence[Result]) -> Table:
