@@ -46,7 +46,7 @@ class PassedOver:
 
     def lines(self) -> list[str]:
         """Return a line per kind: how many, and one of them."""
-        return [f"{count:,} {kind}, for example {self.first[kind]}" for kind, count in self.counts.items()]
+        return [f"{kind}: {count:,}, for example {self.first[kind]}" for kind, count in self.counts.items()]
 
 
 def is_system(name: str) -> bool:

@@ -461,7 +461,7 @@ def test_a_listing_that_takes_long_shows_how_far_it_is_and_what_it_passed_over(
     (tmp_path / "in" / "again").symlink_to(".")
     config = settings(tmp_path / "in", tmp_path, dataset="folder", clusters=2)
     plan_run(config)
-    note = "list      passed over 1 links to a folder around them, for example again"
+    note = "list      passed over links to a folder around them: 1, for example again"
     assert capsys.readouterr().err.splitlines() == [note]
     monkeypatch.setattr(plan, "QUIET_SECONDS", 0)
     assert plan_run(config).source.images == 24

@@ -99,8 +99,8 @@ def test_a_text_file_of_paths_is_a_source(tmp_path: Path, monkeypatch: pytest.Mo
         f"{tmp_path}/{n}" for n in ("home/d.jpg", "set/a b.jpg", "set/é/c.jpg")
     ]
     assert find_place(f"{tmp_path}/set/list.txt", "").notes == (
-        f"1 paths that the list names more than once, for example {tmp_path}/set/a b.jpg",
-        f"1 paths of the list that name no file, for example {tmp_path}/set/gone.jpg",
+        f"paths that the list names more than once: 1, for example {tmp_path}/set/a b.jpg",
+        f"paths of the list that name no file: 1, for example {tmp_path}/set/gone.jpg",
     )
 
 
