@@ -136,7 +136,7 @@ def _of_list(source: str, passed_over: PassedOver) -> tuple[str, list[FileEntry]
         else:
             files.append(entry)
     if not files:
-        raise UsageError(f"none of the {len(paths)} paths in {source} names a file, such as {paths[0]}; give one per "
+        raise UsageError(f"no path in {source} names a file, of {len(paths):,} such as {paths[0]}; give one per "
                          f"line, absolute or relative to {folder or '/'}")  # fmt: skip
     return root, files
 

@@ -116,7 +116,7 @@ def test_lists_as_other_programs_write_them(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         (b"", "has no paths in it"),
-        (b"gone.jpg", "none of the 1 paths in .* names a file"),
+        (b"gone.jpg", "no path in .* names a file, of 1 such as"),
         (b"\xfftext", "no UTF-8 text"),
         (b"gone.jpg a.png", r"such as .*/gone\.jpg a\.png; give one per line"),
         (b"s3://a/b.jpg\n/c.jpg", "several stores"),
