@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,36 @@ def without_statistics() -> None:
         getattr(_StatsManager, name)  # raises where another version has other names
         setattr(_StatsManager, name, staticmethod(lambda *arguments, **named: None))
     _StatsManager.gen_dataset_id_from_stats_actor = staticmethod(lambda: uuid4().hex)  # type: ignore[method-assign]
+
+
+@contextmanager
+def quick_training() -> Iterator[None]:
+    """Let trainings that this process starts do without what Ray Train uses on clusters only, if there is no dashboard.
+
+    A cleaner of placement groups asks the dashboard whether the training's controller is alive: without one it looks
+    for it for 20 s, and every training waits 12 s for the cleaner at its end. Nothing is left to be cleaned up, as
+    placement groups end with their controller. Nor is there a node that is preempted, nor a data set to be split
+    between workers, for each of which an actor starts with every group of workers.
+    """
+    from ray._private import ray_constants
+    from ray.experimental import internal_kv
+    from ray.train.v2._internal.execution.callback import RayTrainCallback
+    from ray.train.v2.api import data_parallel_trainer
+
+    place: Any = ray_constants
+    if internal_kv._internal_kv_get(place.DASHBOARD_ADDRESS, namespace=place.KV_NAMESPACE_DASHBOARD) is not None:
+        yield
+        return
+    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    trainer: Any = data_parallel_trainer
+    callbacks = {name: getattr(trainer, name) for name in ("PlacementGroupCleanerCallback", "DatasetsCallback")}
+    for name in callbacks:
+        setattr(trainer, name, lambda **named: RayTrainCallback())
+    try:
+        yield
+    finally:
+        for name, callback in callbacks.items():
+            setattr(trainer, name, callback)
 
 
 def has_token() -> bool:

@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray.engine.failure import cause_of
 from datus2_ray.engine.machines import Device, Machines
+from datus2_ray.engine.ray_private import quick_training
 from datus2_ray.engine.training.job import MAX_FAILURES, POLL_SECONDS, Job, watch
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage
@@ -95,7 +96,8 @@ class TrainingRun:
             ),
         )
         try:
-            result = trainer.fit()
+            with quick_training():
+                result = trainer.fit()
         except TrainingFailedError as error:
             raise explain(job.stage, error) from error
         history = dict(result.return_value)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from datus2_ray.core.quick_import import quick_import
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.prospect import Prospect
@@ -93,7 +94,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Pretrained:
 
 def train(config: dict[str, Any]) -> Any:
     """Run the training loop, as one of the workers."""
-    from datus2_ray.stages.pretrain import worker
+    with quick_import():
+        from datus2_ray.stages.pretrain import worker
 
     return worker.train(config)
 

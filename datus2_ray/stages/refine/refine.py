@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from datus2_ray.core.quick_import import quick_import
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.prospect import Prospect
@@ -95,7 +96,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Refined:
 
 def train(config: dict[str, Any]) -> Any:
     """Run the training loop, as one of the workers."""
-    from datus2_ray.stages.refine import worker
+    with quick_import():
+        from datus2_ray.stages.refine import worker
 
     return worker.train(config)
 
