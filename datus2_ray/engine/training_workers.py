@@ -20,7 +20,9 @@ TOKEN_WORKERS = 8
 
 
 def refine_workers(config: RefineConfig, images: int, machines: Machines, device: Device) -> int:
-    """Return the number of the refinement's workers: one per GPU, else up to two; two images per step each or more.
+    """Return the number of the refinement's workers: one per GPU, else one; two images per step each or more.
+
+    On CPUs one worker computes with a thread each: two would add up gradients of 160 MB in every step.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def refine_workers(config: RefineConfig, images: int, machines: Machines, device
         If the machines have no room for them.
     """
     most = min(config.batch_size // 2, max(1, images // 4))
-    automatic = (machines.gpus or 1) if device == "cuda" else max(1, min(2, machines.cpus, _room(machines)))
+    automatic = (machines.gpus or 1) if device == "cuda" else 1
     workers = config.workers or min(automatic, most)
     if workers > most:
         raise UsageError(

@@ -20,8 +20,7 @@ def machine(cpus: int, gpus: int = 0, joined: bool = False) -> Machines:
 @pytest.mark.parametrize(
     ("settings", "images", "cpus", "gpus", "expected"),
     [
-        ({}, 100, 8, 0, 2),
-        ({}, 100, 1, 0, 1),
+        ({}, 100, 8, 0, 1),
         ({}, 100, 8, 4, 4),
         ({}, 100, 64, 8, 4),  # eight workers would train on one image each
         ({"batch_size": 2}, 100, 8, 0, 1),
