@@ -13,7 +13,7 @@ from datus2_ray.commands.name import name
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.corrections import DrawnImage, correct, count_drawn
-from datus2_ray.core.score.confusion import confusion_matrix
+from datus2_ray.core.score.counting import confusion_matrix
 from datus2_ray.core.score.names import score_names
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, match

@@ -104,10 +104,11 @@ def quick_training() -> Iterator[None]:
     """
     from ray._private import ray_constants
     from ray.experimental import internal_kv
-    from ray.train.v2._internal.execution.callback import RayTrainCallback
+    from ray.train.v2._internal.execution import callback
     from ray.train.v2.api import data_parallel_trainer
 
     place: Any = ray_constants
+    idle: Any = callback
     if internal_kv._internal_kv_get(place.DASHBOARD_ADDRESS, namespace=place.KV_NAMESPACE_DASHBOARD) is not None:
         yield
         return
@@ -115,7 +116,7 @@ def quick_training() -> Iterator[None]:
     trainer: Any = data_parallel_trainer
     callbacks = {name: getattr(trainer, name) for name in ("PlacementGroupCleanerCallback", "DatasetsCallback")}
     for name in callbacks:
-        setattr(trainer, name, lambda **named: RayTrainCallback())
+        setattr(trainer, name, lambda **named: idle.RayTrainCallback())
     try:
         yield
     finally:

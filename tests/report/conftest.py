@@ -15,7 +15,8 @@ from PIL import Image
 
 from datus2_ray.config import load
 from datus2_ray.core.images.labels import encode_labels, upsample_nearest
-from datus2_ray.core.score.confusion import confusion_matrix, score
+from datus2_ray.core.score.confusion import score
+from datus2_ray.core.score.counting import confusion_matrix
 from datus2_ray.report.scores import BASELINES
 from datus2_ray.stages.label.label import paint
 from datus2_ray.store import parquet, schemas, storage

@@ -12,45 +12,6 @@ from datus2_ray.core.score.partitions import adjusted_rand_index, normalized_mut
 
 Matching = list[int | None]
 
-#: Pixels that are counted at a time.
-STRIP = 2**22
-
-
-def confusion_matrix(
-    truth: NDArray[np.unsignedinteger[Any]], predicted: NDArray[np.unsignedinteger[Any]], classes: int, clusters: int
-) -> NDArray[np.int64]:
-    """Count the pixels per class and cluster, int64 [C, K + 1]; the last column counts noise.
-
-    Parameters
-    ----------
-    truth : uint8 or uint16 [H, W]
-        Class ids; values outside [0, C) are ignored.
-    predicted : uint8 or uint16 [H, W]
-        Cluster ids in [0, K); noise is the largest value of the data type.
-    classes, clusters : int
-        C and K.
-
-    Raises
-    ------
-    ValueError
-        If the maps differ in size, or a scored pixel is neither a cluster nor noise.
-    """
-    if truth.shape != predicted.shape:
-        raise ValueError(f"the ground truth is {truth.shape} and the prediction is {predicted.shape}")
-    counts = np.zeros(classes * (clusters + 1), np.int64)
-    # Strip by strip: numbers of 8 bytes of every pixel of a large image would take gigabytes.
-    rows = max(1, STRIP // max(1, truth.shape[1]))
-    for start in range(0, len(truth), rows):
-        of_truth, of_clusters = truth[start : start + rows], predicted[start : start + rows]
-        scored = of_truth < classes
-        column = of_clusters[scored].astype(np.int64)
-        column[column == np.iinfo(predicted.dtype).max] = clusters
-        if column.size and column.max() > clusters:
-            raise ValueError(f"cluster {column.max()} in a prediction of {clusters} clusters")
-        cells = of_truth[scored].astype(np.int64) * (clusters + 1) + column
-        counts += np.bincount(cells, minlength=len(counts))
-    return counts.reshape(classes, clusters + 1)
-
 
 def one_to_one_matching(confusion: NDArray[np.int64]) -> Matching:
     """Match clusters and classes in pairs so that the most pixels are labelled correctly.

@@ -13,7 +13,7 @@ import pyarrow as pa
 from datus2_ray.core.cluster.clusters import Clusters
 from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import decode_labels, paint, upsample_nearest
-from datus2_ray.core.score.confusion import confusion_matrix
+from datus2_ray.core.score.counting import confusion_matrix
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column

@@ -10,29 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from datus2_ray.core.score import confusion
-from datus2_ray.core.score.confusion import confusion_matrix, many_to_one_matching, one_to_one_matching, score
+from datus2_ray.core.score.confusion import many_to_one_matching, one_to_one_matching, score
+from datus2_ray.core.score.counting import confusion_matrix
+from tests.core.score.maps import maps, scored_pixels
 
 UNMATCHED = 1000
-
-
-@st.composite
-def maps(draw):
-    """Ground truth with void, and a prediction with noise that agrees with it more often than not."""
-    classes, clusters = draw(st.integers(1, 5)), draw(st.integers(1, 7))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    shape = (draw(st.integers(1, 9)), draw(st.integers(1, 12)))
-    present = rng.choice(classes, rng.integers(1, classes + 1), replace=False)
-    truth = rng.choice(present, shape).astype(np.uint8)
-    predicted = np.where(rng.random(shape) < 0.6, truth % clusters, rng.integers(0, clusters, shape)).astype(np.uint8)
-    predicted[rng.random(shape) < 0.15] = 255
-    truth[rng.random(shape) < 0.15] = rng.choice([classes, 200, 255])
-    return truth, predicted, classes, clusters
-
-
-def scored_pixels(truth, predicted, classes):
-    inside = truth < classes
-    return truth[inside].astype(int), predicted[inside].astype(int)
 
 
 def check_against_scikit_learn(scores, true, mapped, classes, present):
@@ -46,64 +28,6 @@ def check_against_scikit_learn(scores, true, mapped, classes, present):
     assert scores["mean_accuracy"] == pytest.approx(accuracy[present].mean())
     assert [value is not None for value in scores["per_class_iou"]] == [c in present for c in range(classes)]
     np.testing.assert_allclose([v for v in scores["per_class_iou"] if v is not None], iou[present])
-
-
-@settings(deadline=None)
-@given(maps())
-def test_the_confusion_matrix_is_that_of_scikit_learn(case):
-    truth, predicted, classes, clusters = case
-    confusion = confusion_matrix(truth, predicted, classes, clusters)
-    true, column = scored_pixels(truth, predicted, classes)
-    column[column == 255] = clusters
-    assert confusion.dtype == np.int64
-    assert confusion.shape == (classes, clusters + 1)
-    if len(true):
-        size = max(classes, clusters + 1)
-        expected = sklearn.metrics.confusion_matrix(true, column, labels=range(size))
-        assert (confusion == expected[:classes, : clusters + 1]).all()
-    else:
-        assert not confusion.any()
-
-
-@settings(deadline=None)
-@given(maps(), st.integers(0, 9))
-def test_matrices_of_parts_add_up_to_the_matrix_of_the_whole(case, cut):
-    truth, predicted, classes, clusters = case
-    whole = confusion_matrix(truth, predicted, classes, clusters)
-    above = confusion_matrix(truth[:cut], predicted[:cut], classes, clusters)
-    assert (whole == above + confusion_matrix(truth[cut:], predicted[cut:], classes, clusters)).all()
-
-
-@settings(deadline=None)
-@given(maps(), st.integers(1, 9))
-def test_a_map_is_counted_strip_by_strip(case, pixels):
-    truth, predicted, classes, clusters = case
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(confusion, "STRIP", pixels)
-        counted = confusion_matrix(truth, predicted, classes, clusters)
-    np.testing.assert_array_equal(counted, confusion_matrix(truth, predicted, classes, clusters))
-
-
-@given(maps())
-def test_sixteen_bit_maps_count_the_same(case):
-    truth, predicted, classes, clusters = case
-    wide = np.where(predicted == 255, 65535, predicted.astype(np.uint16)).astype(np.uint16)
-    expected = confusion_matrix(truth, predicted, classes, clusters)
-    assert (confusion_matrix(truth.astype(np.uint16), wide, classes, clusters) == expected).all()
-    assert (confusion_matrix(truth, wide, classes, clusters) == expected).all()
-
-
-def test_more_than_254_clusters_need_sixteen_bits():
-    predicted = np.array([[255, 299, 65535]], dtype=np.uint16)
-    confusion = confusion_matrix(np.zeros((1, 3), np.uint8), predicted, 1, 300)
-    assert np.flatnonzero(confusion[0]).tolist() == [255, 299, 300]
-
-
-def test_a_value_that_is_neither_a_cluster_nor_noise_is_refused():
-    with pytest.raises(ValueError, match="cluster 4 in a prediction of 3 clusters"):
-        confusion_matrix(np.zeros((1, 2), np.uint8), np.array([[0, 4]], dtype=np.uint8), 2, 3)
-    with pytest.raises(ValueError, match=r"ground truth is \(2, 1\) and the prediction is \(1, 2\)"):
-        confusion_matrix(np.zeros((2, 1), np.uint8), np.zeros((1, 2), np.uint8), 2, 3)
 
 
 def every_matching(classes, clusters):
