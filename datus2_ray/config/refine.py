@@ -42,7 +42,7 @@ class RefineConfig(StageConfig):
     )
     min_images: int = expert(20, "With fewer images than this, masks are not refined.", ge=2)
     workers: int | None = expert(
-        None, "Workers; default one for EM and for a head, and for DeepLabV3 one per GPU.", ge=1
+        None, "Workers; default one for EM and for a head, and for DeepLabV3 one per GPU, or one on CPUs.", ge=1
     )
 
     @model_validator(mode="after")

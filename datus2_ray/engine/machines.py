@@ -53,6 +53,10 @@ class Machines:
         """Bytes of all nodes."""
         return sum(node.memory for node in self.nodes)
 
+    def threads(self, workers: int) -> int:
+        """Return the threads of each of so many workers: a share of all CPUs, and no more than the largest node has."""
+        return max(1, min(self.cpus // workers, max((node.cpus for node in self.nodes), default=1)))
+
     @staticmethod
     def now() -> Machines:
         """Return what the Ray has to which this process is connected."""

@@ -95,12 +95,12 @@ def without_statistics() -> None:
 
 @contextmanager
 def quick_training() -> Iterator[None]:
-    """Let trainings that this process starts do without what Ray Train uses on clusters only, if there is no dashboard.
+    """Let trainings that this process starts do without what Ray Train needs on clusters only.
 
-    A cleaner of placement groups asks the dashboard whether the training's controller is alive: without one it looks
-    for it for 20 s, and every training waits 12 s for the cleaner at its end. Nothing is left to be cleaned up, as
-    placement groups end with their controller. Nor is there a node that is preempted, nor a data set to be split
-    between workers, for each of which an actor starts with every group of workers.
+    Without the dashboard's address, which only :func:`quick_start` leaves out, a cleaner of placement groups would look
+    for it for 20 s, and every training would wait 12 s for the cleaner at its end. A local Ray has no node that is
+    preempted, and our trainings have no data set that Ray Train splits between workers: for each an actor would start
+    with every group of workers.
     """
     from ray._private import ray_constants
     from ray.experimental import internal_kv
@@ -108,20 +108,35 @@ def quick_training() -> Iterator[None]:
     from ray.train.v2.api import data_parallel_trainer
 
     place: Any = ray_constants
-    idle: Any = callback
     if internal_kv._internal_kv_get(place.DASHBOARD_ADDRESS, namespace=place.KV_NAMESPACE_DASHBOARD) is not None:
         yield
         return
-    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    idle: Any = callback
     trainer: Any = data_parallel_trainer
-    callbacks = {name: getattr(trainer, name) for name in ("PlacementGroupCleanerCallback", "DatasetsCallback")}
-    for name in callbacks:
+    replaced = {name: getattr(trainer, name) for name in ("PlacementGroupCleanerCallback", "DatasetsCallback")}
+    for name in replaced:
         setattr(trainer, name, lambda **named: idle.RayTrainCallback())
     try:
         yield
     finally:
-        for name, callback in callbacks.items():
-            setattr(trainer, name, callback)
+        for name, own in replaced.items():
+            setattr(trainer, name, own)
+
+
+def note_groups(actor: Any) -> Any:
+    """Return a callback of Ray Train that sends the placement group of every group of workers to `actor.note_group`.
+
+    A group outlives a controller that is killed, as long as the driver lives.
+    """
+    from ray.train.v2._internal.execution import callback
+
+    base: Any = callback
+
+    def send(self: Any, worker_group: Any) -> None:
+        actor.note_group.remote(worker_group.get_worker_group_state().placement_group_handle.placement_group)
+
+    return type("NoteGroups", (base.WorkerGroupCallback,), {"after_worker_group_start": send})()
 
 
 def has_token() -> bool:

@@ -40,6 +40,13 @@ def test_the_device_is_the_users_or_what_there_is(machines: Machines, wanted: st
     assert choose_device(machines, wanted) == device  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("cpus", "workers", "threads"), [((8,), 1, 8), ((8,), 3, 2), ((4, 4, 2), 1, 4), ((1,), 2, 1)])
+def test_workers_share_the_cpus_and_none_has_more_threads_than_a_node(
+    cpus: tuple[int, ...], workers: int, threads: int
+) -> None:
+    assert Machines(tuple(Node(count, 0, 1) for count in cpus)).threads(workers) == threads
+
+
 def test_what_a_machine_lacks_is_refused() -> None:
     with pytest.raises(DatusError, match="Ray sees no GPU on this machine"):
         choose_device(Machines((Node(2, 0, 1),)), "cuda")

@@ -42,10 +42,10 @@ def _add_pixels(truth: Labels, predicted: Labels, noise: int, counts: NDArray[np
     for i in range(len(truth)):
         if truth[i] < classes:
             cluster = predicted[i]
-            if cluster < clusters:
-                counts[truth[i], cluster] += 1
-            elif cluster == noise:
+            if cluster == noise:
                 counts[truth[i], clusters] += 1
+            elif cluster < clusters:
+                counts[truth[i], cluster] += 1
             else:
                 outside = max(outside, int(cluster))
     return outside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +13,18 @@ import ray.train.torch
 from ray.exceptions import RayError
 from ray.train import ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datus2_ray.engine.failure import cause_of
 from datus2_ray.engine.machines import Device, Machines
-from datus2_ray.engine.ray_private import quick_training
+from datus2_ray.engine.ray_private import note_groups, quick_training
 from datus2_ray.engine.training.job import MAX_FAILURES, POLL_SECONDS, Job, watch
 from datus2_ray.errors import DatusError
 from datus2_ray.store import storage
+
+#: Seconds to wait for the names of a training's placement groups.
+GROUP_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class TrainingRun:
     def __init__(self) -> None:
         self._step = 0
         self._moves = 0
+        self._groups: list[PlacementGroup] = []
 
     def tick(self, step: int) -> None:
         """Note that so many steps are done; the same step again notes that something else moved."""
@@ -73,6 +79,14 @@ class TrainingRun:
         """Return how often something moved, and the steps done."""
         return self._moves, self._step
 
+    def note_group(self, group: PlacementGroup) -> None:
+        """Note a placement group of the workers."""
+        self._groups.append(group)
+
+    def groups(self) -> list[PlacementGroup]:
+        """Return the placement groups that the workers had so far."""
+        return self._groups
+
     def fit(self, job: Job, folder: str, name: str, patience: int) -> Trained:
         """Train, or resume the training of this name in this folder."""
         os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_SECONDS)  # a checkpoint counts from the next check
@@ -81,9 +95,10 @@ class TrainingRun:
         filesystem, path = storage.resolve(folder)
         api: Any = ray.train  # whose type hints are those of its old version
         kept = {"checkpoint_score_attribute": job.lowest, "checkpoint_score_order": "min"} if job.lowest else {}
+        this = ray.get_runtime_context().current_actor
         trainer = api.torch.TorchTrainer(
             job.loop,
-            train_loop_config={"plan": job.plan, "watcher": ActorWatcher(ray.get_runtime_context().current_actor)},
+            train_loop_config={"plan": job.plan, "watcher": ActorWatcher(this)},
             torch_config=TorchConfig(timeout_s=patience),
             scaling_config=job.scaling,
             run_config=api.RunConfig(
@@ -93,6 +108,7 @@ class TrainingRun:
                 failure_config=api.FailureConfig(max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILURES),
                 checkpoint_config=api.CheckpointConfig(num_to_keep=1, **kept),
                 logging_config=api.LoggingConfig(log_level="ERROR"),
+                callbacks=[note_groups(this)],
             ),
         )
         try:
@@ -147,4 +163,10 @@ def run_training(job: Job, folder: str, name: str, patience: int, show: Callable
     except RayError as error:
         raise cause_of(error) from error
     finally:
+        groups: list[PlacementGroup] = []
+        with contextlib.suppress(RayError):  # the actor may have died
+            groups = ray.get(actor.groups.remote(), timeout=GROUP_SECONDS)
         ray.kill(actor)
+        # Those of a training that did not end by itself would keep their CPUs and GPUs as long as this process lives.
+        for group in groups:
+            remove_placement_group(group)

@@ -53,7 +53,7 @@ def fit_segments(
     segments = SegmentTokens(tokens.uri, masks.uri, sample.parts, split, sample.below, sample.dim, names)
     spec = TokenLayerSpec(sample.dim, classes, describe_tokens(run))
     workers = training_workers.token_workers(config.refine, run.machines, placement.device)
-    threads = max(1, run.machines.cpus // workers)
+    threads = run.machines.threads(workers)
     plan = Plan(segments, spec, config.seed, recipe, workers, threads, placement.device)
     steps = recipe.rounds * recipe.steps
     fitted = fit_to_tokens(run, placement, progress, stage, plan, steps, fit_layer)

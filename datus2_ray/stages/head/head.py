@@ -45,7 +45,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> HeadLearned:
     images = TokenImages(discovered.uri, sample.parts, sample.ids)
     spec = HeadSpec(sample.dim, recipe.codes, describe_tokens(run))
     workers = training_workers.token_workers(config.refine, run.machines, placement.device)
-    threads = max(1, run.machines.cpus // workers)
+    threads = run.machines.threads(workers)
     plan = Plan(images, spec, config.seed, recipe, workers, threads, placement.device)
     learned = fit_to_tokens(run, placement, progress, "head", plan, recipe.steps, learn_head)
     progress.total = learned["tokens"]

@@ -128,7 +128,7 @@ def plan_pretraining(run: Run, device: Device, scalars: str) -> Pretrain:
         lanes=lanes,
         held=share_bytes <= config.memory * 1e9,
         workers=workers,
-        threads=max(1, run.machines.cpus // workers),
+        threads=run.machines.threads(workers),
         dtype=choose_arithmetic(config.dtype, device),
         scalars=scalars,
     )

@@ -48,7 +48,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Probed:
         codes=run.facts(Surveyed).codes,
         by_colour=run.facts(Surveyed).by_colour,
         seed=seed,
-        threads=max(1, run.machines.cpus),
+        threads=run.machines.threads(1),
         device=placement.device,
     )
     job = Job("probe", fit_probe, plan, progress.total, "give fewer images (--limit N)", None, lowest=None)

@@ -133,7 +133,7 @@ def plan_training(run: Run, device: Device, start: str) -> Training:
         parts=tuple(parts),
         split=split_images(ids, run.config.seed, workers, held_out),
         workers=workers,
-        threads=max(1, run.machines.cpus // workers),
+        threads=run.machines.threads(workers),
         epoch_steps=epoch_steps,
         dtype=choose_arithmetic(config.dtype, device),
         layer=layer_masks(run),

@@ -61,7 +61,8 @@ def test_more_than_254_clusters_need_sixteen_bits():
 
 
 def test_a_value_that_is_neither_a_cluster_nor_noise_is_refused():
-    with pytest.raises(ValueError, match="cluster 4 in a prediction of 3 clusters"):
-        confusion_matrix(np.zeros((1, 2), np.uint8), np.array([[0, 4]], dtype=np.uint8), 2, 3)
+    for value in (3, 4, 254):
+        with pytest.raises(ValueError, match=f"cluster {value} in a prediction of 3 clusters"):
+            confusion_matrix(np.zeros((1, 2), np.uint8), np.array([[0, value]], dtype=np.uint8), 2, 3)
     with pytest.raises(ValueError, match=r"ground truth is \(2, 1\) and the prediction is \(1, 2\)"):
         confusion_matrix(np.zeros((2, 1), np.uint8), np.zeros((1, 2), np.uint8), 2, 3)

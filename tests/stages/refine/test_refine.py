@@ -462,6 +462,8 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
         with pytest.raises(KeyboardInterrupt):
             refine(disturbed)
     wait_for(lambda: not training_processes())
+    # Nothing keeps the CPUs of the workers.
+    wait_for(lambda: all(group["state"] != "CREATED" for group in ray.util.placement_group_table().values()))
     (folder,) = Path(disturbed.folder.path("refine")).glob("*/training/2-workers")
     done_before = {checkpoint.name for checkpoint in folder.glob("epoch-*")}
     assert done_before
