@@ -38,6 +38,7 @@ class Progress:
         self.done, self.done_before, self.errors = done_before, done_before, errors
         self._stream, self._clock = stream or sys.stderr, clock
         self._terminal = self._stream.isatty()
+        self._reached = False
         self._interval = TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL
         self._start = clock()
         # A terminal shows the first state at once.
@@ -53,9 +54,10 @@ class Progress:
             self._show(self._line(now - self._start, note), end="" if self._terminal else "\n")
 
     def reach(self, done: int) -> None:
-        """Set the number of things done, for instance a training step; the first one counts as done before."""
-        if done > self.done and self.done == 0:
-            self.done = self.done_before = done
+        """Set the number of things done, for instance training steps; the first number counts as done before."""
+        if not self._reached:
+            self._reached = True
+            self.done = self.done_before = max(done, self.done)
         self.advance(max(0, done - self.done))
 
     def note_pass(self, number: int) -> None:

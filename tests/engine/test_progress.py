@@ -46,11 +46,15 @@ def test_rate_and_remaining_time_leave_out_what_was_done_before(clock: Clock) ->
 
 def test_a_resumed_training_counts_the_steps_after_its_checkpoint_only(clock: Clock) -> None:
     progress = Progress("refine", 1000, "steps", io.StringIO(), clock=clock)
-    for step in (0, 600, 600, 700):
+    for step in (600, 600, 700):
         progress.reach(step)
     assert (progress.done, progress.done_before) == (700, 600)
     progress.reach(650)  # a worker that died begins at its checkpoint
     assert progress.done == 700
+    fresh = Progress("refine", 1000, "steps", io.StringIO(), clock=clock)
+    for step in (0, 3):
+        fresh.reach(step)
+    assert (fresh.done, fresh.done_before) == (3, 0)
 
 
 def test_a_log_has_a_line_per_interval_and_a_terminal_rewrites_one(clock: Clock) -> None:

@@ -25,6 +25,7 @@ def run_alone(job: Job, device: Device, patience: int, show: Callable[[int], Any
         If it failed, or took no step for `patience` seconds.
     """
     heartbeat = Heartbeat()
+    show(0)
     # Not by options(): only of GPUs that it is told here, Ray ends the process with the task.
     task: Any = ray.remote(num_cpus=0, num_gpus=int(device == "cuda"), max_retries=MAX_FAILURES)(_run_loop)
     running = task.options(name=job.stage).remote(job, heartbeat)

@@ -72,7 +72,7 @@ def watch(running: Any, status: Callable[[], Any], job: Job, patience: int, show
     status : callable
         Asks how often something moved, and for the steps done; returns the reference of the answer.
     show : callable
-        Called now and then with the steps done.
+        Called now and then with the steps done, first with those that were done before.
 
     Raises
     ------
@@ -85,7 +85,8 @@ def watch(running: Any, status: Callable[[], Any], job: Job, patience: int, show
             moves, step = ray.get(status(), timeout=patience)
             if moves != seen:
                 seen, since = moves, time.monotonic()
-        show(step)
+        if seen > 0:
+            show(step)
         if time.monotonic() - since >= patience:
             raise DatusError(
                 f"{job.stage}: no optimiser step for {patience} s (step {step} of {job.steps}); the cluster may lack "

@@ -68,16 +68,22 @@ class TrainingRun:
     def __init__(self) -> None:
         self._step = 0
         self._moves = 0
+        self._asked = False
+        self._first = 0
         self._groups: list[PlacementGroup] = []
 
     def tick(self, step: int) -> None:
         """Note that so many steps are done; the same step again notes that something else moved."""
+        if not self._moves:
+            self._first = step
         self._step = step
         self._moves += 1
 
     def status(self) -> tuple[int, int]:
-        """Return how often something moved, and the steps done."""
-        return self._moves, self._step
+        """Return how often something moved, and the steps done: at first those that an earlier attempt had done."""
+        step = self._step if self._asked else self._first
+        self._asked = self._moves > 0
+        return self._moves, step
 
     def note_group(self, group: PlacementGroup) -> None:
         """Note a placement group of the workers."""
