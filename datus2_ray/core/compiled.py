@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from llvmlite.binding import get_host_cpu_name
 
 #: Seconds without use after which a folder of machine code is deleted.
@@ -39,6 +40,16 @@ def compiled(function: Function) -> Function:
     finally:
         _numba.config.CACHE_DIR = user_folder
     return dispatcher
+
+
+def frozen(array: Any) -> Any:
+    """View an array as contiguous and read-only, as those that come from Ray are: one kind of array, one compilation.
+
+    One that is not contiguous is copied.
+    """
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, u
 
 from datus2_ray.core.cluster.distances import FloatArray, Rounding, choose_nearest, choose_second, row_lengths
 from datus2_ray.core.cluster.threads import in_threads
+from datus2_ray.core.compiled import frozen
 
 Metric = Literal["euclidean", "spherical"]
 
@@ -70,7 +71,7 @@ class Assignment:
     """Assignment of rows to centroids, float64 [K, d] as :func:`metric_rows` returns them, chunk after chunk."""
 
     def __init__(self, centroids: NDArray[np.float64], metric: Metric) -> None:
-        self._centroids = _frozen(centroids)
+        self._centroids = frozen(centroids)
         self._spherical = metric == "spherical"
         # What all centroids have in common moves all scores of a row alike: without it the product's error is smaller.
         middle = centroids.mean(axis=0)
@@ -95,7 +96,7 @@ class Assignment:
 
     def nearest(self, x: FloatArray) -> Nearest:
         """Find the nearest centroid of each row of one chunk, float16, float32 or float64 [n, d] with n >= 1."""
-        rows = _frozen(x.astype(np.float32) if x.dtype == np.float16 else x)
+        rows = frozen(x.astype(np.float32) if x.dtype == np.float16 else x)
         lengths = lengths_of(rows) if self._spherical else np.ones(len(rows))
         # A score that overflows decides nothing, see choose_nearest().
         with np.errstate(over="ignore", invalid="ignore"):
@@ -105,13 +106,6 @@ class Assignment:
             rows, lengths, self._centroids, self._spherical, scores, self._offsets, self._rounding, labels, distances
         )
         return Nearest(rows, lengths, labels, distances)
-
-
-def _frozen(array: FloatArray) -> Any:
-    """View an array as read-only, as those that come from Ray are: one kind of array, one compilation."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 def assign(
@@ -161,9 +155,9 @@ def assign_second(
     distances : float64 [n]
         As :func:`assign` returns them; infinite where there is one centroid only.
     """
-    rows = _frozen(x.astype(np.float32) if x.dtype == np.float16 else x)
+    rows = frozen(x.astype(np.float32) if x.dtype == np.float16 else x)
     spherical = metric == "spherical"
     lengths = lengths_of(rows) if spherical else np.ones(len(rows))
     seconds, distances = np.empty(len(x), np.int32), np.empty(len(x))
-    choose_second(rows, lengths, _frozen(metric_rows(centroids, metric)), spherical, labels, seconds, distances)
+    choose_second(rows, lengths, frozen(metric_rows(centroids, metric)), spherical, labels, seconds, distances)
     return seconds, distances

@@ -111,6 +111,7 @@ def _by_library(adjacency: np.ndarray | sp.csr_matrix, library: str, resolution:
 
 def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: int, orders: int) -> Partition:
     # Imported here because numba takes half a second to load.
+    from datus2_ray.core.compiled import frozen
     from datus2_ray.core.graph.louvain_dense import louvain_binary
     from datus2_ray.core.graph.louvain_sparse import Csr, louvain_weighted
 
@@ -118,9 +119,7 @@ def _compiled(adjacency: np.ndarray | sp.csr_matrix, resolution: float, seed: in
     tolerances = np.array([PAPER_TOLERANCE] + [FINE_TOLERANCE] * (orders - 1))
     binary = isinstance(adjacency, np.ndarray) and (adjacency.dtype == bool or is_packed(adjacency))
     if binary and nodes <= MAX_DENSE_NODES:
-        packed = (adjacency if is_packed(adjacency) else np.packbits(adjacency, axis=1)).view()
-        # Arrays from a table are read-only, which is a type of its own to numba: one type, one compilation.
-        packed.flags.writeable = False
+        packed = frozen(adjacency if is_packed(adjacency) else np.packbits(adjacency, axis=1))
         visits = visiting_orders(np.bitwise_count(packed).sum(axis=1), orders, seed)
         labels, reached = louvain_binary(packed, visits, resolution, tolerances)
     else:

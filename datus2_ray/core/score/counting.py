@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.compiled import compiled
+from datus2_ray.core.compiled import compiled, frozen
 from datus2_ray.core.images.labels import Labels
 
 
@@ -29,7 +29,8 @@ def confusion_matrix(truth: Labels, predicted: Labels, classes: int, clusters: i
     if truth.shape != predicted.shape:
         raise ValueError(f"the ground truth is {truth.shape} and the prediction is {predicted.shape}")
     counts = np.zeros((classes, clusters + 1), np.int64)
-    outside = _add_pixels(_frozen(truth), _frozen(predicted), int(np.iinfo(predicted.dtype).max), counts)
+    pixels = frozen(truth).reshape(-1), frozen(predicted).reshape(-1)
+    outside = _add_pixels(*pixels, int(np.iinfo(predicted.dtype).max), counts)
     if outside >= 0:
         raise ValueError(f"cluster {outside} in a prediction of {clusters} clusters")
     return counts
@@ -49,10 +50,3 @@ def _add_pixels(truth: Labels, predicted: Labels, noise: int, counts: NDArray[np
             else:
                 outside = max(outside, int(cluster))
     return outside
-
-
-def _frozen(labels: Labels) -> Labels:
-    """View a map as a read-only row of pixels, whatever it was: one kind of array, one compilation."""
-    view = labels.reshape(-1).view()
-    view.flags.writeable = False
-    return view

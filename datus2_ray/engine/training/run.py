@@ -68,8 +68,7 @@ class TrainingRun:
     def __init__(self) -> None:
         self._step = 0
         self._moves = 0
-        self._asked = False
-        self._first = 0
+        self._first: int | None = None
         self._groups: list[PlacementGroup] = []
 
     def tick(self, step: int) -> None:
@@ -81,8 +80,8 @@ class TrainingRun:
 
     def status(self) -> tuple[int, int]:
         """Return how often something moved, and the steps done: at first those that an earlier attempt had done."""
-        step = self._step if self._asked else self._first
-        self._asked = self._moves > 0
+        step = self._step if self._first is None else self._first
+        self._first = None
         return self._moves, step
 
     def note_group(self, group: PlacementGroup) -> None:
