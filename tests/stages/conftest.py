@@ -19,7 +19,7 @@ def train_here(train: Callable[[dict[str, Any]], dict[str, Any]], plan: Any) -> 
     """Return the history of a training by a plan, run in this process by the local mode of Ray Train."""
     trainer = ray.train.torch.TorchTrainer(
         lambda config: train(config),
-        train_loop_config={"plan": plan, "watcher": None},
+        train_loop_config={"plan": plan, "watcher": None, "checkpoints": None},
         scaling_config=ray.train.ScalingConfig(num_workers=0),
     )
     return trainer.fit().return_value

@@ -40,9 +40,9 @@ class Job:
     stage : str
         For errors.
     loop : callable
-        What every worker runs: it takes ``{"plan": ..., "watcher": Watcher}``, reports checkpoints, and returns
-        its history, one key per column; ``fault`` is None or says why to give up (what is raised instead is tried
-        again). It imports what it needs when called: Ray's actors have no need of models.
+        What every worker runs: it takes ``{"plan": ..., "watcher": Watcher, "checkpoints": folder or None}``, reports
+        checkpoints, and returns its history, one key per column; ``fault`` is None or says why to give up (what is
+        raised instead is tried again). It imports what it needs when called: Ray's actors have no need of models.
     plan : object
         Passed to the loop.
     steps : int

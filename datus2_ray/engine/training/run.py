@@ -98,12 +98,13 @@ class TrainingRun:
         os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(patience)
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         filesystem, path = storage.resolve(folder)
+        kept_in = None if storage.is_remote(folder) else storage.join(path, name)
         api: Any = ray.train  # whose type hints are those of its old version
         kept = {"checkpoint_score_attribute": job.lowest, "checkpoint_score_order": "min"} if job.lowest else {}
         this = ray.get_runtime_context().current_actor
         trainer = api.torch.TorchTrainer(
             job.loop,
-            train_loop_config={"plan": job.plan, "watcher": ActorWatcher(this)},
+            train_loop_config={"plan": job.plan, "watcher": ActorWatcher(this), "checkpoints": kept_in},
             torch_config=TorchConfig(timeout_s=patience),
             scaling_config=job.scaling,
             run_config=api.RunConfig(

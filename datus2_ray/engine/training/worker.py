@@ -63,7 +63,8 @@ def run_fit(compute: Callable[[Any, Member], Fit], model: str, config: dict[str,
     model : str
         File of a checkpoint that holds the model.
     config : dict
-        ``plan``, which has ``workers`` and a ``device``, and ``watcher``, which is sent every step.
+        ``plan``, which has ``workers`` and a ``device``; ``watcher``, which is sent every step; and, of several
+        workers, ``checkpoints``, as in :func:`write_checkpoint`.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def run_fit(compute: Callable[[Any, Member], Fit], model: str, config: dict[str,
     fit = compute(plan, Member(rank, device, step_reporter(watcher, rank), sum_over_workers))
     if not together:
         return {"model": fit.write_model(), **fit.history}
-    write_checkpoint("fitted", {"step": 1}, model, fit.write_model, {})
+    write_checkpoint(config["checkpoints"], "fitted", {"step": 1}, model, fit.write_model, {})
     return {**fit.history, "fault": None}
 
 
@@ -130,8 +131,8 @@ def sum_over_workers(values: Tensor) -> Tensor:
     return values
 
 
-def read_checkpoint() -> dict[str, Any] | None:
-    """Return the state of the last checkpoint, if there is one to resume from."""
+def read_checkpoint(model: str) -> tuple[bytes, dict[str, Any]] | None:
+    """Return the model's file and the state of the last checkpoint, if there is one to resume from."""
     import ray.train
 
     checkpoint = ray.train.get_checkpoint()
@@ -139,34 +140,55 @@ def read_checkpoint() -> dict[str, Any] | None:
         return None
     with checkpoint.as_directory() as folder:
         state: dict[str, Any] = torch.load(Path(folder, STATE), map_location="cpu", weights_only=True)
-    return state
+        return Path(folder, model).read_bytes(), state
 
 
 def write_checkpoint(
-    name: str, metrics: dict[str, Any], model: str, write_model: Callable[[], bytes], state: dict[str, Any]
+    kept: str | None,
+    name: str,
+    metrics: dict[str, Any],
+    model: str,
+    write_model: Callable[[], bytes],
+    state: dict[str, Any],
 ) -> None:
     """Report a checkpoint, which the first worker writes: a file with the model, and the state beside it.
 
-    All workers call this. The name is the same in every run, unlike Ray's own, which holds the time. The files are
-    copied to the storage while the training goes on; a checkpoint counts when that is done.
+    All workers call this. The name is the same in every run, unlike Ray's own, which holds the time.
+
+    Parameters
+    ----------
+    kept : str or None
+        Folder of the checkpoints, where it is on a file system that the workers share: the files are written there.
+        None if it is in a store: they are copied to it while the training goes on, and the checkpoint counts after
+        that.
     """
     import ray.train
 
+    api: Any = ray.train  # whose type hints are those of its old version
     checkpoint = None
     if ray.train.get_context().get_world_rank() == 0:
-        folder = tempfile.mkdtemp(prefix="datus2-")
+        folder = Path(tempfile.mkdtemp(prefix="datus2-")) if kept is None else _empty(Path(kept, f".{name}"))
         try:
-            Path(folder, model).write_bytes(write_model())
-            torch.save(state, Path(folder, STATE))
+            (folder / model).write_bytes(write_model())
+            torch.save(state, folder / STATE)
+            if kept is not None:
+                folder = folder.rename(_empty(Path(kept, name)))
         except BaseException:
             shutil.rmtree(folder)
             raise
         checkpoint = ray.train.Checkpoint.from_directory(folder)
-    api: Any = ray.train  # whose type hints are those of its old version
+    modes = api.CheckpointUploadMode
     api.report(
         metrics,
         checkpoint=checkpoint,
         checkpoint_dir_name=name,
-        checkpoint_upload_mode=api.CheckpointUploadMode.ASYNC,
-        delete_local_checkpoint_after_upload=True,
+        checkpoint_upload_mode=modes.ASYNC if kept is None else modes.NO_UPLOAD,
+        delete_local_checkpoint_after_upload=kept is None,
     )
+
+
+def _empty(folder: Path) -> Path:
+    """Return a folder without the files that an interrupted attempt may have left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

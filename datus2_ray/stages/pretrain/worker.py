@@ -37,7 +37,8 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     config : dict
-        ``plan``: :class:`Pretrain`; ``watcher``: Watcher or None, which is sent every step.
+        ``plan``: :class:`Pretrain`; ``watcher``: Watcher or None, sent every step; ``checkpoints``: their folder,
+        or None where it is in a store.
 
     Returns
     -------
@@ -56,7 +57,8 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     parallel = ray.train.torch.prepare_model
     pretraining = Pretraining(recipe, plan.seed, build, device, parallel, bfloat16=plan.dtype == "bfloat16")
     history = dict[str, list[float | None]]((name, []) for name in _HISTORY)
-    if (state := read_checkpoint()) is not None:
+    if (checkpoint := read_checkpoint(MODEL)) is not None:
+        _, state = checkpoint
         pretraining.load_state_dict(state["training"])
         history = state["history"]
     report_step(pretraining.steps_done)
@@ -78,20 +80,20 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     while pretraining.steps_done < recipe.steps and fault is None:
         fresh.append(pretraining.step(next(batches), rank, plan.workers))
         step = pretraining.steps_done
-        checkpoint = step % recipe.checkpoint_steps == 0 or step == recipe.steps
-        if len(fresh) == FETCHED or checkpoint:
+        due = step % recipe.checkpoint_steps == 0 or step == recipe.steps
+        if len(fresh) == FETCHED or due:
             fault = _note(plan, history, fresh, step, collapse)
             fresh = []
         report_step(step)
-        checkpoint = checkpoint and fault is None
-        if checkpoint and scored:
+        due = due and fault is None
+        if due and scored:
             history["effective_rank"][-1] = _rank_of(pretraining, held.pixels, scored)
-        if scalars is not None and (checkpoint or fault):
+        if scalars is not None and (due or fault):
             scalars.write(history)
-        if checkpoint:
+        if due:
             state = {"training": pretraining.state_dict(), "history": history}
             write_model = partial(to_bytes, pretraining.backbone())
-            write_checkpoint(f"step-{step:08d}", {"step": step}, MODEL, write_model, state)
+            write_checkpoint(config["checkpoints"], f"step-{step:08d}", {"step": step}, MODEL, write_model, state)
     return {**history, "fault": fault}
 
 

@@ -46,7 +46,8 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     config : dict
-        ``plan``: :class:`Training`; ``watcher``: Watcher or None, which is sent every step.
+        ``plan``: :class:`Training`; ``watcher``: Watcher or None, sent every step; ``checkpoints``: their folder,
+        or None where it is in a store.
 
     Returns
     -------
@@ -60,16 +61,18 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     rank = ray.train.get_context().get_world_rank()
     device = prepare_worker(training.threads, repeatable=True)
 
-    segmenter = from_bytes(storage.read_bytes(training.start)).to(device)
+    checkpoint = read_checkpoint(MODEL)
+    segmenter = from_bytes(storage.read_bytes(training.start) if checkpoint is None else checkpoint[0]).to(device)
     model = ray.train.torch.prepare_model(segmenter, parallel_strategy_kwargs={"gradient_as_bucket_view": True})
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     average = average_weights(segmenter, settings.teacher) if settings.teacher else None
     kept = segmenter if average is None else cast(DeepLabV3Segmenter, average.module)
     exponent = EXPONENT if settings.loss == "generalised" else 0.0
     first_epoch, history = 0, dict[str, list[float]]((name, []) for name in _HISTORY)
-    if (state := read_checkpoint()) is not None:
-        segmenter.load_state_dict(state["segmenter"])
-        if average is not None:
+    if checkpoint is not None:
+        _, state = checkpoint
+        if average is not None:  # which is the model of the checkpoint
+            segmenter.load_state_dict(state["segmenter"])
             average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         history = state["history"]
@@ -114,11 +117,10 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
             for name, value in zip(_HISTORY, row, strict=True):
                 history[name].append(value)
         metrics = {"epoch": epoch, "step": steps.stop, "held_out_loss": held_out_loss}
-        state = {
-            "segmenter": segmenter.state_dict(), "average": average and average.state_dict(),
-            "optimiser": optimiser.state_dict(), "history": history,
-        }  # fmt: skip
-        write_checkpoint(f"epoch-{epoch:04d}", metrics, MODEL, partial(to_bytes, kept), state)
+        state = {"optimiser": optimiser.state_dict(), "history": history}
+        if average is not None:
+            state |= {"segmenter": segmenter.state_dict(), "average": average.state_dict()}
+        write_checkpoint(config["checkpoints"], f"epoch-{epoch:04d}", metrics, MODEL, partial(to_bytes, kept), state)
     fault = f"refine: the loss is not a number any more; lower refine.learning_rate {settings.learning_rate}"
     return {**history, "fault": None if history["step"] else fault}
 
