@@ -74,7 +74,7 @@ def open_run(run: RunFolder, cache: Path) -> Explored:
         title=storage.read_json(run.path("config.json"))["source"].rstrip("/").rpartition("/")[2],
         version=folder.rpartition("/")[2],
         k=k,
-        tree=read_tree(run.require(Clustered).uri),
+        tree=read_tree(run.require(Clustered).uri, k),
         tables=tables,
         gallery=Gallery(tables, sources),
         naming=naming,

@@ -25,7 +25,13 @@ class ClusterConfig(StageConfig):
         ge=2,
     )
     start: Literal["k-means++", "k-means||", "random"] = expert("k-means++", "Choice of the first centroids.")
-    restarts: int = setting(3, "Starts, of which the one with the lowest inertia is kept.", ge=1)
+    votes: int = setting(
+        10,
+        "Clusterings with starts of their own, which are all merged; together they decide which fine clusters form a "
+        "cluster (with fine).",
+        ge=1,
+    )
+    restarts: int = setting(1, "Starts of a clustering, of which the one with the lowest inertia is kept.", ge=1)
     max_iterations: int = expert(300, "Max Lloyd iterations per start.", ge=1)
     tolerance: float = expert(1e-4, "Stop when the centroids move less than this times the variance.", ge=0)
     epochs: int = expert(50, "Passes over the data (algorithm = minibatch).", ge=1)

@@ -76,7 +76,7 @@ def prepare(run: RunFolder) -> str:
     if (kept := storage.if_there(storage.read_json, about)) and kept["format"] == FORMAT:
         return folder
     labelled, discovered = run.require(Labelled), run.require(Discovered)
-    tree = read_tree(run.require(Clustered).uri)
+    tree = read_tree(run.require(Clustered).uri, int(storage.read_json(run.path("summary.json"))["clusters"]))
     names = sorted(labelled.parts)
     with ThreadPoolExecutor(READ_THREADS) as threads:
         parts = list(threads.map(lambda name: _read_part(labelled, discovered, name), names))

@@ -136,7 +136,8 @@ def _clustering(config: RunConfig, fine: int) -> str:
     text += f", after PCA to {pca} dimensions{whitened}" if pca else ""
     if cluster.fine is None:
         return text
-    return f"{text}, {fine:,} fine clusters merged by average linkage"
+    votes = f", by the vote of {cluster.votes} clusterings" if cluster.votes > 1 else ""
+    return f"{text}, {fine:,} fine clusters merged by average linkage{votes}"
 
 
 def describe_refinement(fitted: LayerFitted | None, refined: Refined | None, skipped: str) -> tuple[str, str]:

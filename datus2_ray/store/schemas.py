@@ -133,6 +133,16 @@ TREE = _schema(
     ("weight", pa.float64(), "Weight of the node: the patches of its segments, or its tokens."),
 )
 
+VOTES = _schema(
+    ("left", pa.list_(pa.int32()), "The tree of a clustering, as in tree.parquet; the first row is that tree."),
+    ("right", pa.list_(pa.int32()), "The same."),
+    ("height", pa.list_(pa.float64()), "The same."),
+    ("weight", pa.list_(pa.float64()), "The same."),
+    ("fine", pa.list_(pa.int32()), "Fine clusters of centroids.parquet that share segments (tokens) with the next."),
+    ("own", pa.list_(pa.int32()), "Fine clusters of this clustering that they share them with."),
+    ("area", pa.list_(pa.int64()), "Patches of the segments, or tokens, that both have."),
+)
+
 TOKEN_CENTROIDS = _schema(
     ("centroid", pa.list_(pa.float64()), "Centroid of a cluster, of length 1, in the space of the (scaled) tokens."),
     ("tokens", pa.int64(), "Patch tokens assigned to it in the fit."),

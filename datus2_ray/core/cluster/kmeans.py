@@ -58,6 +58,7 @@ def kmeans(
     start: Start | NDArray[np.float64] = "k-means++",
     restarts: int = 1,
     seed: int = 0,
+    first_start: int = 0,
     sample_size: int = 20_000,
     max_iterations: int = 300,
     tolerance: float = 1e-4,
@@ -82,6 +83,8 @@ def kmeans(
     restarts : int
         Number of starts with random choices of their own; the smallest inertia wins, the first of equals. Given
         centroids are run once.
+    seed, first_start : int
+        The choices of a start follow from the seed and its number; this is the number of the first.
     sample_size : int
         Max number of rows that the start ``k-means++`` uses.
     max_iterations, tolerance
@@ -108,7 +111,7 @@ def kmeans(
     variance = float(np.mean(total.squares / total.weight - np.square(total.sums / total.weight)))
 
     def fit(restart: int) -> Fit:
-        key = (seed, restart)
+        key = (seed, first_start + restart)
         if isinstance(start, str):
             first = start_centroids(blocks, total, k, start, metric, key, sample_size)
         else:

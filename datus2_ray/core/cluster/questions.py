@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from datus2_ray.core.cluster.assignment import BLAS, Assignment, Metric, Nearest, assign, chunks, metric_rows
@@ -189,6 +190,13 @@ def cluster_areas(block: RowBlock, centroids: NDArray[np.float64], metric: Metri
     """Sum the areas of a block's rows per nearest centroid, float64 [K]."""
     labels = block_labels(block, centroids, metric)
     return np.bincount(labels, block.areas, len(centroids)).astype(np.float64)
+
+
+def overlap(block: RowBlock, first: NDArray[np.float64], second: NDArray[np.float64], metric: Metric) -> sp.csr_array:
+    """Sum the areas of a block's rows per pair of nearest centroids of two clusterings, int64, sparse [M, L]."""
+    nearest = (block_labels(block, first, metric), block_labels(block, second, metric))
+    areas = block.areas.astype(np.int64)
+    return sp.csr_array((areas, nearest), shape=(len(first), len(second)))
 
 
 def block_labels(block: RowBlock, centroids: NDArray[np.float64], metric: Metric) -> NDArray[np.int32]:

@@ -87,7 +87,9 @@ class Tree:
         return order, spans
 
 
-def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64]) -> Tree:
+def merge(
+    centroids: NDArray[np.float64], weights: NDArray[np.float64], members: NDArray[np.int32] | None = None
+) -> Tree:
     """Join the two clusters with the smallest mean distance between their rows, until one is left.
 
     The result is that of rows that are each repeated as often as they weigh, without the merges of equal rows. Of equal
@@ -99,6 +101,8 @@ def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64]) -> Tree:
         As :func:`~datus2_ray.core.cluster.assignment.metric_rows` returns them: distances are Euclidean.
     weights : float64 [M]
         Positive weights of the centroids.
+    members : int32 [M], optional
+        Clusters through which the tree leads: their parts are joined first, then they themselves.
 
     Notes
     -----
@@ -112,6 +116,11 @@ def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64]) -> Tree:
     """
     leaves = len(centroids)
     between, weight = squareform(pdist(centroids)), weights.astype(np.float64)
+    apart = 0.0
+    if members is not None:
+        # Added to the distance of each two parts of different clusters, so that it is above all within a cluster.
+        apart = 1 + float(between.max())
+        between += apart * (members[:, None] != members)
     np.fill_diagonal(between, np.inf)
     # A cluster stands in the row of its first fine cluster; rows of others are infinite, and so is the diagonal.
     node = np.arange(leaves)
@@ -133,5 +142,7 @@ def merge(centroids: NDArray[np.float64], weights: NDArray[np.float64]) -> Tree:
         nearest[j], least[j] = -1, np.inf
         closer = (row < least) | ((row == least) & (i < nearest))
         nearest[closer], least[closer] = i, row[closer]
-    # Rounding may put a merge a last digit below the one before it.
+    if members is not None:
+        heights[leaves - len(np.unique(members)) :] -= apart
+    # Rounding may put a merge a last digit below the one before it; clusters may lie nearer than parts of one do.
     return Tree(left, right, np.maximum.accumulate(heights), joined)

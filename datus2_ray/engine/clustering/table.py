@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse as sp
 
 from datus2_ray.core.cluster.assignment import Metric
 from datus2_ray.core.cluster.clusters import Clusters
+from datus2_ray.core.cluster.consensus import Vote, agree
 from datus2_ray.core.cluster.kmeans import KMeansResult
 from datus2_ray.core.cluster.pca import PCA
 from datus2_ray.core.cluster.projection import Projection
 from datus2_ray.core.cluster.scaling import Scaling
-from datus2_ray.core.cluster.tree import Tree
+from datus2_ray.core.cluster.tree import Tree, merge
 from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, TokensClustered, TokensMerged
 
-CENTROIDS, TREE = "centroids.parquet", "tree.parquet"
+CENTROIDS, TREE, VOTES = "centroids.parquet", "tree.parquet", "votes.parquet"
+
+#: Columns of a tree, and what they hold of it.
+_OF_TREE = {"left": "left", "right": "right", "height": "heights", "weight": "weights"}
 
 #: Sets of masks that the baselines make.
 PLAIN, MERGED = "token_kmeans", "token_kmeans_merged"
 
 
-def write_clusters(folder: str, result: KMeansResult, tree: Tree, projection: Projection) -> None:
-    """Write fine clusters, the tree that merges them, the k-means curve and the projection to ``clusters/``."""
+def write_clusters(folder: str, result: KMeansResult, votes: Sequence[Vote], projection: Projection) -> None:
+    """Write fine clusters, what merges them, the k-means curve and the projection to ``clusters/``.
+
+    The first vote is that of the fine clusters themselves.
+    """
     columns = {"centroid": list(result.centroids), "segments": result.sizes}
     _write(folder, CENTROIDS, pa.table(columns, schema=schemas.CENTROIDS))
-    _write_tree(folder, tree)
+    _write_merges(folder, votes)
     curve = [
         {"iteration": i + 1, "inertia": item.inertia, "shift": item.shift, "relocated": item.relocated}
         for i, item in enumerate(result.history)
@@ -38,21 +47,21 @@ def write_clusters(folder: str, result: KMeansResult, tree: Tree, projection: Pr
 
 
 def read_clusters(clustered: Commit[Clustered], k: int) -> Clusters:
-    """Read the clusters of a run's segments at the level of the tree that has K of them.
+    """Read the clusters of a run's segments, K of them.
 
     Raises
     ------
     UsageError
         If there are fewer fine clusters.
     """
-    centroids, members = _read_centroids(clustered, CENTROIDS), read_tree(clustered.uri).members(k)
+    centroids, members = _read_centroids(clustered.uri), read_tree(clustered.uri, k).members(k)
     return Clusters(centroids, members, cast("Metric", clustered.facts.metric), _read_projection(clustered.uri))
 
 
-def write_token_tree(folder: str, fine: KMeansResult, tree: Tree, projection: Projection) -> None:
-    """Write fine clusters of tokens, the tree that merges them, and the projection to ``token_tree/``."""
+def write_token_tree(folder: str, fine: KMeansResult, votes: Sequence[Vote], projection: Projection) -> None:
+    """Write fine clusters of tokens, what merges them, and the projection to ``token_tree/``."""
     write_token_clusters(folder, fine, projection)
-    _write_tree(folder, tree)
+    _write_merges(folder, votes)
 
 
 def write_token_clusters(folder: str, result: KMeansResult, projection: Projection) -> None:
@@ -67,11 +76,11 @@ def read_token_clusters(merged: Commit[TokensMerged], baseline: Commit[TokensClu
 
     Those that are merged are the level of the tree that has as many as the baseline.
     """
-    fine, plain = (_read_centroids(commit, CENTROIDS) for commit in (merged, baseline))
+    fine, plain = (_read_centroids(commit.uri) for commit in (merged, baseline))
     k = len(plain)
     return {
         PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", _read_projection(baseline.uri)),
-        MERGED: Clusters(fine, read_tree(merged.uri).members(k), "spherical", _read_projection(merged.uri)),
+        MERGED: Clusters(fine, read_tree(merged.uri, k).members(k), "spherical", _read_projection(merged.uri)),
     }
 
 
@@ -105,17 +114,51 @@ def _read_projection(folder: str) -> Projection:
     return Projection(scaling, pca)
 
 
-def _read_centroids(commit: Commit[Any], name: str) -> np.ndarray:
-    return np.array(parquet.read_table(commit.path(name))["centroid"].to_pylist())
+def _read_centroids(folder: str) -> np.ndarray:
+    return np.array(parquet.read_table(storage.join(folder, CENTROIDS))["centroid"].to_pylist())
 
 
-def _write_tree(folder: str, tree: Tree) -> None:
+def _write_merges(folder: str, votes: Sequence[Vote]) -> None:
+    tree = votes[0].tree
     nodes = np.arange(tree.leaves, tree.leaves + len(tree.left), dtype=np.int32)
-    columns = {"node": nodes, "left": tree.left, "right": tree.right, "height": tree.heights, "weight": tree.weights}
+    columns = {"node": nodes, **{name: getattr(tree, of_tree) for name, of_tree in _OF_TREE.items()}}
     _write(folder, TREE, pa.table(columns, schema=schemas.TREE))
+    if len(votes) == 1:
+        return
+    overlaps = [vote.overlap.tocoo() for vote in votes]
+    columns = {
+        **{name: [getattr(vote.tree, of_tree) for vote in votes] for name, of_tree in _OF_TREE.items()},
+        "fine": [overlap.row for overlap in overlaps],
+        "own": [overlap.col for overlap in overlaps],
+        "area": [overlap.data for overlap in overlaps],
+    }
+    _write(folder, VOTES, pa.table(columns, schema=schemas.VOTES))
 
 
-def read_tree(folder: str) -> Tree:
-    """Read the tree of a result of `cluster` or `token_tree`."""
+def read_votes(folder: str) -> list[Vote]:
+    """Read the votes of a result of `cluster` or `token_tree`; none where nothing is voted on."""
+    table = storage.if_there(parquet.read_table, storage.join(folder, VOTES))
+    votes: list[Vote] = []
+    for row in [] if table is None else table.to_pylist():
+        tree = Tree(*(np.array(row[name]) for name in _OF_TREE))
+        area, pairs = np.array(row["area"], dtype=np.int64), (np.array(row["fine"]), np.array(row["own"]))
+        leaves = votes[0].tree.leaves if votes else tree.leaves
+        votes.append(Vote(tree, sp.csr_array((area, pairs), shape=(leaves, tree.leaves))))
+    return votes
+
+
+def read_tree(folder: str, k: int) -> Tree:
+    """Read the tree of a result of `cluster` or `token_tree`; where clusterings vote, one through their K clusters.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer fine clusters than K.
+    """
     table = parquet.read_table(storage.join(folder, TREE))
-    return Tree(*(table[name].to_numpy() for name in ("left", "right", "height", "weight")))
+    tree = Tree(*(table[name].to_numpy() for name in _OF_TREE))
+    votes = read_votes(folder) if k < tree.leaves else []
+    if not votes:
+        return tree
+    weights = np.maximum(votes[0].overlap.sum(axis=1), 1)
+    return merge(_read_centroids(folder), weights, agree(votes, k))

@@ -1,4 +1,4 @@
-"""Cluster: segment descriptors to fine clusters by k-means, and the tree that merges them."""
+"""Cluster: segment descriptors to fine clusters by k-means, several times, and the trees that merge them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datus2_ray.store.facts import Clustered, Discovered, Encoded
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
-    """Group the segments of the whole set into fine clusters, and these into a tree.
+    """Group the segments of the whole set into fine clusters, and these into a tree, as often as there are votes.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     """
     from datus2_ray.core.cluster.projection import fit_projection
     from datus2_ray.engine import prometheus
-    from datus2_ray.engine.clustering.kmeans import build_tree, count_fine, run_kmeans
+    from datus2_ray.engine.clustering.kmeans import count_fine, gather_votes, run_kmeans
     from datus2_ray.engine.clustering.rows import VectorTable, count_vectors, hold_rows
     from datus2_ray.engine.clustering.table import write_clusters
 
@@ -41,9 +41,12 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     with closing(hold_rows(table, counts, config.workers, run.machines, progress.note_pass)) as rows:
         projection = fit_projection(rows, *config.projection)
         fine = count_fine(rows, _fine(run), run.required_k, config.metric)
-        result = run_kmeans(rows, fine, config, run.config.seed)
-        tree = build_tree(rows, result, config.metric)
-    write_clusters(placement.uri, result, tree, projection)
+        # Without fine clusters nothing is merged, and there is nothing to vote on.
+        voters = range(config.votes if config.fine else 1)
+        results = [run_kmeans(rows, fine, config, run.config.seed, number) for number in voters]
+        votes = gather_votes(rows, results, config.metric)
+    result = results[0]
+    write_clusters(placement.uri, result, votes, projection)
     prometheus.count_segments(Clustered.stage, progress.total)
     return Clustered(
         centroids=fine,
@@ -72,10 +75,11 @@ CLUSTER = Stage(
     writes={
         "centroids.parquet": "centroids of fine clusters",
         "tree.parquet": "a row per merge of two of them, from which the clusters follow for every K",
+        "votes.parquet": "a row per clustering: its tree, and what its fine clusters share with those of the first",
         "history.parquet": "inertia per iteration",
         "scaling.parquet, pca.parquet": "what is done to descriptors first, if anything",
     },
-    version=5,
+    version=6,
     reads=(Discovered,),
     may_read=(Encoded,),
     decides=_decides,

@@ -26,7 +26,7 @@ FINE_ITERATIONS, FINE_START = 20, 20
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> TokensMerged:
-    """Group the tokens of the whole set, or a sample of them, into fine clusters, and these into a tree.
+    """Group the tokens of the whole set, or a sample of them, into fine clusters, and these into a tree; votes too.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensMerged
     from datus2_ray.core.cluster.kmeans import kmeans
     from datus2_ray.core.cluster.projection import add_pca, fit_projection
     from datus2_ray.core.cluster.rows import Widening
-    from datus2_ray.engine.clustering.kmeans import build_tree, count_fine
+    from datus2_ray.engine.clustering.kmeans import count_fine, gather_votes
     from datus2_ray.engine.clustering.table import write_token_tree
     from datus2_ray.engine.clustering.tokens import hold_tokens
 
@@ -50,18 +50,22 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensMerged
         if config.pca is not None:
             projection = add_pca(rows, projection, config.pca, config.whitening)
         count = count_fine(rows, _fine(run), run.required_k, "spherical")
-        fine = kmeans(
-            rows,
-            count,
-            metric="spherical",
-            seed=run.config.seed,
-            sample_size=FINE_START * count,
-            max_iterations=FINE_ITERATIONS,
-            noun="patch tokens",
-        )
-        tree = build_tree(rows, fine, "spherical")
-    write_token_tree(placement.uri, fine, tree, projection)
-    return TokensMerged(count, share, fine.inertia, fine.iterations)
+        results = [
+            kmeans(
+                rows,
+                count,
+                metric="spherical",
+                seed=run.config.seed,
+                first_start=number,
+                sample_size=FINE_START * count,
+                max_iterations=FINE_ITERATIONS,
+                noun="patch tokens",
+            )
+            for number in range(config.votes if config.fine else 1)
+        ]
+        votes = gather_votes(rows, results, "spherical")
+    write_token_tree(placement.uri, results[0], votes, projection)
+    return TokensMerged(count, share, results[0].inertia, results[0].iterations)
 
 
 def _fine(run: Run) -> int:
@@ -71,7 +75,7 @@ def _fine(run: Run) -> int:
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     config = run.config
-    shared = {name: getattr(config.cluster, name) for name in ("scaling", "pca", "whitening")}
+    shared = {name: getattr(config.cluster, name) for name in ("scaling", "pca", "whitening", "votes")}
     return {**shared, "fine": _fine(run), "token_sample": config.evaluate.token_sample, "seed": config.seed}
 
 
@@ -81,9 +85,10 @@ TOKEN_TREE = Stage(
     writes={
         "centroids.parquet": "centroids of fine clusters of tokens",
         "tree.parquet": "a row per merge of two of them, from which the clusters follow for every K",
+        "votes.parquet": "a row per clustering: its tree, and what its fine clusters share with those of the first",
         "scaling.parquet, pca.parquet": "what is done to tokens first, if anything",
     },
-    version=1,
+    version=2,
     reads=(Discovered,),
     decides=_decides,
     left_out=lambda prospect: prospect.uncompared,

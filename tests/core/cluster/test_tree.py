@@ -77,6 +77,34 @@ def test_weight_draws_a_union_towards_itself() -> None:
         assert made_of(places, weights).members(2).tolist() == joined
 
 
+@given(st.integers(1, 5), st.integers(0, 9), st.integers(0, 2**32 - 1), st.booleans())
+def test_a_tree_leads_through_given_clusters(k: int, more: int, seed: int, equal: bool) -> None:
+    rng = np.random.default_rng(seed)
+    members = rng.permutation(np.concatenate([np.arange(k), rng.integers(k, size=more)])).astype(np.int32)
+    centroids = np.ones((k + more, 2)) if equal else rng.normal(size=(k + more, 2))
+    weights = rng.integers(1, 4, k + more).astype(np.float64)
+    tree = merge(centroids, weights, members)
+    assert adjusted_rand_score(tree.members(k), members) == 1.0
+    assert (np.diff(tree.heights) >= 0).all()
+    # Within a cluster the parts are joined as they are without the others.
+    for cluster in range(k):
+        inside = members == cluster
+        alone = merge(centroids[inside], weights[inside])
+        for level in range(1, inside.sum() + 1):
+            parts = [tree.members(n)[inside] for n in range(k, k + more + 1)]
+            assert equal or any(adjusted_rand_score(part, alone.members(level)) == 1.0 for part in parts)
+
+
+def test_the_clusters_of_a_tree_change_nothing_where_it_leads_through_a_tree_again() -> None:
+    rng = np.random.default_rng(5)
+    centroids, weights = rng.normal(size=(40, 6)), rng.integers(1, 9, 40).astype(np.float64)
+    plain = merge(centroids, weights)
+    again = merge(centroids, weights, plain.members(7))
+    for name in ("left", "right", "weights"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(plain, name))
+    np.testing.assert_allclose(again.heights, plain.heights, rtol=1e-12)
+
+
 def test_there_is_no_level_beyond_the_fine_clusters() -> None:
     tree = made_of(np.random.default_rng(1).normal(size=(5, 2)))
     assert tree.members(5).tolist() == [0, 1, 2, 3, 4]

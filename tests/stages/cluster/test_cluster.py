@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score
 
 from datus2_ray.core.cluster.assignment import assign
+from datus2_ray.core.cluster.consensus import agree
 from datus2_ray.core.cluster.rows import RowBlock
 from datus2_ray.core.cluster.tree import merge
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.clustering.rows import BlockPlan, VectorTable
-from datus2_ray.engine.clustering.table import read_clusters
+from datus2_ray.engine.clustering.table import read_clusters, read_votes
 from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, UsageError
@@ -97,8 +99,9 @@ def test_fine_clusters_are_merged_to_k(digits: Commit[Discovered], open_clustere
     assert open_clustered(few, "cluster.fine=40", "cluster.metric=spherical").facts(Clustered).centroids == 30
 
 
-def test_another_k_is_read_off_the_same_tree(digits: Commit[Discovered], open_clustered: OpenRun) -> None:
-    runs = {k: open_clustered(digits, "cluster.fine=40", k=k) for k in (3, 4, 40)}
+@pytest.mark.parametrize("votes", [1, 4])
+def test_another_k_is_read_off_the_same_result(digits: Commit[Discovered], open_clustered: OpenRun, votes: int) -> None:
+    runs = {k: open_clustered(digits, "cluster.fine=40", f"cluster.votes={votes}", k=k) for k in (3, 4, 40)}
     commits = {k: run.commit(Clustered) for k, run in runs.items()}
     assert commits[3] == commits[4] == commits[40]
     labels = {}
@@ -107,13 +110,40 @@ def test_another_k_is_read_off_the_same_tree(digits: Commit[Discovered], open_cl
         rows = [row for part in labelled.parts for row in parquet.read_table(labelled.path(part)).to_pylist()]
         labels[k] = np.array([label for row in rows for label in row["segment_clusters"]])
         assert np.unique(labels[k]).tolist() == list(range(k))
-    for coarse, fine in ((3, 4), (4, 40)):
+    # Where clusterings vote, those of another K are voted on anew.
+    for coarse, fine in ((3, 4), (4, 40)) if votes == 1 else ((3, 40), (4, 40)):
         assert all(len(np.unique(labels[coarse][labels[fine] == number])) == 1 for number in range(fine))
     # More than there are need other fine clusters, and are refused where the segments do not suffice.
     more = open_clustered(digits, "cluster.fine=40", k=41).commit(Clustered)
     assert (more.facts.centroids, more.fingerprint != commits[3].fingerprint) == (41, True)
     with pytest.raises(UsageError, match="K = 41 is not between 1 and the 40 fine clusters"):
         read_clusters(commits[3], 41)
+
+
+def test_clusterings_vote_on_what_belongs_together(digits: Commit[Discovered], open_clustered: OpenRun) -> None:
+    alone = open_clustered(digits, "cluster.fine=40", "cluster.votes=1").commit(Clustered)
+    run = open_clustered(digits, "cluster.fine=40", "cluster.votes=3")
+    commit = run.commit(Clustered)
+    assert commit.fingerprint != alone.fingerprint
+    table = parquet.read_table(commit.path("votes.parquet"))
+    assert table.schema.equals(schemas.VOTES)
+    assert len(table) == 3
+    # The first is the clustering that is merged, and each starts elsewhere.
+    first = parquet.read_table(commit.path("tree.parquet"))
+    assert table["left"][0].as_py() == first["left"].to_pylist()
+    assert table["fine"][0].as_py() == table["own"][0].as_py() == list(range(40))
+    assert len({tuple(row["area"]) for row in table.to_pylist()}) == 3
+    assert all(sum(row["area"]) == first["weight"][-1].as_py() for row in table.to_pylist())
+    np.testing.assert_array_equal(read_clusters(commit, 10).centroids, read_clusters(alone, 10).centroids)
+    # The tree leads through the clusters that were voted for.
+    found = read_votes(commit.uri)
+    of_k = {k: read_clusters(commit, k).members for k in range(2, 40)}
+    assert all(adjusted_rand_score(members, agree(found, k)) == 1.0 for k, members in of_k.items())
+    assert any(members.tolist() != read_clusters(alone, k).members.tolist() for k, members in of_k.items())
+    members = of_k[10]
+    assert not Path(alone.path("votes.parquet")).exists()
+    rows = masks_of(run)
+    assert all(row["segment_clusters"] == members[np.array(row["segment_fine"], dtype=int)].tolist() for row in rows)
 
 
 def test_without_fine_clusters_k_means_finds_k(digits: Commit[Discovered], open_clustered: OpenRun) -> None:
