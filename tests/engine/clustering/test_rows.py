@@ -19,6 +19,7 @@ from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows, RowBlock
+from datus2_ray.engine.clustering.kmeans import gather_votes
 from datus2_ray.engine.clustering.rows import (
     AHEAD,
     BlockPlan,
@@ -160,8 +161,13 @@ def test_few_vectors_stay_in_this_process_with_the_same_bits(folder: str, counts
         seen = passes[kind] = []
         with closing(kind(table, counts, 2, 600, seen.append)) as rows:
             fit_projection(rows, "standardised", 5)
-            results[kind] = kmeans(rows, 10, seed=1)
-    assert np.array_equal(results[OwnRows].centroids, results[RayRows].centroids)
+            fits = [kmeans(rows, 10, seed=1, first_start=number) for number in range(3)]
+            results[kind] = (fits, gather_votes(rows, fits, "euclidean"))
+    for ours, theirs in zip(*(fits for fits, _ in results.values()), strict=True):
+        assert np.array_equal(ours.centroids, theirs.centroids)
+    for ours, theirs in zip(*(votes for _, votes in results.values()), strict=True):
+        assert np.array_equal(ours.overlap.toarray(), theirs.overlap.toarray())
+        assert np.array_equal(ours.tree.left, theirs.tree.left)
     assert passes[OwnRows] == passes[RayRows] == [*range(1, len(passes[OwnRows]) + 1)]
 
 
