@@ -77,6 +77,7 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("CLS of crops, noise kept", {"discover": {"descriptor": "cls", "noise": "kept"}}),
         Variant("descriptors not centred", {"cluster": {"scaling": "none"}}),
         Variant("Euclidean k-means", {"cluster": {"metric": "euclidean"}}),
+        Variant("one clustering, no vote", {"cluster": {"votes": 1}}),
         Variant("nothing merged", {"cluster": {"fine": None}}),
         Variant("descriptors not whitened", {"cluster": {"whitening": 0.0}}),
         Variant("no PCA", {"cluster": {"pca": None, "whitening": 0.0}}),
