@@ -36,7 +36,7 @@ class ClusterConfig(StageConfig):
     tolerance: float = expert(1e-4, "Stop when the centroids move less than this times the variance.", ge=0)
     epochs: int = expert(50, "Passes over the data (algorithm = minibatch).", ge=1)
     batch_size: int = expert(1024, "Descriptors per step (algorithm = minibatch).", ge=1)
-    start_sample: int = expert(100_000, "Max descriptors that k-means++ chooses from.", ge=2)
+    start_sample: int = expert(3_000, "Max descriptors that k-means++ chooses from.", ge=2)
     scaling: Literal["none", "centred", "standardised"] = setting(
         "centred",
         "centred subtracts the mean of all descriptors; standardised also divides by their deviation. "
