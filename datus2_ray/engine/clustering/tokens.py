@@ -8,8 +8,8 @@ from datus2_ray.engine.run import Run
 from datus2_ray.store.facts import Discovered
 
 
-def hold_tokens(run: Run, progress: Progress) -> tuple[OwnRows | RayRows, float]:
-    """Hold the tokens that the baselines are fitted on, and set the progress' total to the number of all.
+def hold_tokens(run: Run, progress: Progress, most: int) -> tuple[OwnRows | RayRows, float]:
+    """Hold about so many of the tokens at most, and set the progress' total to the number of all.
 
     Returns
     -------
@@ -26,6 +26,6 @@ def hold_tokens(run: Run, progress: Progress) -> tuple[OwnRows | RayRows, float]
     config, tokens = run.config, run.commit(Discovered)
     counts = count_vectors(tokens.uri, "patch_map", sorted(tokens.parts))
     progress.total = sum(counts.values())
-    share = min(1.0, config.evaluate.token_sample / progress.total)
+    share = min(1.0, most / progress.total)
     table = VectorTable(tokens.uri, "tokens", share=share, seed=config.seed)
     return hold_rows(table, counts, config.cluster.workers, run.machines, progress.note_pass), share

@@ -35,7 +35,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensCluste
     from datus2_ray.engine.clustering.tokens import hold_tokens
 
     config, k = run.config, run.required_k
-    held, _ = hold_tokens(run, progress)
+    held, _ = hold_tokens(run, progress, run.config.evaluate.token_sample)
     with closing(held) as rows:
         projection = fit_projection(rows, config.cluster.scaling, None)
         rows.project(Widening())
