@@ -19,7 +19,7 @@ from datus2_ray.store.facts import Discovered, TokensClustered
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> TokensClustered:
-    """Group the tokens that the tree is made of, scaled alike, into K clusters.
+    """Group the tokens of the whole set, or a sample of them, into K clusters, scaled as those of the tree are.
 
     Raises
     ------
