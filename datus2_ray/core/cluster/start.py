@@ -6,6 +6,7 @@ written out because scikit-learn's uses matrix products, whose rounding depends 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,9 @@ Start = Literal["k-means++", "k-means||", "random"]
 # Bahmani et al. find 5 rounds of 2 K rows as good as k-means++ on all rows (section 5).
 PARALLEL_ROUNDS = 5
 OVERSAMPLING = 2
+
+#: Chunks of rows from which on their distances are computed in several threads; a chunk takes 0.05 ms.
+WORTH_THREADS = 32
 
 
 def start_centroids(
@@ -82,11 +86,13 @@ def kmeans_plus_plus(
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
     trials = 2 + int(np.log(k))
+    # Chunks stay in the core's own cache while all candidates are compared with them.
+    columns = [np.ascontiguousarray(rows[chunk].T) for chunk in chunks(len(rows))]
     chosen = _draw(weights, random.random(1))
-    closest = _distances(rows, chosen, metric)[:, 0]
+    closest = _distances(columns, rows[chosen], metric)[:, 0]
     for _ in range(1, k):
         candidates = _draw(closest * weights, random.random(trials))
-        distances = np.minimum(_distances(rows, candidates, metric), closest[:, None])
+        distances = np.minimum(_distances(columns, rows[candidates], metric), closest[:, None])
         best = int(np.argmin((distances * weights[:, None]).sum(axis=0)))
         chosen = np.append(chosen, candidates[best])
         closest = distances[:, best]
@@ -102,18 +108,19 @@ def _draw(masses: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[
     return drawn
 
 
-def _distances(rows: NDArray[np.float64], centres: NDArray[np.intp], metric: Metric) -> NDArray[np.float64]:
-    """Compute the distances of all rows to some of them, float64 [n, number of centres]."""
-    distances = np.empty((len(centres), len(rows)))
+def _distances(
+    columns: Sequence[NDArray[np.float64]], centres: NDArray[np.float64], metric: Metric
+) -> NDArray[np.float64]:
+    """Compute the distances of all rows, [d, n] for every chunk of them, to some centres [m, d]: float64 [n, m]."""
 
-    def compare(chunk: slice) -> None:
-        # It stays in the core's own cache while all centres are compared with it.
+    def compare(chunk: NDArray[np.float64]) -> NDArray[np.float64]:
+        distances = np.empty((len(centres), chunk.shape[1]))
         for number, centre in enumerate(centres):
-            distances_to(rows[chunk], rows[centre], metric == "spherical", distances[number, chunk])
+            distances_to(chunk, centre, metric == "spherical", distances[number])
+        return distances
 
-    for _ in in_threads(compare, chunks(len(rows))):
-        pass
-    return distances.T
+    each = in_threads(compare, columns) if len(columns) >= WORTH_THREADS else map(compare, columns)
+    return np.concatenate(list(each), axis=1).T
 
 
 def kmeans_parallel(

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from datus2_ray.core.cluster.assignment import assign, assign_second
+from datus2_ray.core.cluster.assignment import assign, assign_second, metric_rows
+from datus2_ray.core.cluster.distances import LANES, distance, distances_to
 
 
 def naive(x, centroids, metric):
@@ -121,6 +122,17 @@ def test_distances_add_all_their_terms_whatever_the_dimensions(dimensions):
     expected = ((x[:, None] - centroids) ** 2).sum(axis=2)  # whole numbers: every sum is exact
     assert (labels == expected.argmin(axis=1)).all()
     assert (distances == expected.min(axis=1)).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "spherical"])
+@given(st.integers(1, 100), st.integers(0, 40), st.integers(0, 2**32 - 1))
+def test_distances_of_columns_have_the_bits_of_those_of_rows(metric, dimensions, count, seed):
+    rng = np.random.default_rng(seed)
+    rows = metric_rows(rng.normal(size=(count, dimensions)) * rng.integers(0, 2, (count, 1)), metric)
+    centroid = metric_rows(rng.normal(size=(1, dimensions)), metric)[0]
+    found, lanes = np.empty(count), np.empty(LANES)
+    distances_to(np.ascontiguousarray(rows.T), centroid, metric == "spherical", found)
+    assert found.tolist() == [distance(row, 1.0, centroid, metric == "spherical", lanes) for row in rows]
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "spherical"])
