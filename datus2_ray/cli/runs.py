@@ -33,7 +33,7 @@ def relabel(
     clusters: Annotated[int, option("--clusters", "clusters")],
     debug: Debug = False,
 ) -> None:
-    """Write masks, scores and report of a finished run for another number of clusters, read off its tree."""
+    """Write masks, scores and report of a finished run for another number of clusters."""
     from datus2_ray.cli.terminal import print_summary
     from datus2_ray.commands.relabel import relabel as relabel_run
 

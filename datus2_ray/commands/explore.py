@@ -54,7 +54,6 @@ def explore(run_folder: str, port: int | None, ready: Callable[[str], None]) -> 
 
 def open_run(run: RunFolder, cache: Path) -> Explored:
     """Return a finished run as the explorer shows it, with its tables prepared; `cache` is a folder of this machine."""
-    from datus2_ray.engine.clustering.table import read_tree
     from datus2_ray.explore.explored import Explored, read_scores
     from datus2_ray.explore.gallery import Gallery, Sources
     from datus2_ray.explore.jobs import Jobs
@@ -62,7 +61,7 @@ def open_run(run: RunFolder, cache: Path) -> Explored:
     from datus2_ray.explore.prepare import prepare
     from datus2_ray.explore.tables import open_tables
     from datus2_ray.explore.taught import Lessons
-    from datus2_ray.store.facts import Clustered, Surveyed
+    from datus2_ray.store.facts import Surveyed
 
     folder = prepare(run)
     tables, k = open_tables(folder, cache), int(storage.read_json(run.path("summary.json"))["clusters"])
@@ -74,7 +73,6 @@ def open_run(run: RunFolder, cache: Path) -> Explored:
         title=storage.read_json(run.path("config.json"))["source"].rstrip("/").rpartition("/")[2],
         version=folder.rpartition("/")[2],
         k=k,
-        tree=read_tree(run.require(Clustered).uri, k),
         tables=tables,
         gallery=Gallery(tables, sources),
         naming=naming,

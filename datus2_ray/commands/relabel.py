@@ -18,16 +18,16 @@ from datus2_ray.store import storage
 from datus2_ray.store.facts import Clustered, Ingested, TokensClustered
 from datus2_ray.store.run_folder import RunFolder
 
-#: Stages up to the tree of clusters, from which any K is read; most of those after them are done for each K.
+#: Stages up to fine clusters and their votes, from which any K follows; most of those after them are done for each K.
 SHARED = RUN[: 1 + [stage.facts for stage in RUN].index(Clustered)]
 
 
 def relabel(run: str, clusters: int) -> dict[str, Any]:
     """Compute the masks of a finished run for another number of clusters, in its own folder and with its settings.
 
-    Its images, segments and fine clusters are taken as they are, wherever its source is now: the clusters are read off
-    the tree. What follows lies beside the results of the K before, and is current; going back computes nothing. Scores
-    come without the baselines, which `datus2 run --clusters K` adds.
+    Its images, segments and fine clusters are taken as they are, wherever its source is now. What follows lies beside
+    the results of the K before, and is current; going back computes nothing. Scores come without the baselines, which
+    `datus2 run --clusters K` adds.
 
     Parameters
     ----------

@@ -27,16 +27,22 @@ class ClusterConfig(StageConfig):
     start: Literal["k-means++", "k-means||", "random"] = expert("k-means++", "Choice of the first centroids.")
     votes: int = setting(
         10,
-        "Clusterings with starts of their own, which are all merged; together they decide which fine clusters form a "
-        "cluster (with fine).",
+        "Clusterings that vote on which fine clusters form a cluster; 1: a single tree decides. No effect with fine = "
+        "null.",
         ge=1,
     )
-    restarts: int = setting(1, "Starts of a clustering, of which the one with the lowest inertia is kept.", ge=1)
+    restarts: int = setting(
+        1,
+        "Starts of a clustering, of which the one with the lowest inertia is kept; with fine = null, give 3 to 10.",
+        ge=1,
+    )
     max_iterations: int = expert(300, "Max Lloyd iterations per start.", ge=1)
     tolerance: float = expert(1e-4, "Stop when the centroids move less than this times the variance.", ge=0)
     epochs: int = expert(50, "Passes over the data (algorithm = minibatch).", ge=1)
     batch_size: int = expert(1024, "Descriptors per step (algorithm = minibatch).", ge=1)
-    start_sample: int = expert(3_000, "Max descriptors that k-means++ chooses from.", ge=2)
+    start_sample: int = expert(
+        3_000, "Descriptors that k-means++ chooses from, or ten per cluster that it chooses if these are more.", ge=2
+    )
     scaling: Literal["none", "centred", "standardised"] = setting(
         "centred",
         "centred subtracts the mean of all descriptors; standardised also divides by their deviation. "
@@ -63,6 +69,11 @@ class ClusterConfig(StageConfig):
     def uses_head(self) -> bool:
         """Whether segments are described by the codes of a head."""
         return self.descriptors != "tokens"
+
+    @property
+    def clusterings(self) -> int:
+        """Number of clusterings: those that vote, or one where nothing is merged."""
+        return self.votes if self.fine else 1
 
     @property
     def projection(self) -> tuple[Literal["none", "centred", "standardised"], int | None, float]:

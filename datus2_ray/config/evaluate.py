@@ -12,4 +12,8 @@ class EvaluateConfig(StageConfig):
         True, "Also score both baselines: k-means on patch tokens, plain and in fine clusters that are merged."
     )
     token_restarts: int = expert(3, "Restarts of the plain baseline.", ge=1)
-    token_sample: int = expert(100_000, "Max tokens that the baselines are fitted on.", ge=2)
+    token_sample: int = expert(
+        100_000,
+        "Max tokens that the plain baseline is fitted on; the merged one takes 100 per fine cluster at most.",
+        ge=2,
+    )

@@ -27,7 +27,7 @@ class Answers:
 
     def __init__(self, explored: Explored) -> None:
         self._of = explored
-        self._members = explored.tree.members(explored.k)
+        self._members = explored.tables.tree.members(explored.k)
 
     def run(self, request: Request) -> Response:
         """Answer with what does not change while the server runs, and the names."""
@@ -40,9 +40,9 @@ class Answers:
                 "images": tables.images,
                 "segments": len(tables.image),
                 "pixels": tables.all_pixels,
-                "left": of.tree.left.tolist(),
-                "right": of.tree.right.tolist(),
-                "heights": of.tree.heights.tolist(),
+                "left": tables.tree.left.tolist(),
+                "right": tables.tree.right.tolist(),
+                "heights": tables.tree.heights.tolist(),
                 "leafPixels": tables.leaf_pixels.tolist(),
                 "leafSegments": np.diff(tables.first)[tables.spans[: tables.leaves, 0]].tolist(),
                 "nodeImages": tables.node_images.tolist(),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from datus2_ray.core.cluster.tree import Tree
 from datus2_ray.explore.gallery import Gallery
 from datus2_ray.explore.jobs import Jobs
 from datus2_ray.explore.naming import Naming
@@ -37,7 +36,6 @@ class Explored:
     title: str
     version: str
     k: int
-    tree: Tree
     tables: Tables
     gallery: Gallery
     naming: Naming

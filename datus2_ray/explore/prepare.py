@@ -26,7 +26,7 @@ from datus2_ray.store.run_folder import DIGITS, RunFolder
 EXPLORE = "explore"
 
 #: Raised when the tables below change, so that those of an older version are made anew.
-FORMAT = 1
+FORMAT = 2
 
 #: Written last.
 ABOUT = "about.json"
@@ -76,7 +76,7 @@ def prepare(run: RunFolder) -> str:
     if (kept := storage.if_there(storage.read_json, about)) and kept["format"] == FORMAT:
         return folder
     labelled, discovered = run.require(Labelled), run.require(Discovered)
-    tree = read_tree(run.require(Clustered).uri, int(storage.read_json(run.path("summary.json"))["clusters"]))
+    tree = read_tree(run.require(Clustered), int(storage.read_json(run.path("summary.json"))["clusters"]))
     names = sorted(labelled.parts)
     with ThreadPoolExecutor(READ_THREADS) as threads:
         parts = list(threads.map(lambda name: _read_part(labelled, discovered, name), names))
@@ -166,6 +166,8 @@ def arrange(parts: list[_Part], tree: Tree) -> tuple[dict[str, pa.Table], dict[s
     }
     per_leaf = np.bincount(fine, minlength=leaves)
     facts = {
+        # Order and spans are of this very tree; another version of the program might count votes otherwise.
+        "tree": {name: values.tolist() for name, values in vars(tree).items()},
         "pixels": int((heights * widths).sum()),
         "order": order.tolist(),
         "spans": spans.tolist(),

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datus2_ray.core.cluster.tree import Tree
 from datus2_ray.explore.prepare import ABOUT, BY_IMAGE, IMAGES, SEGMENTS
 from datus2_ray.store import storage
 
@@ -30,6 +31,8 @@ class Tables:
     distance, margin, pixels : ndarray of float32, shape (S,)
     by_image : ndarray of int32, shape (S,)
         Rows of the segments, image after image; those of image i begin at ``image_first[i]``.
+    tree : Tree
+        Leads through the clusters of the run.
     order, spans, first : ndarray
         Fine clusters in the order of the tree, the places of every node in it, and the first row of every place.
     """
@@ -48,6 +51,7 @@ class Tables:
     widths: np.ndarray
     image_first: np.ndarray
     parts: list[str]
+    tree: Tree
     order: np.ndarray
     spans: np.ndarray
     first: np.ndarray
@@ -196,6 +200,7 @@ def open_tables(folder: str, cache: Path) -> Tables:
         widths=images["width"].to_numpy(),
         image_first=images["first"].to_numpy(),
         parts=about["parts"],
+        tree=Tree(**{name: np.array(values) for name, values in about["tree"].items()}),
         order=np.array(about["order"]),
         spans=np.array(about["spans"]),
         first=np.array(about["first"]),

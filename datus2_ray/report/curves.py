@@ -23,11 +23,12 @@ SMOOTHED = (f"its mean over {SMOOTHING} steps", "refined")
 
 
 def kmeans_chart(clustered: Commit[Clustered]) -> Chart:
-    """Draw the inertia of the best restart over its iterations."""
+    """Draw the inertia of the best start over its iterations; where clusterings vote, of the first of them."""
     history, facts = parquet.read_table(clustered.path("history.parquet")), clustered.facts
     x, y = history["iteration"].to_numpy(), history["inertia"].to_numpy()
     inertias = facts.restart_inertias
-    restarts = f"; the best of {len(inertias)} restarts (the worst ended at {max(inertias):.4g})"
+    restarts = f"; the best of {len(inertias)} starts (the worst ended at {max(inertias):.4g})"
+    first = f" It is of the first of {facts.votes} clusterings that vote." if facts.votes > 1 else ""
     converged = "converged" if facts.converged else "stopped before it converged"
     return draw_chart(
         "k-means",
@@ -35,7 +36,7 @@ def kmeans_chart(clustered: Commit[Clustered]) -> Chart:
         "inertia",
         [Series("inertia", "initial", x, y, dots=len(x) <= 40)],
         note="Inertia: the sum of squared distances of the segments' descriptors to their centroids, lower is tighter. "
-        f"It {converged} after {facts.iterations} iterations{restarts if len(inertias) > 1 else ''}.",
+        f"It {converged} after {facts.iterations} iterations{restarts if len(inertias) > 1 else ''}.{first}",
     )
 
 

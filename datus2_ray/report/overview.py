@@ -12,7 +12,7 @@ from datus2_ray.report.survey import Survey
 from datus2_ray.sources import layouts
 from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit, F
-from datus2_ray.store.facts import HeadLearned, LayerFitted, Refined
+from datus2_ray.store.facts import Clustered, HeadLearned, LayerFitted, Refined
 from datus2_ray.store.run_folder import ALL_QUARANTINED, RunFolder
 
 DESCRIPTORS = {
@@ -63,7 +63,7 @@ def run_lines(run: FinishedRun) -> list[Line]:
         ),
         _segments(config),
         Line("Descriptor", *_descriptor(discover.descriptor, _facts(run.learned))),
-        Line("Clusters", f"K = {run.k}", _clustering(config, run.clustered.facts.centroids)),
+        Line("Clusters", f"K = {run.k}", _clustering(config, run.clustered.facts, run.k)),
         Line("Seed", str(config.seed), "decides every random choice"),
         Line("Refinement", *describe_refinement(_facts(run.fitted), _facts(run.refined), run.skipped)),
         Line("Versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
@@ -126,18 +126,18 @@ def _blocks(config: RunConfig) -> str:
     return last if discover.blocks == 1 else f"{discover.blocks} blocks up to {last} (their mean)"
 
 
-def _clustering(config: RunConfig, fine: int) -> str:
+def _clustering(config: RunConfig, facts: Clustered, k: int) -> str:
     cluster = config.cluster
-    restarts = f"{cluster.restarts} restart{'s' if cluster.restarts > 1 else ''}"
-    text = f"{cluster.metric} k-means ({cluster.algorithm}), {cluster.start} start, {restarts}"
+    starts = f"the best of {cluster.restarts} starts" if cluster.restarts > 1 else "one start"
+    text = f"{cluster.metric} k-means ({cluster.algorithm}), {starts} by {cluster.start}"
     scaling, pca, whitening = cluster.projection
     text += f", descriptors {scaling} first" if scaling != "none" else ""
     whitened = f", whitened by the power {whitening:g}" if whitening else ""
     text += f", after PCA to {pca} dimensions{whitened}" if pca else ""
-    if cluster.fine is None:
+    if facts.centroids == k:
         return text
-    votes = f", by the vote of {cluster.votes} clusterings" if cluster.votes > 1 else ""
-    return f"{text}, {fine:,} fine clusters merged by average linkage{votes}"
+    votes = f", by the vote of {facts.votes} clusterings" if facts.votes > 1 else ""
+    return f"{text}, {facts.centroids:,} fine clusters merged by average linkage{votes}"
 
 
 def describe_refinement(fitted: LayerFitted | None, refined: Refined | None, skipped: str) -> tuple[str, str]:

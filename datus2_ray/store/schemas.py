@@ -134,13 +134,17 @@ TREE = _schema(
 )
 
 VOTES = _schema(
-    ("left", pa.list_(pa.int32()), "The tree of a clustering, as in tree.parquet; the first row is that tree."),
-    ("right", pa.list_(pa.int32()), "The same."),
-    ("height", pa.list_(pa.float64()), "The same."),
-    ("weight", pa.list_(pa.float64()), "The same."),
-    ("fine", pa.list_(pa.int32()), "Fine clusters of centroids.parquet that share segments (tokens) with the next."),
-    ("own", pa.list_(pa.int32()), "Fine clusters of this clustering that they share them with."),
-    ("area", pa.list_(pa.int64()), "Patches of the segments, or tokens, that both have."),
+    ("left", pa.list_(pa.int32()), "Left node of every merge of this clustering, as in tree.parquet, the first row's."),
+    ("right", pa.list_(pa.int32()), "Right node of every merge."),
+    ("height", pa.list_(pa.float64()), "Height of every merge."),
+    ("weight", pa.list_(pa.float64()), "Weight of every merge."),
+    (
+        "fine",
+        pa.list_(pa.int32()),
+        "Fine cluster of centroids.parquet, of every pair of fine clusters that share area.",
+    ),
+    ("own", pa.list_(pa.int32()), "Fine cluster of this clustering, of every such pair."),
+    ("area", pa.list_(pa.int64()), "Patches of the segments, or tokens, that are in both."),
 )
 
 TOKEN_CENTROIDS = _schema(

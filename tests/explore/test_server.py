@@ -156,14 +156,14 @@ def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: MadeServed) -> 
     segments, labels = halves(served.ask("GET", f"{pictures}/map/4")[2])
     assert segments.shape == (96, 128)
     assert np.array_equal(np.unique(segments), np.arange(6))
-    members = served.explored.tree.members(4)
+    members = served.explored.tables.tree.members(4)
     assert np.array_equal(labels, members[np.array(image["fine"])][segments])
     assert np.isclose(np.bincount(segments.ravel()) / segments.size, image["share"], atol=1e-5).all()
 
 
 def test_more_clusters_than_8_bits_hold_are_told_apart(serve: Serve) -> None:
     served = serve(leaves=320, k=300)
-    members = served.explored.tree.members(300)
+    members = served.explored.tables.tree.members(300)
     pictures = served.json("GET", "/api/run")["pictures"]
     seen = set()
     for number, fine in enumerate(served.made.fine.values()):

@@ -78,7 +78,7 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("descriptors not centred", {"cluster": {"scaling": "none"}}),
         Variant("Euclidean k-means", {"cluster": {"metric": "euclidean"}}),
         Variant("one clustering, no vote", {"cluster": {"votes": 1}}),
-        Variant("nothing merged", {"cluster": {"fine": None}}),
+        Variant("nothing merged", {"cluster": {"fine": None, "restarts": 10, "start_sample": 100_000}}),
         Variant("descriptors not whitened", {"cluster": {"whitening": 0.0}}),
         Variant("no PCA", {"cluster": {"pca": None, "whitening": 0.0}}),
         *(refinement if base.refine.enabled else []),

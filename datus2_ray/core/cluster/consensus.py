@@ -20,14 +20,14 @@ from datus2_ray.core.cluster.tree import Tree
 
 @dataclass(frozen=True)
 class Vote:
-    """Another clustering of the rows, as the fine clusters that are merged see it.
+    """A clustering of the rows, with the area that its fine clusters share with those that are to be merged.
 
     Parameters
     ----------
     tree : Tree
         Its own fine clusters, L of them, merged.
     overlap : int64, sparse [M, L]
-        Area of the rows in each of the fine clusters that are merged and each of its own.
+        Area of the rows that are in one of the fine clusters to be merged, and in one of its own.
     """
 
     tree: Tree
@@ -43,9 +43,15 @@ class Vote:
 def agree(votes: Sequence[Vote], k: int) -> NDArray[np.int32]:
     """Return the cluster of every fine cluster, int32 [M], 0 … K-1, none of which is empty.
 
-    The clusters of two votes are matched so that they share the largest area. Those of every vote are matched with
-    those of the one that shares most with the others; then every fine cluster takes the cluster in which most of its
-    area is, summed over the votes. All numbers are integers, so that the result is the same everywhere.
+    First, each vote gives every fine cluster whole to the cluster in which most of its area is; the clusters of two
+    votes are matched so that they share the largest area of these. Those of every vote are matched with those of the
+    vote that shares most with the others. Then every fine cluster takes the cluster in which most of its area is,
+    summed over the votes. Areas are integers, so that their sums are the same everywhere.
+
+    Parameters
+    ----------
+    votes : sequence of Vote
+        The first is of the fine clusters themselves: its `overlap` is diagonal, and positive there.
 
     Raises
     ------
@@ -82,7 +88,10 @@ def _match(
 
 
 def _without_empty(members: NDArray[np.int32], total: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Give every empty cluster the fine cluster that has most of its area in it, of those that are not the last one."""
+    """Move one fine cluster into each empty cluster: the one with the largest share of its area there.
+
+    A cluster's only fine cluster is not moved.
+    """
     counts = np.bincount(members, minlength=total.shape[1])
     for cluster in np.flatnonzero(counts == 0):
         shares = np.where(counts[members] > 1, total[:, cluster] / np.maximum(total.sum(axis=1), 1), -1.0)

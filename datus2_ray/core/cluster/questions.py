@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -192,11 +193,16 @@ def cluster_areas(block: RowBlock, centroids: NDArray[np.float64], metric: Metri
     return np.bincount(labels, block.areas, len(centroids)).astype(np.float64)
 
 
-def overlap(block: RowBlock, first: NDArray[np.float64], second: NDArray[np.float64], metric: Metric) -> sp.csr_array:
-    """Sum the areas of a block's rows per pair of nearest centroids of two clusterings, int64, sparse [M, L]."""
-    nearest = (block_labels(block, first, metric), block_labels(block, second, metric))
-    areas = block.areas.astype(np.int64)
-    return sp.csr_array((areas, nearest), shape=(len(first), len(second)))
+def overlap(block: RowBlock, clusterings: Sequence[NDArray[np.float64]], metric: Metric) -> sp.csr_array:
+    """Sum the areas of a block's rows per nearest centroid of the first clustering and nearest one of each.
+
+    Each clustering is its centroids, float64 [M, d]. The result is int64, sparse, [M, clusterings · M].
+    """
+    first = clusterings[0]
+    nearest = np.stack([block_labels(block, centroids, metric) for centroids in clusterings])
+    columns = nearest + len(first) * np.arange(len(clusterings), dtype=np.int32)[:, None]
+    rows, areas = (np.tile(values, len(clusterings)) for values in (nearest[0], block.areas.astype(np.int64)))
+    return sp.csr_array((areas, (rows, columns.ravel())), shape=(len(first), len(first) * len(clusterings)))
 
 
 def block_labels(block: RowBlock, centroids: NDArray[np.float64], metric: Metric) -> NDArray[np.int32]:

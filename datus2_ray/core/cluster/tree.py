@@ -26,7 +26,8 @@ class Tree:
     left, right : int32 [M - 1]
         Nodes that a merge joins, the smaller number on the left.
     heights : float64 [M - 1]
-        Mean distance between the rows of the two; it never falls from one merge to the next.
+        Mean distance between the rows of the two; where an earlier one is larger, by rounding or because the tree leads
+        through given clusters, that one.
     weights : float64 [M - 1]
         Weight of the node that a merge makes, the sum of its fine clusters' weights.
     """

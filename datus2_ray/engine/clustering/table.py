@@ -54,7 +54,7 @@ def read_clusters(clustered: Commit[Clustered], k: int) -> Clusters:
     UsageError
         If there are fewer fine clusters.
     """
-    centroids, members = _read_centroids(clustered.uri), read_tree(clustered.uri, k).members(k)
+    centroids, members = _read_centroids(clustered.uri), read_tree(clustered, k).members(k)
     return Clusters(centroids, members, cast("Metric", clustered.facts.metric), _read_projection(clustered.uri))
 
 
@@ -74,13 +74,13 @@ def write_token_clusters(folder: str, result: KMeansResult, projection: Projecti
 def read_token_clusters(merged: Commit[TokensMerged], baseline: Commit[TokensClustered]) -> dict[str, Clusters]:
     """Read the clusters of a run's patch tokens, by the name of the set of masks that they make.
 
-    Those that are merged are the level of the tree that has as many as the baseline.
+    Those that are merged are as many as those of the baseline.
     """
     fine, plain = (_read_centroids(commit.uri) for commit in (merged, baseline))
     k = len(plain)
     return {
         PLAIN: Clusters(plain, np.arange(k, dtype=np.int32), "spherical", _read_projection(baseline.uri)),
-        MERGED: Clusters(fine, read_tree(merged.uri, k).members(k), "spherical", _read_projection(merged.uri)),
+        MERGED: Clusters(fine, read_tree(merged, k).members(k), "spherical", _read_projection(merged.uri)),
     }
 
 
@@ -136,10 +136,9 @@ def _write_merges(folder: str, votes: Sequence[Vote]) -> None:
 
 
 def read_votes(folder: str) -> list[Vote]:
-    """Read the votes of a result of `cluster` or `token_tree`; none where nothing is voted on."""
-    table = storage.if_there(parquet.read_table, storage.join(folder, VOTES))
+    """Read the votes of a result of `cluster` or `token_tree` in which several clusterings vote."""
     votes: list[Vote] = []
-    for row in [] if table is None else table.to_pylist():
+    for row in parquet.read_table(storage.join(folder, VOTES)).to_pylist():
         tree = Tree(*(np.array(row[name]) for name in _OF_TREE))
         area, pairs = np.array(row["area"], dtype=np.int64), (np.array(row["fine"]), np.array(row["own"]))
         leaves = votes[0].tree.leaves if votes else tree.leaves
@@ -147,18 +146,15 @@ def read_votes(folder: str) -> list[Vote]:
     return votes
 
 
-def read_tree(folder: str, k: int) -> Tree:
-    """Read the tree of a result of `cluster` or `token_tree`; where clusterings vote, one through their K clusters.
+def read_tree(commit: Commit[Clustered] | Commit[TokensMerged], k: int) -> Tree:
+    """Read the tree of fine clusters; where several clusterings vote, one through the K clusters that they vote for.
 
-    Raises
-    ------
-    UsageError
-        If there are fewer fine clusters than K.
+    A change of how they are counted raises the versions of `label` and `evaluate`, which read this.
     """
-    table = parquet.read_table(storage.join(folder, TREE))
+    table = parquet.read_table(commit.path(TREE))
     tree = Tree(*(table[name].to_numpy() for name in _OF_TREE))
-    votes = read_votes(folder) if k < tree.leaves else []
-    if not votes:
+    if commit.facts.votes == 1 or k >= tree.leaves:
         return tree
-    weights = np.maximum(votes[0].overlap.sum(axis=1), 1)
-    return merge(_read_centroids(folder), weights, agree(votes, k))
+    votes = read_votes(commit.uri)
+    weights = np.asarray(votes[0].overlap.sum(axis=1), dtype=np.float64)
+    return merge(_read_centroids(commit.uri), weights, agree(votes, k))

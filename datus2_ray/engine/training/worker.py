@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.engine.training.job import Watcher
+from datus2_ray.errors import DatusError
 
 #: File of a checkpoint beside the model: the rest of what a resumed training needs.
 STATE = "training.pt"
@@ -167,12 +170,14 @@ def write_checkpoint(
     api: Any = ray.train  # whose type hints are those of its old version
     checkpoint = None
     if ray.train.get_context().get_world_rank() == 0:
-        folder = Path(tempfile.mkdtemp(prefix="datus2-")) if kept is None else _empty(Path(kept, f".{name}"))
+        folder = Path(tempfile.mkdtemp(prefix="datus2-")) if kept is None else _folder_beside(kept, name)
         try:
             (folder / model).write_bytes(write_model())
             torch.save(state, folder / STATE)
             if kept is not None:
-                folder = folder.rename(_empty(Path(kept, name)))
+                if (before := Path(kept, name)).exists():  # of an attempt that ended before it was reported
+                    shutil.rmtree(before)
+                folder = folder.rename(before)
         except BaseException:
             shutil.rmtree(folder)
             raise
@@ -187,8 +192,19 @@ def write_checkpoint(
     )
 
 
-def _empty(folder: Path) -> Path:
-    """Return a folder without the files that an interrupted attempt may have left."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _folder_beside(kept: str, name: str) -> Path:
+    """Make a folder in that of the checkpoints, of a name that no other attempt has.
+
+    Raises
+    ------
+    DatusError
+        If the folder of the checkpoints, which the driver made, is not there.
+    """
+    folder = Path(kept, f".{name}-{secrets.token_hex(8)}")
+    try:
+        folder.mkdir()
+    except FileNotFoundError as error:
+        raise DatusError(
+            f"{kept} is not there on {platform.node()}: --out must be on storage that all nodes share, S3 or NFS"
+        ) from error
     return folder

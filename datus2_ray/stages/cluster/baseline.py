@@ -2,7 +2,7 @@
 
 Plain k-means beats the published figure of DatUS² on COCO, and k-means in many fine clusters, merged as those of the
 segments are, beats plain k-means (see :mod:`~datus2_ray.stages.cluster.token_tree`). Every report shows both beside
-ours: same tokens, same resolution, same scaling (``cluster.scaling``), same K, same seed.
+ours: tokens of the same forward pass, same scaling (``cluster.scaling``), same K, same seed.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from datus2_ray.store.facts import Clustered, Discovered, Encoded
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
-    """Group the segments of the whole set into fine clusters, and these into a tree, as often as there are votes.
+    """Group the segments of the whole set into fine clusters, and merge these, as often as there are votes.
 
     Raises
     ------
@@ -41,9 +41,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     with closing(hold_rows(table, counts, config.workers, run.machines, progress.note_pass)) as rows:
         projection = fit_projection(rows, *config.projection)
         fine = count_fine(rows, _fine(run), run.required_k, config.metric)
-        # Without fine clusters nothing is merged, and there is nothing to vote on.
-        voters = range(config.votes if config.fine else 1)
-        results = [run_kmeans(rows, fine, config, run.config.seed, number) for number in voters]
+        results = [run_kmeans(rows, fine, config, run.config.seed, number) for number in range(config.clusterings)]
         votes = gather_votes(rows, results, config.metric)
     result = results[0]
     write_clusters(placement.uri, result, votes, projection)
@@ -57,6 +55,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
         restart=result.restart,
         restart_inertias=tuple(result.restart_inertias),
         metric=config.metric,
+        votes=len(votes),
     )
 
 
@@ -66,7 +65,8 @@ def _fine(run: Run) -> int:
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    return {**run.config.cluster.identity(), "fine": _fine(run), "seed": run.config.seed}
+    config = run.config.cluster
+    return {**config.identity(), "fine": _fine(run), "votes": config.clusterings, "seed": run.config.seed}
 
 
 CLUSTER = Stage(
@@ -74,8 +74,9 @@ CLUSTER = Stage(
     title="Group the segments of the whole set into fine clusters, and merge these in a tree",
     writes={
         "centroids.parquet": "centroids of fine clusters",
-        "tree.parquet": "a row per merge of two of them, from which the clusters follow for every K",
-        "votes.parquet": "a row per clustering: its tree, and what its fine clusters share with those of the first",
+        "tree.parquet": "a row per merge of two of them",
+        "votes.parquet": "if several vote, a row per clustering: its tree, and the area that its fine clusters share "
+        "with those of centroids.parquet; with the tree, the clusters follow from it for every K",
         "history.parquet": "inertia per iteration",
         "scaling.parquet, pca.parquet": "what is done to descriptors first, if anything",
     },

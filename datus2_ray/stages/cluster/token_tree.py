@@ -1,7 +1,7 @@
 """Token tree: patch tokens to fine clusters, and the tree that merges them, as those of the segments are merged.
 
 One of the two baselines: k-means in many fine clusters of tokens, merged, beats plain k-means. The number of clusters K
-is a level of the tree: runs that differ in it share the result, unless K is larger than the number of fine clusters.
+is chosen later: runs that differ in it share the result, unless K is larger than the number of fine clusters.
 What is merged passes the scaling and the PCA that descriptors pass.
 """
 
@@ -29,7 +29,7 @@ FINE_ITERATIONS, FINE_START = 10, 5
 
 
 def _compute(run: Run, placement: Placement, progress: Progress) -> TokensMerged:
-    """Group the tokens of the whole set, or a sample of them, into fine clusters, and these into a tree; votes too.
+    """Group a sample of the tokens into fine clusters, and merge these, as often as there are votes.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensMerged
     from datus2_ray.engine.clustering.tokens import hold_tokens
 
     config = run.config.cluster
-    held, share = hold_tokens(run, progress, min(run.config.evaluate.token_sample, FINE_TOKENS * _fine(run)))
+    held, share = hold_tokens(run, progress, _sample(run))
     with closing(held) as rows:
         projection = fit_projection(rows, config.scaling, None)
         rows.project(Widening())
@@ -64,11 +64,11 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensMerged
                 max_iterations=FINE_ITERATIONS,
                 noun="patch tokens",
             )
-            for number in range(config.votes if config.fine else 1)
+            for number in range(config.clusterings)
         ]
         votes = gather_votes(rows, results, "spherical")
     write_token_tree(placement.uri, results[0], votes, projection)
-    return TokensMerged(count, share, results[0].inertia, results[0].iterations)
+    return TokensMerged(count, share, results[0].inertia, results[0].iterations, len(votes))
 
 
 def _fine(run: Run) -> int:
@@ -76,10 +76,16 @@ def _fine(run: Run) -> int:
     return max(run.config.cluster.fine or FINE, run.required_k)
 
 
+def _sample(run: Run) -> int:
+    """Return about how many tokens the fine clusters are fitted on at most."""
+    return min(run.config.evaluate.token_sample, FINE_TOKENS * _fine(run))
+
+
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     config = run.config
-    shared = {name: getattr(config.cluster, name) for name in ("scaling", "pca", "whitening", "votes")}
-    return {**shared, "fine": _fine(run), "token_sample": config.evaluate.token_sample, "seed": config.seed}
+    shared = {name: getattr(config.cluster, name) for name in ("scaling", "pca", "whitening")}
+    numbers = {"votes": config.cluster.clusterings, "fine": _fine(run), "token_sample": _sample(run)}
+    return {**shared, **numbers, "seed": config.seed}
 
 
 TOKEN_TREE = Stage(
@@ -87,8 +93,7 @@ TOKEN_TREE = Stage(
     title="Group patch tokens into fine clusters, and merge these in a tree, for comparison",
     writes={
         "centroids.parquet": "centroids of fine clusters of tokens",
-        "tree.parquet": "a row per merge of two of them, from which the clusters follow for every K",
-        "votes.parquet": "a row per clustering: its tree, and what its fine clusters share with those of the first",
+        "tree.parquet, votes.parquet": "as in cluster/",
         "scaling.parquet, pca.parquet": "what is done to tokens first, if anything",
     },
     version=2,

@@ -33,9 +33,11 @@ def _parts(run: Run) -> dict[str, int]:
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     from datus2_ray.stages.sample.scores import CLUSTERINGS
 
+    cluster = run.config.cluster.identity()
+    cluster.pop("votes")  # each of the clusterings of the sample has a tree of its own
     return {
         **segmentation_decides(run, device),
-        **run.config.cluster.identity(),
+        **cluster,
         "sample": list(_parts(run)),
         "counts": COUNTS,
         "clusterings": CLUSTERINGS,

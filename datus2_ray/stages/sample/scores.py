@@ -1,8 +1,9 @@
 """Scores of numbers of clusters K, on a sample that was segmented in two views.
 
-The segments of either view are clustered on their own, as the whole set will be. Where the two clusterings agree on
-what belongs together, they follow what is in the images rather than the accidents of a view. Agreement alone does not
-choose K, as few clusters agree easily; the silhouette is added, which measures how far they lie apart.
+The segments of either view are clustered on their own, as the whole set will be by each clustering that votes. Where
+the two clusterings agree on what belongs together, they follow what is in the images rather than the accidents of a
+view. Agreement alone does not choose K, as few clusters agree easily; the silhouette is added, which measures how far
+they lie apart.
 
 Ben-Hur, Elisseeff and Guyon, "A stability based method for discovering structure in clustered data", PSB 2002.
 """

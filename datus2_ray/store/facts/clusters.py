@@ -52,7 +52,10 @@ class Encoded(Facts):
 
 @dataclass(frozen=True)
 class Clustered(Facts):
-    """Outcome of k-means; ``centroids`` is the number of fine clusters."""
+    """Outcome of k-means; ``centroids`` is the number of fine clusters.
+
+    `votes` is the number of clusterings, of which the other facts are those of the first.
+    """
 
     stage: ClassVar[str] = "cluster"
     centroids: int
@@ -63,13 +66,15 @@ class Clustered(Facts):
     restart: int
     restart_inertias: tuple[float, ...]
     metric: str
+    votes: int = 1
 
 
 @dataclass(frozen=True)
 class TokensMerged(Facts):
     """Outcome of k-means in fine clusters of patch tokens.
 
-    `centroids` is the number of fine clusters, `share` the share of the tokens that they were fitted on.
+    `centroids` is the number of fine clusters, `share` the share of the tokens that they were fitted on, `votes` the
+    number of clusterings, of which the other facts are those of the first.
     """
 
     stage: ClassVar[str] = "token_tree"
@@ -77,6 +82,7 @@ class TokensMerged(Facts):
     share: float
     inertia: float
     iterations: int
+    votes: int = 1
 
 
 @dataclass(frozen=True)

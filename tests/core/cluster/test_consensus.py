@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-from datus2_ray.core.cluster.consensus import Vote, agree
+from datus2_ray.core.cluster.consensus import Vote, _without_empty, agree
 from datus2_ray.core.cluster.tree import Tree, merge
 from datus2_ray.errors import UsageError
 
@@ -91,10 +91,28 @@ def test_one_vote_for_itself_is_its_tree(seed: int, k: int) -> None:
     assert members.tolist() == tree.members(k).tolist()
 
 
-def test_a_fine_cluster_that_no_row_has_gets_a_cluster() -> None:
-    overlap = np.diag([4, 4, 0])
-    votes = [Vote(tree_of(np.array([0, 1, 1])), sp.csr_array(overlap))] * 2
-    assert sorted(set(agree(votes, 3).tolist())) == [0, 1, 2]
+def test_clusters_are_matched_with_those_of_the_vote_that_shares_most_with_the_others() -> None:
+    # Matched with the clusters of the first vote, or with those of the last, the two that are the same would not win.
+    areas, same = np.array([3, 3, 5, 2, 4, 1, 2]), np.array([2, 2, 0, 0, 1, 1, 1])
+    first, last = np.array([2, 1, 0, 1, 1, 2, 1]), np.array([2, 2, 0, 0, 0, 1, 2])
+    votes = [vote_for(labels, areas) for labels in (first, same, same, last)]
+    assert adjusted_rand_score(agree(votes, 3), same) == 1.0
+
+
+def test_into_an_empty_cluster_goes_what_has_most_of_its_area_there() -> None:
+    members = np.array([0, 0, 0, 1], dtype=np.int32)
+    total = np.array([[9, 0, 1], [6, 0, 5], [8, 0, 3], [0, 9, 8]])
+    # The last fine cluster has the largest share, and stays: it is the only one of its cluster.
+    assert _without_empty(members, total).tolist() == [0, 2, 0, 1]
+    assert _without_empty(np.array([0, 0], np.int32), np.array([[3, 0], [2, 0]])).tolist() in ([0, 1], [1, 0])
+
+
+def test_a_fine_cluster_that_no_row_is_nearest_to_stays_where_its_tree_has_it() -> None:
+    # As gather_votes() gives it an area of 1 in the first vote alone.
+    places, areas = np.array([[0.0], [0.1], [10.0], [10.1], [10.05]]), np.array([4, 4, 4, 4, 0])
+    tree = merge(places, np.maximum(areas, 1).astype(float))
+    votes = [Vote(tree, sp.csr_array(np.diag(own))) for own in (np.maximum(areas, 1), areas, areas)]
+    assert agree(votes, 2).tolist() == tree.members(2).tolist() == [0, 0, 1, 1, 1]
 
 
 def test_more_clusters_than_there_are_fine_ones_are_refused() -> None:

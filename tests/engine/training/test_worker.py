@@ -11,6 +11,7 @@ import ray.train.torch
 import torch
 
 from datus2_ray.engine.training.worker import STATE, read_checkpoint, write_checkpoint
+from datus2_ray.errors import DatusError
 
 NAME, MODEL = "epoch-0003", "model.bin"
 
@@ -43,9 +44,8 @@ def in_worker(work: Any) -> Any:
 @pytest.mark.parametrize("in_store", [False, True])
 def test_a_checkpoint_is_read_as_it_was_written(reported, tmp_path, in_store):
     kept = None if in_store else str(tmp_path / "kept")
-    for left in (NAME, f".{NAME}"):  # by an attempt that was killed while it wrote
-        (tmp_path / "kept" / left).mkdir(parents=True)
-        (tmp_path / "kept" / left / "half").touch()
+    (tmp_path / "kept" / NAME).mkdir(parents=True)
+    (tmp_path / "kept" / NAME / "left").touch()  # by an attempt that was killed before it reported
     state = {"steps": 3, "weights": torch.arange(4.0)}
 
     def work() -> Any:
@@ -75,6 +75,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_nothing(reported, tmp_path, 
     def fail() -> bytes:
         raise OSError("the disk is full")
 
+    (tmp_path / "kept").mkdir()
+
     def work() -> str:
         with pytest.raises(OSError, match="the disk is full") as raised:
             write_checkpoint(None if in_store else str(tmp_path / "kept"), NAME, {}, MODEL, fail, {})
@@ -83,3 +85,14 @@ def test_a_checkpoint_that_cannot_be_written_leaves_nothing(reported, tmp_path, 
     assert in_worker(work) == "the disk is full"
     assert not reported
     assert not [path for path in tmp_path.rglob("*") if path.name not in ("kept", "temporary")]
+
+
+def test_a_folder_that_the_node_does_not_share_is_named(reported, tmp_path):
+    def work() -> str:
+        with pytest.raises(DatusError) as raised:
+            write_checkpoint(str(tmp_path / "elsewhere"), NAME, {}, MODEL, lambda: b"the model", {})
+        return str(raised.value)
+
+    assert "elsewhere is not there on" in (message := in_worker(work))
+    assert "--out must be on storage that all nodes share" in message
+    assert not (tmp_path / "elsewhere").exists()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from datus2_ray.engine.clustering.table import read_token_clusters
 from datus2_ray.engine.execute import execute
 from datus2_ray.engine.run import Run
@@ -13,7 +15,7 @@ from datus2_ray.stages.cluster.baseline import BASELINE
 from datus2_ray.stages.cluster.token_tree import TOKEN_TREE
 from datus2_ray.stages.discover.discover import DISCOVER
 from datus2_ray.stages.ingest.ingest import INGEST
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import TokensClustered, TokensMerged
 
 STAGES = (INGEST, DISCOVER, TOKEN_TREE, BASELINE)
@@ -58,6 +60,24 @@ def test_what_another_k_finds_is_what_a_run_with_that_k_alone_finds(
         assert (one.fingerprint, one.facts) == (other.fingerprint, other.facts)
         for name in ("centroids.parquet", "scaling.parquet", *files):
             assert storage.read_bytes(one.path(name)) == storage.read_bytes(other.path(name))
+
+
+def test_clusterings_of_a_sample_of_the_tokens_vote(open_here: Callable[..., Run], scenes: Path) -> None:
+    opened = open_here(scenes, *SMALL, dataset="demo", seed=3)
+    several, one = (with_k(opened, 2, fine=3, votes=votes) for votes in (4, 1))
+    for run, votes in ((several, 4), (one, 1)):
+        facts = run.facts(TokensMerged)
+        assert facts.votes == votes
+        assert facts.share == pytest.approx(100 * 3 / (24 * 16))
+        assert Path(run.commit(TokensMerged).path("votes.parquet")).exists() == (votes > 1)
+    sizes = parquet.read_table(several.commit(TokensMerged).path("centroids.parquet"))["tokens"].to_pylist()
+    assert 240 < sum(sizes) < 360
+    # What the first clustering finds is merged in either case.
+    trees = [storage.read_bytes(run.commit(TokensMerged).path("tree.parquet")) for run in (several, one)]
+    assert trees[0] == trees[1]
+    # Where nothing is merged, one clustering has fine clusters of its own.
+    alone = with_k(opened, 5, fine=None, votes=4).facts(TokensMerged)
+    assert (alone.centroids, alone.votes) == (300, 1)
 
 
 def test_more_clusters_than_fine_ones_have_as_many_fine_ones(open_here: Callable[..., Run], scenes: Path) -> None:
