@@ -56,6 +56,10 @@ class Axis:
     probe: bool = False
 
 
+#: Settings of `cluster` under which k-means alone finds the clusters: of several starts, as in the paper.
+UNMERGED = {"fine": None, "restarts": 10, "start_sample": 100_000}
+
+
 def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
     """Put the paper's choice in the place of each part in turn; then add each part that the base leaves out.
 
@@ -78,7 +82,7 @@ def ablation(base: RunConfig, values: Sequence[float], source: Listing) -> list[
         Variant("descriptors not centred", {"cluster": {"scaling": "none"}}),
         Variant("Euclidean k-means", {"cluster": {"metric": "euclidean"}}),
         Variant("one clustering, no vote", {"cluster": {"votes": 1}}),
-        Variant("nothing merged", {"cluster": {"fine": None, "restarts": 10, "start_sample": 100_000}}),
+        Variant("nothing merged", {"cluster": UNMERGED}),
         Variant("descriptors not whitened", {"cluster": {"whitening": 0.0}}),
         Variant("no PCA", {"cluster": {"pca": None, "whitening": 0.0}}),
         *(refinement if base.refine.enabled else []),
@@ -187,7 +191,7 @@ def dedicated(base: RunConfig, values: Sequence[float], source: Listing) -> list
     refine = {"enabled": True, "em": True, "network": "linear"}
 
     def variant(name: str, unit: str, descriptors: str, fine: int | None) -> Variant:
-        cluster = {"descriptors": descriptors, "fine": fine}
+        cluster = {"descriptors": descriptors, **({"fine": fine} if fine else UNMERGED)}
         return Variant(name, {"discover": units[unit], "cluster": cluster, "refine": refine})
 
     merged = base.cluster.fine or ClusterConfig().fine
