@@ -168,8 +168,7 @@ def test_what_is_added_is_the_difference_of_the_scores(scenes: Path, folder: Pat
         ("EM", "codes per patch, initial masks", miou("codes per patch", "refined") - alone),
         ("a head", f"{ours}, masks after EM", miou(whole, "refined") - miou(ours, "refined")),
     ):
-        # Rounded: two ways to compute no difference may leave one of either sign in the last digit.
-        assert found[(what, to)] == f"{round(difference, 9) + 0:+.1f}".replace("-", "−")
+        assert found[(what, to)] == f"{round(difference, 1) + 0.0:+.1f}".replace("-", "−")  # no −0.0
     words = conclude("dedicated", results).sentences[0]
     assert f"{miou(PUBLISHED, 'initial'):.1f} % mIoU" in words
     assert f"{miou('codes per patch', 'token_kmeans'):.1f} % mIoU" in words
