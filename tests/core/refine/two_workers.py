@@ -5,6 +5,7 @@ FOLDER holds `groups.pt`, all groups by their number, and `recipe.pt`; what was 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def main(rank: int, folder: Path) -> None:
     fitted = fit(half, TokenLayerSpec(12, 4, {}), 0, Recipe(**torch.load(folder / "recipe.pt")), add_up)
     weights = list(fitted.layer.state_dict().values())
     torch.save({"weights": weights, "losses": fitted.losses, "agreements": fitted.agreements}, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    # The results are written. Taking the group down may abort a process: a thread of gloo's is not always joined.
+    os._exit(0)
 
 
 if __name__ == "__main__":
