@@ -187,12 +187,6 @@ def rows_at(block: RowBlock, rows: NDArray[np.int64]) -> tuple[FloatArray, NDArr
     return block.x[own], block.weights[own]
 
 
-def cluster_areas(block: RowBlock, centroids: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
-    """Sum the areas of a block's rows per nearest centroid, float64 [K]."""
-    labels = block_labels(block, centroids, metric)
-    return np.bincount(labels, block.areas, len(centroids)).astype(np.float64)
-
-
 def overlap(block: RowBlock, clusterings: Sequence[NDArray[np.float64]], metric: Metric) -> sp.csr_array:
     """Sum the areas of a block's rows per nearest centroid of the first clustering and nearest one of each.
 

@@ -11,9 +11,9 @@ from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.core.cluster.assignment import Metric
 from datus2_ray.core.cluster.consensus import Vote
 from datus2_ray.core.cluster.kmeans import KMeansResult, kmeans
-from datus2_ray.core.cluster.questions import cluster_areas, moments, overlap
+from datus2_ray.core.cluster.questions import moments, overlap
 from datus2_ray.core.cluster.rows import RowBlocks, combined
-from datus2_ray.core.cluster.tree import Tree, merge
+from datus2_ray.core.cluster.tree import merge
 
 #: Min rows per centroid that k-means++ chooses from: of as many rows as centroids it would take all.
 START = 10
@@ -64,10 +64,3 @@ def gather_votes(blocks: RowBlocks, results: Sequence[KMeansResult], metric: Met
         areas = np.maximum(shared.sum(axis=0), 1).astype(np.float64)
         votes.append(Vote(merge(own, areas), sp.csr_array(shared)))
     return votes
-
-
-def build_tree(blocks: RowBlocks, result: KMeansResult, metric: Metric) -> Tree:
-    """Merge the clusters of k-means over these rows, weighted by their areas."""
-    weights = combined(blocks.ask(cluster_areas, result.centroids, metric))
-    # Where there are fewer different rows than clusters, some clusters have none.
-    return merge(result.centroids, np.maximum(weights, 1))

@@ -22,7 +22,7 @@ from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows
 from datus2_ray.core.images.labels import paint
-from datus2_ray.engine.clustering.kmeans import build_tree, run_kmeans
+from datus2_ray.engine.clustering.kmeans import gather_votes, run_kmeans
 from datus2_ray.stages.sample.mirrored import View, read_views
 
 #: Clusterings per view, over which scores are averaged. Their seeds are fixed: runs of several seeds share segments.
@@ -76,7 +76,7 @@ def score(sample: pa.Table, counts: Sequence[int], config: ClusterConfig, seed: 
         fit_projection(rows, config.scaling, config.pca, config.whitening)
         result = run_kmeans(rows, fine, once, seed)
         (nearest,) = rows.ask(block_labels, result.centroids, config.metric)
-        tree = build_tree(rows, result, config.metric)
+        tree = gather_votes(rows, [result], config.metric)[0].tree
         of_view = [tree.members(k)[nearest] for k in counts]
         between = _Distances(rows.blocks[0].x, config.metric)
         silhouettes.append([between.silhouette(one) for one in of_view])
