@@ -5,6 +5,7 @@ FOLDER holds `jobs.pt`, recipes by name, and `images.pt`, their batch; the curve
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,9 @@ def main(rank: int, folder: Path) -> None:
         torch.distributed.all_reduce(curve)
         curves[name] = curve / 2
     torch.save(curves, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    # The results are written. Taking the group down may abort a process: a thread of gloo's is not always joined.
+    os._exit(0)
 
 
 if __name__ == "__main__":
