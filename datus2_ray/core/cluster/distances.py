@@ -83,31 +83,33 @@ def row_lengths(rows: FloatArray, lengths: NDArray[np.float64]) -> None:
 
 @compiled
 def distances_to(
-    columns: NDArray[np.float64], centroid: NDArray[np.float64], spherical: bool, distances: NDArray[np.float64]
+    columns: NDArray[np.float64], centres: NDArray[np.float64], spherical: bool, distances: NDArray[np.float64]
 ) -> None:
-    """Write every row's distance to one centroid to ``distances``, with the bits of :func:`distance`.
+    """Write every row's distance to each of some centres, [m, d], to ``distances``, [m, n]: those of :func:`distance`.
 
     The columns, [d, n], are of rows as the metric compares them (length 1 or 0). Terms of many rows are added side by
     side, each row's in its own order: 4 times as fast as row by row.
     """
     d, n = columns.shape
-    lane_sum, sums = np.empty(n), np.zeros((4, n))
-    for lane in range(min(LANES, d)):
-        lane_sum[:] = 0.0
-        for j in range(lane, d, LANES):
-            of_centroid = centroid[j]
-            if spherical:
-                for i in range(n):
-                    lane_sum[i] += columns[j, i] * of_centroid
-            else:
-                for i in range(n):
-                    difference = columns[j, i] - of_centroid
-                    lane_sum[i] += difference * difference
+    lane_sum, sums = np.empty(n), np.empty((4, n))
+    for m in range(len(centres)):
+        sums[:] = 0.0
+        for lane in range(min(LANES, d)):
+            lane_sum[:] = 0.0
+            for j in range(lane, d, LANES):
+                of_centre = centres[m, j]
+                if spherical:
+                    for i in range(n):
+                        lane_sum[i] += columns[j, i] * of_centre
+                else:
+                    for i in range(n):
+                        difference = columns[j, i] - of_centre
+                        lane_sum[i] += difference * difference
+            for i in range(n):
+                sums[lane % 4, i] += lane_sum[i]
         for i in range(n):
-            sums[lane % 4, i] += lane_sum[i]
-    for i in range(n):
-        total = (sums[0, i] + sums[1, i]) + (sums[2, i] + sums[3, i])
-        distances[i] = max(1.0 - total, 0.0) if spherical else total
+            total = (sums[0, i] + sums[1, i]) + (sums[2, i] + sums[3, i])
+            distances[m, i] = max(1.0 - total, 0.0) if spherical else total
 
 
 @compiled

@@ -115,8 +115,7 @@ def _distances(
 
     def compare(chunk: NDArray[np.float64]) -> NDArray[np.float64]:
         distances = np.empty((len(centres), chunk.shape[1]))
-        for number, centre in enumerate(centres):
-            distances_to(chunk, centre, metric == "spherical", distances[number])
+        distances_to(chunk, centres, metric == "spherical", distances)
         return distances
 
     each = in_threads(compare, columns) if len(columns) >= WORTH_THREADS else map(compare, columns)

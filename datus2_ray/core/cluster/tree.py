@@ -138,7 +138,7 @@ def merge(
         between[i], between[:, i] = row, row
         between[j], between[:, j] = np.inf, np.inf
         weight[i], node[i] = joined[step], leaves + step
-        stale = np.flatnonzero(np.isin(nearest, (i, j)))
+        stale = np.flatnonzero((nearest == i) | (nearest == j))
         nearest[stale], least[stale] = between[stale].argmin(axis=1), between[stale].min(axis=1)
         nearest[j], least[j] = -1, np.inf
         closer = (row < least) | ((row == least) & (i < nearest))

@@ -129,10 +129,11 @@ def test_distances_add_all_their_terms_whatever_the_dimensions(dimensions):
 def test_distances_of_columns_have_the_bits_of_those_of_rows(metric, dimensions, count, seed):
     rng = np.random.default_rng(seed)
     rows = metric_rows(rng.normal(size=(count, dimensions)) * rng.integers(0, 2, (count, 1)), metric)
-    centroid = metric_rows(rng.normal(size=(1, dimensions)), metric)[0]
-    found, lanes = np.empty(count), np.empty(LANES)
-    distances_to(np.ascontiguousarray(rows.T), centroid, metric == "spherical", found)
-    assert found.tolist() == [distance(row, 1.0, centroid, metric == "spherical", lanes) for row in rows]
+    centres = metric_rows(rng.normal(size=(3, dimensions)), metric)
+    found, lanes = np.empty((3, count)), np.empty(LANES)
+    distances_to(np.ascontiguousarray(rows.T), centres, metric == "spherical", found)
+    expected = [[distance(row, 1.0, centre, metric == "spherical", lanes) for row in rows] for centre in centres]
+    assert found.tolist() == expected
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "spherical"])
