@@ -43,15 +43,17 @@ def photo(pixels: RGB, caption: str, alt: str) -> Picture:
 
 def drawing(pixels: RGB, caption: str, alt: str) -> Picture:
     """Encode a picture of few colours as PNG, without loss, so that its colours are those of the legend."""
-    flat = pixels.reshape(-1, 3).astype(np.uint32)
-    codes, index = np.unique(flat[:, 0] << 16 | flat[:, 1] << 8 | flat[:, 2], return_inverse=True)
-    if len(codes) <= 255:
-        colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
-        data = encode_palette_png(index.reshape(pixels.shape[:2]).astype(np.uint8), colours)
-    else:
+    picture = Image.fromarray(pixels)
+    counted = picture.getcolors(255)
+    if counted is None:
         file = BytesIO()
-        Image.fromarray(pixels).save(file, format="PNG")
+        picture.save(file, format="PNG")
         data = file.getvalue()
+    else:
+        colours = np.array(sorted(colour for _, colour in counted), np.uint8)
+        code = np.array([1 << 16, 1 << 8, 1])
+        index = np.searchsorted(colours @ code, pixels @ code)
+        data = encode_palette_png(index.astype(np.uint8), colours)
     return Picture(caption, alt, _uri("png", data), pixels.shape[1], pixels.shape[0])
 
 
