@@ -1,7 +1,14 @@
-"""Processes of the run are killed while they work: the run finishes with the tables of an undisturbed one."""
+"""Processes are killed while they work: the command itself, then those of the run that goes on.
+
+It ends with the tables of an undisturbed run.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +20,19 @@ import pytest
 import datus2_ray
 from datus2_ray.config.load import RunConfig
 from datus2_ray.engine.clustering.rows import RayRows
+from datus2_ray.store.lease import LEASE
 from tests.chaos.conftest import table_hashes
+
+#: Runs with settings that are read from a file; a process that starts a Ray of its own.
+DRIVER = """
+import sys
+from pathlib import Path
+import datus2_ray
+datus2_ray.run(datus2_ray.RunConfig.model_validate_json(Path(sys.argv[1]).read_text()))
+"""
+
+#: What would make a process join another Ray.
+OUTSIDE = ("RAY_ADDRESS", "RAY_JOB_ID", "RAY_TMPDIR")
 
 #: In the titles of: an actor with a model, a task, an actor that holds vectors of k-means.
 VICTIMS = ("MapWorker(MapBatches(EmbedImages)).", "ReadImages", "RowHolder.")
@@ -42,8 +61,22 @@ class Killer(threading.Thread):
             time.sleep(0.01)
 
 
+def run_until_killed(settings: Path, out: Path) -> list[Path]:
+    """Start a run as a command of its own, kill it with SIGKILL in `discover`, and return the parts that it wrote."""
+    environment = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, settings], env=environment)
+    try:
+        while len(written := list(out.glob("discover/*/part-*.parquet"))) < 2:
+            assert driver.poll() is None
+            time.sleep(0.02)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    return written
+
+
 @pytest.mark.slow
-def test_a_run_survives_the_death_of_actors_tasks_and_holders(
+def test_a_run_survives_the_death_of_its_driver_then_of_actors_tasks_and_holders(
     ray_session: None,
     scenes: Path,
     tmp_path: Path,
@@ -51,11 +84,19 @@ def test_a_run_survives_the_death_of_actors_tasks_and_holders(
     small_run: Callable[..., RunConfig],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    out, settings = tmp_path / "run", small_run(scenes, tmp_path / "run")
+    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+    written = run_until_killed(tmp_path / "settings.json", out)
+    assert len(written) < 8
+    assert (out / LEASE).exists()  # its holder is dead, so that the next driver need not wait
+    before = {file: file.stat().st_mtime_ns for file in (*written, *out.glob("ingest/*/part-*.parquet"))}
+
     monkeypatch.setattr("datus2_ray.engine.clustering.rows.OwnRows", RayRows)  # so few vectors need no actors
     killer = Killer()
     killer.start()
-    datus2_ray.run(small_run(scenes, tmp_path / "run"))
+    datus2_ray.run(settings)
     killer.stop = True
     killer.join()
     assert not killer.left
-    assert table_hashes(str(tmp_path / "run")) == undisturbed
+    assert table_hashes(str(out)) == undisturbed
+    assert {file: file.stat().st_mtime_ns for file in before} == before
