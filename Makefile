@@ -12,7 +12,8 @@ demo: $(VENV)/.installed
 # nice as the processes of Ray, which would wait for it otherwise. Those of the explorer's page need chromium and
 # chromedriver (apt-get install chromium chromium-driver); without them they are skipped, with the reason.
 test: lint
-	nice -n 15 sh -c '$(BIN)/mypy && $(BIN)/pytest -m "not on_ray"' >.pytest-others.log 2>&1 & others=$$!; \
+	nice -n 15 sh -c '$(BIN)/mypy; types=$$?; $(BIN)/pytest -m "not on_ray" && exit $$types' >.pytest-others.log 2>&1 & \
+	others=$$!; \
 	$(BIN)/pytest -m on_ray; status=$$?; \
 	wait $$others || status=1; cat .pytest-others.log; exit $$status
 

@@ -15,7 +15,7 @@ from tests.in_process import commands_without_ray
 
 #: One actor a pool: each imports torch, which takes longer than the models' work on a few small images.
 ASSIGNMENTS = (
-    "ingest.images_per_part=3",
+    "ingest.images_per_part=2",
     "discover.actors=1",
     "discover.input_size=64",
     "discover.tau=0",
@@ -29,6 +29,14 @@ def table_hashes(out: str) -> dict[str, str]:
     """Hash the bytes of every table of a run, by its place: they hold no times and no paths."""
     tables = [entry.path for entry in folders.list_files(out) if entry.path.endswith(".parquet")]
     return {path: hashlib.sha256(storage.read_bytes(storage.join(out, path))).hexdigest() for path in tables}
+
+
+def run_here(config: RunConfig) -> dict[str, str]:
+    """Run in this process, without Ray, and return the hashes of the tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        commands_without_ray(patch)
+        run(config)
+    return table_hashes(config.out)
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +56,4 @@ def undisturbed(
     scenes: Path, tmp_path_factory: pytest.TempPathFactory, small_run: Callable[..., RunConfig]
 ) -> dict[str, str]:
     """Run once in this process, without Ray or any trouble, and return the hashes of its tables."""
-    out = tmp_path_factory.mktemp("undisturbed") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        commands_without_ray(patch)
-        run(small_run(scenes, out))
-    return table_hashes(str(out))
+    return run_here(small_run(scenes, tmp_path_factory.mktemp("undisturbed") / "run"))

@@ -34,8 +34,8 @@ datus2_ray.run(datus2_ray.RunConfig.model_validate_json(Path(sys.argv[1]).read_t
 #: What would make a process join another Ray.
 OUTSIDE = ("RAY_ADDRESS", "RAY_JOB_ID", "RAY_TMPDIR")
 
-#: In the titles of: an actor with a model, a task, an actor that holds vectors of k-means.
-VICTIMS = ("MapWorker(MapBatches(EmbedImages)).", "ReadImages", "RowHolder.")
+#: In the titles of: actors with models, a task, an actor that holds vectors of k-means.
+VICTIMS = ("MapWorker(MapBatches(EmbedImages)).", "MapWorker(MapBatches(DescribeCrops)).", "ReadImages", "RowHolder.")
 
 
 class Killer(threading.Thread):
@@ -66,13 +66,16 @@ def run_until_killed(settings: Path, out: Path) -> list[Path]:
     environment = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, settings], env=environment)
     try:
-        while len(written := list(out.glob("discover/*/part-*.parquet"))) < 2:
+        while not any(out.glob("discover/*/part-*.parquet")):
             assert driver.poll() is None
             time.sleep(0.02)
     finally:
+        its_own = psutil.Process(driver.pid).children(recursive=True)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-    return written
+    # Tasks that it had sent write for a moment longer; Ray's agents, which do not, outlive it by a minute.
+    psutil.wait_procs(its_own, timeout=5)
+    return list(out.glob("discover/*/part-*.parquet"))
 
 
 @pytest.mark.slow
@@ -87,7 +90,7 @@ def test_a_run_survives_the_death_of_its_driver_then_of_actors_tasks_and_holders
     out, settings = tmp_path / "run", small_run(scenes, tmp_path / "run")
     (tmp_path / "settings.json").write_text(settings.model_dump_json())
     written = run_until_killed(tmp_path / "settings.json", out)
-    assert len(written) < 8
+    assert len(written) < 9  # of 12: some are left to those that are killed next
     assert (out / LEASE).exists()  # its holder is dead, so that the next driver need not wait
     before = {file: file.stat().st_mtime_ns for file in (*written, *out.glob("ingest/*/part-*.parquet"))}
 

@@ -13,17 +13,19 @@ from pathlib import Path
 import pytest
 
 from datus2_ray.config.load import RunConfig
-from tests.chaos.conftest import table_hashes
+from tests.chaos.conftest import run_here, table_hashes
 
 pytestmark = pytest.mark.starts_ray
 
 
 @pytest.mark.slow
 def test_a_run_on_three_nodes_loses_one_of_them_and_no_image(
-    scenes: Path, tmp_path: Path, undisturbed: dict[str, str], small_run: Callable[..., RunConfig]
+    scenes: Path, tmp_path: Path, small_run: Callable[..., RunConfig]
 ) -> None:
-    # As many actors as nodes, so that the lost node has some: one a CPU would start a dozen processes with torch.
-    config = small_run(scenes, tmp_path / "run", "device=cpu", "discover.actors=3")
+    # In one pool as many actors as nodes, so that the lost node has some: more would be a dozen processes with torch.
+    settings_of_both = ("device=cpu", "discover.descriptor=tokens")
+    undisturbed = run_here(small_run(scenes, tmp_path / "undisturbed", *settings_of_both))
+    config = small_run(scenes, tmp_path / "run", *settings_of_both, "discover.actors=3")
     settings = tmp_path / "settings.json"
     settings.write_text(config.model_dump_json())
     script = Path(__file__).parent / "three_nodes.py"

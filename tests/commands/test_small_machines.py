@@ -51,15 +51,12 @@ SMALL_TRAINING = (
     "pretrain.checkpoint_steps=2", "pretrain.held_out=2", "pretrain.workers=2",
 )  # fmt: skip
 
-#: More actors, holders and workers than there are CPUs; on one of them in two pools side by side, and in a training, on
-#: two in a pool that starts with fewer and grows.
+#: More actors, holders and workers than there are CPUs; on one of them in two pools side by side, which may grow, and
+#: in a training.
 MORE_THAN_CPUS = {
-    1: ("discover.actors=2", "cluster.workers=2", "refine.workers=2"),
-    2: (
-        "discover.actors=1", "discover.max_actors=3", "cluster.workers=3", "refine.enabled=false",
-        "discover.descriptor=tokens",
-    ),
-}  # fmt: skip
+    1: ("discover.actors=2", "discover.max_actors=3", "cluster.workers=2", "refine.workers=2"),
+    2: ("discover.actors=3", "cluster.workers=3", "refine.enabled=false", "discover.descriptor=tokens"),
+}
 
 
 @pytest.mark.slow

@@ -85,19 +85,19 @@ def row_lengths(rows: FloatArray, lengths: NDArray[np.float64]) -> None:
 def distances_to(
     columns: NDArray[np.float64], centres: NDArray[np.float64], spherical: bool, distances: NDArray[np.float64]
 ) -> None:
-    """Write every row's distance to each of some centres, [m, d], to ``distances``, [m, n]: those of :func:`distance`.
+    """Write the distances of rows to centres, with the bits of :func:`distance`, to ``distances``, [m, n].
 
-    The columns, [d, n], are of rows as the metric compares them (length 1 or 0). Terms of many rows are added side by
-    side, each row's in its own order: 4 times as fast as row by row.
+    The columns, [d, n], are of rows as the metric compares them (length 1 or 0), the centres are [m, d]. Terms of many
+    rows are added side by side, each row's in its own order: 4 times as fast as row by row.
     """
     d, n = columns.shape
     lane_sum, sums = np.empty(n), np.empty((4, n))
-    for m in range(len(centres)):
+    for centre in range(len(centres)):
         sums[:] = 0.0
         for lane in range(min(LANES, d)):
             lane_sum[:] = 0.0
             for j in range(lane, d, LANES):
-                of_centre = centres[m, j]
+                of_centre = centres[centre, j]
                 if spherical:
                     for i in range(n):
                         lane_sum[i] += columns[j, i] * of_centre
@@ -109,7 +109,7 @@ def distances_to(
                 sums[lane % 4, i] += lane_sum[i]
         for i in range(n):
             total = (sums[0, i] + sums[1, i]) + (sums[2, i] + sums[3, i])
-            distances[m, i] = max(1.0 - total, 0.0) if spherical else total
+            distances[centre, i] = max(1.0 - total, 0.0) if spherical else total
 
 
 @compiled

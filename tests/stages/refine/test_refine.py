@@ -431,13 +431,13 @@ def test_a_fault_of_a_worker_is_told_in_one_line():
 @pytest.mark.slow
 def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(made_run, monkeypatch):
     """Everything at once, as each start of two workers costs half a minute on a small machine."""
-    steps = ("refine.steps=15", "refine.workers=2", *AVERAGED)
+    steps = ("refine.steps=20", "refine.workers=2", *AVERAGED)
     quiet = with_layer(made_run(48, *steps, name="quiet"), 48)
     commit = refine(quiet)
     assert commit.facts.workers == 2
     assert commit.facts.epochs == 5
     table = parquet.read_table(commit.path("history.parquet"))
-    assert table["step"].to_pylist() == list(range(1, 16))
+    assert table["step"].to_pylist() == list(range(1, 21))
     losses = table["held_out_loss"].drop_null().to_pylist()
     assert commit.facts.best_loss == min(losses)
     assert commit.facts.best_epoch == losses.index(min(losses))
@@ -454,7 +454,7 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
 
     def interrupt(progress: Progress, done: int, *arguments: Any) -> None:
         progress.done += done
-        if progress.done >= 4:
+        if progress.done >= 5:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -474,7 +474,10 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
     second.start()
     wait_for(lambda: {checkpoint.name for checkpoint in folder.glob("epoch-*")} - done_before != set())
     assert second.is_alive()
-    training_processes()[-1].kill()
+    assert {checkpoint.name for checkpoint in folder.glob("epoch-*")} - done_before > set()
+    workers = training_processes()
+    workers[-1].kill()
+    wait_for(lambda: {process.pid for process in training_processes()} - {process.pid for process in workers} != set())
     second.join()
     assert result[0].facts == commit.facts
     assert not folder.exists()
