@@ -29,7 +29,7 @@ format: $(VENV)/.installed
 type-check: $(VENV)/.installed
 	$(BIN)/mypy
 
-# Every ratio and second of docs/performance.md, on rendered scenes or, better, make bench IMAGES=FOLDER.
+# Every ratio and second of docs/performance.md, on rendered scenes or, better, make bench IMAGES=FOLDER (400 or more).
 IMAGES ?= bench/images
 bench: $(VENV)/.installed
 	test -d $(IMAGES) || $(BIN)/python -c "from pathlib import Path; from datus2_ray.demo.write import write_demo; write_demo(Path('bench'), 1000)"
@@ -37,11 +37,11 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/passes.py
 	$(BIN)/python benchmarks/steps.py $(IMAGES)
-	$(BIN)/python benchmarks/louvain.py $(IMAGES)
-	$(BIN)/python benchmarks/kmeans.py $(IMAGES)
-	$(BIN)/python benchmarks/refinement.py
-	$(BIN)/python benchmarks/pipeline.py
-	$(BIN)/python benchmarks/scale.py $(IMAGES) --counts 250 1000 2500
+	$(BIN)/python benchmarks/louvain.py $(IMAGES) --images 16
+	$(BIN)/python benchmarks/kmeans.py $(IMAGES) --rows 200000
+	$(BIN)/python benchmarks/refinement.py --images 48
+	$(BIN)/python benchmarks/pipeline.py --images 96
+	$(BIN)/python benchmarks/scale.py $(IMAGES) --counts 250 500 1000
 	$(BIN)/python benchmarks/explorer.py
 
 # Trains the backbone that comes with the package: make backbone DATA=FOLDER (see datus2_ray/weights/README.md).
