@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.ports import S3_PORT
+
 # Set before anything imports Ray: its own default turns token authentication on and writes a token to the home folder.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
-with socket.create_server(("127.0.0.1", 0)) as free:
-    S3_PORT = free.getsockname()[1]
 
 # Before Ray starts, whose workers inherit it; the server itself starts with the first test that wants it.
 os.environ.update(

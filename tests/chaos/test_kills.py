@@ -5,6 +5,7 @@ It ends with the tables of an undisturbed run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -73,8 +74,12 @@ def run_until_killed(settings: Path, out: Path) -> list[Path]:
         its_own = psutil.Process(driver.pid).children(recursive=True)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-    # Tasks that it had sent write for a moment longer; Ray's agents, which do not, outlive it by a minute.
-    psutil.wait_procs(its_own, timeout=5)
+    # Tasks that it had sent write for a moment longer; Ray's agents, which do not, would outlive it by a minute.
+    _, alive = psutil.wait_procs(its_own, timeout=5)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
     return list(out.glob("discover/*/part-*.parquet"))
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
 
@@ -22,6 +21,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.engine.stage import Operator
 from datus2_ray.errors import DatusError
+from tests.processes import processes_titled
 
 
 class Beats:
@@ -162,6 +162,4 @@ def test_memory_that_was_given_back_is_forgotten() -> None:
 
 def newest_counter() -> int:
     """Return the process of the counter actor that was started last, by the title that Ray gives it."""
-    ours = psutil.Process().children(recursive=True)
-    counters = [process for process in ours if any("_Counter" in word for word in process.cmdline())]
-    return max(counters, key=lambda process: process.create_time()).pid
+    return processes_titled("_Counter")[-1].pid

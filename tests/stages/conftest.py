@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -13,6 +12,8 @@ import psutil
 import pytest
 import ray.train
 import ray.train.torch
+
+from tests.processes import processes_titled
 
 
 def train_here(train: Callable[[dict[str, Any]], dict[str, Any]], plan: Any) -> dict[str, Any]:
@@ -41,12 +42,7 @@ def kept_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callabl
 
 def training_processes() -> list[psutil.Process]:
     """Return the training workers of this process's own Ray, and of no other on the machine."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
+    return processes_titled("RayTrainWorker")
 
 
 def wait_for(happened: Callable[[], bool], seconds: float = 300) -> None:

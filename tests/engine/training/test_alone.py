@@ -16,6 +16,7 @@ import ray
 from datus2_ray.engine.training.alone import run_alone
 from datus2_ray.engine.training.job import Job
 from datus2_ray.errors import DatusError
+from tests.processes import processes_titled
 
 #: What the loops below write their process to.
 PIDS = "pids"
@@ -60,16 +61,8 @@ def ticks_on(folder: str, config: dict[str, Any]) -> dict[str, Any]:
         config["watcher"].tick(step)
         time.sleep(0.5)
         if step == 3:
-            os.kill(newest_counter_of(int(config["plan"])), signal.SIGKILL)
+            processes_titled("_Counter", int(config["plan"]))[-1].kill()
     return {}
-
-
-def newest_counter_of(driver: int) -> int:
-    counters = [
-        process for process in psutil.Process(driver).children(recursive=True)
-        if any("_Counter" in word for word in process.cmdline())
-    ]  # fmt: skip
-    return max(counters, key=lambda process: process.create_time()).pid
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import ray.train
 import ray.train.torch
@@ -34,7 +32,7 @@ from datus2_ray.store import folders, parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Pretrained
 from tests.conftest import make_run
-from tests.stages.conftest import train_here
+from tests.stages.conftest import train_here, training_processes
 
 SMALL = tuple(
     f"pretrain.{setting}"
@@ -202,12 +200,9 @@ def test_two_workers_of_which_one_is_killed_agree_with_one_left_alone(undisturbe
         folder = Path(disturbed.folder.path("pretrain"))
         while not killed:
             if any(folder.glob("*/training/checkpoints/step-00000008")):  # in the midst, with a checkpoint behind it
-                for process in psutil.Process().children(recursive=True):
-                    with contextlib.suppress(psutil.Error):
-                        if "RayTrainWorker" in " ".join(process.cmdline()):
-                            process.kill()
-                            killed.append(process.pid)
-                            break
+                for process in training_processes()[:1]:
+                    process.kill()
+                    killed.append(process.pid)
             time.sleep(0.05)
 
     thread = threading.Thread(target=kill, daemon=True)
