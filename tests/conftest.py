@@ -15,7 +15,6 @@ from tests.ports import S3_PORT
 # Set before anything imports Ray: its own default turns token authentication on and writes a token to the home folder.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
-
 # Before Ray starts, whose workers inherit it; the server itself starts with the first test that wants it.
 os.environ.update(
     AWS_ENDPOINT_URL=f"http://127.0.0.1:{S3_PORT}",

@@ -474,7 +474,6 @@ def test_two_workers_killed_and_interrupted_learn_the_same_as_two_left_alone(mad
     second.start()
     wait_for(lambda: {checkpoint.name for checkpoint in folder.glob("epoch-*")} - done_before != set())
     assert second.is_alive()
-    assert {checkpoint.name for checkpoint in folder.glob("epoch-*")} - done_before > set()
     workers = training_processes()
     workers[-1].kill()
     wait_for(lambda: {process.pid for process in training_processes()} - {process.pid for process in workers} != set())
