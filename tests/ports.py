@@ -1,4 +1,4 @@
-"""The port of the S3 server, which starts with the first test that wants it."""
+"""Ports for servers that tests start later."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import socket
 from contextlib import suppress
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on, of those that the system gives to no process which asks for any.
+def free_ports(count: int) -> list[int]:
+    """Return different ports that nobody listens on, of those that the system gives to no process which asks for any.
 
-    One of the others may have been taken by a process of Ray by the time that the server starts.
+    One of the others may have been taken by a process of Ray by the time that a server starts.
     """
-    while True:
-        with suppress(OSError), socket.create_server(("127.0.0.1", random.randint(20_000, 30_000))) as free:
-            return int(free.getsockname()[1])
+    found: list[int] = []
+    for port in random.sample(range(20_000, 30_000), 1_000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 #: Of the S3 server of this test run.
-S3_PORT = free_port()
+(S3_PORT,) = free_ports(1)

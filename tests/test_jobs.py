@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,19 +17,12 @@ import pyarrow as pa
 import pytest
 
 from datus2_ray.store import parquet, storage
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.starts_ray
 
 ROOT = Path(__file__).parents[1]
 RAY = Path(sys.executable).parent / "ray"
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
