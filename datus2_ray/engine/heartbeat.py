@@ -155,11 +155,12 @@ def watched(
     limit: float,
     stalled: Callable[[], DatusError],
     look_every: float = LOOK_EVERY,
+    on_beat: Callable[[], None] = lambda: None,
 ) -> Generator[dict[str, Any]]:
     """Yield rows as they come, and raise what `stalled` returns after `limit` seconds with neither a row nor a beat.
 
     The rows are drawn in a thread of their own, which ends when this generator is closed; the heartbeat is looked at
-    every `look_every` seconds.
+    every `look_every` seconds without a row, and `on_beat` called where there was a beat since the last look.
     """
     arrived: queue.Queue[Any] = queue.Queue()
     end, closed = object(), threading.Event()
@@ -188,6 +189,7 @@ def watched(
                 now = heartbeat.beats()
                 if now is not None and now != beats:
                     alive, beats = time.monotonic(), now
+                    on_beat()
                 elif time.monotonic() - alive > limit:
                     raise stalled() from None
                 continue

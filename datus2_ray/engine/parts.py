@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import groupby
 from typing import Any, cast, overload
 
@@ -31,6 +32,9 @@ from datus2_ray.store.counted import FAULTS
 #: Items, and images in them, for which no tasks are started: that takes one or two seconds, and would halve the time of
 #: the work at best.
 FEW, FEW_IMAGES = 2, 64
+
+#: What this process needs after a stage with a model; while the first forward passes run, a core is idle.
+NEXT = ("datus2_ray.engine.clustering.kmeans", "datus2_ray.engine.clustering.table")
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def stream_parts(
             "set fewer actors, or wait longer with --set no_progress_seconds=N"
         )
 
-    rows = watched(iter(dataset.iter_rows()), heartbeat, limit, stalled)
+    rows = watched(iter(dataset.iter_rows()), heartbeat, limit, stalled, on_beat=_import_next)
     try:
         yield from rows
     except ray.exceptions.RayError as error:
@@ -111,6 +115,11 @@ def stream_parts(
         # Also where the caller ends early: the execution would go on writing parts of a stage that has failed.
         rows.close()
         ray_private.stop_execution(dataset)
+
+
+def _import_next() -> None:
+    for name in NEXT:
+        import_module(name)
 
 
 def stream_here(items: Iterable[Mapping[str, Any]], operators: Sequence[Operator]) -> Iterator[dict[str, Any]]:

@@ -81,16 +81,91 @@ def shut_down() -> None:
     ray.shutdown()
 
 
-def without_statistics() -> None:
-    """Let Ray Data in this process start no actor for its statistics, which only the dashboard shows."""
+def started_quickly() -> bool:
+    """Return whether the Ray that this process is connected to was started with :func:`quick_start`: one node alone."""
+    from ray._private import ray_constants
+    from ray.experimental import internal_kv
+
+    place: Any = ray_constants
+    # Of the processes that are left out, the dashboard's server is the one that writes its address.
+    return internal_kv._internal_kv_get(place.DASHBOARD_ADDRESS, namespace=place.KV_NAMESPACE_DASHBOARD) is None
+
+
+def without_side_actors() -> None:
+    """Let Ray Data in this process start no actors for what only a dashboard or several nodes need.
+
+    Each of the three is a process, one second of a core, before the first task: one keeps statistics, one divides the
+    nodes between data sets and asks for more of them, one knows on which node an actor is. On a cluster, to which the
+    same process may connect later, the last two are started as usual.
+    """
     from uuid import uuid4
 
+    from ray.data._internal.cluster_autoscaler import rate_based_cluster_autoscaler as autoscaler
+    from ray.data._internal.execution.operators import actor_pool_map_operator as pools
     from ray.data._internal.stats import _StatsManager
+    from ray.data._internal.utils import cached_ray_internals as cached
 
     for name in ("update_execution_metrics", "update_iteration_metrics", "register_dataset_to_stats_actor"):
         getattr(_StatsManager, name)  # raises where another version has other names
         setattr(_StatsManager, name, staticmethod(lambda *arguments, **named: None))
     _StatsManager.gen_dataset_id_from_stats_actor = staticmethod(lambda: uuid4().hex)  # type: ignore[method-assign]
+
+    places: Any = (autoscaler, pools, cached)
+    for module, name, stand_in in zip(
+        places,
+        ("DefaultAutoscalingCoordinator", *("get_or_create_actor_location_tracker",) * 2),
+        (_AllNodes, _Nowhere, _Nowhere),
+        strict=True,
+    ):
+        if not isinstance(getattr(module, name), _IfQuick):
+            setattr(module, name, _IfQuick(stand_in, getattr(module, name)))
+
+
+class _IfQuick:
+    """Calls the first of two functions on a Ray that was started quickly, else the second."""
+
+    def __init__(self, quick: Any, usual: Any) -> None:
+        self.quick, self.usual = quick, usual
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return (self.quick if started_quickly() else self.usual)(*arguments, **named)
+
+
+class _AllNodes:
+    """Stands for the coordinator of a cluster's nodes: a data set has all of them."""
+
+    def __init__(self, **named: Any) -> None:
+        import ray
+
+        listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        self._nodes = {node["NodeID"]: node["Resources"] for node in listed if node["Alive"]}
+
+    def request_resources(self, **named: Any) -> None:
+        """Do nothing: there are no more."""
+
+    def cancel_request(self) -> None:
+        """Do nothing."""
+
+    def get_reserved_resources(self) -> dict[str, dict[str, float]]:
+        """Return the resources of every node."""
+        return self._nodes
+
+
+class _Nowhere:
+    """Stands for the handle of the actor that knows where actors are; Ray Data then uses where they started."""
+
+    def __init__(self) -> None:
+        self.update_actor_location, self.get_actor_locations = _Forget(), _Forget()
+
+
+class _Forget:
+    """Stands for a method of an actor."""
+
+    def remote(self, *arguments: Any) -> Any:
+        """Return a reference to an empty answer."""
+        import ray
+
+        return ray.put({})
 
 
 @contextmanager
@@ -102,13 +177,10 @@ def quick_training() -> Iterator[None]:
     preempted, and our trainings have no data set that Ray Train splits between workers: for each an actor would start
     with every group of workers.
     """
-    from ray._private import ray_constants
-    from ray.experimental import internal_kv
     from ray.train.v2._internal.execution import callback
     from ray.train.v2.api import data_parallel_trainer
 
-    place: Any = ray_constants
-    if internal_kv._internal_kv_get(place.DASHBOARD_ADDRESS, namespace=place.KV_NAMESPACE_DASHBOARD) is not None:
+    if not started_quickly():
         yield
         return
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")

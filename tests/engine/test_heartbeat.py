@@ -81,6 +81,14 @@ def test_the_limit_counts_from_the_last_row_or_beat() -> None:
     assert 0.2 < time.monotonic() - start < 1
 
 
+@pytest.mark.parametrize("lives", [True, False])
+def test_beats_are_passed_on_while_no_row_comes(lives: bool) -> None:
+    heard: list[float] = []
+    arguments: Any = (iter(Slow(1, 0.3)), Beats(lives), 10, lambda: DatusError("stalled"), 0.02)
+    assert len(list(watched(*arguments, on_beat=lambda: heard.append(time.monotonic())))) == 1
+    assert (len(heard) > 3) == lives
+
+
 def test_a_watch_that_is_closed_early_stops_its_thread() -> None:
     for thread in drawing():
         thread.join(timeout=10)  # of the stalled one before

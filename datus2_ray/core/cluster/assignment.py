@@ -14,19 +14,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
 from datus2_ray.core.cluster.distances import FloatArray, Rounding, choose_nearest, choose_second, row_lengths
-from datus2_ray.core.cluster.threads import in_threads
+from datus2_ray.core.cluster.threads import BLAS, in_threads
 from datus2_ray.core.compiled import frozen
 
 Metric = Literal["euclidean", "spherical"]
 
 # A chunk of 512 rows of 384 float32 numbers is 0.8 MB and stays in a core's own cache from one use to the next.
 CHUNK_ROWS = 512
-
-# Two threads on products as small as one chunk's are 3 times slower than one where cores are shared with other work.
-BLAS = ThreadpoolController().select(user_api="blas")
 
 
 def chunks(rows: int) -> Iterator[slice]:

@@ -120,12 +120,10 @@ def kmeans(
             return minibatch(blocks, first, metric, total.rows, epochs, batch_size, key)
         return lloyd(blocks, first, metric, max_iterations, tolerance * variance)
 
-    inertias: list[float] = []
-    for restart in range(restarts if isinstance(start, str) else 1):
-        candidate = fit(restart)
-        if not inertias or candidate.sums.inertia < min(inertias):
-            best, chosen = candidate, restart
-        inertias.append(candidate.sums.inertia)
+    fits = blocks.each(fit, range(restarts if isinstance(start, str) else 1))
+    inertias = [candidate.sums.inertia for candidate in fits]
+    chosen = inertias.index(min(inertias))
+    best = fits[chosen]
     return KMeansResult(
         centroids=best.centroids,
         inertia=best.sums.inertia,

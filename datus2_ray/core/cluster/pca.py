@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datus2_ray.core.cluster.assignment import BLAS, chunks
+from datus2_ray.core.cluster.assignment import chunks
 from datus2_ray.core.cluster.distances import FloatArray
 from datus2_ray.core.cluster.questions import moments
 from datus2_ray.core.cluster.rows import RowBlock, RowBlocks, combined
+from datus2_ray.core.cluster.threads import BLAS
 
 #: Deviation along a component, relative to the largest one, up to which it is taken for rounding.
 MIN_DEVIATION = 1e-5

@@ -9,11 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from datus2_ray.core.cluster.assignment import BLAS, Assignment, Metric, Nearest, assign, chunks, metric_rows
+from datus2_ray.core.cluster.assignment import Assignment, Metric, Nearest, assign, chunks, metric_rows
 from datus2_ray.core.cluster.distances import FloatArray, add_rows
 from datus2_ray.core.cluster.row_hash import row_uniform
 from datus2_ray.core.cluster.rows import RowBlock, RowBlocks, own_rows
-from datus2_ray.core.cluster.threads import in_threads
+from datus2_ray.core.cluster.threads import BLAS, in_threads
 
 
 @dataclass(frozen=True)

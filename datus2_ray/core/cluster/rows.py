@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.cluster.distances import FloatArray
+from datus2_ray.core.cluster.threads import side_by_side
 
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -62,6 +64,10 @@ class RowBlocks(Protocol):
         """
         ...
 
+    def each(self, function: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """Return the results, in the order of the items, of a function that asks questions and projects nothing."""
+        ...
+
     def project(self, step: Transform) -> None:
         """Replace every row, for all later questions, by its transform."""
         ...
@@ -86,6 +92,10 @@ class LocalRows:
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Ask one block after the other."""
         return [question(block, *args, **kwargs) for block in self.blocks]
+
+    def each(self, function: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """Call a function for some items side by side, in threads: the questions of one alone leave cores idle."""
+        return side_by_side(function, items)
 
     def project(self, step: Transform) -> None:
         """Transform all blocks; the arrays given at construction stay as they are."""

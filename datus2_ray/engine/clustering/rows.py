@@ -6,6 +6,7 @@ actor holds a block, and how many actors there are, changes nothing: answers are
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,7 @@ from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 #: Vectors in a block. It decides the order of all float sums: another number, other last bits of the centroids.
@@ -216,7 +218,7 @@ class OwnRows(LocalRows):
         on_pass: Callable[[int], None] = lambda passes: None,
     ) -> None:
         self._on_pass = on_pass
-        self._passes = 0
+        self._passes = itertools.count(1)  # several threads ask
         plans = plan_blocks(table, counts, block_rows)
         blocks = list(table.read(plans, ahead=True))
         super().__init__(*([getattr(block, name) for block in blocks] for name in ("x", "weights", "areas")))
@@ -224,8 +226,7 @@ class OwnRows(LocalRows):
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Ask one block after the other."""
         answers = super().ask(question, *args, **kwargs)
-        self._passes += 1
-        self._on_pass(self._passes)
+        self._on_pass(next(self._passes))
         return answers
 
     def close(self) -> None:
@@ -274,6 +275,10 @@ class RayRows:
         self._passes += 1
         self._on_pass(self._passes)
         return [answer for answers in held for answer in answers]
+
+    def each(self, function: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """Call a function for one item after the other: the actors have enough to do."""
+        return [function(item) for item in items]
 
     def project(self, step: Transform) -> None:
         """Replace every row by its transform, in place, at the next question."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from datus2_ray.engine.machines import Device
@@ -41,7 +42,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     with closing(hold_rows(table, counts, config.workers, run.machines, progress.note_pass)) as rows:
         projection = fit_projection(rows, *config.projection)
         fine = count_fine(rows, _fine(run), run.required_k, config.metric)
-        results = [run_kmeans(rows, fine, config, run.config.seed, number) for number in range(config.clusterings)]
+        fit = partial(run_kmeans, rows, fine, config, run.config.seed)
+        results = rows.each(fit, range(config.clusterings))
         votes = gather_votes(rows, results, config.metric)
     result = results[0]
     write_clusters(placement.uri, result, votes, projection)

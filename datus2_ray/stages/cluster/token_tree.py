@@ -8,6 +8,7 @@ What is merged passes the scaling and the PCA that descriptors pass.
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from datus2_ray.engine.machines import Device
@@ -53,19 +54,17 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> TokensMerged
         if config.pca is not None:
             projection = add_pca(rows, projection, config.pca, config.whitening)
         count = count_fine(rows, _fine(run), run.required_k, "spherical")
-        results = [
-            kmeans(
-                rows,
-                count,
-                metric="spherical",
-                seed=run.config.seed,
-                first_start=number,
-                sample_size=FINE_START * count,
-                max_iterations=FINE_ITERATIONS,
-                noun="patch tokens",
-            )
-            for number in range(config.clusterings)
-        ]
+        fit = partial(
+            kmeans,
+            rows,
+            count,
+            metric="spherical",
+            seed=run.config.seed,
+            sample_size=FINE_START * count,
+            max_iterations=FINE_ITERATIONS,
+            noun="patch tokens",
+        )
+        results = rows.each(lambda number: fit(first_start=number), range(config.clusterings))
         votes = gather_votes(rows, results, "spherical")
     write_token_tree(placement.uri, results[0], votes, projection)
     return TokensMerged(count, share, results[0].inertia, results[0].iterations, len(votes))

@@ -44,6 +44,9 @@ class ScatteredRows:
                 answers[number] = pickle.loads(pickle.dumps(received(self.blocks[number], *its_args, **its_kwargs)))
         return [answers[number] for number in range(len(self.blocks))]
 
+    def each(self, function, items):
+        return [function(item) for item in items]
+
 
 @pytest.mark.parametrize("blocks", [1, 3, 7])
 def test_digits_from_the_first_ten_points_as_scikit_learn(digits, blocks):

@@ -10,7 +10,7 @@ import pytest
 from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.rows import LocalRows
-from datus2_ray.core.cluster.threads import in_threads
+from datus2_ray.core.cluster.threads import BLAS, in_threads, side_by_side
 
 
 @pytest.mark.parametrize(("threads", "names"), [("1", {"MainThread"}), ("3", {"chunks_0", "chunks_1", "chunks_2"})])
@@ -34,6 +34,28 @@ def test_every_item_is_worked_on_once(count: int, monkeypatch: pytest.MonkeyPatc
     seen: list[int] = []
     assert list(in_threads(lambda item: seen.append(item) or item, range(count))) == list(range(count))
     assert sorted(seen) == list(range(count))
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_long_calls_go_side_by_side_and_use_threads_of_their_own(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    together, limits = threading.Barrier(int(threads), timeout=30), set[int]()
+
+    def add(number: int) -> int:
+        if number < int(threads):
+            together.wait()  # as many at a time as there are threads
+        with BLAS.limit(limits=1):
+            total = sum(in_threads(lambda chunk: chunk * number, range(100)))
+            limits.update(library["num_threads"] for library in BLAS.info())
+        return total
+
+    before = BLAS.info()
+    assert side_by_side(add, range(20)) == [4950 * number for number in range(20)]
+    assert limits == {1}
+    assert before == BLAS.info()
+    assert side_by_side(add, []) == []
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda number: 1 // number, [1, 0])
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "spherical"])
