@@ -37,7 +37,7 @@ from datus2_ray.core.pretrain.model import build_start
 from datus2_ray.core.pretrain.recipe import Recipe
 from datus2_ray.core.pretrain.texture import TextureTarget
 from datus2_ray.core.score.confusion import score
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 
 SIZE = 224
 GRID = SIZE // 8
@@ -60,14 +60,14 @@ def read_images(data: Path, dataset: str, folder: str, split: str, limit: int | 
     """Return the paths of a set's images and masks."""
     root = data / folder
     files = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
-    samples = [sample for sample in layouts.find(dataset).samples(files, split) if sample.mask is not None]
+    samples = [sample for sample in known.find(dataset).samples(files, split) if sample.mask is not None]
     chosen = samples[:: max(1, len(samples) // limit)][:limit] if limit else samples
     return [root / sample.image for sample in chosen], [root / str(sample.mask) for sample in chosen]
 
 
 def pixel_counts(dataset: str, images: list[Path], masks: list[Path], grid: int) -> NDArray[np.int64]:
     """Count, for every patch of every image, the pixels of each class under it: shape (images * grid², classes)."""
-    layout = layouts.find(dataset)
+    layout = known.find(dataset)
     classes = len(layout.class_names or ())
     counts = []
     for image, mask in zip(images, masks, strict=True):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datus2_ray.sources import layouts
-from datus2_ray.sources.layouts import DatasetLayout
+from datus2_ray.sources.layouts import known
+from datus2_ray.sources.layouts.layout import DatasetLayout
 
 INTRODUCTION = """# Data sets
 
@@ -24,7 +24,7 @@ def datasets_page() -> str:
         "| name | data set | classes | splits | where to get it | licence |",
         "|---|---|---|---|---|---|",
     ]
-    for layout in layouts.DATASETS.values():
+    for layout in known.DATASETS.values():
         classes = "found in it" if layout.class_names is None else str(len(layout.class_names))
         splits = ", ".join(f"`{split}`" for split in layout.splits) or "none"
         home = f"<{layout.about.home}>" if layout.about.home else "your own"
@@ -39,7 +39,7 @@ def datasets_page() -> str:
 
 def describe_dataset(name: str) -> str:
     """Return lines on one data set, with its classes; UsageError if the name is unknown."""
-    layout = layouts.find(name)
+    layout = known.find(name)
     classes = "found in the masks or annotations" if layout.class_names is None else ", ".join(layout.class_names)
     about = {
         "splits": ", ".join(layout.splits) or "none",
@@ -55,6 +55,6 @@ def describe_dataset(name: str) -> str:
 def _by_folders() -> dict[str, DatasetLayout]:
     """Return one layout for those that read the same folders, by all their names."""
     names: dict[tuple[str, ...], list[DatasetLayout]] = {}
-    for layout in layouts.DATASETS.values():
+    for layout in known.DATASETS.values():
         names.setdefault((*layout.folders, layout.about.note), []).append(layout)
     return {", ".join(f"`{layout.name}`" for layout in same): same[0] for same in names.values()}

@@ -18,7 +18,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import look_at_machines
 from datus2_ray.engine.stage import Stage, Use
 from datus2_ray.errors import DatusError, UsageError
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.list_source import list_for_shards, list_source
 from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import INGEST_COMMAND, PRETRAIN_COMMAND, RUN
@@ -171,7 +171,7 @@ def _check_space(config: RunConfig, listing: Listing) -> None:
 
 def check_place(config: RunConfig, command: str) -> Machines:
     """Check what needs no look at the source, and return the machines: to list millions of objects takes minutes."""
-    layouts.find(config.dataset)
+    known.find(config.dataset)
     RunFolder(config.out).check_free(config.source, command)
     folders.check_writable(config.out)
     machines = look_at_machines(config.no_progress_seconds)

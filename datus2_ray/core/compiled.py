@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from llvmlite.binding import get_host_cpu_name
+from numba.core.caching import InTreeCacheLocator
 
 #: Seconds without use after which a folder of machine code is deleted.
 MAX_AGE = 30 * 24 * 3600
@@ -33,13 +34,24 @@ def compiled(function: Function) -> Function:
     those of other files, whose code they include; the package may be installed where nobody may write; and machines of
     several kinds may share it. So the folder is chosen by :func:`code_folder`.
     """
-    user_folder = _numba.config.CACHE_DIR
-    _numba.config.CACHE_DIR = str(code_folder())
+    users_choice = _numba.config.CACHE_LOCATOR_CLASSES
+    _numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ByModule.__name__}"
     try:
         dispatcher: Function = _numba.njit(cache=True, nogil=True)(function)
     finally:
-        _numba.config.CACHE_DIR = user_folder
+        _numba.config.CACHE_LOCATOR_CLASSES = users_choice
     return dispatcher
+
+
+class ByModule(InTreeCacheLocator):
+    """Names the folder of a function's code by its module, not by where that lies.
+
+    Every job of Ray that brings the package along has a folder of its own.
+    """
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        super().__init__(function, file)  # type: ignore[no-untyped-call]
+        self._cache_path = str(code_folder() / function.__module__)
 
 
 def frozen(array: Any) -> Any:

@@ -15,7 +15,7 @@ from datus2_ray.engine.machines import Machines, choose_device
 from datus2_ray.engine.naming import Naming
 from datus2_ray.engine.progress import say
 from datus2_ray.engine.prospect import Prospect
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.list_source import is_counted
 from datus2_ray.sources.listing import Listing
 from datus2_ray.store import parquet, schemas, storage
@@ -78,7 +78,7 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes of the ground truth, or those that the layout names."""
-        surveyed, names = self.find(Surveyed), tuple(layouts.find(self.listing.dataset).class_names or ())
+        surveyed, names = self.find(Surveyed), tuple(known.find(self.listing.dataset).class_names or ())
         # A single class is no number of clusters.
         return surveyed.facts.classes if surveyed and (surveyed.facts.scored or names) else names
 

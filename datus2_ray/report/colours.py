@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.palette import palette
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 
 RGB = NDArray[np.uint8]
 
@@ -38,7 +38,7 @@ class Colours:
 
 def class_colours(dataset: str, classes: int) -> Colours:
     """Return the data set's own colours, or well separated ones if it has none."""
-    own = layouts.find(dataset).palette
+    own = known.find(dataset).palette
     return Colours(palette(classes) if own is None else own[:classes], np.zeros(classes, dtype=bool))
 
 

@@ -9,7 +9,7 @@ from datus2_ray.config.protocol import PROTOCOLS
 from datus2_ray.report.curves import TARGETS
 from datus2_ray.report.facts import FinishedRun
 from datus2_ray.report.survey import Survey
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit, F
 from datus2_ray.store.facts import Clustered, HeadLearned, LayerFitted, Refined
@@ -38,7 +38,7 @@ class Line:
 
 def title_of(config: RunConfig) -> str:
     """Return the data set and split of a run, or the name of its folder."""
-    layout = layouts.find(config.dataset)
+    layout = known.find(config.dataset)
     if layout.name == "folder":
         return config.source.rstrip("/").rpartition("/")[2] or config.source
     return f"{layout.title}, {config.split}" if config.split else layout.title
@@ -51,7 +51,7 @@ def run_lines(run: FinishedRun) -> list[Line]:
         Line("Source", config.source, f"the first {config.limit:,} image ids" if config.limit else ""),
         Line(
             "Data set",
-            layouts.find(config.dataset).title,
+            known.find(config.dataset).title,
             f"split {config.split}" if config.split else "all images of the source",
         ),
         *([Line("Protocol", config.protocol, PROTOCOLS[config.protocol].description)] if run.metrics else []),

@@ -11,7 +11,7 @@ import numpy as np
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
-from datus2_ray.sources import blocks, layouts
+from datus2_ray.sources import blocks
 from datus2_ray.sources.file_parts import FileParts, Rows, piece_id
 from datus2_ray.sources.files import Files
 from datus2_ray.sources.ground_truth import (
@@ -22,6 +22,7 @@ from datus2_ray.sources.ground_truth import (
     read_file,
     read_palette,
 )
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.layouts.layout import NO_MASKS, Inside, Palette
 from datus2_ray.sources.layouts.samples import Sample, Samples
 from datus2_ray.sources.listing import Listing
@@ -71,11 +72,11 @@ def list_files(config: RunConfig, place: Place, labelled: bool, part_bytes: int 
     names = files.paths.where(candidates)
     pattern = None if config.ingest.masks == NO_MASKS else config.ingest.masks
     labelled = labelled and config.ingest.masks != NO_MASKS
-    folder = config.dataset == layouts.FOLDER.name
+    folder = config.dataset == known.FOLDER.name
     # What a pattern names is no image, whether there is ground truth or not. Other layouts know their masks by name.
     masks = pattern or (NO_MASKS if folder and not labelled else None)
     inside = inside_of(place.root, config.ingest.largest_map)
-    layout = layouts.find(config.dataset)
+    layout = known.find(config.dataset)
     try:
         samples = Samples.of(layout.samples(names, config.split, masks, inside))
         palette, ground_truth = _look_at_masks(config, place.root, samples, names, labelled, inside)
@@ -193,12 +194,12 @@ def _look_at_masks(
         )
         if palette:
             notes[0] += f"; classes: {', '.join(name for name, _ in palette)}"
-        elif layouts.find(config.dataset).class_names is None:
+        elif known.find(config.dataset).class_names is None:
             palette = read_palette(root, files)
             chosen = having[:: max(1, len(having) // MASKS_READ)][:MASKS_READ]
             read = [(path, partial(read_file, root, path)) for path in (samples.masks[at] for at in chosen)]
             notes[0] += f"; {check_masks(read, palette, config.ingest.ignore_id, config.ingest.largest_map)}"
-    elif config.dataset == layouts.FOLDER.name and config.ingest.masks != NO_MASKS:
+    elif config.dataset == known.FOLDER.name and config.ingest.masks != NO_MASKS:
         some = list(samples.images[:: max(1, len(samples) // MASKS_READ)][:MASKS_READ])
         looks = inside.look_at(some) if inside.look_at else []
         if looks.count("map") * 2 > len(some):
@@ -206,6 +207,6 @@ def _look_at_masks(
                 f"{looks.count('map')} of {len(some)} images looked at have few values, as label maps have, such as "
                 f"{some[looks.index('map')]}: if they are, give the folder of their images"
             )
-    if config.dataset == layouts.FOLDER.name:
-        notes += layouts.recognise(files)
+    if config.dataset == known.FOLDER.name:
+        notes += known.recognise(files)
     return palette, (*notes, *inside.notes)

@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
-from datus2_ray.sources import layouts
 from datus2_ray.sources.ground_truth import check_masks, masks_in, noted_palette
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.layouts.layout import NO_MASKS, Palette
 from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.look import BESIDE_SHARDS, DAMAGED, NO_IMAGES, describe_passed_over
@@ -47,9 +47,9 @@ def list_shards(
     columns = next((cut.columns for cut in slices if cut.columns.mask), slices[0].columns)
     dataset = config.dataset
     if columns.dataset not in (None, dataset):
-        if dataset != layouts.FOLDER.name:
+        if dataset != known.FOLDER.name:
             raise UsageError(f"{config.source} was made with --dataset {columns.dataset}, not {dataset}; leave it out")
-        dataset = layouts.find(str(columns.dataset)).name
+        dataset = known.find(str(columns.dataset)).name
     slices_per_shard = Counter(rows.shard for rows in slices)
     passed_over = dict.fromkeys(filter(is_picture, place.files.paths), BESIDE_SHARDS)
     if config.limit is None:
@@ -57,7 +57,7 @@ def list_shards(
     passed_over |= {path: f"{DAMAGED}: {reason}" for path, reason in damaged.items()}
     palette: Palette = ()
     ground_truth: tuple[str, ...] = ()
-    if columns.mask is not None and layouts.find(dataset).class_names is None:
+    if columns.mask is not None and known.find(dataset).class_names is None:
         paths_of = PathReader(place.root, config.ingest.outside_paths)
         masks = masks_in(place.root, [cut for cut in slices if cut.columns.mask], paths_of)
         if columns.dataset is not None:

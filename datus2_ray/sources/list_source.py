@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datus2_ray.config import RunConfig
 from datus2_ray.errors import UsageError
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.list_files import list_files
 from datus2_ray.sources.list_shards import list_shards
 from datus2_ray.sources.listing import Listing
@@ -38,7 +38,7 @@ def list_source(
 
 def is_counted(dataset: str, labelled: bool) -> bool:
     """Return whether the layout or the masks determine the number of classes."""
-    return labelled or layouts.find(dataset).class_names is not None
+    return labelled or known.find(dataset).class_names is not None
 
 
 def check_counted(config: RunConfig, dataset: str, labelled: bool) -> None:

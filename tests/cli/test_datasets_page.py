@@ -6,7 +6,7 @@ import pytest
 
 from datus2_ray.cli.datasets_page import datasets_page, describe_dataset
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.layouts import DATASETS
+from datus2_ray.sources.layouts.known import DATASETS
 
 
 def test_page_of_data_sets_is_up_to_date() -> None:

@@ -119,6 +119,22 @@ def test_the_folder_is_used_though_another_process_deletes_old_ones_first(
     assert folder().parent == home
 
 
+def test_the_package_in_another_place_takes_the_code_of_the_first(home: Path, tmp_path: Path) -> None:
+    package, kept = Path(compiled.__file__).parents[1], []
+    shutil.copytree(package, tmp_path / "job" / package.name)
+    for place in (package.parent, tmp_path / "job"):
+        environment = {**os.environ, "PYTHONPATH": str(place), "XDG_CACHE_HOME": str(home)}
+        environment.pop("NUMBA_CACHE_DIR", None)
+        use = f"{USE}; import datus2_ray; print(datus2_ray.__file__)"
+        ran = subprocess.run(
+            [sys.executable, "-c", use], env=environment, cwd=place, capture_output=True, text=True, check=True
+        )
+        assert ran.stdout == f"2\n{place / package.name / '__init__.py'}\n"
+        kept.append({file: file.stat().st_mtime_ns for file in home.rglob("*.nb?")})
+    assert kept[0]
+    assert kept[0] == kept[1]
+
+
 def test_where_nothing_can_be_kept_at_home_a_temporary_folder_does(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder can be made in here")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": tempfile.gettempdir()}

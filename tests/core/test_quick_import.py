@@ -15,6 +15,10 @@ IMPORT = """
 import sys
 from importlib import import_module
 from datus2_ray.core.quick_import import quick_import
+with quick_import():
+    import datus2_ray.engine.operators.embed
+assert "datus2_ray.sources.layouts.known" not in sys.modules  # all data sets, of which an actor needs none
+
 from datus2_ray.engine.operators.decides import EMBED_IMAGES
 from datus2_ray.stages.predict.predict import SEGMENT_IMAGES
 

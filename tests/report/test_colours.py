@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from datus2_ray.core.images.palette import palette
 from datus2_ray.report.colours import HATCHES, class_colours, cluster_colours, paint_labels, to_hex
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 
 
 @settings(deadline=None)  # the palette is made once
@@ -33,9 +33,9 @@ def test_without_ground_truth_the_colours_are_those_of_the_exported_masks():
     np.testing.assert_array_equal(cluster_colours(30, None, None).rgb, palette(30))
 
 
-@pytest.mark.parametrize("dataset", list(layouts.DATASETS))
+@pytest.mark.parametrize("dataset", list(known.DATASETS))
 def test_a_data_set_keeps_its_own_colours(dataset):
-    own = layouts.find(dataset).palette
+    own = known.find(dataset).palette
     n = 5 if own is None else len(own)
     np.testing.assert_array_equal(class_colours(dataset, n).rgb, palette(5) if own is None else own)
 

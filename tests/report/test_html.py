@@ -19,7 +19,7 @@ from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
 from datus2_ray.errors import UsageError
 from datus2_ray.report.html import write_report
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.facts import Clustered, Ingested, Labelled, Predicted
@@ -188,7 +188,7 @@ def test_reasons_of_quarantine_are_shown_and_counted(make_run):
 
 @pytest.mark.parametrize("dataset", ["folder", "camvid"])
 def test_a_perfect_mask_looks_exactly_like_the_ground_truth(make_run, dataset):
-    classes = layouts.find(dataset).class_names or ("sky", "grass", "tree")
+    classes = known.find(dataset).class_names or ("sky", "grass", "tree")
     page = read(make_run(perfect=True, dataset=dataset, classes=classes, clusters=len(classes), images=4))
     pairs = list(zip(page.pictures["initial mask"], page.pictures["ground truth"], strict=True))
     assert len(pairs) == 4
@@ -198,8 +198,8 @@ def test_a_perfect_mask_looks_exactly_like_the_ground_truth(make_run, dataset):
 
 
 def test_a_matched_cluster_has_the_colour_of_its_class_in_picture_and_legend(make_run):
-    classes = layouts.find("camvid").class_names
-    colours = layouts.find("camvid").palette
+    classes = known.find("camvid").class_names
+    colours = known.find("camvid").palette
     run = make_run(dataset="camvid", classes=classes, clusters=14, images=4)
     matchings = {
         n: storage.read_json(run.path("summary.json"))["metrics"][n]["matching"] for n in ("initial", "refined")

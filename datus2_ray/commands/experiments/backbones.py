@@ -14,7 +14,7 @@ from datus2_ray.commands.experiments.variants import Variant
 from datus2_ray.config import RunConfig
 from datus2_ray.config.presets import preset_values
 from datus2_ray.errors import UsageError
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.listing import Listing
 
 #: Clusters per class where they are more than the classes: on SUIM, 18 for 6, as far as the paper goes there.
@@ -83,7 +83,7 @@ def run_backbones(
 
 def variants(base: RunConfig, backbones: Sequence[str], refine: bool, source: Listing) -> list[BackboneVariant]:
     """Return the variants of a source in the order of their runs."""
-    classes = base.clusters or len(layouts.find(source.dataset).class_names or ())
+    classes = base.clusters or len(known.find(source.dataset).class_names or ())
     if classes < 2:
         raise UsageError(f"{base.source} does not say how many classes it has before it is read; give --clusters")
     names = _names(backbones)

@@ -11,7 +11,7 @@ from datus2_ray.config.cluster import ClusterConfig
 from datus2_ray.config.presets import preset_values
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, patch_side
 from datus2_ray.errors import UsageError
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.listing import Listing
 from datus2_ray.store.weights_cache import local_spec
 
@@ -126,14 +126,14 @@ def _twice_in_windows(base: RunConfig) -> dict[str, int | None]:
 
 def clusters(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
     """Vary K; by default from the base's, or the number of classes, to four times as many."""
-    least = base.clusters or max(2, len(layouts.find(source.dataset).class_names or ()))
+    least = base.clusters or max(2, len(known.find(source.dataset).class_names or ()))
     chosen = values or [round(least * factor) for factor in (1, 1.5, 2, 3, 4)]
     return [Variant(f"K = {value:g}", {"clusters": int(value)}, value) for value in chosen]
 
 
 def names(base: RunConfig, values: Sequence[float], source: Listing) -> list[Variant]:
     """Vary how many clusters a person names; by default as many as classes, then what an hour or more allows."""
-    classes = max(2, len(layouts.find(source.dataset).class_names or ()))
+    classes = max(2, len(known.find(source.dataset).class_names or ()))
     chosen = values or sorted({classes, *(count for count in (27, 60, 120, 240) if count > classes)})
     return [Variant(f"{value:g} names", {"clusters": int(value)}, value) for value in chosen]
 

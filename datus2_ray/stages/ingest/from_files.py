@@ -17,7 +17,7 @@ from datus2_ray.core.views import tiles
 from datus2_ray.engine.heartbeat import Heartbeat
 from datus2_ray.engine.operators.read_images import with_faults
 from datus2_ray.errors import ImageError, MissingFileError
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.layouts.ground_truth import check_size
 from datus2_ray.sources.layouts.ids import check_id
 from datus2_ray.stages.ingest.notes import write_notes
@@ -66,7 +66,7 @@ class ReadFiles:
 
     def _row(self, image_id: str, piece: int, image: Read, mask: Read, path: str) -> dict[str, Any]:
         check_id(image_id)
-        layout = layouts.find(self.dataset)
+        layout = known.find(self.dataset)
         if piece >= 0:
             limit = self.rendering.max_megapixels
             mask = _piece(mask, piece, layout.tile, limit, image)
@@ -142,7 +142,7 @@ def check_image(data: bytes | None, mask: Read, dataset: str, rendering: Renderi
         if isinstance(mask, ImageError):
             raise mask if mask.kind.startswith("mask_") else ImageError("mask_unreadable", f"mask: {mask.message}")
         if mask is not None:
-            truth = layouts.find(dataset).decode_mask(mask, height, width, path).crop(crop).encode()
+            truth = known.find(dataset).decode_mask(mask, height, width, path).crop(crop).encode()
     except ImageError as error:
         fault = str(error)
     row = {"height": crop or height, "width": crop or width, "mask": truth, "mask_fault": fault, "notes": decoded.notes}

@@ -21,7 +21,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.errors import DatusError
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.list_source import check_counted
 from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.columns import list_arrays, list_column
@@ -77,7 +77,7 @@ def _facts(run: Run, placement: Placement) -> Surveyed:
     # Ids made from paths are unique by their making; those in a column of shards need not be.
     if run.listing.columns is not None and len(np.unique(hashes)) < len(hashes):
         _name_duplicate(ingested, hashes, run.listing.columns.image_id)
-    names, ignored = layouts.find(ingested.facts.dataset).class_names, run.config.ingest.ignore_id
+    names, ignored = known.find(ingested.facts.dataset).class_names, run.config.ingest.ignore_id
     found = count_named(counts, names, ignored) if names else find_classes(counts, run.listing.palette, ignored)
     scored = labelled > 0 and found.occurring > 1
     # Shards may have a column for masks and nothing in it, and masks may have one id.

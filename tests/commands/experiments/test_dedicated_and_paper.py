@@ -21,7 +21,7 @@ from datus2_ray.config.load import RunConfig, load
 from datus2_ray.core.head.recipes import Recipe
 from datus2_ray.core.refine import em
 from datus2_ray.errors import UsageError
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.list_source import list_source
 from datus2_ray.sources.listing import Listing
 from tests.in_process import commands_without_ray
@@ -91,7 +91,7 @@ def test_the_rows_are_tokens_and_codes_per_patch_and_of_segments(scenes: Path) -
 def test_shifts_are_those_of_a_set_like_it() -> None:
     heads = {name: published_head(name) for name in ("camvid", "suim6", "folder")}
     assert heads == {"camvid": "stego-cityscapes", "suim6": "stego-coco", "folder": "stego-coco"}
-    assert all(layouts.find(name) for name in heads)
+    assert all(known.find(name) for name in heads)
 
 
 def made(variant: str, seed: int, miou: float, value: float | None = None) -> Result:

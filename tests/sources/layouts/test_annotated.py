@@ -13,7 +13,7 @@ from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.from_coco import DrawCoco
-from datus2_ray.sources.layouts import find
+from datus2_ray.sources.layouts.known import find
 from datus2_ray.sources.layouts.labelme import parse_labelme
 from datus2_ray.sources.layouts.layout import Inside
 from datus2_ray.sources.layouts.samples import Sample

@@ -8,9 +8,10 @@ import pytest
 
 from datus2_ray.core.images.labels import encode_labels
 from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.sources.layouts import Sample, ground_truth
+from datus2_ray.sources.layouts import ground_truth
 from datus2_ray.sources.layouts.folder import FOLDER
 from datus2_ray.sources.layouts.layout import Inside
+from datus2_ray.sources.layouts.samples import Sample
 from datus2_ray.sources.paths import Paths
 
 

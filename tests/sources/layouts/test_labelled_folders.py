@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.layouts import Sample, find
+from datus2_ray.sources.layouts.known import find
+from datus2_ray.sources.layouts.samples import Sample
 
 
 def test_splits_by_folder() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.sources.layouts import DATASETS, find
 from datus2_ray.sources.layouts.ids import assign_ids, check_id
+from datus2_ray.sources.layouts.known import DATASETS, find
 from datus2_ray.sources.layouts.layout import describe, find_mask, image_files, index_masks
 from datus2_ray.store import storage
 

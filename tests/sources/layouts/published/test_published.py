@@ -20,7 +20,7 @@ from datus2_ray.demo.scenes import render
 from datus2_ray.engine.execute import execute
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import UsageError
-from datus2_ray.sources import layouts
+from datus2_ray.sources.layouts import known
 from datus2_ray.sources.layouts.layout import Inside
 from datus2_ray.sources.layouts.published import PUBLISHED
 from datus2_ray.stages.ingest.ingest import INGEST
@@ -72,11 +72,11 @@ def test_every_class_is_read_from_its_published_encoding(tmp_path: Path, open_he
 def test_a_data_set_is_recognised_by_its_files_and_no_other(tmp_path: Path, name: str) -> None:
     one = MADE[name]
     one.write(tmp_path, made.blocks(one.classes))
-    (line,) = layouts.recognise(listing(tmp_path))
+    (line,) = known.recognise(listing(tmp_path))
     named = re.fullmatch(r"this looks like (.+): --dataset (.+) reads its classes", line)
     assert named is not None
     assert one.dataset in named[2].split(" or ")
-    assert layouts.find(one.dataset).title.startswith(named[1])
+    assert known.find(one.dataset).title.startswith(named[1])
 
 
 def test_no_usual_folder_is_recognised() -> None:
@@ -88,7 +88,7 @@ def test_no_usual_folder_is_recognised() -> None:
         ["a.jpg", "package.json", "b.json", "a.json"],
         ["train2017/a.jpg"],
     ):
-        assert layouts.recognise(files) == []
+        assert known.recognise(files) == []
 
 
 @pytest.mark.parametrize("layout", PUBLISHED, ids=lambda layout: layout.name)
@@ -119,7 +119,7 @@ def test_names_and_colours_stand_where_they_are_published() -> None:
         ("potsdam3", 2, "vegetation and trees", (0, 255, 0)),
         ("potsdam6", 4, "cars", (255, 255, 0)),
     ):
-        layout = layouts.find(dataset)
+        layout = known.find(dataset)
         assert layout.class_names is not None
         assert layout.palette is not None
         assert layout.class_names[number] == name
@@ -139,13 +139,13 @@ def test_names_and_colours_stand_where_they_are_published() -> None:
 )
 def test_masks_of_another_kind_are_refused(files: list[str], dataset: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        layouts.find(dataset).samples(["leftImg8bit/val/a/a_1_leftImg8bit.png", *files], "val")
+        known.find(dataset).samples(["leftImg8bit/val/a/a_1_leftImg8bit.png", *files], "val")
 
 
 def test_lists_decide_the_splits_of_voc(tmp_path: Path) -> None:
     made.voc(tmp_path, made.blocks(21))
     files, look = listing(tmp_path), inside(tmp_path)
-    voc = layouts.find("voc")
+    voc = known.find("voc")
     samples = {split: voc.samples(files, split, None, look) for split in (*voc.splits, None)}
     assert [s.image_id for s in samples["train"]] == ["2007_000032"]
     assert [s.image_id for s in samples["val"]] == ["2007_000033"]
@@ -166,10 +166,10 @@ def test_lists_decide_the_splits_of_voc(tmp_path: Path) -> None:
 def test_the_curated_lists_of_coco_stuff_choose_the_images_and_what_happens_without_is_said(tmp_path: Path) -> None:
     made.cocostuff(made.COARSE)(tmp_path, made.blocks(27))
     files, look = listing(tmp_path), inside(tmp_path)
-    coarse = layouts.find("cocostuff27")
+    coarse = known.find("cocostuff27")
     assert len(coarse.samples(files, "val", None, look)) == 2
     assert look.notes == ["val: the 2 images that curated/val2017/Coco164kFull_Stuff_Coarse_7.txt names"]
-    assert len(layouts.find("cocostuff171").samples(files, "val", None, look)) == 3
+    assert len(known.find("cocostuff171").samples(files, "val", None, look)) == 3
     look = inside(tmp_path)
     (left,) = coarse.samples([path for path in files if not path.endswith("139.jpg")], "val", None, look)
     assert left.image_id.endswith("285")
@@ -216,7 +216,7 @@ def test_labels_of_another_size_than_their_original_are_not_used(tmp_path: Path,
 def test_pieces_of_potsdam_that_are_damaged_are_faults(content: bytes) -> None:
     from datus2_ray.errors import ImageError
 
-    potsdam = layouts.find("potsdam3")
+    potsdam = known.find("potsdam3")
     if content.startswith(b"MATLAB"):
         with pytest.raises(ImageError):
             potsdam.picture(content)
@@ -295,7 +295,7 @@ def run_and_check(tmp_path: Path, name: str) -> None:
     assert summary["metrics"] == metrics
     assert metrics["images"] == min(3, len(one.order(scenes)))
     assert metrics["initial"]["one_to_one"]["pixel_accuracy"] > 0
-    layout = layouts.find(one.dataset)
+    layout = known.find(one.dataset)
     if layout.class_names is None:
         # LabelMe's in the order of their first shapes.
         assert sorted(metrics["classes"]) == ["background", *(f"thing {number}" for number in range(1, 6))]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from datus2_ray.core.images.decode import decode
 from datus2_ray.errors import ImageError
-from datus2_ray.sources.layouts import DatasetLayout
+from datus2_ray.sources.layouts.layout import DatasetLayout
 from datus2_ray.sources.layouts.published.suim import SUIM, SUIM6
 
 
