@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import pytest
 import uvicorn
 from selenium import webdriver
 
-from datus2_ray.commands.explore import open_run
+from datus2_ray.commands.explore import listen, open_run
 from datus2_ray.explore.server import Explored, build_app
 from datus2_ray.store.run_folder import RunFolder
 from tests.explore.made import MadeRun
@@ -79,7 +78,7 @@ class Servers:
 
     def start(self, run: RunFolder, cache: Path) -> Served:
         """Serve a run."""
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen(0)
         port = listener.getsockname()[1]
         explored = open_run(run, cache)
         app = build_app(explored, TOKEN, port)
