@@ -30,7 +30,7 @@ from hypothesis import settings
 from datus2_ray.config import load
 from datus2_ray.demo.write import write_demo
 from datus2_ray.engine.machines import Machines, Node
-from datus2_ray.engine.ray_private import quick_start
+from datus2_ray.engine.ray_private import quick_start, without_side_actors
 from datus2_ray.engine.run import Run
 from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.sources.list_source import list_source
@@ -105,6 +105,7 @@ def ray_session() -> Iterator[None]:
 
     with quick_start():
         ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    without_side_actors()
     yield
     ray.shutdown()
 

@@ -100,7 +100,7 @@ def listen(port: int | None) -> socket.socket:
                 f"--port {port} cannot be used: {error.strerror}; leave it out to take a free one"
             ) from error
         listener = socket.create_server(("127.0.0.1", 0))
-    # asyncio sets this for sockets of its own only. Without it every body waits 40 ms, until the browser acknowledges
-    # the headers before it.
+    # asyncio sets this only for sockets that were made for TCP by name. Without it every body waits 40 ms, until the
+    # browser acknowledges the headers before it.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

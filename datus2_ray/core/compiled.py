@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from llvmlite.binding import get_host_cpu_name
-from numba.core.caching import InTreeCacheLocator
+from numba.core.caching import InTreeCacheLocator, UserWideCacheLocator
 
 #: Seconds without use after which a folder of machine code is deleted.
 MAX_AGE = 30 * 24 * 3600
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_numba: Any = numba  # its type stubs lack `config.CACHE_DIR`
+_numba: Any = numba  # its type stubs lack `config`
 
 
 def compiled(function: Function) -> Function:
@@ -35,7 +35,8 @@ def compiled(function: Function) -> Function:
     several kinds may share it. So the folder is chosen by :func:`code_folder`.
     """
     users_choice = _numba.config.CACHE_LOCATOR_CLASSES
-    _numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ByModule.__name__}"
+    # The second where the folder, though made, cannot be written to.
+    _numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ByModule.__name__},{UserWideCacheLocator.__name__}"
     try:
         dispatcher: Function = _numba.njit(cache=True, nogil=True)(function)
     finally:
@@ -46,12 +47,16 @@ def compiled(function: Function) -> Function:
 class ByModule(InTreeCacheLocator):
     """Names the folder of a function's code by its module, not by where that lies.
 
-    Every job of Ray that brings the package along has a folder of its own.
+    Every job of Ray that brings the package along unpacks it in a folder of its own, and would compile everything anew.
     """
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
         super().__init__(function, file)  # type: ignore[no-untyped-call]
         self._cache_path = str(code_folder() / function.__module__)
+
+    def get_source_stamp(self) -> str:
+        """Return what changes with the sources; numba itself may take the time at which the file was written."""
+        return code_folder().name
 
 
 def frozen(array: Any) -> Any:

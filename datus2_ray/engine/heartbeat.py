@@ -188,8 +188,8 @@ def watched(
             except queue.Empty:
                 now = heartbeat.beats()
                 if now is not None and now != beats:
-                    alive, beats = time.monotonic(), now
                     on_beat()
+                    alive, beats = time.monotonic(), now
                 elif time.monotonic() - alive > limit:
                     raise stalled() from None
                 continue

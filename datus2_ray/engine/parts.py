@@ -33,7 +33,7 @@ from datus2_ray.store.counted import FAULTS
 #: the work at best.
 FEW, FEW_IMAGES = 2, 64
 
-#: What this process needs after a stage with a model; while the first forward passes run, a core is idle.
+#: What this process needs after most stages with a model; on few cores one is idle while the first images are computed.
 NEXT = ("datus2_ray.engine.clustering.kmeans", "datus2_ray.engine.clustering.table")
 
 
@@ -96,7 +96,8 @@ def stream_parts(
     heartbeat = Heartbeat()
     # Ray asks the sequence, which it calls a list, for one item at a time, and puts each into the object store.
     dataset: ray.data.Dataset = ray.data.from_items(cast("list[Any]", items), override_num_blocks=len(items))
-    for _, chain in groupby(operators(heartbeat), key=lambda operator: id(operator) if operator.pool else None):
+    chosen = operators(heartbeat)
+    for _, chain in groupby(chosen, key=lambda operator: id(operator) if operator.pool else None):
         dataset = _add(dataset, *chain)
     limit = no_progress_seconds()
 
@@ -106,7 +107,13 @@ def stream_parts(
             "set fewer actors, or wait longer with --set no_progress_seconds=N"
         )
 
-    rows = watched(iter(dataset.iter_rows()), heartbeat, limit, stalled, on_beat=_import_next)
+    rows = watched(
+        iter(dataset.iter_rows()),
+        heartbeat,
+        limit,
+        stalled,
+        on_beat=_import_next if any(operator.pool for operator in chosen) else lambda: None,
+    )
     try:
         yield from rows
     except ray.exceptions.RayError as error:

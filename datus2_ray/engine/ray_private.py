@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+#: Where a Ray notes that it was started with :func:`quick_start`, for all processes that are connected to it.
+STARTED_QUICKLY, NAMESPACE = b"started_quickly", b"datus2_ray"
+
 #: Seconds to look for a node before Ray itself does.
 NODE_SECONDS = 20.0
 
@@ -40,6 +43,7 @@ def quick_start() -> Iterator[None]:
     from ray._private import services
     from ray._private.node import Node
     from ray._private.state import GlobalState
+    from ray.experimental import internal_kv
 
     idle = {name: getattr(Node, name) for name in ("start_monitor", "start_log_monitor", "start_api_server")}
     get_node: Any = services.get_node
@@ -63,6 +67,7 @@ def quick_start() -> Iterator[None]:
         services.get_node = get_node
         for name, method in idle.items():
             setattr(Node, name, method)
+    internal_kv._internal_kv_put(STARTED_QUICKLY, b"1", namespace=NAMESPACE)
 
 
 def without_messages() -> None:
@@ -83,20 +88,18 @@ def shut_down() -> None:
 
 def started_quickly() -> bool:
     """Return whether the Ray that this process is connected to was started with :func:`quick_start`: one node alone."""
-    from ray._private import ray_constants
     from ray.experimental import internal_kv
 
-    place: Any = ray_constants
-    # Of the processes that are left out, the dashboard's server is the one that writes its address.
-    return internal_kv._internal_kv_get(place.DASHBOARD_ADDRESS, namespace=place.KV_NAMESPACE_DASHBOARD) is None
+    return internal_kv._internal_kv_get(STARTED_QUICKLY, namespace=NAMESPACE) is not None
 
 
 def without_side_actors() -> None:
     """Let Ray Data in this process start no actors for what only a dashboard or several nodes need.
 
-    Each of the three is a process, one second of a core, before the first task: one keeps statistics, one divides the
-    nodes between data sets and asks for more of them, one knows on which node an actor is. On a cluster, to which the
-    same process may connect later, the last two are started as usual.
+    Each of the three is a process, one second of a core, before the first task. One divides the nodes between data sets
+    that are computed at the same time, and asks for more nodes; a driver computes one data set at a time. One knows on
+    which node an actor is. On a cluster, to which the same process may connect later, these two are started as usual.
+    The third keeps statistics; this process does without it from now on.
     """
     from uuid import uuid4
 
@@ -110,13 +113,12 @@ def without_side_actors() -> None:
         setattr(_StatsManager, name, staticmethod(lambda *arguments, **named: None))
     _StatsManager.gen_dataset_id_from_stats_actor = staticmethod(lambda: uuid4().hex)  # type: ignore[method-assign]
 
-    places: Any = (autoscaler, pools, cached)
-    for module, name, stand_in in zip(
-        places,
-        ("DefaultAutoscalingCoordinator", *("get_or_create_actor_location_tracker",) * 2),
-        (_AllNodes, _Nowhere, _Nowhere),
-        strict=True,
-    ):
+    stand_ins: tuple[tuple[Any, str, type], ...] = (
+        (autoscaler, "DefaultAutoscalingCoordinator", _OnlyNode),
+        (pools, "get_or_create_actor_location_tracker", _Nowhere),
+        (cached, "get_or_create_actor_location_tracker", _Nowhere),
+    )
+    for module, name, stand_in in stand_ins:
         if not isinstance(getattr(module, name), _IfQuick):
             setattr(module, name, _IfQuick(stand_in, getattr(module, name)))
 
@@ -131,14 +133,14 @@ class _IfQuick:
         return (self.quick if started_quickly() else self.usual)(*arguments, **named)
 
 
-class _AllNodes:
-    """Stands for the coordinator of a cluster's nodes: a data set has all of them."""
+class _OnlyNode:
+    """Stands for the coordinator of a cluster's nodes: the data set of a driver has the only node."""
 
     def __init__(self, **named: Any) -> None:
         import ray
 
         listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        self._nodes = {node["NodeID"]: node["Resources"] for node in listed if node["Alive"]}
+        self._node = {node["NodeID"]: node["Resources"] for node in listed if node["Alive"]}
 
     def request_resources(self, **named: Any) -> None:
         """Do nothing: there are no more."""
@@ -147,8 +149,8 @@ class _AllNodes:
         """Do nothing."""
 
     def get_reserved_resources(self) -> dict[str, dict[str, float]]:
-        """Return the resources of every node."""
-        return self._nodes
+        """Return the resources of the node."""
+        return self._node
 
 
 class _Nowhere:

@@ -45,8 +45,6 @@ def configure_ray_data(seconds: int) -> None:
     context.set_config(NO_PROGRESS, seconds)
     # Ray Data's own guard takes a slow part for a stalled one; `watched` does not, and ends a stage long before this.
     context.execution_no_progress_timeout_s = max(1800, 4 * seconds)
-    if ray_private.started_quickly():
-        ray_private.without_side_actors()
 
 
 def no_progress_seconds() -> int:
@@ -116,6 +114,8 @@ def start_ray(no_progress_seconds: int) -> None:
                 atexit.register(ray_private.shut_down)
                 importing.result()
                 ray_private.without_messages()
+                if local:
+                    ray_private.without_side_actors()
             except ConnectionError as error:
                 raise _no_answer(str(address)) from error
             except OSError as error:

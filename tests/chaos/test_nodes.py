@@ -38,8 +38,5 @@ def test_a_run_on_three_nodes_loses_one_of_them_and_no_image(
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     outcomes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert [outcome["images"] for outcome in outcomes] == [24]
-    assert outcomes[0]["nodes"] == [3, 2]
-    # What Ray Data needs on a cluster, and a local Ray does without.
-    assert {"ActorLocationTracker", "AutoscalingCoordinator"} <= set(outcomes[0]["actors"])
+    assert outcomes == [{"images": 24, "nodes": [3, 2]}]
     assert table_hashes(str(tmp_path / "run")) == undisturbed

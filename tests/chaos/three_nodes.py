@@ -2,8 +2,8 @@
 
     python three_nodes.py SETTINGS.json
 
-It is a process of its own, since a process can join one cluster only. It prints the number of images, that of nodes
-before and after, and the names of actors as JSON.
+It is a process of its own, since a process can join one cluster only. It prints the number of images, and of nodes
+before and after, as JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import ray
 from ray.cluster_utils import Cluster
-from ray.util import list_named_actors
 
 import datus2_ray
 from datus2_ray.config.load import RunConfig
@@ -46,8 +45,7 @@ def main() -> None:
     before = len(Machines.now().nodes)
     threading.Thread(target=lose, args=(cluster, second, Path(settings.out)), daemon=True).start()
     summary = datus2_ray.run(settings)
-    actors = sorted(actor["name"] for actor in list_named_actors(all_namespaces=True))
-    print(json.dumps({"images": summary["images"], "nodes": [before, len(Machines.now().nodes)], "actors": actors}))
+    print(json.dumps({"images": summary["images"], "nodes": [before, len(Machines.now().nodes)]}))
     ray.shutdown()
     cluster.shutdown()
 

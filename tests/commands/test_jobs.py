@@ -5,6 +5,7 @@ The whole chain runs as one of them, in a bucket of a store that refuses every t
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -22,12 +23,10 @@ from pathlib import Path
 
 import pytest
 
-import datus2_ray
 from datus2_ray.engine.training.tokens import MODEL
 from datus2_ray.engine.training.worker import STATE
-from datus2_ray.store import folders, s3, storage
+from datus2_ray.store import folders, storage
 from tests.commands.conftest import SETTINGS, FinishedRun, small_settings, tables
-from tests.in_process import commands_without_ray
 from tests.ports import free_ports
 from tests.s3 import put_before
 
@@ -37,12 +36,30 @@ ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
 
 
+#: Runs again with the settings of a run, packs shards, and predicts and exports with them.
+THEN = """
+import json, sys
+import datus2_ray
+from datus2_ray.store import folders, storage
+
+out, packed, masks, pack = sys.argv[1:]
+config = datus2_ray.RunConfig.model_validate(storage.read_json(storage.join(out, "config.json")))
+before = {entry.path: entry.modified_ns for entry in folders.list_files(out)}
+summary = datus2_ray.run(config)
+unchanged = before == {entry.path: entry.modified_ns for entry in folders.list_files(out)}
+commit = datus2_ray.ingest(datus2_ray.RunConfig.model_validate_json(pack))
+outcome = {"summary": summary, "unchanged": unchanged, "shards": commit.uri, "rows": commit.rows_out}
+outcome["masks"] = datus2_ray.predict(out, packed, masks, limit=3)
+outcome["exported"] = datus2_ray.export(out, "cvat")
+print(json.dumps(outcome))
+"""
+
+
 @dataclass(frozen=True)
 class Cluster:
-    """The environment that reaches it, the address of the store that it uses, and the methods that this refused."""
+    """The environment that reaches it, and the methods of requests that its store of objects refused."""
 
     environment: dict[str, str]
-    storage: str
     refused: list[str]
 
 
@@ -58,7 +75,7 @@ def cluster(s3_server: str) -> Iterator[Cluster]:
         return None
 
     with put_before(s3_server, fault) as address, serve_ray(address) as environment:
-        yield Cluster(environment, address, refused)
+        yield Cluster(environment, refused)
 
 
 @contextmanager
@@ -103,17 +120,6 @@ def serve_ray(endpoint: str) -> Iterator[dict[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def reaching(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process run commands without Ray, and find S3 at an address."""
-    with monkeypatch.context() as patch:
-        commands_without_ray(patch)
-        patch.setenv("AWS_ENDPOINT_URL", endpoint)
-        s3.open_bucket.cache_clear()
-        yield
-    s3.open_bucket.cache_clear()
-
-
 def submit(cluster: Cluster, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "datus2_ray", "submit", *arguments],
@@ -123,26 +129,22 @@ def submit(cluster: Cluster, *arguments: str) -> subprocess.Popen[str]:
 
 def ray_submit(cluster: Cluster, *line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "datus2_ray", *line],
+        [RAY, "job", "submit", "--working-dir", ".", "--", *line],
         cwd=ROOT, env=cluster.environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
 @pytest.mark.slow
 def test_a_job_given_twice_runs_once_and_gives_in_a_refusing_bucket_what_a_run_on_a_folder_gives(
-    finished_run: FinishedRun, cluster: Cluster, bucket: str, scenes: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: FinishedRun, cluster: Cluster, bucket: str, scenes: Path
 ) -> None:
     source, packed, out = (f"s3://{bucket}/{name}" for name in ("scenes", "packed", "runs/one"))
     for file in scenes.rglob("*"):
         if file.is_file():
             storage.write_bytes(storage.join(source, file.relative_to(scenes).as_posix()), file.read_bytes())
-    with reaching(cluster.storage, monkeypatch):
-        shards = datus2_ray.ingest(small_settings(source, packed, dataset="demo"))
-    assert shards.rows_out == 24
-    assert shards.uri.startswith(f"{packed}/shards/")
-
     # Two workers under Ray Train, with a checkpoint in the bucket, fit what one alone fits.
-    line = ["run", packed, "--out", out, "--preset", "paper", "--backbone", "untrained:vit_tiny_patch16_224"]
+    line = ["run", source, "--out", out, "--dataset", "demo", "--preset", "paper"]
+    line += ["--backbone", "untrained:vit_tiny_patch16_224"]
     line += [argument for setting in (*SETTINGS, "refine.workers=2") for argument in ("--set", setting)]
     first = submit(cluster, *line)
     assert first.stdout is not None
@@ -159,7 +161,8 @@ def test_a_job_given_twice_runs_once_and_gives_in_a_refusing_bucket_what_a_run_o
     assert ended[1][0].startswith(f"job {submission_id}: runs already\n")
     assert all("masks" in output for output, _ in ended)
 
-    assert storage.read_json(storage.join(out, "summary.json"))["metrics"] == finished_run.summary["metrics"]
+    summary = storage.read_json(storage.join(out, "summary.json"))
+    assert summary["metrics"] == finished_run.summary["metrics"]
     written = tables(out)
     of_stages = ("discover/", "cluster/", "label/", "em/", "predict/", "token_tree/", "baseline/", "evaluate/")
     expected = {name: table for name, table in finished_run.tables.items() if name.startswith(of_stages)}
@@ -174,26 +177,28 @@ def test_a_job_given_twice_runs_once_and_gives_in_a_refusing_bucket_what_a_run_o
     assert MODEL in files
     assert STATE not in files
 
-    # By Ray's own command, and with nothing left to do.
-    before = {entry.path: entry.modified_ns for entry in folders.list_files(out)}
-    again = ray_submit(cluster, *line)
-    assert again.returncode == 0, again.stdout
-    assert "done before" in again.stdout
-    assert {entry.path: entry.modified_ns for entry in folders.list_files(out)} == before
+    # By Ray's own command, and with nothing left to do; then what is done with a finished run, of shards.
+    pack = small_settings(source, packed, dataset="demo")
+    texts = (out, packed, f"s3://{bucket}/masks", pack.model_dump_json())
+    then = ray_submit(cluster, "python", "-c", THEN, *texts)
+    assert then.returncode == 0, then.stdout
+    assert "done before" in then.stdout
+    outcome = json.loads(next(line for line in then.stdout.splitlines() if line.startswith("{")))
+    assert outcome["unchanged"]
+    assert outcome["summary"] == summary
+    assert outcome["rows"] == 24
+    assert outcome["shards"].startswith(f"{packed}/shards/")
+    assert [entry.path for entry in folders.list_files(outcome["masks"])] == [f"scene_{i:04d}.png" for i in range(3)]
+    with zipfile.ZipFile(BytesIO(storage.read_bytes(f"{outcome['exported']}/annotations.zip"))) as file:
+        assert file.testzip() is None
+        assert sum(name.startswith("SegmentationClass/") for name in file.namelist()) == 24
     # An error is one line in the log.
-    failed = ray_submit(cluster, "run", f"s3://{bucket}/nowhere", "--out", f"s3://{bucket}/out", "--clusters", "2")
+    nowhere = ("run", f"s3://{bucket}/nowhere", "--out", f"s3://{bucket}/out", "--clusters", "2")
+    failed = ray_submit(cluster, "python", "-m", "datus2_ray", *nowhere)
     assert failed.returncode == 1
     errors = [line for line in failed.stdout.splitlines() if line.startswith("error: ")]
     assert f"s3://{bucket}/nowhere does not exist" in errors[0]
     assert "Traceback" not in failed.stdout
-
-    with reaching(cluster.storage, monkeypatch):
-        masks = datus2_ray.predict(out, packed, f"s3://{bucket}/masks", limit=3)
-        exported = datus2_ray.export(out, "cvat")
-    assert [entry.path for entry in folders.list_files(masks)] == [f"scene_{i:04d}.png" for i in range(3)]
-    with zipfile.ZipFile(BytesIO(storage.read_bytes(f"{exported}/annotations.zip"))) as file:
-        assert file.testzip() is None
-        assert sum(name.startswith("SegmentationClass/") for name in file.namelist()) == 24
     assert len(cluster.refused) > 25
     assert {"GET", "PUT"} <= set(cluster.refused)
 

@@ -121,7 +121,7 @@ def test_the_folder_is_used_though_another_process_deletes_old_ones_first(
 
 def test_the_package_in_another_place_takes_the_code_of_the_first(home: Path, tmp_path: Path) -> None:
     package, kept = Path(compiled.__file__).parents[1], []
-    shutil.copytree(package, tmp_path / "job" / package.name)
+    shutil.copytree(package, tmp_path / "job" / package.name, copy_function=shutil.copyfile)  # files of today
     for place in (package.parent, tmp_path / "job"):
         environment = {**os.environ, "PYTHONPATH": str(place), "XDG_CACHE_HOME": str(home)}
         environment.pop("NUMBA_CACHE_DIR", None)

@@ -24,8 +24,16 @@ from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.engine.heartbeat import Heartbeat, _counter_of
 from datus2_ray.engine.machines import Machines, choose_device
 from datus2_ray.engine.parts import stream_parts
+from datus2_ray.engine.ray_private import quick_start, without_side_actors
 from datus2_ray.engine.session import configure_ray_data
 from datus2_ray.engine.stage import Operator
+from ray.util import list_named_actors
+
+# What a local Ray does without must be there on the cluster that the same process connects to later.
+with quick_start():
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+without_side_actors()
+ray.shutdown()
 
 GIB = 2**30
 nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "memory": 3 * GIB, "object_store_memory": 10**8})
@@ -119,6 +127,10 @@ for row in rows:
     lie.setdefault(row["node"], set()).add(row["pid"])
 assert sum(len(pids) for pids in lie.values()) == 3, lie
 assert sorted(len(pids) for pids in lie.values()) == [1, 2], lie
+""",
+    "a process that used a local Ray before starts what Ray Data needs on a cluster": """
+started = {actor["name"] for actor in list_named_actors(all_namespaces=True)}
+assert {"ActorLocationTracker", "AutoscalingCoordinator"} <= started, started
 """,
     "a pool grows while it has work": """
 pool, rows = stream("cpu", 1, 0.1, 10, actors=1, max_actors=1)

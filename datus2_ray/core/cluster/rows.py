@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Concatenate, ParamSpec, Protocol, Self, TypeVar
@@ -82,6 +83,7 @@ class LocalRows:
         weights: Sequence[FloatArray] | None = None,
         areas: Sequence[FloatArray] | None = None,
     ) -> None:
+        self._given_up = threading.Event()
         first_rows = np.cumsum([0, *map(len, arrays)]).tolist()[:-1]
         ones = [np.ones(len(x)) for x in arrays]
         self.blocks = [
@@ -90,12 +92,20 @@ class LocalRows:
         ]
 
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
-        """Ask one block after the other."""
+        """Ask one block after the other; RuntimeError where a call beside this one failed, see :meth:`each`."""
+        if self._given_up.is_set():
+            raise RuntimeError("a call beside this one failed")
         return [question(block, *args, **kwargs) for block in self.blocks]
 
     def each(self, function: Callable[[S], T], items: Sequence[S]) -> list[T]:
-        """Call a function for some items side by side, in threads: the questions of one alone leave cores idle."""
-        return side_by_side(function, items)
+        """Call a function for some items side by side, in threads: the questions of one alone leave cores idle.
+
+        Where one fails, the others end at their next question.
+        """
+        try:
+            return side_by_side(function, items, self._given_up.set)
+        finally:
+            self._given_up.clear()
 
     def project(self, step: Transform) -> None:
         """Transform all blocks; the arrays given at construction stay as they are."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import chain
 from typing import TypeVar
 
+import numpy  # noqa: F401 # its BLAS must be loaded before it is looked for
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
 # Two threads on products as small as one chunk's are 3 times slower than one where cores are shared with other work.
@@ -21,8 +23,13 @@ MOST = 8
 #: long as to compare it with six centroids.
 SHARES = 3
 
+#: Long calls at a time: each may hold a sample of the rows in float64, of up to 256 MB.
+AT_ONCE = 4
+
 S = TypeVar("S")
 T = TypeVar("T")
+
+_THREAD = threading.local()
 
 
 def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
@@ -36,17 +43,27 @@ def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     return chain.from_iterable(_threads(count).map(lambda share: [function(chunk) for chunk in share], shares))
 
 
-def side_by_side(function: Callable[[S], T], items: Sequence[S]) -> list[T]:
+def side_by_side(function: Callable[[S], T], items: Sequence[S], give_up: Callable[[], None] = lambda: None) -> list[T]:
     """Return the results of a function that takes long, part of it with the GIL, in the order of the items.
 
-    Calls in it may use :func:`in_threads`, and limit the threads of BLAS: this function holds them at one, lest a call
-    that ends first lift the limit of another.
+    Calls in it may use :func:`in_threads`, and limit the threads of BLAS: this function holds them at one, because a
+    call that ends first would lift the limit of the others. Calls of this function in it run one after the other.
+
+    `give_up` is called where a call fails, or the user interrupts: the calls that run are waited for, and should end.
     """
-    if _count() < 2 or len(items) < 2:
+    count = min(_count(), AT_ONCE, len(items))
+    if count < 2 or getattr(_THREAD, "long", False):
         return [function(item) for item in items]
     # Threads of its own: those of the chunks would wait for themselves.
-    with BLAS.limit(limits=1), ThreadPoolExecutor(_count(), "side by side") as threads:
-        return list(threads.map(function, items))
+    threads = ThreadPoolExecutor(count, "side by side", initializer=lambda: setattr(_THREAD, "long", True))
+    with BLAS.limit(limits=1):
+        try:
+            return list(threads.map(function, items))
+        except BaseException:
+            give_up()
+            raise
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def _count() -> int:

@@ -6,7 +6,7 @@ actor holds a block, and how many actors there are, changes nothing: answers are
 
 from __future__ import annotations
 
-import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -218,7 +218,7 @@ class OwnRows(LocalRows):
         on_pass: Callable[[int], None] = lambda passes: None,
     ) -> None:
         self._on_pass = on_pass
-        self._passes = itertools.count(1)  # several threads ask
+        self._passes, self._showing = 0, threading.Lock()  # several threads ask
         plans = plan_blocks(table, counts, block_rows)
         blocks = list(table.read(plans, ahead=True))
         super().__init__(*([getattr(block, name) for block in blocks] for name in ("x", "weights", "areas")))
@@ -226,7 +226,9 @@ class OwnRows(LocalRows):
     def ask(self, question: Callable[Concatenate[RowBlock, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Ask one block after the other."""
         answers = super().ask(question, *args, **kwargs)
-        self._on_pass(next(self._passes))
+        with self._showing:
+            self._passes += 1
+            self._on_pass(self._passes)
         return answers
 
     def close(self) -> None:

@@ -13,10 +13,9 @@ from datus2_ray.sources.layouts.folder import FOLDER
 from datus2_ray.sources.layouts.labelme import LABELME
 from datus2_ray.sources.layouts.layout import DatasetLayout
 from datus2_ray.sources.layouts.published import PUBLISHED
-from datus2_ray.sources.layouts.samples import Sample
 from datus2_ray.sources.layouts.tree import Tree
 
-__all__ = ["DATASETS", "FOLDER", "DatasetLayout", "Sample", "find", "recognise"]
+__all__ = ["DATASETS", "FOLDER", "find", "recognise"]
 
 _LAYOUTS: tuple[DatasetLayout, ...] = (FOLDER, *PUBLISHED, COCO, LABELME, DATUS2, DEMO)
 DATASETS: dict[str, DatasetLayout] = {layout.name: layout for layout in _LAYOUTS}

@@ -9,7 +9,7 @@ import pytest
 
 from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.cluster.kmeans import kmeans
-from datus2_ray.core.cluster.rows import LocalRows
+from datus2_ray.core.cluster.rows import LocalRows, RowBlock
 from datus2_ray.core.cluster.threads import BLAS, in_threads, side_by_side
 
 
@@ -54,8 +54,40 @@ def test_long_calls_go_side_by_side_and_use_threads_of_their_own(threads: str, m
     assert limits == {1}
     assert before == BLAS.info()
     assert side_by_side(add, []) == []
+
+
+def test_long_calls_within_long_calls_go_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+
+    def inner(number: int) -> str:
+        return threading.current_thread().name
+
+    names = side_by_side(lambda number: set(side_by_side(inner, range(5))), range(6))
+    assert [len(name) for name in names] == [1] * 6
+    assert side_by_side(inner, range(5)) != [threading.current_thread().name] * 5
+
+
+def test_where_a_long_call_fails_the_others_end_at_their_next_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    rows, asked = LocalRows([np.ones((3, 2))]), threading.Event()
+
+    def ask_for_ever(number: int) -> None:
+        if number == 0:
+            assert asked.wait(30)
+            raise KeyboardInterrupt  # as if it had come while this call was waited for
+        while True:
+            rows.ask(len_of)
+            asked.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        rows.each(ask_for_ever, range(4))
+    assert rows.ask(len_of) == [3]
     with pytest.raises(ZeroDivisionError):
-        side_by_side(lambda number: 1 // number, [1, 0])
+        rows.each(lambda number: 1 // number, [1, 0])
+
+
+def len_of(block: RowBlock) -> int:
+    return len(block.x)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "spherical"])
