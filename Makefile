@@ -37,8 +37,8 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/passes.py
 	$(BIN)/python benchmarks/steps.py $(IMAGES)
-	$(BIN)/python benchmarks/louvain.py $(IMAGES) --images 16
-	$(BIN)/python benchmarks/kmeans.py $(IMAGES) --rows 200000
+	$(BIN)/python benchmarks/louvain.py $(IMAGES) --images 12
+	$(BIN)/python benchmarks/kmeans.py $(IMAGES) --rows 150000
 	$(BIN)/python benchmarks/refinement.py --images 48
 	$(BIN)/python benchmarks/pipeline.py --images 96
 	$(BIN)/python benchmarks/scale.py $(IMAGES) --counts 250 500 1000
