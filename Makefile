@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/datus2 demo --out demo
 
-# One process takes the tests on Ray, another the types and all other tests, whose output follows at the end; it is as
-# nice as the processes of Ray, which would wait for it otherwise. Those of the explorer's page need chromium and
+# One process takes the tests on Ray and then the types, another all other tests, whose output follows at the end; it is
+# as nice as the processes of Ray, which would wait for it otherwise. Tests of the explorer's page need chromium and
 # chromedriver (apt-get install chromium chromium-driver); without them they are skipped, with the reason.
 test: lint
-	nice -n 15 sh -c '$(BIN)/mypy; types=$$?; $(BIN)/pytest -m "not on_ray" && exit $$types' >.pytest-others.log 2>&1 & \
+	nice -n 15 $(BIN)/pytest -m "not on_ray" >.pytest-others.log 2>&1 & \
 	others=$$!; \
 	$(BIN)/pytest -m on_ray; status=$$?; \
+	$(BIN)/mypy || status=1; \
 	wait $$others || status=1; cat .pytest-others.log; exit $$status
 
 lint: $(VENV)/.installed
