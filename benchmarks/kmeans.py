@@ -35,7 +35,8 @@ from datus2_ray.core.backbone.vit import Tap, load_backbone
 from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.questions import partial_sums
-from datus2_ray.engine.clustering.rows import RayRows, VectorTable
+from datus2_ray.engine.clustering.rows import RayRows
+from datus2_ray.engine.clustering.vectors import VectorTable
 from datus2_ray.engine.session import start_ray
 from datus2_ray.store import parquet, storage
 

@@ -71,7 +71,7 @@ def fit_in_threads(job: Job, folder: str, name: str, patience: int, show: Callab
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Put these in the place of what needs Ray, everywhere but in trainings of networks, which Ray Train runs."""
     patch.setattr("datus2_ray.engine.execute.stream_parts", parts_here)
-    patch.setattr("datus2_ray.engine.clustering.rows.stream_parts", parts_here)
+    patch.setattr("datus2_ray.engine.clustering.vectors.stream_parts", parts_here)
     patch.setattr("datus2_ray.engine.clustering.rows.RayRows", OwnRows)
     patch.setattr(
         "datus2_ray.engine.waiting.run_tasks",

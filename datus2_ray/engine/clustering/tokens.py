@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datus2_ray.engine.clustering.rows import OwnRows, RayRows, VectorTable, count_vectors, hold_rows
+from datus2_ray.engine.clustering.rows import OwnRows, RayRows, hold_rows
+from datus2_ray.engine.clustering.vectors import VectorTable, count_vectors
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run
 from datus2_ray.store.facts import Discovered

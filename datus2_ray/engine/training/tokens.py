@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from datus2_ray.engine import training_workers
-from datus2_ray.engine.clustering.rows import count_vectors
+from datus2_ray.engine.clustering.vectors import count_vectors
 from datus2_ray.engine.operators.decides import input_side, large_windows
 from datus2_ray.engine.progress import Progress
 from datus2_ray.engine.run import Run

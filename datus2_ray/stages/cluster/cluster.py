@@ -28,8 +28,9 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Clustered:
     from datus2_ray.core.cluster.projection import fit_projection
     from datus2_ray.engine import prometheus
     from datus2_ray.engine.clustering.kmeans import count_fine, gather_votes, run_kmeans
-    from datus2_ray.engine.clustering.rows import VectorTable, count_vectors, hold_rows
+    from datus2_ray.engine.clustering.rows import hold_rows
     from datus2_ray.engine.clustering.table import write_clusters
+    from datus2_ray.engine.clustering.vectors import VectorTable, count_vectors
 
     config = run.config.cluster
     segments = run.described

@@ -10,102 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from sklearn.cluster import KMeans
-from sklearn.datasets import load_digits
 
 from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.projection import fit_projection
 from datus2_ray.core.cluster.questions import block_labels
 from datus2_ray.core.cluster.rows import LocalRows, RowBlock
 from datus2_ray.engine.clustering.kmeans import gather_votes
-from datus2_ray.engine.clustering.rows import (
-    AHEAD,
-    BlockPlan,
-    OwnRows,
-    RayRows,
-    VectorTable,
-    count_vectors,
-    hold_rows,
-    read_ahead,
-)
+from datus2_ray.engine.clustering.rows import OwnRows, RayRows, hold_rows
+from datus2_ray.engine.clustering.vectors import BlockPlan, VectorTable
 from datus2_ray.engine.machines import Machines
-from datus2_ray.errors import StorageError
 from datus2_ray.store import parquet, storage
-from datus2_ray.store.columns import list_column
-
-DIGITS = load_digits().data.astype(np.float32)
-WEIGHTS = np.arange(len(DIGITS)) % 5 + 1
-#: Vectors of each image, some of which have none.
-LENGTHS = np.random.default_rng(0).integers(0, 14, 600)
+from tests.engine.clustering.conftest import DIGITS, WEIGHTS
 
 
 @pytest.fixture(autouse=True)
 def on_ray(open_run: Callable[..., object]) -> None:
     open_run(Path("unused"))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Write the digits as the descriptors of images, 30 images per part."""
-    folder = tmp_path_factory.mktemp("segments")
-    ends = np.minimum(np.cumsum(LENGTHS), len(DIGITS))
-    images, weights = np.split(DIGITS, ends)[:-1], np.split(WEIGHTS, ends)[:-1]
-    assert ends[-1] == len(DIGITS)
-    for number, start in enumerate(range(0, len(images), 30)):
-        columns = {
-            "descriptors": list_column(images[start : start + 30], pa.list_(pa.float32(), DIGITS.shape[1])),
-            "sizes": list_column(weights[start : start + 30], pa.int32()),
-        }
-        parquet.write_table(storage.join(str(folder), f"part-{number:06d}.parquet"), pa.table(columns))
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def counts(folder: str) -> dict[str, int]:
-    """Return the vectors in every part."""
-    names = sorted(file.name for file in Path(folder).iterdir())
-    ends = np.minimum(np.cumsum(LENGTHS), len(DIGITS))
-    per_image = np.diff(ends, prepend=0)
-    return {name: int(per_image[30 * number : 30 * number + 30].sum()) for number, name in enumerate(names)}
-
-
-@pytest.mark.parametrize("parts_here", [20, 19])
-def test_vectors_are_counted_in_every_part(
-    folder: str, counts: dict[str, int], monkeypatch: pytest.MonkeyPatch, parts_here: int
-) -> None:
-    monkeypatch.setattr("datus2_ray.engine.clustering.rows.OWN_PARTS", parts_here)
-    assert count_vectors(folder, "sizes", list(counts)) == counts
-    assert sum(counts.values()) == len(DIGITS)
-
-
-@pytest.mark.parametrize("count", [0, 1, 30])
-def test_parts_are_read_ahead_and_come_in_order(count: int) -> None:
-    begun: list[str] = []
-    parts = list(map(str, range(count)))
-    read = read_ahead(lambda part: begun.append(part) or 2 * part, parts)
-    for part in parts:
-        assert next(read) == 2 * part
-        assert len(begun) <= int(part) + 2 + AHEAD
-    assert list(read) == []
-    assert sorted(begun) == sorted(parts)
-
-
-def test_a_part_that_cannot_be_read_ends_the_reading() -> None:
-    begun: list[int] = []
-
-    def read_part(part: str) -> str:
-        begun.append(int(part))
-        if part == "2":
-            raise StorageError("damaged")
-        return part
-
-    read = read_ahead(read_part, list(map(str, range(100))))
-    assert [next(read), next(read)] == ["0", "1"]
-    with pytest.raises(StorageError, match="damaged"):
-        next(read)
-    assert max(begun) <= 2 + 1 + AHEAD
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from datus2_ray.core.cluster.consensus import agree
 from datus2_ray.core.cluster.rows import RowBlock
 from datus2_ray.core.cluster.tree import merge
 from datus2_ray.core.images.labels import decode_labels
-from datus2_ray.engine.clustering.rows import BlockPlan, VectorTable
 from datus2_ray.engine.clustering.table import read_clusters, read_votes
+from datus2_ray.engine.clustering.vectors import BlockPlan, VectorTable
 from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, UsageError
