@@ -102,10 +102,7 @@ class LocalRows:
 
         Where one fails, the others end at their next question.
         """
-        try:
-            return side_by_side(function, items, self._given_up.set)
-        finally:
-            self._given_up.clear()
+        return side_by_side(function, items, self._given_up)
 
     def project(self, step: Transform) -> None:
         """Transform all blocks; the arrays given at construction stay as they are."""

@@ -43,13 +43,14 @@ def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     return chain.from_iterable(_threads(count).map(lambda share: [function(chunk) for chunk in share], shares))
 
 
-def side_by_side(function: Callable[[S], T], items: Sequence[S], give_up: Callable[[], None] = lambda: None) -> list[T]:
+def side_by_side(function: Callable[[S], T], items: Sequence[S], given_up: threading.Event) -> list[T]:
     """Return the results of a function that takes long, part of it with the GIL, in the order of the items.
 
     Calls in it may use :func:`in_threads`, and limit the threads of BLAS: this function holds them at one, because a
     call that ends first would lift the limit of the others. Calls of this function in it run one after the other.
 
-    `give_up` is called where a call fails, or the user interrupts: the calls that run are waited for, and should end.
+    `given_up` is set from when a call fails, or the user interrupts, until the calls that run have ended, which they
+    should do soon then.
     """
     count = min(_count(), AT_ONCE, len(items))
     if count < 2 or getattr(_THREAD, "long", False):
@@ -60,10 +61,11 @@ def side_by_side(function: Callable[[S], T], items: Sequence[S], give_up: Callab
         try:
             return list(threads.map(function, items))
         except BaseException:
-            give_up()
+            given_up.set()
             raise
         finally:
             threads.shutdown(cancel_futures=True)
+            given_up.clear()
 
 
 def _count() -> int:

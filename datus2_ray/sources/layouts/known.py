@@ -1,4 +1,4 @@
-"""The known data sets, one file each: where the images and masks are, and what the masks mean."""
+"""All known data sets by name, and those that a source looks like."""
 
 from __future__ import annotations
 
