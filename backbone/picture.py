@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, load_backbone
 from datus2_ray.core.images.decode import decode, resize
 from datus2_ray.demo.write import write_demo
 

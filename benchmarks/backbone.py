@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, load_backbone
 from datus2_ray.core.cluster.assignment import Metric, assign
 from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.rows import LocalRows

@@ -38,7 +38,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datus2_ray import run as whole_run
 from datus2_ray.config import RunConfig, load
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray

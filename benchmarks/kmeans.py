@@ -31,7 +31,8 @@ from rich.table import Table
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.cluster.assignment import assign
 from datus2_ray.core.cluster.kmeans import kmeans
 from datus2_ray.core.cluster.questions import partial_sums

@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from sknetwork.clustering import Louvain
 
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.graph.build import binary_affinity, pack
 from datus2_ray.core.graph.links import unpack
 from datus2_ray.core.graph.louvain import Partition, louvain, modularity, number_by_first

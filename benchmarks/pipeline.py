@@ -23,7 +23,8 @@ from pathlib import Path
 import torch
 
 from datus2_ray.config import load
-from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, load_backbone
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.run import open_run
 from datus2_ray.engine.session import start_ray

@@ -24,7 +24,8 @@ from real_images import evenly, parser
 from rich.console import Console
 from rich.table import Table
 
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.describe.crops import crops
 from datus2_ray.core.describe.tokens import mean_tokens
 from datus2_ray.core.graph.build import binary_affinity, pack

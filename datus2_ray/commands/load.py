@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
+from datus2_ray.commands.segment_rows import segment_rows
 from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import Labels, decode_labels
 from datus2_ray.core.images.palette import palette
@@ -25,7 +26,6 @@ from datus2_ray.engine.training.shares import image_ids
 from datus2_ray.errors import UsageError
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import parquet, storage
-from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Predicted, Surveyed, TaughtMasks
 from datus2_ray.store.names import append_change, open_names, read_names
@@ -109,7 +109,8 @@ class LoadedRun:
         ``name`` (of the class, null where it has none).
         """
         names = self._checked_names()
-        return pa.concat_tables([self._segments_of(part, names) for part in self._parts])
+        tables = [segment_rows(self._discovered, self._labelled, part, names) for part in self._parts]
+        return pa.concat_tables(tables)
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """Return the pixels of an image, uint8 RGB [H, W, 3]."""
@@ -224,44 +225,6 @@ class LoadedRun:
             return palette(len(self.classes))
         taught = self.folder.require(TaughtMasks).facts if masks == "taught" else self.names
         return np.array([list(bytes.fromhex(named.colour[1:])) for named in taught.classes], np.uint8)
-
-    def _segments_of(self, part: str, names: Names) -> pa.Table:
-        columns = [
-            "segment_clusters",
-            "segment_fine",
-            "segment_distances",
-            "segment_second",
-            "segment_second_distances",
-        ]
-        labels = parquet.read_table(self._labelled.path(part), ["image_id", *columns])
-        sizes = parquet.read_table(self._discovered.path(part), ["image_id", "sizes"])
-        sizes = sizes.take(pc.index_in(labels["image_id"], value_set=sizes["image_id"].combine_chunks()))
-        ids, fine = (
-            labels["image_id"].to_pylist(),
-            [np.asarray(of_image) for of_image in list_arrays(labels["segment_fine"])],
-        )
-        titles = [*(named.name for named in names.classes), None]
-        found = [
-            titles[c]
-            for image_id, of_image in zip(ids, fine, strict=True)
-            for c in names.of_segments(image_id, of_image)
-        ]
-        flat = {name: pc.list_flatten(labels[name]) for name in columns}
-        return pa.table(
-            {
-                "image_id": pa.array(
-                    np.repeat(np.array(ids, dtype=object), [len(of_image) for of_image in fine]), pa.string()
-                ),
-                "segment": pa.array(np.concatenate([np.arange(len(of_image)) for of_image in fine]), pa.int32()),
-                "patches": pc.list_flatten(sizes["sizes"]),
-                "cluster": flat["segment_clusters"],
-                "fine": flat["segment_fine"],
-                "distance": flat["segment_distances"],
-                "second": flat["segment_second"],
-                "second_distance": flat["segment_second_distances"],
-                "name": pa.array(found, pa.string()),
-            }
-        )
 
     @property
     def _parts(self) -> list[str]:

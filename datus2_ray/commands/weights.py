@@ -32,7 +32,7 @@ def check_weights(config: RunConfig) -> None:
         the patch size; if a C++ compiler is needed and missing.
     """
     if config.discover.compile and joined_address() is None:
-        from datus2_ray.core.backbone.vit import require_compiler
+        from datus2_ray.core.backbone.compiler import require_compiler
 
         require_compiler()
     cnn = config.discover.cnn if config.discover.descriptor == "cnn" else None
@@ -77,7 +77,8 @@ def check_backbone(config: RunConfig, spec: str | None) -> None:
         If windows are not smaller than what is seen.
     """
     if spec is not None:
-        from datus2_ray.core.backbone.vit import Tap, check_taps, load_backbone
+        from datus2_ray.core.backbone.taps import Tap
+        from datus2_ray.core.backbone.vit import check_taps, load_backbone
 
         if parse_spec(spec).file is not None:
             load_backbone(spec)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from datus2_ray.core.backbone.vit import Backbone, Tap
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import Backbone
 from datus2_ray.errors import BackboneError
 
 

@@ -6,26 +6,23 @@ earlier block pass the final norm, as in DINO's ``get_intermediate_layers`` (Car
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from datus2_ray.core.backbone.architecture import Family, load_timm, skeleton
+from datus2_ray.core.backbone.compiler import require_compiler
 from datus2_ray.core.backbone.infer import infer_vit
 from datus2_ray.core.backbone.spec import DEFAULT_BACKBONE, fingerprint, parse_spec
+from datus2_ray.core.backbone.taps import PROJECTIONS, Enough, Tap, check_tap, hook_projections, keep_output, then_stop
 from datus2_ray.core.images.normalise import Normalisation
 from datus2_ray.errors import BackboneError
 
-__all__ = ["DEFAULT_BACKBONE", "Backbone", "Tap", "fingerprint", "load_backbone"]
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "fingerprint", "load_backbone"]
 
 # The position embeddings stay at the file's own grid and are interpolated, once, in the forward pass: any size fits.
 VIT = Family(
@@ -38,23 +35,6 @@ VIT = Family(
 
 # DINOv2 was trained at 518 pixels; 224 gives its patches the 16 x 16 grid of METHOD.md.
 INPUT_SIZE_OF_PATCH = {14: 224}
-
-PROJECTIONS = ("query", "key", "value")
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Tap:
-    """A place in the transformer to read vectors from: a kind, of a block (negative from the end).
-
-    ``key``, ``query`` and ``value`` are the block's projections, all heads side by side, as they leave the linear layer
-    (before q/k-normalisation and rotation, in models that have these). ``token``, of the patches, and ``cls`` are
-    normalised by the final norm.
-    """
-
-    kind: Literal["key", "query", "value", "token", "cls"]
-    block: int = -1
 
 
 class Backbone:
@@ -160,8 +140,8 @@ class Backbone:
             for index in projections:
                 keep_projections: Callable[[tuple[Tensor, ...]], None] = partial(projected.__setitem__, index)
                 if index == deepest and index not in outputs:
-                    keep_projections = _then_stop(keep_projections)
-                for handle in _hook_projections(self.model.blocks[index].attn, keep_projections):
+                    keep_projections = then_stop(keep_projections)
+                for handle in hook_projections(self.model.blocks[index].attn, keep_projections):
                     hooks.callback(handle.remove)
             # What a hook within a block hands over, a compiled block would not.
             for index in set(range(len(self._compiled))) - projections:
@@ -170,9 +150,9 @@ class Backbone:
                 hooks.callback(delattr, block, "forward")
             for index in outputs - {self.depth - 1}:
                 keep = partial(tokens.__setitem__, index)
-                hook = partial(_keep_output, _then_stop(keep) if index == deepest else keep)
+                hook = partial(keep_output, then_stop(keep) if index == deepest else keep)
                 hooks.callback(self.model.blocks[index].register_forward_hook(hook).remove)
-            with suppress(_Enough):
+            with suppress(Enough):
                 final = self.model.forward_features(self.normalise(pixels))
             tokens = {index: self.model.norm(output) for index, output in tokens.items()}
         return {tap: self._select(tap, projected.get(blocks[tap], ()), tokens.get(blocks[tap], final)) for tap in taps}
@@ -186,7 +166,7 @@ class Backbone:
         return vectors.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
 
     def _block_index(self, tap: Tap) -> int:
-        _check_tap(self.model, self.name, tap)
+        check_tap(self.model, self.name, tap)
         return tap.block % self.depth
 
 
@@ -242,68 +222,4 @@ def check_taps(spec: str, taps: Sequence[Tap]) -> None:
     parsed = parse_spec(spec)
     model = skeleton(parsed, VIT)
     for tap in taps:
-        _check_tap(model, parsed.label, tap)
-
-
-def _check_tap(model: Any, name: str, tap: Tap) -> None:
-    depth, dim = len(model.blocks), model.embed_dim
-    if not -depth <= tap.block < depth:
-        raise BackboneError(f"{name} has {depth} blocks, so there is no block {tap.block}; set another discover.block")
-    if tap.kind == "cls" and model.cls_token is None:
-        raise BackboneError(f"{name} has no CLS token; describe segments without one: --set discover.descriptor=tokens")
-    attention = getattr(model.blocks[tap.block], "attn", None)
-    if tap.kind in PROJECTIONS and not _has_projections(attention, dim):
-        raise BackboneError(f"{name} has no {tap.kind} vectors of length {dim}; use --set discover.feature=token")
-
-
-def has_compiler() -> bool:
-    """Return whether ``torch.compile`` finds a C++ compiler: ``$CXX``, or g++."""
-    return shutil.which(shlex.split(os.environ.get("CXX") or "g++")[0]) is not None
-
-
-def require_compiler() -> None:
-    """Raise a BackboneError if ``torch.compile`` finds no C++ compiler."""
-    if not has_compiler():
-        raise BackboneError("torch.compile finds no C++ compiler; install g++, or leave discover.compile off")
-
-
-class _Enough(Exception):  # noqa: N818 - no error
-    """Ends a forward pass once all that was asked for is computed."""
-
-
-def _then_stop(keep: Callable[[T], None]) -> Callable[[T], None]:
-    def keep_and_stop(vectors: T) -> None:
-        keep(vectors)
-        raise _Enough
-
-    return keep_and_stop
-
-
-def _has_projections(attention: Any, dim: int) -> bool:
-    if getattr(attention, "qkv", None) is not None:
-        return bool(attention.qkv.out_features == 3 * dim)
-    unfused = [getattr(attention, f"{letter}_proj", None) for letter in "qkv"]
-    return all(linear is not None and linear.out_features == dim for linear in unfused)
-
-
-def _hook_projections(attention: Any, keep: Callable[[tuple[Tensor, ...]], None]) -> list[Any]:
-    """Have an attention layer hand over its query, key and value, each (B, tokens, dim), in its next forward pass."""
-    if attention.qkv is None:
-        return [attention.register_forward_pre_hook(partial(_keep_unfused, keep))]
-    if getattr(attention, "q_bias", None) is None:
-        return [attention.qkv.register_forward_hook(lambda _module, _inputs, output: keep(output.chunk(3, dim=-1)))]
-    return [attention.register_forward_pre_hook(partial(_keep_biased, keep))]
-
-
-def _keep_unfused(keep: Callable[[tuple[Tensor, ...]], None], attention: Any, inputs: tuple[Tensor, ...]) -> None:
-    keep((attention.q_proj(inputs[0]), attention.k_proj(inputs[0]), attention.v_proj(inputs[0])))
-
-
-def _keep_biased(keep: Callable[[tuple[Tensor, ...]], None], attention: Any, inputs: tuple[Tensor, ...]) -> None:
-    # EVA adds its biases (the keys' is fixed at zero) without calling its linear layer, so there is no output to hook.
-    bias = torch.cat((attention.q_bias, attention.k_bias, attention.v_bias))
-    keep(functional.linear(inputs[0], attention.qkv.weight, bias).chunk(3, dim=-1))
-
-
-def _keep_output(keep: Callable[[Tensor], None], _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-    keep(output)
+        check_tap(model, parsed.label, tap)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from datus2_ray.core.images.labels import Labels, upsample_nearest
-from datus2_ray.core.refine.em import Group, Recipe
+from datus2_ray.core.refine.em import Recipe
+from datus2_ray.core.refine.token_groups import Group
 
 #: Cross entropy against the class of every patch.
 RECIPE = Recipe(rounds=1, steps=1000, exponent=0.0)

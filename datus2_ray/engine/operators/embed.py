@@ -13,7 +13,8 @@ from torch import Tensor
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.backbone.overlap import one_ahead
 from datus2_ray.core.backbone.patches import extract_patches
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.graph.build import binary_affinity, nearest_neighbours, pack, pair_penalties
 from datus2_ray.core.views.windows import Windows
 from datus2_ray.engine.heartbeat import Heartbeat, forget_memory, peak_memory

@@ -12,7 +12,8 @@ from torch import Tensor
 from datus2_ray.config.discover import DiscoverConfig
 from datus2_ray.core.backbone.cnn import load_cnn
 from datus2_ray.core.backbone.overlap import one_ahead
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.describe.crops import CROP_SIZE, crops
 from datus2_ray.core.describe.tokens import join, l2_normalise
 from datus2_ray.engine.heartbeat import Heartbeat, forget_memory, peak_memory

@@ -36,7 +36,8 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> LayerFitted:
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
-    from datus2_ray.core.refine.em import GROUPS, Recipe  # imports torch, which takes seconds
+    from datus2_ray.core.refine.em import Recipe  # imports torch, which takes seconds
+    from datus2_ray.core.refine.token_groups import GROUPS
 
     recipe = asdict(Recipe())
     return {

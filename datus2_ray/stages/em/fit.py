@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from datus2_ray.core.names.names import Names
-from datus2_ray.core.refine import em
+from datus2_ray.core.refine.em import Recipe
+from datus2_ray.core.refine.token_groups import GROUPS
 from datus2_ray.core.refine.token_layer import TokenLayerSpec
 from datus2_ray.engine import training_workers
 from datus2_ray.engine.progress import Progress
@@ -28,7 +29,7 @@ def fit_segments(
     progress: Progress,
     stage: str,
     classes: int,
-    recipe: em.Recipe,
+    recipe: Recipe,
     names: Names | None = None,
 ) -> dict[str, Any]:
     """Fit a layer, write it with its history to the folder of a stage, and return the facts.
@@ -49,7 +50,7 @@ def fit_segments(
     tokens = run.commit(Discovered)
     sample = sample_images(tokens, masks, config.seed)
     progress.total = sample.tokens
-    split = split_images(sample.ids, config.seed, em.GROUPS, 0)
+    split = split_images(sample.ids, config.seed, GROUPS, 0)
     segments = SegmentTokens(tokens.uri, masks.uri, sample.parts, split, sample.below, sample.dim, names)
     spec = TokenLayerSpec(sample.dim, classes, describe_tokens(run))
     workers = training_workers.token_workers(config.refine, run.machines, placement.device)

@@ -32,7 +32,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Taught:
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     from datus2_ray.core.names.teach import RECIPE  # imports torch, which takes seconds
-    from datus2_ray.core.refine.em import GROUPS
+    from datus2_ray.core.refine.token_groups import GROUPS
     from datus2_ray.engine.training_workers import TOKEN_MEMORY
 
     fit = {**asdict(RECIPE), "groups": GROUPS, "memory": TOKEN_MEMORY, "seed": run.config.seed}

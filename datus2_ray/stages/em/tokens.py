@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import torch
 
 from datus2_ray.core.names.names import Names
-from datus2_ray.core.refine.em import Group
+from datus2_ray.core.refine.token_groups import Group
 from datus2_ray.engine.training.shares import Split, hash_id
 from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from functools import partial
 
-from datus2_ray.core.refine.em import GROUPS, Recipe, fit
+from datus2_ray.core.refine.em import Recipe, fit
+from datus2_ray.core.refine.token_groups import GROUPS
 from datus2_ray.core.refine.token_layer import TokenLayerSpec, to_bytes
 from datus2_ray.engine.machines import Device
 from datus2_ray.engine.training.worker import Fit, Member

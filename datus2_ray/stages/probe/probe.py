@@ -26,7 +26,7 @@ def _compute(run: Run, placement: Placement, progress: Progress) -> Probed:
     DatusError
         If half of the images have no class, or the fit failed or stalled.
     """
-    from datus2_ray.core.refine.em import GROUPS
+    from datus2_ray.core.refine.token_groups import GROUPS
     from datus2_ray.core.score.confusion import class_scores
     from datus2_ray.core.score.probe import RECIPE
     from datus2_ray.engine.training.alone import run_alone

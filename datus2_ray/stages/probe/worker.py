@@ -12,8 +12,9 @@ import torch
 
 from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import Labels
-from datus2_ray.core.refine.em import GROUPS, Group, fit
+from datus2_ray.core.refine.em import fit
 from datus2_ray.core.refine.prediction import predict_labels
+from datus2_ray.core.refine.token_groups import GROUPS, Group
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
 from datus2_ray.core.score.counting import confusion_matrix
 from datus2_ray.core.score.probe import RECIPE, labelled_group, patch_classes

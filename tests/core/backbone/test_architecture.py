@@ -13,7 +13,8 @@ import torch
 
 from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD
 from datus2_ray.core.backbone.cnn import load_cnn
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.errors import BackboneError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

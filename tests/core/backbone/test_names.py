@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD
 from datus2_ray.core.backbone.names import timm_names
 from datus2_ray.core.backbone.spec import fingerprint, is_assumed, is_supervised, parse_spec
-from datus2_ray.core.backbone.vit import Tap, check_taps, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import check_taps, load_backbone
 from datus2_ray.errors import BackboneError
 from tests.core.backbone.test_weights import images, random_model
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datus2_ray.core.backbone.patches import extract_patches, extract_tiled, window_starts
-from datus2_ray.core.backbone.vit import Backbone, Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import Backbone, load_backbone
 from datus2_ray.errors import BackboneError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from datus2_ray.core.backbone.architecture import IMAGENET_MEAN, IMAGENET_STD
+from datus2_ray.core.backbone.compiler import has_compiler
 from datus2_ray.core.backbone.spec import patch_side
-from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, Tap, has_compiler, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Backbone, load_backbone
 from datus2_ray.core.images.normalise import Normalisation
 from datus2_ray.errors import BackboneError
 

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from datus2_ray.core.backbone.vit import Backbone, Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import Backbone, load_backbone
 from datus2_ray.core.backbone.weights import fit_weights, read_weights
 from datus2_ray.errors import BackboneError
 

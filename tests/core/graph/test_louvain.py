@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sknetwork.clustering import Louvain, get_modularity
 
-from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, load_backbone
 from datus2_ray.core.graph.build import binary_affinity, pack
 from datus2_ray.core.graph.links import unpack
 from datus2_ray.core.graph.louvain import (

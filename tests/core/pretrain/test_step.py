@@ -12,7 +12,8 @@ import pytest
 import timm
 import torch
 
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.images.decode import decode
 from datus2_ray.core.images.resize import resize
 from datus2_ray.core.pretrain.model import build_start, config_json, to_bytes

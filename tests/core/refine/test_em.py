@@ -1,4 +1,4 @@
-"""EM on segments: the gradient, the vote, what is recovered under wrong labels, and that the seed alone decides."""
+"""EM on segments: the gradient, what is recovered under wrong labels, and that the seed alone decides."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from datus2_ray.core.refine import em
-from datus2_ray.core.refine.em import GROUPS, Fitted, Group, Recipe, fit, segment_sums, sum_gradients
+from datus2_ray.core.refine.em import Fitted, Recipe, fit, sum_gradients
+from datus2_ray.core.refine.token_groups import GROUPS, Group
 from datus2_ray.core.refine.token_layer import TokenLayer, TokenLayerSpec
 from datus2_ray.engine.training_workers import TOKEN_WORKERS
 from datus2_ray.errors import DatusError
@@ -76,25 +76,6 @@ def test_the_gradient_is_that_of_the_loss(seed: int, exponent: float) -> None:
     loss = ((1 - p**exponent) / exponent if exponent else -p.log()).sum()
     expected = [value.flatten() for value in (*torch.autograd.grad(loss, (layer.weight, layer.bias)), loss.detach())]
     torch.testing.assert_close(found, torch.cat(expected), rtol=1e-3, atol=1e-4)
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 50))
-def test_every_segment_takes_the_class_with_the_largest_sum(sizes: list[int], block: int) -> None:
-    generator = torch.Generator().manual_seed(len(sizes))
-    layer = TokenLayer(SPEC)
-    torch.nn.init.normal_(layer.weight, generator=generator)
-    tokens = torch.randn((sum(sizes), DIM), generator=generator).half()
-    group = Group(tokens, torch.tensor(sizes), torch.zeros(len(sizes), dtype=torch.int64))
-    probabilities = layer(tokens).softmax(1).split(sizes)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(em, "BLOCK", block)  # also where a segment is larger than a block
-        found = em.vote(layer, group)
-    assert found.tolist() == [int(of_segment.sum(0).argmax()) for of_segment in probabilities]
-
-
-def test_sums_of_segments_are_sums() -> None:
-    values = torch.arange(12.0).reshape(6, 2)
-    assert segment_sums(values, torch.tensor([1, 3, 2])).tolist() == [[0, 1], [12, 15], [18, 20]]
 
 
 def test_wrong_labels_are_outvoted() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 import torch.distributed
 
-from datus2_ray.core.refine.em import Group, Recipe, fit
+from datus2_ray.core.refine.em import Recipe, fit
+from datus2_ray.core.refine.token_groups import Group
 from datus2_ray.core.refine.token_layer import TokenLayerSpec
 
 

@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.describe.crops import CROP_SIZE, crops
 from datus2_ray.core.describe.tokens import l2_normalise
 from datus2_ray.engine.execute import execute_stage

@@ -19,7 +19,8 @@ from sklearn.neighbors import NearestNeighbors
 from sknetwork.clustering import Louvain
 
 from datus2_ray.core.backbone.spec import PACKAGED_WEIGHTS
-from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import DEFAULT_BACKBONE, load_backbone
 from datus2_ray.demo.scenes import render
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.operators.decides import segmentation_decides

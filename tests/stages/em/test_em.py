@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from datus2_ray.config.load import load
-from datus2_ray.core.refine.em import GROUPS, Recipe
+from datus2_ray.core.refine.em import Recipe
+from datus2_ray.core.refine.token_groups import GROUPS
 from datus2_ray.core.refine.token_layer import from_bytes
 from datus2_ray.engine import training_workers
 from datus2_ray.engine.execute import execute, execute_stage

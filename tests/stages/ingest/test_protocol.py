@@ -13,7 +13,8 @@ from PIL import Image
 from datus2_ray.commands.plan import plan_run
 from datus2_ray.commands.predict import _config
 from datus2_ray.commands.summary import collect_metrics
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.images.label_map import read_label_map
 from datus2_ray.core.views.crop import crop_image, crop_labels
 from datus2_ray.engine.execute import execute, execute_stage

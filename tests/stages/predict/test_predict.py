@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from datus2_ray.config import load
-from datus2_ray.core.backbone.vit import Tap, load_backbone
+from datus2_ray.core.backbone.taps import Tap
+from datus2_ray.core.backbone.vit import load_backbone
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.refine import token_layer
 from datus2_ray.core.refine.deeplab import DeepLabV3Segmenter, SegmenterSpec, build_segmenter

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from datus2_ray.core.images.labels import decode_labels, encode_labels
-from datus2_ray.core.refine.em import GROUPS
+from datus2_ray.core.refine.token_groups import GROUPS
 from datus2_ray.core.score import probe
 from datus2_ray.engine.execute import execute_stage
 from datus2_ray.engine.run import Run
