@@ -12,8 +12,8 @@ datus2 run FOLDER --out RUN --dataset cityscapes27 --split val    # classes, nam
 datus2 datasets cityscapes27                                      # one of them with its classes
 ```
 
-A folder that is given without `--dataset` and is one of these is named on the terminal. The folders of a set may lie in
-a folder of SOURCE. Nothing is downloaded: get the files where the table says, and mind their licence.
+If a folder given without `--dataset` looks like one of these, the terminal names the data set. The folders of a set
+may lie in a folder of SOURCE. Nothing is downloaded: get the files where the table says, and mind their licence.
 """
 
 

@@ -19,7 +19,7 @@ def submit(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the job's log to its end.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Run COMMAND as a job of a Ray cluster and follow its log; given again, follow the same job, or go on."""
+    """Run COMMAND as a job of a Ray cluster and follow its log; repeated, follow or resume that job."""
     from datus2_ray.cli.app import app  # which has this command, too
     from datus2_ray.commands import submit as jobs
 

@@ -11,7 +11,10 @@ from datus2_ray.cli.flags import Debug, option, shares
 
 def export(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run, or of predicted masks.")],
-    format_name: Annotated[str, option("--format", "export.format")],
+    format_name: Annotated[
+        str,
+        typer.Option("--format", help="Format: png, coco, coco-panoptic, cvat, label-studio, yolo, hf or geojson."),
+    ],
     masks: Annotated[str | None, option("--masks", "export.masks")] = None,
     instances: Annotated[bool, option("--instances", "export.instances")] = False,
     min_area: Annotated[int, option("--min-area", "export.min_area")] = 0,
@@ -30,7 +33,9 @@ def export(
 
 def relabel(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    clusters: Annotated[int, option("--clusters", "clusters")],
+    clusters: Annotated[
+        int, typer.Option("--clusters", help="Number of clusters K, from 2 to the number of fine clusters.")
+    ],
     debug: Debug = False,
 ) -> None:
     """Write masks, scores and report of a finished run for another number of clusters."""
@@ -84,7 +89,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Remove from a run folder what is not current: results of other settings, rests of killed writes."""
+    """Remove from a run folder what is not current: results of other settings, leftovers of killed writes."""
     from datus2_ray.cli.terminal import size
     from datus2_ray.commands.clean import clean as clean_folder
     from datus2_ray.store import storage

@@ -1,4 +1,4 @@
-"""Remove from a run folder what is not current: results of other settings, rests of killed writes and trainings."""
+"""Remove from a run folder what is not current: results of other settings, leftovers of killed writes and trainings."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class LoadedRun:
         return Image.fromarray(painted.round().astype(np.uint8))
 
     def name_clusters(self, clusters: Collection[int], name: str | None) -> Names:
-        """Let fine clusters belong to a class, a new one where there is none of that name; None: to no class.
+        """Assign fine clusters to a class, creating it if none has this name; None takes them out of theirs.
 
         The change is written at once. All fine clusters of a cluster are ``np.flatnonzero(run.members == cluster)``.
 
@@ -194,7 +194,7 @@ class LoadedRun:
         return self._edit(lambda names: edits.name_clusters(names, chosen, name))
 
     def name_segments(self, image_id: str, segments: Collection[int], name: str | None) -> Names:
-        """Let single segments of an image belong to a class of their own; None: to that of their cluster again."""
+        """Assign single segments of an image to a class; None restores the class of their cluster."""
         chosen = {image_id: [int(number) for number in segments]}
         return self._edit(lambda names: edits.name_segments(names, chosen, name))
 

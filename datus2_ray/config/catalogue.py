@@ -50,7 +50,8 @@ class Setting:
     def help(self) -> str:
         """Its line of help, with what it changes if that is not the result of its stage."""
         changes = {"result": "", "speed": " Changes the speed only.", "predict": " Changes the prediction only."}
-        return f"{self.text}{changes[self.decides]}"
+        # Some say themselves what else they change.
+        return self.text if "Changes the speed" in self.text else f"{self.text}{changes[self.decides]}"
 
 
 @cache

@@ -16,7 +16,7 @@ class ClusterConfig(StageConfig):
         "tokens",
         "What describes segments: discover.descriptor, or mean codes of a head that is learned on tokens without "
         "labels: with shifts that follow from the tokens, or with those that STEGO published for a data set. Codes are "
-        "neither scaled nor whitened. Where K is found on a sample, that describes by discover.descriptor.",
+        "neither scaled nor whitened. The sample on which K is chosen is always described by discover.descriptor.",
     )
     fine: int | None = setting(
         300,

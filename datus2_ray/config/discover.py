@@ -15,7 +15,9 @@ class DiscoverConfig(StageConfig):
     grid: int | None = setting(
         28, "Patches along a side of the square that the backbone sees; with keep_aspect, of the shorter side.", ge=4
     )
-    input_size: int | None = setting(None, "That side in pixels, in place of the default grid.", ge=32)
+    input_size: int | None = setting(
+        None, "Side in pixels of the square that the backbone sees; replaces discover.grid.", ge=32
+    )
     keep_aspect: bool = setting(False, "Keep the aspect ratio of images, up to 1:3, instead of squashing to a square.")
     mirror: bool = expert(False, "Average the patch vectors of an image and its mirror image; takes twice the time.")
     tile: int | None = setting(
@@ -29,7 +31,7 @@ class DiscoverConfig(StageConfig):
     )
     reduced_decoding: bool = expert(
         False,
-        "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the backbone sees fewer pixels; they differ slightly.",
+        "Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the backbone sees fewer pixels; results differ slightly.",
     )
     unit: Literal["segments", "patches"] = setting(
         "segments",
@@ -39,8 +41,8 @@ class DiscoverConfig(StageConfig):
     feature: Literal["key", "query", "value", "token"] = setting(
         "token", "Vectors of the patches from which the graph is built."
     )
-    block: int = expert(-1, "Transformer block that they are taken from; -1 is the last.")
-    blocks: int = experimental(1, "Number of blocks, ending with that one, whose vectors are averaged.", ge=1)
+    block: int = expert(-1, "Transformer block whose vectors are used; -1 is the last.")
+    blocks: int = experimental(1, "Number of blocks whose vectors are averaged, ending with discover.block.", ge=1)
     graph: Literal["binary", "neighbours"] = setting(
         "neighbours",
         "Links of the graph: all pairs of patches with a positive product, or cosines with the nearest neighbours.",
@@ -77,13 +79,15 @@ class DiscoverConfig(StageConfig):
     # On a GPU they count all the same, for an image's result depends on its batch: engine/operators/decides.py.
     batch_size: int | None = expert(
         None,
-        "Images per forward pass; default 4 on a CPU, 8 on a GPU. On a GPU another number does the stage again.",
+        "Images per forward pass; default 4 on a CPU, 8 on a GPU. Changes the speed; on a GPU also the last digits, so "
+        "that another value repeats the stage.",
         ge=1,
         decides="speed",
     )
     crop_batch_size: int | None = expert(
         None,
-        "Crops per forward pass; default 4 on a CPU, 32 on a GPU. On a GPU another number does the stage again.",
+        "Crops per forward pass; default 4 on a CPU, 32 on a GPU. Changes the speed; on a GPU also the last digits, so "
+        "that another value repeats the stage.",
         ge=1,
         decides="speed",
     )

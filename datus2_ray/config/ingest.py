@@ -20,9 +20,7 @@ class IngestConfig(StageConfig):
     image_column: str | None = setting(None, "Column of the shards with the encoded image; default `image`.")
     id_column: str | None = setting(None, "Column with the image's id; default `image_id`, else shard and row number.")
     mask_column: str | None = setting(None, "Column with the encoded mask; default `mask`, if there is one.")
-    outside_paths: bool = expert(
-        False, "Read images that shards have no bytes of, but a path that leads out of the source."
-    )
+    outside_paths: bool = expert(False, "Read images that shards reference by a path outside the source.")
     masks: str | None = setting(
         None,
         "Label maps that are the ground truth: a pattern such as `annotations/*.png`, `*_seg.png` or a folder's name; "
@@ -36,7 +34,7 @@ class IngestConfig(StageConfig):
     )
     stretch: dict[str, tuple[float, float]] | None = expert(
         None,
-        "Values that become black and white, per type of numbers, such as {uint16: [0, 4095]}; default the range of "
+        "Values mapped to black and white, per data type, such as {uint16: [0, 4095]}; default the range of "
         "the set, without the lowest and highest thousandth of every image.",
     )
     max_megapixels: int = expert(

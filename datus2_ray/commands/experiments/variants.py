@@ -211,9 +211,9 @@ def describe(described: str, unit: str, *, merged: bool) -> str:
 
 def published_head(dataset: str) -> str:
     """Return the value of ``cluster.descriptors`` whose shifts were published for a data set, or for one like it."""
-    return {"cityscapes": "stego-cityscapes", "camvid": "stego-cityscapes", "potsdam": "stego-potsdam"}.get(
-        dataset, "stego-coco"
-    )
+    heads = {"cityscapes": "stego-cityscapes", "camvid": "stego-cityscapes", "potsdam": "stego-potsdam"}
+    # A data set's name may end with its number of classes.
+    return heads.get(dataset.rstrip("0123456789"), "stego-coco")
 
 
 #: Every experiment by its name on the command line.

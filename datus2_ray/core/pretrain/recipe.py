@@ -77,7 +77,9 @@ class Recipe(BaseModel):
     )
     prototypes: int = Field(4096, ge=2, description="Outputs of the projection heads.", json_schema_extra=EXPERT)
     hidden_dim: int = Field(1024, ge=8, description="Width of the projection heads.", json_schema_extra=EXPERT)
-    bottleneck_dim: int = Field(256, ge=8, description="Width before their last layer.", json_schema_extra=EXPERT)
+    bottleneck_dim: int = Field(
+        256, ge=8, description="Width before the last layer of the projection heads.", json_schema_extra=EXPERT
+    )
     batch_size: int = Field(256, ge=2, description="Images per step, over all workers.")
     steps: int = Field(20_000, ge=1, description="Optimiser steps.")
     warmup_steps: int = Field(

@@ -32,7 +32,7 @@ class PlainFolder:
     class_names: tuple[str, ...] | None = None
     palette: NDArray[np.uint8] | None = None
     tile: int | None = None
-    about = About(note="classes are the ids or colours in the masks; see the page on sources")
+    about = About(note="classes are the ids or colours in the masks; see docs/sources.md")
     folders: tuple[str, ...] = ("any images, with or without masks that are named like them",)
 
     def recognises(self, tree: Tree) -> bool:

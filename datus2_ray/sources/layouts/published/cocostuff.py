@@ -51,7 +51,7 @@ COCOSTUFF27 = LabelledFolders(
         home=_HOME,
         licence=_LICENCE,
         note=f"{_FILES}; the lists `{_CURATED.format(split='*')}` of https://github.com/xu-ji/IIC choose the images, "
-        "without them all are taken, which is said",
+        "without them all images are used, and the terminal says so",
     ),
 )
 
