@@ -166,7 +166,8 @@ def _parts(
         if parts and not any(rows.values()):
             _refuse_empty(run, placement)
         facts = work.facts(run, placement)
-    counted = dict(sorted(rows.items()))
+    # Later stages pass over parts of which no image is left.
+    counted = {part: count for part, count in sorted(rows.items()) if count}
     return Commit(placement.uri, stamp, progress.total, sum(rows.values()), sum(faults.values()), counted, facts)
 
 

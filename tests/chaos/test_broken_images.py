@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -11,9 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datus2_ray.commands.export import export
+from datus2_ray.commands.load import load as load_run
+from datus2_ray.commands.predict import predict
+from datus2_ray.commands.relabel import relabel
 from datus2_ray.commands.run import run
 from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import DatusError
+from datus2_ray.explore.prepare import prepare
 from datus2_ray.store import parquet
 from tests.in_process import commands_without_ray
 
@@ -86,3 +93,34 @@ def test_a_tenth_in_quarantine_and_the_rest_done(source: Path, tmp_path: Path, m
 
     with pytest.raises(DatusError, match=r"ingest: \d+ of 200 images cannot be used, more than --max-error-rate 0.05"):
         run(settings(source, tmp_path / "strict", max_error_rate=0.05))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_part_without_a_usable_image_is_passed_over(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled: bool
+) -> None:
+    commands_without_ray(monkeypatch)
+    source = tmp_path / "in"
+    shutil.copytree(scenes, source, ignore=None if labelled else lambda folder, names: {"masks"} & set(names))
+    images = sorted((source / "images").iterdir())
+    for image in images[4:8]:  # a part in the middle, and the last one, which is of one image
+        image.write_bytes(b"this is no picture")
+    for image in images[17:]:
+        image.unlink()
+        (source / "masks" / f"{image.stem}.png").unlink(missing_ok=True)
+    images[16].write_bytes(b"")
+    flags = {"source": str(source), "out": str(tmp_path / "run"), "clusters": 3, "max_error_rate": 0.5}
+    small = ("ingest.images_per_part=4", "discover.input_size=64", "discover.tau=0", "cluster.fine=12")
+    summary = run(load(flags, assignments=small))
+    assert (summary["images"], summary["quarantined"]) == (12, 5)
+    assert bool(summary["metrics"]) == labelled
+
+    assert relabel(str(tmp_path / "run"), 2)["images"] == 12
+    loaded = load_run(str(tmp_path / "run"))
+    assert len(loaded.images()) == 12
+    assert len(loaded.segments()) == sum(loaded.images()["segments"].to_pylist())
+    prepare(loaded.folder)
+    files = Path(export(str(tmp_path / "run"), "coco"))
+    assert len(json.loads(next(files.rglob("*.json")).read_text())["images"]) == 12
+    predict(str(tmp_path / "run"), str(source), str(tmp_path / "masks"), max_error_rate=0.5)
+    assert len([*(tmp_path / "masks").rglob("*.png")]) == 12
