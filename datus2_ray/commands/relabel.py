@@ -6,7 +6,7 @@ from typing import Any
 
 from datus2_ray.commands.plan import check_place, plan_stages
 from datus2_ray.commands.run import run_stages
-from datus2_ray.config.load import read_config
+from datus2_ray.config.load import parse_config
 from datus2_ray.engine.device import choose_identity
 from datus2_ray.engine.run import open_run
 from datus2_ray.errors import UsageError
@@ -16,7 +16,7 @@ from datus2_ray.stages.cluster.baseline import BASELINE
 from datus2_ray.stages.cluster.token_tree import TOKEN_TREE
 from datus2_ray.store import storage
 from datus2_ray.store.facts import Clustered, Ingested, TokensClustered
-from datus2_ray.store.run_folder import RunFolder
+from datus2_ray.store.run_folder import RELABELLED, RunFolder
 
 #: Stages up to fine clusters and their votes, from which any K follows; most of those after them are done for each K.
 SHARED = RUN[: 1 + [stage.facts for stage in RUN].index(Clustered)]
@@ -26,8 +26,8 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     """Compute the masks of a finished run for another number of clusters, in its own folder and with its settings.
 
     Its images, segments and fine clusters are taken as they are, wherever its source is now. What follows lies beside
-    the results of the K before, and is current; going back computes nothing. Scores come without the baselines, which
-    `datus2 run --clusters K` adds.
+    the results of the K before, and is current; going back computes nothing. Interrupted, it goes on. Scores come
+    without the baselines, which `datus2 run --clusters K` adds.
 
     Parameters
     ----------
@@ -50,8 +50,10 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     DatusError
         If a stage fails, as in a run.
     """
-    folder = RunFolder.of_finished(run)
-    kept, clustered = read_config(folder.path("config.json")), folder.require(Clustered)
+    folder = RunFolder(storage.absolute(run))
+    # Of a finished run, or of one that a relabelling left when it was interrupted.
+    begun: dict[str, Any] = storage.if_there(storage.read_json, folder.path(RELABELLED)) or _finished(folder)
+    kept, clustered = parse_config(begun["settings"], folder.path("config.json")), folder.require(Clustered)
     if kept.cluster.fine is None:
         raise UsageError(
             f"{run} has no tree of clusters: with cluster.fine = null, k-means found its clusters themselves; give "
@@ -71,11 +73,19 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     listing = Listing({}, {}, {}, "", ingested.facts.dataset, labelled=False, columns=None)
     stages = RUN[len(SHARED) :]
     plan_stages(config, stages, listing, machines, commits)
-    summary = storage.read_json(folder.path("summary.json"))
-    weights = {name: summary[name] for name in ("backbone", "cnn")}
     with open_run(config, "run", listing, machines) as opened:
         opened = opened.after(commits)
         # k-means on tokens takes longer than everything else here, and tells nothing of the new masks.
         baseline = folder.find(TokensClustered, choose_identity(opened, BASELINE).fingerprint)
         done = stages if baseline else tuple(stage for stage in stages if stage not in (TOKEN_TREE, BASELINE))
-        return run_stages(opened, done, weights)
+        storage.write_json(folder.path(RELABELLED), begun)
+        summary = run_stages(opened, done, begun["weights"])
+        storage.remove_file(folder.path(RELABELLED))
+        return summary
+
+
+def _finished(folder: RunFolder) -> dict[str, Any]:
+    """Return what relabelling needs of a finished run, which is no longer one once it begins."""
+    folder.require_finished()
+    settings, summary = (storage.read_json(folder.path(name)) for name in ("config.json", "summary.json"))
+    return {"settings": settings, "weights": {name: summary[name] for name in ("backbone", "cnn")}}

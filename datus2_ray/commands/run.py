@@ -16,6 +16,7 @@ from datus2_ray.engine.session import start_ray
 from datus2_ray.engine.stage import Stage
 from datus2_ray.stages import RUN
 from datus2_ray.store import storage
+from datus2_ray.store.run_folder import RELABELLED
 from datus2_ray.trackers.follow import check_tracker, follow
 
 
@@ -45,6 +46,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     plan = plan_run(config)
     check_weights(config)
     with open_run(config, "run", plan.source, plan.machines) as opened:
+        storage.remove_file(opened.folder.path(RELABELLED))
         return run_stages(opened, RUN, local_weights(config))
 
 

@@ -99,7 +99,11 @@ def read_config(uri: str) -> RunConfig:
     """
     from datus2_ray.store import storage  # imports Arrow, for which no help text should wait
 
-    settings = storage.read_json(uri)
+    return parse_config(storage.read_json(uri), uri)
+
+
+def parse_config(settings: dict[str, Any], uri: str) -> RunConfig:
+    """Check the settings of a run that a file holds; raise a StorageError if this version does not have them."""
     try:
         return RunConfig.model_validate(settings)
     except ValidationError as error:

@@ -45,6 +45,9 @@ FORMAT = 4
 #: Written last, in this order: with them a folder is a finished run.
 FINISHED = ("summary.json", "config.json")
 
+#: While masks of another K are computed: what `datus2 relabel` goes on with where it is interrupted.
+RELABELLED = "relabel.json"
+
 #: The page about a finished run.
 REPORT = "report/index.html"
 
@@ -186,7 +189,9 @@ class RunFolder:
             raise StorageError(f"{self.uri} is no finished run, nor any run folder; give what a run was given as --out")
         for name in FINISHED:
             if not storage.exists(self.path(name)):
-                raise StorageError(f"{self.uri} is no finished run, it has no {name}; run the same `datus2 run` again")
+                relabelled = storage.exists(self.path(RELABELLED))
+                again = f"datus2 relabel {self.uri} --clusters K" if relabelled else "datus2 run"
+                raise StorageError(f"{self.uri} is no finished run, it has no {name}; run the same `{again}` again")
 
     def is_begun(self, stage: str, fingerprint: str) -> bool:
         """Return whether an attempt at a result left something, finished or not."""

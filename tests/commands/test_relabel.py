@@ -19,7 +19,7 @@ from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import Clustered, Labelled, Sampled
-from datus2_ray.store.run_folder import REPORT, RunFolder
+from datus2_ray.store.run_folder import RELABELLED, REPORT, RunFolder
 
 SMALL = (
     "ingest.images_per_part=4",
@@ -135,3 +135,40 @@ def test_what_has_no_such_level_is_refused_in_one_line(here: None, scenes: Path,
     (none / "summary.json").unlink()
     refused(StorageError, "is no finished run, it has no summary.json", none, 4)
     refused(StorageError, "is no finished run", tmp_path / "nothing", 4)
+
+
+@pytest.mark.parametrize("interrupted", ["datus2_ray.commands.run.start_ray", "datus2_ray.report.html.write_report"])
+def test_interrupted_it_goes_on_without_the_source(
+    here: None, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    source, out = tmp_path / "scenes", tmp_path / "run"
+    source.symlink_to(scenes)
+    config = settings(source / "images", out, clusters=3)
+    first = run(config)
+    source.rename(tmp_path / "moved")
+
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupted, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            relabel(str(out), 2)
+    if interrupted.endswith("start_ray"):
+        with pytest.raises(StorageError, match=r"run the same `datus2 relabel .*/run --clusters K` again"):
+            datus2_ray.load(str(out))
+    assert relabel(str(out), 2)["clusters"] == 2
+    assert not (out / RELABELLED).exists()
+    back = relabel(str(out), 3)
+    assert {name: back[name] for name in ("clusters", "backbone", "segments")} == {
+        name: first[name] for name in ("clusters", "backbone", "segments")
+    }
+
+    # The first command takes over what another relabelling left.
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupted, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            relabel(str(out), 2)
+    (tmp_path / "moved").rename(source)
+    assert run(config)["clusters"] == 3
+    assert not (out / RELABELLED).exists()
