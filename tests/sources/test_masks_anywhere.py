@@ -148,6 +148,18 @@ def test_no_folder_of_photographs_is_taken_for_label_maps(tmp_path: Path, scenes
     assert (run.listing.images, run.listing.labelled, run.listing.ground_truth) == (4 * COUNT, False, ())
 
 
+@pytest.mark.parametrize("masks", [None, "none"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize(("one", "other"), [("photos/{}_L", "photos/{}_R"), ("images/{}", "images/{}_original_label")])
+def test_photographs_among_images_that_a_word_calls_label_maps_are_images(
+    tmp_path: Path, scenes: Path, open_here: Open, one: str, other: str, suffix: str, masks: str | None
+) -> None:
+    for name in (one, other):
+        write(tmp_path / "in", scenes, name + suffix)
+    listing = open_here(tmp_path / "in", clusters=2, ingest={"masks": masks}).listing
+    assert (listing.images, listing.labelled) == (2 * COUNT, False)
+
+
 def test_grey_photographs_that_share_names_are_images(tmp_path: Path, scenes: Path, open_here: Open) -> None:
     for camera in ("left", "right"):
         for number in range(COUNT):

@@ -110,8 +110,8 @@ def _are_maps(
 
     Those that are `paired` have the names of `images`.
     """
-    if any(_in_image_folder(image) for image in files.at(images)):
-        return True  # `images/` says it, too
+    if any(map(_in_image_folder, files.at(images))) and not any(map(_in_image_folder, files.at(paired))):
+        return True  # `images/` says it, too, of the others
     paired = np.unique(paired)
     looks = majority(files, paired if len(paired) else positions, look_at) if look_at is not None else None
     if len(paired):
