@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from datus2_ray.core.images.regions import Region, regions
@@ -24,7 +25,7 @@ class LabelStudio(Format):
         """Return no file; the record is the task."""
         results = [
             {
-                "id": hashlib.blake2b(f"{image.image_id} {place}".encode(), digest_size=5).hexdigest(),
+                "id": hashlib.blake2b(f"{image.image_id} {number}".encode(), digest_size=5).hexdigest(),
                 "type": "brushlabels",
                 "from_name": "tag",
                 "to_name": "image",
@@ -37,10 +38,13 @@ class LabelStudio(Format):
                     "brushlabels": [self.classes[region.number].name],
                 },
             }
-            for place, region in enumerate(regions(image.mask, self.instances))
+            for number, region in enumerate(regions(image.mask, self.instances))
         ]
         prediction = {"model_version": "datus2-ray", "result": results}
-        task = {"data": {"image": f"{self.image_url}{image.file}"}, "predictions": [prediction]}
+        # A browser would end the path at # or & in a name; the keys of a store are taken as they are.
+        is_web = self.image_url.startswith(("http://", "https://", "/"))
+        place = self.image_url + (quote(image.file) if is_web else image.file)
+        task = {"data": {"image": place}, "predictions": [prediction]}
         return Written({}, (to_json(task),))
 
     def merge(self, records: Records) -> Merged:

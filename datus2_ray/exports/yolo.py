@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.images.outlines import join_rings, trace
 from datus2_ray.core.images.regions import Region, regions
-from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written
+from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, sniff_suffix
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,12 @@ class Yolo(Format):
         size = np.array([image.width, image.height])
         found = regions(image.mask, connected=True)
         lines = [f"{region.number} {_corners(region, size)}\n" for region in found]
-        file = f"images/{image.split}/{image.image_id}{image.suffix}"
+        # Ultralytics passes over files without a suffix.
+        suffix = image.suffix or sniff_suffix(image.image or b"")
+        file = f"images/{image.split}/{image.image_id}{suffix}"
         # Where Ultralytics looks for it: beside the last of the folders that are called so.
         before, _, after = f"/{file}".rpartition("/images/")
-        labels = f"{before}/labels/{after.rpartition('.')[0]}.txt"
+        labels = f"{before}/labels/{after.removesuffix(suffix)}.txt"
         return Written({file: image.image or b"", labels[1:]: "".join(lines).encode()})
 
     def merge(self, records: Records) -> Merged:

@@ -168,7 +168,7 @@ EXPORT = Stage(
         "png/, coco/, …": "the files of the format",
         "part-*.parquet": "per image: its split, its files, and its part of the files of the whole set",
     },
-    version=4,
+    version=5,
     reads=(Ingested,),
     reads_either=(Labelled, Predicted, Named, TaughtMasks),
     decides=_decides,
