@@ -46,7 +46,8 @@ def run(config: RunConfig) -> dict[str, Any]:
     plan = plan_run(config)
     check_weights(config)
     with open_run(config, "run", plan.source, plan.machines) as opened:
-        storage.remove_file(opened.folder.path(RELABELLED))
+        if storage.exists(relabelled := opened.folder.path(RELABELLED)):
+            storage.remove_file(relabelled)
         return run_stages(opened, RUN, local_weights(config))
 
 
