@@ -17,6 +17,9 @@ from datus2_ray.exports.annotations import Annotations, check_classes
 #: What is drawn in an image: the number of a class, and a segmentation as in the file, in the order of the file.
 Drawn = list[tuple[int, Any]]
 
+#: Bits of a compressed run length; an image has fewer pixels, and a number without end would take hours.
+MAX_BITS = 60
+
 
 def read_coco(data: bytes, where: str) -> Annotations:
     """Read a COCO file; raise a UsageError that names it as `where` if it is none."""
@@ -73,7 +76,7 @@ class DrawCoco:
         for number, segmentation in json.loads(drawn):
             try:
                 mask[_region(segmentation, height, width)] = number
-            except (ValueError, TypeError, KeyError, IndexError) as error:
+            except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
                 raise ImageError(
                     "mask_format", f"a segmentation is neither polygons nor run lengths: {error}"
                 ) from error
@@ -87,9 +90,10 @@ def _region(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
         size = segmentation["size"]
         raise ImageError("mask_size", f"annotation of {size[1]}x{size[0]} pixels for an image of {width}x{height}")
     counts = segmentation["counts"]
-    # Not by pycocotools, whose decoder is C and trusts the counts.
-    lengths = np.array(_counts(counts) if isinstance(counts, str) else counts, np.int64)
-    if (lengths < 0).any() or lengths.sum() != height * width:
+    # Not by pycocotools, whose decoder is C and trusts the counts; nor in 64 bits, in which their sum may overflow.
+    counts = _counts(counts) if isinstance(counts, str) else counts
+    lengths = [int(length) for length in counts if 0 <= length <= height * width and length % 1 == 0]
+    if len(lengths) < len(counts) or sum(lengths) != height * width:
         raise ValueError("the run lengths do not fill the image")
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
 
@@ -114,6 +118,8 @@ def _counts(text: str) -> list[int]:
     while at < len(text):
         value, shift, more = 0, 0, True
         while more:
+            if shift >= MAX_BITS:
+                raise ValueError("a run length has too many digits")
             bits = ord(text[at]) - 48
             value |= (bits & 31) << shift
             more, shift, at = bool(bits & 32), shift + 5, at + 1
