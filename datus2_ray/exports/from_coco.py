@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.labels import Labels, unlabelled
+from datus2_ray.core.images.regions import void_of
 from datus2_ray.core.names.names import NamedClass, free_colour
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, check_classes
 
-#: What is drawn in an image: the number of a class, and a segmentation as in the file, in the order of the file.
-Drawn = list[tuple[int, Any]]
+#: What is drawn in an image: the number of a class, None for no class, and a segmentation as in the file, in its order.
+Drawn = list[tuple[int | None, Any]]
 
 #: Bits of a compressed run length; an image has fewer pixels, and a number without end would take hours.
 MAX_BITS = 60
@@ -75,7 +76,7 @@ class DrawCoco:
             mask[:] = self.outside
         for number, segmentation in json.loads(drawn):
             try:
-                mask[_region(segmentation, height, width)] = number
+                mask[_region(segmentation, height, width)] = void_of(mask) if number is None else number
             except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
                 raise ImageError(
                     "mask_format", f"a segmentation is neither polygons nor run lengths: {error}"

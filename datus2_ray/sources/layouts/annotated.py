@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.label_map import LabelMap
-from datus2_ray.core.images.labels import NOISE_8
 from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import check_classes, match
@@ -29,8 +28,6 @@ READ_AT_ONCE = 32
 
 #: Names of the class of pixels where nothing is drawn, and of what is not scored (LabelMe's own).
 BACKGROUND, IGNORED = ("background", "_background_"), "__ignore__"
-
-_DRAW = DrawCoco(outside=0)
 
 #: Names of classes, and what is drawn in every image, by the number of a name.
 Parsed = tuple[tuple[str, ...], dict[str, Drawn]]
@@ -104,15 +101,19 @@ class AnnotatedFolder:
     def decode_mask(self, data: bytes, height: int, width: int, path: str = "") -> LabelMap:
         """Draw what ``samples`` found in an image; see ``DatasetLayout.decode_mask``."""
         try:
-            return LabelMap(_DRAW(data, height, width))
+            count, _, regions = data.partition(b"\n")
+            return LabelMap(DrawCoco(int(count), outside=0)(regions, height, width))
         except ValueError as error:
             raise ImageError("mask_format", f"mask: no annotations of an image ({error})") from error
 
     def _read(
         self, paths: Sequence[str], images: Sequence[str], all_of_them: bool, inside: Inside
     ) -> tuple[dict[str, bytes], dict[str, str]]:
-        """Return what is drawn in every image, and the file that says so, by its name for the image."""
-        numbers = dict.fromkeys(BACKGROUND, 0) | {IGNORED: NOISE_8}
+        """Return what is drawn in every image, and the file that says so, by its name for the image.
+
+        What is drawn has the number of all classes before it: it decides what is void in the masks.
+        """
+        numbers: dict[str, int | None] = {**dict.fromkeys(BACKGROUND, 0), IGNORED: None}
         names = [BACKGROUND[0]]
         drawn: dict[str, bytes] = {}
         sources: dict[str, str] = {}
@@ -136,14 +137,17 @@ class AnnotatedFolder:
                 name = self._name_of(file, path, stems)
                 if name in sources:
                     raise UsageError(f"{sources[name]} and {path} both annotate {name}: choose with --masks {path}")
-                renumbered = [(numbers[classes[number].casefold()], region) for number, region in regions]
+                renumbered = [
+                    (None if number is None else numbers[classes[number].casefold()], region)
+                    for number, region in regions
+                ]
                 drawn[name], sources[name] = json.dumps(renumbered).encode(), path
         if not drawn:
             raise UsageError(f"{self.name}: none of {len(paths):,} JSON files has annotations, such as {paths[0]}")
         check_classes(names, self.name)
         inside.used.difference_update(others)
         inside.palette = tuple(zip(names, [0, *_codes(len(names) - 1)], strict=True))
-        return drawn, sources
+        return {name: b"%d\n%b" % (len(names), regions) for name, regions in drawn.items()}, sources
 
     def _name_of(self, file: str, path: str, stems: set[str]) -> str:
         """Return the path of the image that a JSON file calls `file`: below its own folder, if there is one."""

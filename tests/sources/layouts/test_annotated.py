@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datus2_ray.core.images.classes import draw_classes
+from datus2_ray.core.images.classes import draw_classes, find_classes
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.from_coco import DrawCoco
@@ -112,6 +112,38 @@ def test_the_image_beside_a_json_file_counts_and_else_the_one_that_it_names() ->
     assert look.used == set(contents) - {"package.json"}
     values = [np.unique(find("labelme").decode_mask(s.drawn, 20, 30).values).tolist() for s in samples if s.mask]
     assert values == [[0, 1], [0, 255], [0, 2]]
+
+
+@pytest.mark.parametrize("kind", ["coco", "labelme"])
+@pytest.mark.parametrize(("categories", "void"), [(253, 255), (254, 65535), (255, 65535), (300, 65535)])
+def test_more_classes_than_8_bits_hold_are_read_with_a_void_of_their_own(kind: str, categories: int, void: int) -> None:
+    names = [f"thing {number}" for number in range(1, categories + 1)]
+    # A column for each of the last classes, of all that there are, and one that is not scored.
+    last = [*names[-9:], "__ignore__"]
+    columns = [[column, 0, column + 1, 0, column + 1, 8, column, 8] for column in range(1, 11)]
+    if kind == "coco":
+        regions = [
+            {"id": at, "image_id": 1, "category_id": ([*names, "__ignore__"].index(name)), "segmentation": [column]}
+            for at, (name, column) in enumerate(zip(last, columns, strict=True))
+        ]
+        listed = [{"id": number, "name": name} for number, name in enumerate([*names, "__ignore__"])]
+        images = [{"id": 1, "file_name": "a.jpg", "height": 8, "width": 12}]
+        contents = {"all.json": json.dumps({"images": images, "annotations": regions, "categories": listed}).encode()}
+    else:
+        # All are named, and hidden by the background again.
+        shapes = [shape("rectangle", [[0, 0], [1, 8]], name) for name in (*names, "background")]
+        shapes += [
+            shape("polygon", np.reshape(column, (4, 2)).tolist(), name)
+            for name, column in zip(last, columns, strict=True)
+        ]
+        contents = {"a.json": document(*shapes, size=(8, 12))}
+    look = asked(contents)
+    (sample,) = find(kind).samples(["a.jpg", *contents], None, None, look)
+    label_map = find(kind).decode_mask(sample.drawn, 8, 12)
+    assert label_map.values[0, 1:].tolist() == [*range(categories - 8, categories + 1), void, 0]
+    found = find_classes(label_map.count(), look.palette)
+    assert found.names == ("background", *last[:-1])
+    assert found.void == {str(void): 8}
 
 
 def test_files_of_coco_name_images_below_their_own_folder_and_share_classes() -> None:
