@@ -47,16 +47,27 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
         coco = json.loads(data)
         categories = {category["id"]: str(category["name"]).strip() for category in coco["categories"]}
         files = {image["id"]: str(image["file_name"]) for image in coco["images"]}
-        drawn: dict[str, Drawn] = {file: [] for file in files.values()}
+        drawn: dict[str, Drawn] = {str(image["file_name"]): _size(image) for image in coco["images"]}
         names = {name.casefold(): name for name in reversed(categories.values())}
         places = {name: place for place, name in enumerate(dict.fromkeys(map(str.casefold, categories.values())))}
         order = {number: places[name.casefold()] for number, name in categories.items()}
         for annotation in coco["annotations"]:
             region = (order[annotation["category_id"]], annotation["segmentation"])
             drawn[files[annotation["image_id"]]].append(region)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UsageError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
     return tuple(names[place] for place in places), drawn
+
+
+def of_size(height: int, width: int) -> Drawn:
+    """Return what draws nothing, and says the size of the image that was drawn in: drawing compares it."""
+    return [(None, {"size": [height, width], "counts": [height * width]})]
+
+
+def _size(image: dict[str, Any]) -> Drawn:
+    # Programs that do not know the size leave it out, or write 0.
+    height, width = (int(image.get(side) or 0) for side in ("height", "width"))
+    return of_size(height, width) if height and width else []
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,21 @@ def test_what_cannot_be_drawn_is_an_error_of_its_image(segmentation: Any) -> Non
         drawn(segmentation)
 
 
+def test_an_image_of_another_size_than_the_one_that_was_drawn_in_is_an_error() -> None:
+    whole = coco([[0, 0, 8, 0, 8, 6, 0, 6]])
+    read = read_coco(json.dumps(whole).encode(), "FILE")
+    # Turned, and resized.
+    for height, width in ((8, 6), (12, 16)):
+        with pytest.raises(ImageError, match=f"annotation of 8x6 pixels for an image of {width}x{height}") as caught:
+            read.draw(read.images["x/a.jpg"], height, width)
+        assert caught.value.kind == "mask_size"
+    (image,) = whole["images"]
+    for unknown in ({}, {"height": None, "width": None}, {"height": 0, "width": 0}):
+        named = {"id": image["id"], "file_name": image["file_name"], **unknown}
+        read = read_coco(json.dumps({**whole, "images": [named]}).encode(), "FILE")
+        assert (read.draw(read.images["x/a.jpg"], 12, 16) == 0).sum() == 48
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"images": [], "categories": [], "annotations": []}', b"\xff"])
 def test_a_file_that_is_no_coco_file_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(UsageError, match="FILE ") as caught:

@@ -83,15 +83,16 @@ def test_other_json_files_are_no_annotations(data: bytes) -> None:
         parse_labelme(data, "a.json")
 
 
-def test_annotations_of_another_size_are_a_fault() -> None:
-    contents = {"a.json": document(shape("polygon", SQUARE))}
-    (sample,) = find("labelme").samples(["a.jpg", "a.json"], None, None, asked(contents))
-    with pytest.raises(ImageError, match="annotation of 30x20 pixels for an image of 40x20") as caught:
-        find("labelme").decode_mask(sample.drawn, 20, 40)
+@pytest.mark.parametrize(("kind", "data"), [("labelme", document(shape("polygon", SQUARE))), ("coco", coco("a.jpg"))])
+def test_annotations_of_another_size_are_a_fault(kind: str, data: bytes) -> None:
+    (sample,) = find(kind).samples(["a.jpg", "a.json"], None, None, asked({"a.json": data}))
+    width = 30 if kind == "labelme" else 20
+    with pytest.raises(ImageError, match=f"annotation of {width}x20 pixels for an image of 40x20") as caught:
+        find(kind).decode_mask(sample.drawn, 20, 40)
     assert caught.value.kind == "mask_size"
-    assert find("labelme").decode_mask(sample.drawn, 20, 30).values.max() == 1
+    assert find(kind).decode_mask(sample.drawn, 20, width).values.max() == 1
     with pytest.raises(ImageError, match="no annotations"):
-        find("labelme").decode_mask(b"\x89PNG", 20, 40)
+        find(kind).decode_mask(b"\x89PNG", 20, 40)
 
 
 def test_the_image_beside_a_json_file_counts_and_else_the_one_that_it_names() -> None:
