@@ -12,6 +12,10 @@ from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import UsageError
 
 
+class NoAnnotationsError(UsageError):
+    """A file that is none of annotations, and may be any other where it is one of many."""
+
+
 class Draw(Protocol):
     """Draws the annotations of an image; sent to the tasks."""
 

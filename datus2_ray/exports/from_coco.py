@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from datus2_ray.core.images.labels import Labels, unlabelled
 from datus2_ray.core.images.regions import void_of
 from datus2_ray.core.names.names import NamedClass, free_colour
 from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.exports.annotations import Annotations, check_classes
+from datus2_ray.exports.annotations import Annotations, NoAnnotationsError, check_classes
 
 #: What is drawn in an image: the number of a class, None for no class, and a segmentation as in the file, in its order.
 Drawn = list[tuple[int | None, Any]]
@@ -41,7 +42,7 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
     Raises
     ------
     UsageError
-        If it is no such file; the message names it as `where`.
+        If it is no such file, or two of its images have one name or id; the message names it as `where`.
     """
     try:
         coco = json.loads(data)
@@ -55,7 +56,11 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
             region = (order[annotation["category_id"]], annotation["segmentation"])
             drawn[files[annotation["image_id"]]].append(region)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise UsageError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
+        raise NoAnnotationsError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
+    for key in ("id", "file_name"):
+        twice = [value for value, times in Counter(str(image[key]) for image in coco["images"]).items() if times > 1]
+        if twice:
+            raise UsageError(f"{where} has several images of the {key} {twice[0]}; give each its own")
     return tuple(names[place] for place in places), drawn
 
 

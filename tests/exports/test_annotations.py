@@ -119,6 +119,15 @@ def test_a_file_that_is_no_coco_file_is_refused_in_one_line(data: bytes) -> None
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("key", ["id", "file_name"])
+def test_two_images_of_one_name_or_id_are_refused(key: str) -> None:
+    whole = coco([[0, 0, 8, 0, 8, 6]])
+    other = {"id": 6, "file_name": "b.jpg", "width": 8, "height": 6, key: whole["images"][0][key]}
+    whole["images"].append(other)
+    with pytest.raises(UsageError, match=f"FILE has several images of the {key} {other[key]}; give each its own"):
+        read_coco(json.dumps(whole).encode(), "FILE")
+
+
 @pytest.mark.parametrize("name", ["coco", "cvat"])
 def test_an_export_is_read_back(name: str, tmp_path: Path) -> None:
     target = FORMATS[name](CLASSES, ("train", "val"))

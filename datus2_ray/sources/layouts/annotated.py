@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.exports.annotations import check_classes, match
+from datus2_ray.exports.annotations import NoAnnotationsError, check_classes, match
 from datus2_ray.exports.from_coco import DrawCoco, Drawn
 from datus2_ray.sources.layouts.choose import select
 from datus2_ray.sources.layouts.folder import plain_ids
@@ -122,9 +122,9 @@ class AnnotatedFolder:
         for path, data in _read_each(paths, inside):
             try:
                 if data is None:
-                    raise UsageError(f"{path} cannot be read")
+                    raise NoAnnotationsError(f"{path} cannot be read")
                 classes, found = self.parse(data, path)
-            except UsageError:
+            except NoAnnotationsError:
                 if all_of_them:
                     raise
                 others.append(path)

@@ -163,6 +163,12 @@ def test_files_of_coco_name_images_below_their_own_folder_and_share_classes() ->
     ]
 
 
+def test_two_images_of_one_name_in_a_file_are_refused_and_not_passed_over() -> None:
+    contents = {"a.json": coco("a.jpg", "a.jpg"), "b.json": coco("b.jpg")}
+    with pytest.raises(UsageError, match=r"a\.json has several images of the file_name a\.jpg"):
+        find("coco").samples(["a.jpg", "b.jpg", *contents], None, None, asked(contents))
+
+
 def test_of_two_files_that_annotate_an_image_one_is_chosen() -> None:
     contents = {
         "annotations/instances.json": coco("a.jpg"),
