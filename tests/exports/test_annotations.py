@@ -241,6 +241,28 @@ def test_images_are_matched_by_path_by_id_and_by_a_name_that_is_the_only_one() -
     assert unknown == ["a.JPG", "e.png"]
 
 
+@pytest.mark.parametrize(
+    ("named", "images", "expected"),
+    [
+        (["train/a.jpg", "val/a.jpg"], {"a": "a.jpg"}, {}),
+        (["train/a.jpg", "a.jpg", "val/a.jpg"], {"a": "a.jpg"}, {"a": "a.jpg"}),
+        (["a.jpg", "val/a.jpg"], {"a": "images/a.jpg"}, {"a": "a.jpg"}),
+        (["val/a.jpg", "train/a.jpg"], {"train/a": "train/a.jpg"}, {"train/a": "train/a.jpg"}),
+        (["a.png", "a.jpg", "a"], {"a": "images/a.jpg"}, {"a": "a.jpg"}),
+        (["a.png", "a.bmp", "x/a.jpg"], {"a": "a.jpg"}, {}),
+        # Two images of one path but for the suffix.
+        (["a.bmp", "a.png"], {"a.jpg": "a.jpg", "a.png": "a.png"}, {"a.png": "a.png"}),
+        # The path of one, and the id of another.
+        (["a.png", "b"], {"a": "b.png", "b": "a.png"}, {"b": "a.png"}),
+    ],
+)
+def test_of_names_that_may_be_one_image_the_nearest_counts_and_else_none(
+    named: list[str], images: dict[str, str], expected: dict[str, str]
+) -> None:
+    for order in (named, named[::-1]):
+        assert match(order, images) == (expected, [name for name in order if name not in expected.values()])
+
+
 def test_colours_of_classes_are_those_of_the_list() -> None:
     data = zipped(labelmap_txt=b"# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:1,2,3::\n\ntree:4,5,6::\n")
     assert read_cvat(data, "FILE").classes == (NamedClass("road", "#010203"), NamedClass("tree", "#040506"))
