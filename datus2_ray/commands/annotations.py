@@ -51,6 +51,8 @@ class Imported:
         Scores of the masks as they were before, against what was drawn.
     uri : str
         Folder of the drawn masks and of these scores.
+    without_area : int
+        Annotations of the file that were passed over, such as boxes.
     """
 
     images: int
@@ -59,6 +61,7 @@ class Imported:
     segments: int
     scores: dict[str, Any]
     uri: str
+    without_area: int
 
 
 def import_annotations(run: str, file: str, kind: Literal["coco", "cvat"]) -> Imported:
@@ -101,7 +104,8 @@ def import_annotations(run: str, file: str, kind: Literal["coco", "cvat"]) -> Im
     if not change.is_empty:
         append_change(folder, change, number)
     segments = sum(map(len, change.segments.values()))
-    return Imported(len(matched), tuple(unknown), len(change.clusters), segments, scores, uri)
+    without = annotations.without_area
+    return Imported(len(matched), tuple(unknown), len(change.clusters), segments, scores, uri, without)
 
 
 def _files(folder: RunFolder) -> Iterator[tuple[str, str]]:

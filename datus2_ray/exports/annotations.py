@@ -35,11 +35,14 @@ class Annotations:
         The id of a class in drawn masks is its position.
     images : mapping of str to bytes
         What `draw` takes, by the name that the file has for the image.
+    without_area : int
+        Annotations that are passed over, such as boxes.
     """
 
     classes: tuple[NamedClass, ...]
     images: Mapping[str, bytes]
     draw: Draw
+    without_area: int = 0
 
 
 def check_classes(names: Iterable[str], where: str) -> None:

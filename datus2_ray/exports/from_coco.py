@@ -16,7 +16,8 @@ from datus2_ray.core.names.names import NamedClass, free_colour
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import Annotations, NoAnnotationsError, check_classes
 
-#: What is drawn in an image: the number of a class, None for no class, and a segmentation as in the file, in its order.
+#: What is drawn in an image: the number of a class, None for no class, and a segmentation as in the file, in its order;
+#: None for one without area.
 Drawn = list[tuple[int | None, Any]]
 
 #: Bits of a compressed run length; an image has fewer pixels, and a number without end would take hours.
@@ -30,8 +31,9 @@ def read_coco(data: bytes, where: str) -> Annotations:
     classes: list[NamedClass] = []
     for name in names:
         classes.append(NamedClass(name, free_colour(classes)))
+    drawn, without_area = split_areas(drawn)
     encoded = {file: json.dumps(found).encode() for file, found in drawn.items()}
-    return Annotations(tuple(classes), encoded, DrawCoco(len(classes)))
+    return Annotations(tuple(classes), encoded, DrawCoco(len(classes)), without_area)
 
 
 def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Drawn]]:
@@ -53,8 +55,9 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
         places = {name: place for place, name in enumerate(dict.fromkeys(map(str.casefold, categories.values())))}
         order = {number: places[name.casefold()] for number, name in categories.items()}
         for annotation in coco["annotations"]:
-            region = (order[annotation["category_id"]], annotation["segmentation"])
-            drawn[files[annotation["image_id"]]].append(region)
+            segmentation = annotation.get("segmentation")
+            region = None if _is_empty(segmentation) else segmentation
+            drawn[files[annotation["image_id"]]].append((order[annotation["category_id"]], region))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise NoAnnotationsError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
     for key in ("id", "file_name"):
@@ -62,6 +65,17 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
         if twice:
             raise UsageError(f"{where} has several images of the {key} {twice[0]}; give each its own")
     return tuple(names[place] for place in places), drawn
+
+
+def _is_empty(segmentation: Any) -> bool:
+    """Return whether an annotation is a box or points alone: some programs leave its polygons out, or write none."""
+    return segmentation is None or (isinstance(segmentation, list) and all(polygon == [] for polygon in segmentation))
+
+
+def split_areas(drawn: dict[str, Drawn]) -> tuple[dict[str, Drawn], int]:
+    """Return what is drawn in images without the annotations that have no area, and the number of these."""
+    kept = {file: [one for one in regions if one[1] is not None] for file, regions in drawn.items()}
+    return kept, sum(map(len, drawn.values())) - sum(map(len, kept.values()))
 
 
 def of_size(height: int, width: int) -> Drawn:

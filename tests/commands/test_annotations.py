@@ -188,6 +188,13 @@ def test_the_command_line_prints_what_an_import_brought(named: Path) -> None:
     assert result.exit_code == 0
     assert "8 images, of which the named masks agreed in 100.0 % of the pixels (mIoU 100.0)" in result.stdout
     assert "named: 0 clusters, 0 single segments" in result.stdout
+    assert "no area" not in result.stdout
+    coco = json.loads(file.read_text())
+    coco["annotations"].append({"id": 0, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]})
+    boxed = named / "boxed.json"
+    boxed.write_text(json.dumps(coco))
+    result = CliRunner().invoke(app, ["import", str(named), "--coco", str(boxed)])
+    assert "1 annotations of the file have no area, such as boxes, and are passed over" in result.stdout
     for line in ([], ["--coco", "a", "--cvat", "b"]):
         refused = CliRunner().invoke(app, ["import", str(named), *line])
         assert isinstance(refused.exception, UsageError)

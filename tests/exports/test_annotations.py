@@ -87,14 +87,22 @@ def test_polygons_are_drawn_as_pycocotools_draws_them_and_later_ones_lie_over_ea
         [[0, 0, 10**400, 1, 2, 2]],
         [[0, 0, "a", 1, 2, 2]],
         [[0, 0, float("nan"), 1, 2, 2]],
-        [],
         "text",
-        None,
+        {},
     ],
 )
 def test_what_cannot_be_drawn_is_an_error_of_its_image(segmentation: Any) -> None:
     with pytest.raises(ImageError):
         drawn(segmentation)
+
+
+def test_annotations_without_area_are_passed_over_and_counted() -> None:
+    polygon = [[1, 1, 4, 1, 4, 4]]
+    whole = coco([], polygon, None, [[]], [])
+    del whole["annotations"][-1]["segmentation"]
+    read = read_coco(json.dumps(whole).encode(), "FILE")
+    assert read.without_area == 4
+    np.testing.assert_array_equal(read.draw(read.images["x/a.jpg"], 6, 8) == 1, drawn(polygon) == 0)
 
 
 def test_an_image_of_another_size_than_the_one_that_was_drawn_in_is_an_error() -> None:

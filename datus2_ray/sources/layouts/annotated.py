@@ -14,7 +14,7 @@ from datus2_ray.core.images.label_map import LabelMap
 from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.annotations import NoAnnotationsError, check_classes, match
-from datus2_ray.exports.from_coco import DrawCoco, Drawn
+from datus2_ray.exports.from_coco import DrawCoco, Drawn, split_areas
 from datus2_ray.sources.layouts.choose import select
 from datus2_ray.sources.layouts.folder import plain_ids
 from datus2_ray.sources.layouts.layout import NO_MASKS, About, Inside, describe, image_files
@@ -118,17 +118,23 @@ class AnnotatedFolder:
         drawn: dict[str, bytes] = {}
         sources: dict[str, str] = {}
         others = []
+        bare: dict[str, int] = {}
         stems = {posixpath.splitext(path)[0] for path in images}
         for path, data in _read_each(paths, inside):
             try:
                 if data is None:
                     raise NoAnnotationsError(f"{path} cannot be read")
-                classes, found = self.parse(data, path)
+                classes, parsed = self.parse(data, path)
+                found, count = split_areas(parsed)
+                if count and all(number is None for regions in found.values() for number, _ in regions):
+                    raise NoAnnotationsError(f"{path} has {count:,} annotations, none of them with an area")
             except NoAnnotationsError:
                 if all_of_them:
                     raise
                 others.append(path)
                 continue
+            if count:
+                bare[path] = count
             for name in classes:
                 if name.casefold() not in numbers:
                     numbers[name.casefold()] = len(names)
@@ -145,6 +151,11 @@ class AnnotatedFolder:
         if not drawn:
             raise UsageError(f"{self.name}: none of {len(paths):,} JSON files has annotations, such as {paths[0]}")
         check_classes(names, self.name)
+        if bare:
+            inside.notes.append(
+                f"{sum(bare.values()):,} annotations without area, such as boxes, are passed over, for example in "
+                f"{next(iter(bare))}"
+            )
         inside.used.difference_update(others)
         inside.palette = tuple(zip(names, [0, *_codes(len(names) - 1)], strict=True))
         return {name: b"%d\n%b" % (len(names), regions) for name, regions in drawn.items()}, sources

@@ -163,6 +163,24 @@ def test_files_of_coco_name_images_below_their_own_folder_and_share_classes() ->
     ]
 
 
+def test_boxes_are_passed_over_and_counted() -> None:
+    whole, boxes = json.loads(coco("a.jpg", "b.jpg")), json.loads(coco("a.jpg", "b.jpg"))
+    box = {"image_id": 0, "category_id": 2, "bbox": [0, 0, 9, 9]}
+    whole["annotations"] += [{**box, "id": 7}, {**box, "id": 8, "segmentation": []}]
+    boxes["annotations"] = [box]
+    # A file of boxes alone is no ground truth, in which all would be background.
+    contents = {"boxes.json": json.dumps(boxes).encode(), "whole.json": json.dumps(whole).encode()}
+    look = asked(contents)
+    samples = find("coco").samples(["a.jpg", "b.jpg", *contents], None, None, look)
+    assert look.notes == ["2 annotations without area, such as boxes, are passed over, for example in whole.json"]
+    assert look.used == {"whole.json"}
+    for sample in samples:
+        values = find("coco").decode_mask(sample.drawn, 20, 20).values
+        assert [values[2, 2], values[10, 10]] == [0, 1]
+    with pytest.raises(UsageError, match=r"boxes\.json has 1 annotations, none of them with an area"):
+        find("coco").samples(["a.jpg", *contents], None, "boxes.json", asked(contents))
+
+
 def test_two_images_of_one_name_in_a_file_are_refused_and_not_passed_over() -> None:
     contents = {"a.json": coco("a.jpg", "a.jpg"), "b.json": coco("b.jpg")}
     with pytest.raises(UsageError, match=r"a\.json has several images of the file_name a\.jpg"):
