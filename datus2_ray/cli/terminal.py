@@ -192,6 +192,8 @@ def print_imported(imported: Imported) -> None:
         f"named: {imported.clusters:,} clusters, {imported.segments:,} single segments\n"
         f"masks and scores: {imported.uri}"
     )
+    if imported.without_area:
+        print(f"{imported.without_area:,} annotations of the file have no area, such as boxes, and are passed over")
     if imported.unknown:
         names = ", ".join(imported.unknown[:3]) + (", …" if len(imported.unknown) > 3 else "")
         print(f"{len(imported.unknown):,} images of the file are none of the run: {names}")

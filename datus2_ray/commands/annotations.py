@@ -20,6 +20,7 @@ from datus2_ray.exports.annotations import Annotations, match
 from datus2_ray.exports.format import encode_mask
 from datus2_ray.exports.from_coco import read_coco
 from datus2_ray.exports.from_cvat import read_cvat
+from datus2_ray.sources.file_parts import file_name
 from datus2_ray.store import parquet, storage
 from datus2_ray.store.columns import list_arrays
 from datus2_ray.store.commit import Commit
@@ -50,6 +51,8 @@ class Imported:
         Scores of the masks as they were before, against what was drawn.
     uri : str
         Folder of the drawn masks and of these scores.
+    without_area : int
+        Annotations of the file that were passed over, such as boxes.
     """
 
     images: int
@@ -58,6 +61,7 @@ class Imported:
     segments: int
     scores: dict[str, Any]
     uri: str
+    without_area: int
 
 
 def import_annotations(run: str, file: str, kind: Literal["coco", "cvat"]) -> Imported:
@@ -100,16 +104,17 @@ def import_annotations(run: str, file: str, kind: Literal["coco", "cvat"]) -> Im
     if not change.is_empty:
         append_change(folder, change, number)
     segments = sum(map(len, change.segments.values()))
-    return Imported(len(matched), tuple(unknown), len(change.clusters), segments, scores, uri)
+    without = annotations.without_area
+    return Imported(len(matched), tuple(unknown), len(change.clusters), segments, scores, uri, without)
 
 
 def _files(folder: RunFolder) -> Iterator[tuple[str, str]]:
-    """Yield the id and the path of the file of every image of a run; of images in shards the id stands for both."""
+    """Yield the id of every image of a run, and the name that exports have for its file; of shards the id for both."""
     ingested = folder.require(Ingested)
     for part in sorted(ingested.parts):
         table = parquet.read_table(ingested.path(part), ["image_id", "file"])
         ids = table["image_id"].to_pylist()
-        files = table["file"].to_pylist() if "file" in table.column_names else ids
+        files = map(file_name, ids, table["file"].to_pylist()) if "file" in table.column_names else ids
         yield from zip(ids, files, strict=True)
 
 

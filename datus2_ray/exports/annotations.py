@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from datus2_ray.core.images.labels import NOISE_16, Labels
 from datus2_ray.core.names.names import NamedClass
 from datus2_ray.errors import UsageError
+
+
+class NoAnnotationsError(UsageError):
+    """A file that is none of annotations, and may be any other where it is one of many."""
 
 
 class Draw(Protocol):
@@ -30,11 +35,14 @@ class Annotations:
         The id of a class in drawn masks is its position.
     images : mapping of str to bytes
         What `draw` takes, by the name that the file has for the image.
+    without_area : int
+        Annotations that are passed over, such as boxes.
     """
 
     classes: tuple[NamedClass, ...]
     images: Mapping[str, bytes]
     draw: Draw
+    without_area: int = 0
 
 
 def check_classes(names: Iterable[str], where: str) -> None:
@@ -57,24 +65,42 @@ def match(named: Iterable[str], images: Mapping[str, str]) -> tuple[dict[str, st
     Returns
     -------
     dict of str to str
-        The file's name of an image by its id: where the path is that of the image, or that path without suffix, or its
-        id; else where the last part of the path is, and is that of one image only.
+        The file's name of an image by its id: where the path is that of the image, else its id and suffix, else that
+        path or id without suffix, else where the last part of the path is that of the id. What several images have in
+        common names none of them, and of several names that are equally near to an image none is its.
     list of str
-        Names that are no image of the run.
+        Names that are no image of the run, or for which nothing of the above decides.
     """
-    paths: dict[str, str] = {}
-    last: dict[str, str | None] = {}
-    for image_id, file in images.items():
-        paths |= {image_id: image_id, file: image_id, posixpath.splitext(file)[0]: image_id}
-        name = posixpath.basename(image_id)
-        last[name] = None if name in last else image_id
+    stems = {image_id: posixpath.splitext(file)[0] for image_id, file in images.items()}
+    paths = _distinct((file, image_id) for image_id, file in images.items())
+    with_suffix = {image_id + images[image_id][len(stem) :]: image_id for image_id, stem in stems.items()}
+    without = {**_distinct((stem, image_id) for image_id, stem in stems.items()), **{name: name for name in images}}
+    last = _distinct((posixpath.basename(image_id), image_id) for image_id in images)
+    nearest_first: tuple[tuple[Mapping[str, str | None], Callable[[str], tuple[str, ...]]], ...] = (
+        (paths, lambda name: (name,)),
+        (with_suffix, lambda name: (name,)),
+        (without, lambda name: (name, posixpath.splitext(name)[0])),
+        (last, lambda name: (posixpath.basename(posixpath.splitext(name)[0]),)),
+    )
+    unknown = dict.fromkeys(named)
+    rest = list(unknown)
     matched: dict[str, str] = {}
-    unknown: list[str] = []
-    for name in named:
-        stem = posixpath.splitext(name)[0]
-        found = paths.get(name) or paths.get(stem) or last.get(posixpath.basename(stem))
-        if found is None:
-            unknown.append(name)
-        else:
-            matched[found] = name
-    return matched, unknown
+    claimed: set[str] = set()
+    for known, forms in nearest_first:
+        found = {name: image for name in rest if (image := next(filter(None, map(known.get, forms(name))), None))}
+        claims = Counter(found.values())
+        for name, image_id in found.items():
+            if claims[image_id] == 1 and image_id not in claimed:
+                matched[image_id] = name
+                del unknown[name]
+        claimed |= claims.keys()
+        rest = [name for name in rest if name not in found]
+    return matched, list(unknown)
+
+
+def _distinct(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
+    """Return the second text of each pair by the first; None where there are several."""
+    found: dict[str, str | None] = {}
+    for key, value in pairs:
+        found[key] = None if key in found else value
+    return found

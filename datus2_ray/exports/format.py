@@ -38,7 +38,7 @@ class LabelledImage:
     split : str
         Part of the export that it belongs to, such as ``train``.
     file : str
-        Path of the image below its source; its suffix says what it is.
+        Path of the image below its source, or for a piece of a file its id and a suffix; the suffix says what it is.
     mask : uint8 or uint16 [H, W]
         Class ids; the largest value of the type stands for no class.
     image : bytes or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.labels import Labels, unlabelled
+from datus2_ray.core.images.regions import void_of
 from datus2_ray.core.names.names import NamedClass, free_colour
 from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.exports.annotations import Annotations, check_classes
+from datus2_ray.exports.annotations import Annotations, NoAnnotationsError, check_classes
 
-#: What is drawn in an image: the number of a class, and a segmentation as in the file, in the order of the file.
-Drawn = list[tuple[int, Any]]
+#: What is drawn in an image: the number of a class, None for no class, and a segmentation as in the file, in its order;
+#: None for one without area.
+Drawn = list[tuple[int | None, Any]]
+
+#: Bits of a compressed run length; an image has fewer pixels, and a number without end would take hours.
+MAX_BITS = 60
 
 
 def read_coco(data: bytes, where: str) -> Annotations:
@@ -25,8 +31,9 @@ def read_coco(data: bytes, where: str) -> Annotations:
     classes: list[NamedClass] = []
     for name in names:
         classes.append(NamedClass(name, free_colour(classes)))
+    drawn, without_area = split_areas(drawn)
     encoded = {file: json.dumps(found).encode() for file, found in drawn.items()}
-    return Annotations(tuple(classes), encoded, DrawCoco(len(classes)))
+    return Annotations(tuple(classes), encoded, DrawCoco(len(classes)), without_area)
 
 
 def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Drawn]]:
@@ -37,22 +44,49 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
     Raises
     ------
     UsageError
-        If it is no such file; the message names it as `where`.
+        If it is no such file, or two of its images have one name or id; the message names it as `where`.
     """
     try:
         coco = json.loads(data)
         categories = {category["id"]: str(category["name"]).strip() for category in coco["categories"]}
         files = {image["id"]: str(image["file_name"]) for image in coco["images"]}
-        drawn: dict[str, Drawn] = {file: [] for file in files.values()}
+        drawn: dict[str, Drawn] = {str(image["file_name"]): _size(image) for image in coco["images"]}
         names = {name.casefold(): name for name in reversed(categories.values())}
         places = {name: place for place, name in enumerate(dict.fromkeys(map(str.casefold, categories.values())))}
         order = {number: places[name.casefold()] for number, name in categories.items()}
         for annotation in coco["annotations"]:
-            region = (order[annotation["category_id"]], annotation["segmentation"])
-            drawn[files[annotation["image_id"]]].append(region)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
+            segmentation = annotation.get("segmentation")
+            region = None if _is_empty(segmentation) else segmentation
+            drawn[files[annotation["image_id"]]].append((order[annotation["category_id"]], region))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise NoAnnotationsError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
+    for key in ("id", "file_name"):
+        twice = [value for value, times in Counter(str(image[key]) for image in coco["images"]).items() if times > 1]
+        if twice:
+            raise UsageError(f"{where} has several images of the {key} {twice[0]}; give each its own")
     return tuple(names[place] for place in places), drawn
+
+
+def _is_empty(segmentation: Any) -> bool:
+    """Return whether an annotation is a box or points alone: some programs leave its polygons out, or write none."""
+    return segmentation is None or (isinstance(segmentation, list) and all(polygon == [] for polygon in segmentation))
+
+
+def split_areas(drawn: dict[str, Drawn]) -> tuple[dict[str, Drawn], int]:
+    """Return what is drawn in images without the annotations that have no area, and the number of these."""
+    kept = {file: [one for one in regions if one[1] is not None] for file, regions in drawn.items()}
+    return kept, sum(map(len, drawn.values())) - sum(map(len, kept.values()))
+
+
+def of_size(height: int, width: int) -> Drawn:
+    """Return what draws nothing, and says the size of the image that was drawn in: drawing compares it."""
+    return [(None, {"size": [height, width], "counts": [height * width]})]
+
+
+def _size(image: dict[str, Any]) -> Drawn:
+    # Programs that do not know the size leave it out, or write 0.
+    height, width = (int(image.get(side) or 0) for side in ("height", "width"))
+    return of_size(height, width) if height and width else []
 
 
 @dataclass(frozen=True)
@@ -72,8 +106,8 @@ class DrawCoco:
             mask[:] = self.outside
         for number, segmentation in json.loads(drawn):
             try:
-                mask[_region(segmentation, height, width)] = number
-            except (ValueError, TypeError, KeyError, IndexError) as error:
+                mask[_region(segmentation, height, width)] = void_of(mask) if number is None else number
+            except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
                 raise ImageError(
                     "mask_format", f"a segmentation is neither polygons nor run lengths: {error}"
                 ) from error
@@ -87,9 +121,10 @@ def _region(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
         size = segmentation["size"]
         raise ImageError("mask_size", f"annotation of {size[1]}x{size[0]} pixels for an image of {width}x{height}")
     counts = segmentation["counts"]
-    # Not by pycocotools, whose decoder is C and trusts the counts.
-    lengths = np.array(_counts(counts) if isinstance(counts, str) else counts, np.int64)
-    if (lengths < 0).any() or lengths.sum() != height * width:
+    # Not by pycocotools, whose decoder is C and trusts the counts; nor in 64 bits, in which their sum may overflow.
+    counts = _counts(counts) if isinstance(counts, str) else counts
+    lengths = [int(length) for length in counts if 0 <= length <= height * width and length % 1 == 0]
+    if len(lengths) < len(counts) or sum(lengths) != height * width:
         raise ValueError("the run lengths do not fill the image")
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
 
@@ -114,6 +149,8 @@ def _counts(text: str) -> list[int]:
     while at < len(text):
         value, shift, more = 0, 0, True
         while more:
+            if shift >= MAX_BITS:
+                raise ValueError("a run length has too many digits")
             bits = ord(text[at]) - 48
             value |= (bits & 31) << shift
             more, shift, at = bool(bits & 32), shift + 5, at + 1

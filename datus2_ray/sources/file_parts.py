@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from datus2_ray.sources.layouts.ids import quote_id
 from datus2_ray.sources.layouts.samples import Samples
 from datus2_ray.sources.paths import Paths, Positions
 from datus2_ray.store.run_folder import part_name
+
+#: Names that ``look.find_pieces`` gives: pages of a file, which stay what the file is, and windows, which become PNG.
+_PIECE = re.compile(r"(page-\d{4,})|row-\d{2,}-column-\d{2,}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +118,16 @@ class FileParts(Mapping[str, dict[str, Any]]):
 def piece_id(image_id: str, names: Sequence[str], number: int) -> str:
     """Return the id of a piece of a file; -1 for a file that is one picture."""
     return image_id if number < 0 else f"{image_id}/{names[number]}"
+
+
+def file_name(image_id: str, file: str) -> str:
+    """Return the name of an image's file: its path in the source, or of a piece of a file the id and a suffix.
+
+    Unlike the paths, these names are distinct, so that what is drawn in a page or window finds its image.
+    """
+    piece = _PIECE.fullmatch(image_id.rpartition("/")[2])
+    stem, suffix = posixpath.splitext(file)
+    # A file of its own may have such a name, too.
+    if piece is None or f"/{quote_id(stem)}".endswith(f"/{image_id}"):
+        return file
+    return image_id + (suffix if piece[1] else ".png")

@@ -25,6 +25,7 @@ from datus2_ray.engine.uses import part_tasks
 from datus2_ray.errors import ImageError, StorageError, UsageError
 from datus2_ray.exports import FORMATS
 from datus2_ray.exports.format import Format, LabelledImage, Written, sniff_suffix, split_of
+from datus2_ray.sources.file_parts import file_name
 from datus2_ray.sources.images_table import ImagesTable
 from datus2_ray.store import parquet, schemas, storage
 from datus2_ray.store.commit import Commit
@@ -86,7 +87,7 @@ class ExportPart:
             yield LabelledImage(
                 image_id,
                 split_of(image_id, self.settings.splits),
-                row["file"] if has_files else f"{image_id}{sniff_suffix(image)}",
+                file_name(image_id, row["file"]) if has_files else f"{image_id}{sniff_suffix(image)}",
                 self._labels(mask["mask"], mask.get("confidence")),
                 image if self.target.takes_images else None,
             )

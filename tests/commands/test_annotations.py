@@ -57,6 +57,25 @@ def test_masks_that_nobody_changed_change_nothing(named: Path) -> None:
         assert read_names(RunFolder(str(named))) == names
 
 
+def test_masks_of_pages_find_their_pages_again(here: None, scenes: Path, tmp_path: Path) -> None:
+    pages = [Image.open(file) for file in sorted((scenes / "images").iterdir())[:8]]
+    (tmp_path / "in").mkdir()
+    pages[0].save(tmp_path / "in" / "stack.tif", save_all=True, append_images=pages[1:])
+    out = str(tmp_path / "out")
+    run(few_images(tmp_path / "in", out))
+    exported = Path(export(out, "coco"), "annotations", "train.json")
+    assert import_annotations(out, str(exported), "coco").scores["pixel_accuracy"] == 1
+    coco = json.loads(exported.read_text())
+    assert [image["file_name"] for image in coco["images"]] == [f"stack/page-000{n}.tif" for n in range(1, 9)]
+    for image in coco["images"]:
+        image["file_name"] = "stack.tif"
+    (tmp_path / "old.json").write_text(json.dumps(coco))
+    with pytest.raises(
+        UsageError, match=r"old\.json has several images of the file_name stack\.tif; give each its own"
+    ):
+        import_annotations(out, str(tmp_path / "old.json"), "coco")
+
+
 def test_what_was_corrected_is_in_the_next_masks(named: Path, tmp_path: Path) -> None:
     folder = RunFolder(str(named))
     before = masks_of(export(str(named), "png"))
@@ -169,6 +188,13 @@ def test_the_command_line_prints_what_an_import_brought(named: Path) -> None:
     assert result.exit_code == 0
     assert "8 images, of which the named masks agreed in 100.0 % of the pixels (mIoU 100.0)" in result.stdout
     assert "named: 0 clusters, 0 single segments" in result.stdout
+    assert "no area" not in result.stdout
+    coco = json.loads(file.read_text())
+    coco["annotations"].append({"id": 0, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]})
+    boxed = named / "boxed.json"
+    boxed.write_text(json.dumps(coco))
+    result = CliRunner().invoke(app, ["import", str(named), "--coco", str(boxed)])
+    assert "1 annotations of the file have no area, such as boxes, and are passed over" in result.stdout
     for line in ([], ["--coco", "a", "--cvat", "b"]):
         refused = CliRunner().invoke(app, ["import", str(named), *line])
         assert isinstance(refused.exception, UsageError)

@@ -70,17 +70,25 @@ def test_polygons_are_drawn_as_pycocotools_draws_them_and_later_ones_lie_over_ea
     [
         {"size": [6, 8], "counts": [1, 2]},
         {"size": [6, 8], "counts": [50, -2]},
+        # Their sum is 48 where it wraps around at 64 bits.
+        {"size": [6, 8], "counts": [2**63 - 1, 2**63 - 1, 50]},
+        {"size": [6, 8], "counts": [2**70]},
+        {"size": [6, 8], "counts": [1e300]},
+        {"size": [6, 8], "counts": [float("inf")]},
+        {"size": [6, 8], "counts": [24.5, 23.5]},
+        {"size": [6, 8], "counts": "P" * 100 + "0"},
+        {"size": [6, 8], "counts": "o" * 13 + "O"},
         {"size": [6, 8], "counts": "PPPP"},
         {"size": [6, 8], "counts": ""},
         {"size": [7, 8], "counts": [56]},
         {"counts": [48]},
         [[0, 0, 1, 1]],
         [[0, 0, 1e9, 1, 2, 2]],
+        [[0, 0, 10**400, 1, 2, 2]],
         [[0, 0, "a", 1, 2, 2]],
         [[0, 0, float("nan"), 1, 2, 2]],
-        [],
         "text",
-        None,
+        {},
     ],
 )
 def test_what_cannot_be_drawn_is_an_error_of_its_image(segmentation: Any) -> None:
@@ -88,11 +96,44 @@ def test_what_cannot_be_drawn_is_an_error_of_its_image(segmentation: Any) -> Non
         drawn(segmentation)
 
 
+def test_annotations_without_area_are_passed_over_and_counted() -> None:
+    polygon = [[1, 1, 4, 1, 4, 4]]
+    whole = coco([], polygon, None, [[]], [])
+    del whole["annotations"][-1]["segmentation"]
+    read = read_coco(json.dumps(whole).encode(), "FILE")
+    assert read.without_area == 4
+    np.testing.assert_array_equal(read.draw(read.images["x/a.jpg"], 6, 8) == 1, drawn(polygon) == 0)
+
+
+def test_an_image_of_another_size_than_the_one_that_was_drawn_in_is_an_error() -> None:
+    whole = coco([[0, 0, 8, 0, 8, 6, 0, 6]])
+    read = read_coco(json.dumps(whole).encode(), "FILE")
+    # Turned, and resized.
+    for height, width in ((8, 6), (12, 16)):
+        with pytest.raises(ImageError, match=f"annotation of 8x6 pixels for an image of {width}x{height}") as caught:
+            read.draw(read.images["x/a.jpg"], height, width)
+        assert caught.value.kind == "mask_size"
+    (image,) = whole["images"]
+    for unknown in ({}, {"height": None, "width": None}, {"height": 0, "width": 0}):
+        named = {"id": image["id"], "file_name": image["file_name"], **unknown}
+        read = read_coco(json.dumps({**whole, "images": [named]}).encode(), "FILE")
+        assert (read.draw(read.images["x/a.jpg"], 12, 16) == 0).sum() == 48
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"images": [], "categories": [], "annotations": []}', b"\xff"])
 def test_a_file_that_is_no_coco_file_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(UsageError, match="FILE ") as caught:
         read_coco(data, "FILE")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("key", ["id", "file_name"])
+def test_two_images_of_one_name_or_id_are_refused(key: str) -> None:
+    whole = coco([[0, 0, 8, 0, 8, 6]])
+    other = {"id": 6, "file_name": "b.jpg", "width": 8, "height": 6, key: whole["images"][0][key]}
+    whole["images"].append(other)
+    with pytest.raises(UsageError, match=f"FILE has several images of the {key} {other[key]}; give each its own"):
+        read_coco(json.dumps(whole).encode(), "FILE")
 
 
 @pytest.mark.parametrize("name", ["coco", "cvat"])
@@ -206,6 +247,28 @@ def test_images_are_matched_by_path_by_id_and_by_a_name_that_is_the_only_one() -
     matched, unknown = match(named, images)
     assert matched == {"x/a": "in/x/a.JPG", "y/a": "y/a.png", "b.c": "other/b.c.png", "d": "d.jpeg"}
     assert unknown == ["a.JPG", "e.png"]
+
+
+@pytest.mark.parametrize(
+    ("named", "images", "expected"),
+    [
+        (["train/a.jpg", "val/a.jpg"], {"a": "a.jpg"}, {}),
+        (["train/a.jpg", "a.jpg", "val/a.jpg"], {"a": "a.jpg"}, {"a": "a.jpg"}),
+        (["a.jpg", "val/a.jpg"], {"a": "images/a.jpg"}, {"a": "a.jpg"}),
+        (["val/a.jpg", "train/a.jpg"], {"train/a": "train/a.jpg"}, {"train/a": "train/a.jpg"}),
+        (["a.png", "a.jpg", "a"], {"a": "images/a.jpg"}, {"a": "a.jpg"}),
+        (["a.png", "a.bmp", "x/a.jpg"], {"a": "a.jpg"}, {}),
+        # Two images of one path but for the suffix.
+        (["a.bmp", "a.png"], {"a.jpg": "a.jpg", "a.png": "a.png"}, {"a.png": "a.png"}),
+        # The path of one, and the id of another.
+        (["a.png", "b"], {"a": "b.png", "b": "a.png"}, {"b": "a.png"}),
+    ],
+)
+def test_of_names_that_may_be_one_image_the_nearest_counts_and_else_none(
+    named: list[str], images: dict[str, str], expected: dict[str, str]
+) -> None:
+    for order in (named, named[::-1]):
+        assert match(order, images) == (expected, [name for name in order if name not in expected.values()])
 
 
 def test_colours_of_classes_are_those_of_the_list() -> None:

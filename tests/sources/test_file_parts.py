@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datus2_ray.sources.file_parts import Rows
+from datus2_ray.core.views import tiles
+from datus2_ray.sources.file_parts import Rows, file_name, piece_id
 from datus2_ray.sources.paths import Paths
 
 
@@ -17,3 +19,26 @@ def test_every_image_is_of_its_sample(counts: list[int], limit: int | None, star
     assert len(rows) == len(every)
     samples, numbers = rows.read(start, start + more)
     assert list(zip(samples.tolist(), numbers.tolist(), strict=True)) == every[start : start + more]
+
+
+def test_names_of_pieces_are_distinct_and_those_of_files_are_their_paths() -> None:
+    for names, expected in (
+        (["page-0001", "page-12345"], ["x/a/page-0001.TIF", "x/a/page-12345.TIF"]),
+        (tiles.names((1, 2)), ["x/a/row-00-column-00.png", "x/a/row-00-column-01.png"]),
+    ):
+        assert [file_name(piece_id("x/a", names, at), "in/x/a.TIF") for at in range(2)] == expected
+
+
+@pytest.mark.parametrize(
+    ("image_id", "file", "expected"),
+    [
+        ("x/a", "in/x/a.tif", "in/x/a.tif"),
+        ("page-0001", "images/page-0001.tif", "images/page-0001.tif"),
+        ("page-0001/page-0001", "page-0001/page-0001.tif", "page-0001/page-0001.tif"),
+        ("page-0001/page-0001", "page-0001.tif", "page-0001/page-0001.tif"),
+        ("a%25b/page-0001", "a%b/page-0001.tif", "a%b/page-0001.tif"),
+        ("stack/page-0001", "stack", "stack/page-0001"),
+    ],
+)
+def test_a_file_may_be_named_like_a_piece(image_id: str, file: str, expected: str) -> None:
+    assert file_name(image_id, file) == expected

@@ -159,6 +159,19 @@ def test_every_image_is_in_one_split_and_has_the_name_of_its_file(run: Run) -> N
     assert len(set(found.values())) == 2
 
 
+def test_pieces_of_a_file_have_names_of_their_own(run: Run) -> None:
+    run = write_masks(run, Labelled(), 0, parts=1, ids=("stack/page-0001", "stack/page-0002"))
+    part = run.commit(Ingested).path(part_name(0))
+    table = parquet.read_table(part)
+    parquet.write_table(part, table.set_column(1, table.field("file"), pa.array(["stack.tif"] * len(table))))
+    expected = ["stack/page-0001.tif", "stack/page-0002.tif"]
+    for name in ("coco", "coco-panoptic"):
+        file = Path(export(run, format=name).path(name, "annotations", "train.json"))
+        assert [image["file_name"] for image in json.loads(file.read_text())["images"]] == expected
+    tasks = json.loads(Path(export(run, format="label-studio").path("label-studio", "train.json")).read_text())
+    assert [task["data"]["image"] for task in tasks] == expected
+
+
 def test_images_in_shards_have_names_that_say_what_they_are(run: Run, tmp_path: Path) -> None:
     run = write_masks(run, Labelled(), 0, parts=1)
     rows = parquet.read_table(run.commit(Ingested).path(part_name(0))).to_pylist()

@@ -121,7 +121,8 @@ def find_classes(
     if listed:
         void |= set(found.tolist()) - set(order)
     elif not given & {_label(code, by_colour) for code in (NOISE_8, NOISE_16)}:
-        void |= _find_void([code for code in found.tolist() if code not in void], by_colour)
+        named = set() if by_colour else set(order)
+        void |= _find_void([code for code in found.tolist() if code not in void], by_colour) - named
     kept = [code for code in found.tolist() if code not in void]
     if listed or (by_colour and set(kept) <= set(VOC_COLOURS)):
         sequence = order if listed else list(VOC_COLOURS)

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datus2_ray.core.images.label_map import LabelMap
-from datus2_ray.core.images.labels import NOISE_8
 from datus2_ray.core.images.palette import palette
 from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.exports.annotations import check_classes, match
-from datus2_ray.exports.from_coco import DrawCoco, Drawn
+from datus2_ray.exports.annotations import NoAnnotationsError, check_classes, match
+from datus2_ray.exports.from_coco import DrawCoco, Drawn, split_areas
 from datus2_ray.sources.layouts.choose import select
 from datus2_ray.sources.layouts.folder import plain_ids
 from datus2_ray.sources.layouts.layout import NO_MASKS, About, Inside, describe, image_files
@@ -29,8 +28,6 @@ READ_AT_ONCE = 32
 
 #: Names of the class of pixels where nothing is drawn, and of what is not scored (LabelMe's own).
 BACKGROUND, IGNORED = ("background", "_background_"), "__ignore__"
-
-_DRAW = DrawCoco(outside=0)
 
 #: Names of classes, and what is drawn in every image, by the number of a name.
 Parsed = tuple[tuple[str, ...], dict[str, Drawn]]
@@ -104,30 +101,40 @@ class AnnotatedFolder:
     def decode_mask(self, data: bytes, height: int, width: int, path: str = "") -> LabelMap:
         """Draw what ``samples`` found in an image; see ``DatasetLayout.decode_mask``."""
         try:
-            return LabelMap(_DRAW(data, height, width))
+            count, _, regions = data.partition(b"\n")
+            return LabelMap(DrawCoco(int(count), outside=0)(regions, height, width))
         except ValueError as error:
             raise ImageError("mask_format", f"mask: no annotations of an image ({error})") from error
 
     def _read(
         self, paths: Sequence[str], images: Sequence[str], all_of_them: bool, inside: Inside
     ) -> tuple[dict[str, bytes], dict[str, str]]:
-        """Return what is drawn in every image, and the file that says so, by its name for the image."""
-        numbers = dict.fromkeys(BACKGROUND, 0) | {IGNORED: NOISE_8}
+        """Return what is drawn in every image, and the file that says so, by its name for the image.
+
+        What is drawn has the number of all classes before it: it decides what is void in the masks.
+        """
+        numbers: dict[str, int | None] = {**dict.fromkeys(BACKGROUND, 0), IGNORED: None}
         names = [BACKGROUND[0]]
         drawn: dict[str, bytes] = {}
         sources: dict[str, str] = {}
         others = []
+        bare: dict[str, int] = {}
         stems = {posixpath.splitext(path)[0] for path in images}
         for path, data in _read_each(paths, inside):
             try:
                 if data is None:
-                    raise UsageError(f"{path} cannot be read")
-                classes, found = self.parse(data, path)
-            except UsageError:
+                    raise NoAnnotationsError(f"{path} cannot be read")
+                classes, parsed = self.parse(data, path)
+                found, count = split_areas(parsed)
+                if count and all(number is None for regions in found.values() for number, _ in regions):
+                    raise NoAnnotationsError(f"{path} has {count:,} annotations, none of them with an area")
+            except NoAnnotationsError:
                 if all_of_them:
                     raise
                 others.append(path)
                 continue
+            if count:
+                bare[path] = count
             for name in classes:
                 if name.casefold() not in numbers:
                     numbers[name.casefold()] = len(names)
@@ -136,14 +143,22 @@ class AnnotatedFolder:
                 name = self._name_of(file, path, stems)
                 if name in sources:
                     raise UsageError(f"{sources[name]} and {path} both annotate {name}: choose with --masks {path}")
-                renumbered = [(numbers[classes[number].casefold()], region) for number, region in regions]
+                renumbered = [
+                    (None if number is None else numbers[classes[number].casefold()], region)
+                    for number, region in regions
+                ]
                 drawn[name], sources[name] = json.dumps(renumbered).encode(), path
         if not drawn:
             raise UsageError(f"{self.name}: none of {len(paths):,} JSON files has annotations, such as {paths[0]}")
         check_classes(names, self.name)
+        if bare:
+            inside.notes.append(
+                f"{sum(bare.values()):,} annotations without area, such as boxes, are passed over, for example in "
+                f"{next(iter(bare))}"
+            )
         inside.used.difference_update(others)
         inside.palette = tuple(zip(names, [0, *_codes(len(names) - 1)], strict=True))
-        return drawn, sources
+        return {name: b"%d\n%b" % (len(names), regions) for name, regions in drawn.items()}, sources
 
     def _name_of(self, file: str, path: str, stems: set[str]) -> str:
         """Return the path of the image that a JSON file calls `file`: below its own folder, if there is one."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.core.images.regions import Region
 from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
-from datus2_ray.errors import ImageError, UsageError
-from datus2_ray.exports.from_coco import Drawn
+from datus2_ray.errors import ImageError
+from datus2_ray.exports.annotations import NoAnnotationsError
+from datus2_ray.exports.from_coco import Drawn, of_size
 from datus2_ray.sources.layouts.annotated import AnnotatedFolder
 from datus2_ray.sources.layouts.layout import About
 from datus2_ray.sources.layouts.tree import Tree
@@ -38,8 +39,7 @@ def parse_labelme(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, D
         file = json.loads(data)
         height, width = int(file["imageHeight"]), int(file["imageWidth"])
         labels: dict[str, int] = {}
-        # No pixels, whose size is that of the image: drawing compares it.
-        drawn: Drawn = [(0, {"size": [height, width], "counts": [height * width]})]
+        drawn = of_size(height, width)
         for shape in file["shapes"]:
             kind = shape.get("shape_type") or "polygon"
             if kind not in _WITHOUT_AREA:
@@ -47,7 +47,7 @@ def parse_labelme(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, D
                 drawn.append((number, _segmentation(kind, shape, height, width)))
         name = str(file["imagePath"])
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, ImageError) as error:
-        raise UsageError(f"{where} is no file of LabelMe ({type(error).__name__}: {error})") from error
+        raise NoAnnotationsError(f"{where} is no file of LabelMe ({type(error).__name__}: {error})") from error
     return tuple(labels) or ("background",), {name: drawn}
 
 

@@ -71,6 +71,13 @@ def test_255_is_void_in_binary_masks_where_it_is_named() -> None:
     assert find_classes(counts_of(ids(0, 255)), ignored=["255"]).codes == (0,)
 
 
+def test_255_is_a_class_where_it_is_one_of_so_many_names() -> None:
+    palette = [(f"thing {number}", number) for number in range(256)]
+    kept = find_classes(counts_of(ids(0, 1, 255, 65535)), palette)
+    assert (kept.names, kept.void) == (("thing 0", "thing 1", "thing 255"), {"65535": 81})
+    assert find_classes(counts_of(ids(0, 1, 255)), palette[:-1]).codes == (0, 1)
+
+
 def test_colours_are_classes() -> None:
     kept = find_classes(counts_of(colours(0x0A0B0C, 0xFF0000), colours(0)))
     assert kept.by_colour

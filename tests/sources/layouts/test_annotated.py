@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datus2_ray.core.images.classes import draw_classes
+from datus2_ray.core.images.classes import draw_classes, find_classes
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import ImageError, UsageError
 from datus2_ray.exports.from_coco import DrawCoco
@@ -83,15 +83,16 @@ def test_other_json_files_are_no_annotations(data: bytes) -> None:
         parse_labelme(data, "a.json")
 
 
-def test_annotations_of_another_size_are_a_fault() -> None:
-    contents = {"a.json": document(shape("polygon", SQUARE))}
-    (sample,) = find("labelme").samples(["a.jpg", "a.json"], None, None, asked(contents))
-    with pytest.raises(ImageError, match="annotation of 30x20 pixels for an image of 40x20") as caught:
-        find("labelme").decode_mask(sample.drawn, 20, 40)
+@pytest.mark.parametrize(("kind", "data"), [("labelme", document(shape("polygon", SQUARE))), ("coco", coco("a.jpg"))])
+def test_annotations_of_another_size_are_a_fault(kind: str, data: bytes) -> None:
+    (sample,) = find(kind).samples(["a.jpg", "a.json"], None, None, asked({"a.json": data}))
+    width = 30 if kind == "labelme" else 20
+    with pytest.raises(ImageError, match=f"annotation of {width}x20 pixels for an image of 40x20") as caught:
+        find(kind).decode_mask(sample.drawn, 20, 40)
     assert caught.value.kind == "mask_size"
-    assert find("labelme").decode_mask(sample.drawn, 20, 30).values.max() == 1
+    assert find(kind).decode_mask(sample.drawn, 20, width).values.max() == 1
     with pytest.raises(ImageError, match="no annotations"):
-        find("labelme").decode_mask(b"\x89PNG", 20, 40)
+        find(kind).decode_mask(b"\x89PNG", 20, 40)
 
 
 def test_the_image_beside_a_json_file_counts_and_else_the_one_that_it_names() -> None:
@@ -114,6 +115,38 @@ def test_the_image_beside_a_json_file_counts_and_else_the_one_that_it_names() ->
     assert values == [[0, 1], [0, 255], [0, 2]]
 
 
+@pytest.mark.parametrize("kind", ["coco", "labelme"])
+@pytest.mark.parametrize(("categories", "void"), [(253, 255), (254, 65535), (255, 65535), (300, 65535)])
+def test_more_classes_than_8_bits_hold_are_read_with_a_void_of_their_own(kind: str, categories: int, void: int) -> None:
+    names = [f"thing {number}" for number in range(1, categories + 1)]
+    # A column for each of the last classes, of all that there are, and one that is not scored.
+    last = [*names[-9:], "__ignore__"]
+    columns = [[column, 0, column + 1, 0, column + 1, 8, column, 8] for column in range(1, 11)]
+    if kind == "coco":
+        regions = [
+            {"id": at, "image_id": 1, "category_id": ([*names, "__ignore__"].index(name)), "segmentation": [column]}
+            for at, (name, column) in enumerate(zip(last, columns, strict=True))
+        ]
+        listed = [{"id": number, "name": name} for number, name in enumerate([*names, "__ignore__"])]
+        images = [{"id": 1, "file_name": "a.jpg", "height": 8, "width": 12}]
+        contents = {"all.json": json.dumps({"images": images, "annotations": regions, "categories": listed}).encode()}
+    else:
+        # All are named, and hidden by the background again.
+        shapes = [shape("rectangle", [[0, 0], [1, 8]], name) for name in (*names, "background")]
+        shapes += [
+            shape("polygon", np.reshape(column, (4, 2)).tolist(), name)
+            for name, column in zip(last, columns, strict=True)
+        ]
+        contents = {"a.json": document(*shapes, size=(8, 12))}
+    look = asked(contents)
+    (sample,) = find(kind).samples(["a.jpg", *contents], None, None, look)
+    label_map = find(kind).decode_mask(sample.drawn, 8, 12)
+    assert label_map.values[0, 1:].tolist() == [*range(categories - 8, categories + 1), void, 0]
+    found = find_classes(label_map.count(), look.palette)
+    assert found.names == ("background", *last[:-1])
+    assert found.void == {str(void): 8}
+
+
 def test_files_of_coco_name_images_below_their_own_folder_and_share_classes() -> None:
     contents = {
         "train/_annotations.coco.json": coco("a.jpg", "b.jpg", "gone.jpg"),
@@ -128,6 +161,30 @@ def test_files_of_coco_name_images_below_their_own_folder_and_share_classes() ->
     assert look.notes == [
         "1 of 4 annotated images are not in the source, such as gone.jpg of train/_annotations.coco.json"
     ]
+
+
+def test_boxes_are_passed_over_and_counted() -> None:
+    whole, boxes = json.loads(coco("a.jpg", "b.jpg")), json.loads(coco("a.jpg", "b.jpg"))
+    box = {"image_id": 0, "category_id": 2, "bbox": [0, 0, 9, 9]}
+    whole["annotations"] += [{**box, "id": 7}, {**box, "id": 8, "segmentation": []}]
+    boxes["annotations"] = [box]
+    # A file of boxes alone is no ground truth, in which all would be background.
+    contents = {"boxes.json": json.dumps(boxes).encode(), "whole.json": json.dumps(whole).encode()}
+    look = asked(contents)
+    samples = find("coco").samples(["a.jpg", "b.jpg", *contents], None, None, look)
+    assert look.notes == ["2 annotations without area, such as boxes, are passed over, for example in whole.json"]
+    assert look.used == {"whole.json"}
+    for sample in samples:
+        values = find("coco").decode_mask(sample.drawn, 20, 20).values
+        assert [values[2, 2], values[10, 10]] == [0, 1]
+    with pytest.raises(UsageError, match=r"boxes\.json has 1 annotations, none of them with an area"):
+        find("coco").samples(["a.jpg", *contents], None, "boxes.json", asked(contents))
+
+
+def test_two_images_of_one_name_in_a_file_are_refused_and_not_passed_over() -> None:
+    contents = {"a.json": coco("a.jpg", "a.jpg"), "b.json": coco("b.jpg")}
+    with pytest.raises(UsageError, match=r"a\.json has several images of the file_name a\.jpg"):
+        find("coco").samples(["a.jpg", "b.jpg", *contents], None, None, asked(contents))
 
 
 def test_of_two_files_that_annotate_an_image_one_is_chosen() -> None:
