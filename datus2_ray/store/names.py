@@ -74,7 +74,8 @@ def undo(folder: RunFolder, expected: int, who: str | None = None) -> int:
     Raises
     ------
     UsageError
-        If there is none, or somebody else changed the names in between.
+        If there is none, it leads to names of another clustering than the run has, or somebody else changed the names
+        in between.
     """
     return _turn(folder, expected, who, 0, "undo")
 
@@ -176,10 +177,18 @@ def _turn(folder: RunFolder, expected: int, who: str | None, which: int, what: s
     if not numbers:
         raise UsageError(f"there is nothing to {what}")
     entry = entries[numbers[-1] - 1]
-    if entry.clustering != (now := read_names(folder).clustering):
+    names = read_names(folder)
+    if entry.clustering != names.clustering:
         # Its numbers are those of other clusters.
         raise UsageError(
-            f"the last change was made to clustering {entry.clustering[:12]}, and this run has {now[:12]}: there is "
-            f"nothing to {what} in it"
+            f"the last change was made to clustering {entry.clustering[:12]}, and this run has "
+            f"{names.clustering[:12]}: there is nothing to {what} in it"
         )
-    return _append(folder, entry.change.inverse(), expected, who, entry.number)
+    change, clustering = entry.change.inverse(), folder.current().get(Clustered.stage, "")
+    # As before --carry-over: nothing shows those names any more, so that nobody could redo it.
+    if change.clustering and change.clustering[1] != clustering and not change.apply(names).is_empty:
+        raise UsageError(
+            f"cannot {what} the last change: it leads to names of clustering {change.clustering[1][:12]}, and this run "
+            f"has {clustering[:12]}; change the names as they are now"
+        )
+    return _append(folder, change, expected, who, entry.number)

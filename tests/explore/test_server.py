@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
+from datus2_ray.core.names.names import NamedClass, Names
 from datus2_ray.store import storage
 from datus2_ray.store.names import append_change, open_names, read_names
 from datus2_ray.store.names_history import read_history
@@ -66,6 +68,22 @@ def test_a_second_tab_or_person_is_noticed_and_nothing_is_overwritten(serve: Ser
     text = storage.read_bytes(served.run.path("names.yaml")).decode().replace("sky", "water")
     storage.write_bytes(served.run.path("names.yaml"), text.encode())
     assert served.json("GET", "/api/names?known=2")["classes"][1]["name"] == "water"
+
+
+def test_an_undo_that_leads_to_names_of_another_clustering_is_refused_and_the_page_goes_on(serve: Serve) -> None:
+    served = serve()
+    run = served.run
+    clustering = run.current()["cluster"]
+    names = Names(clustering, (NamedClass("road", "#e69f00"),), {0: 0})
+    # As before and after --carry-over.
+    for after in (replace(names, clustering="earlier", clusters={5: 0}), names):
+        before, number = open_names(run)
+        append_change(run, Change.between(before, after), number)
+    status, _, body = served.ask("POST", "/api/edit", {"expected": 2, "edit": {"do": "undo"}})
+    assert status == 422
+    assert "names of clustering earlier, and this run has" in json.loads(body)["error"]
+    assert served.json("GET", "/api/names")["number"] == 2
+    assert read_names(run) == names
 
 
 def test_of_edits_at_the_same_moment_one_is_saved(serve: Serve) -> None:

@@ -182,6 +182,32 @@ def test_a_clustering_that_changes_is_part_of_the_history(folder: RunFolder) -> 
     assert (read_names(folder).clustering, read_names(folder).clusters) == (FINGERPRINT, {3: 0})
 
 
+def test_no_undo_or_redo_leads_to_names_of_another_clustering(folder: RunFolder) -> None:
+    name(folder, 3, "road")
+    folder.set_current({"cluster": "other"})
+    names, number = open_names(folder)
+    carried = replace(names, clustering="other", clusters={8: 0})
+    append_change(folder, Change.between(names, carried), number)
+    name(folder, 9, "road")
+    undo(folder, 3)
+    with pytest.raises(UsageError, match=r"cannot undo .* clustering 0123456789ab, and this run has other; change"):
+        undo(folder, 4)
+    assert (read_names(folder), len(read_history(folder))) == (carried, 4)
+    redo(folder, 4)
+    undo(folder, 5)
+    # Back to the first clustering, as by its seed: now it may be undone, and not be redone after it went again.
+    folder.set_current({"cluster": FINGERPRINT})
+    undo(folder, 6)
+    assert read_names(folder) == names
+    folder.set_current({"cluster": "other"})
+    assert redo(folder, 7) == 8
+    folder.set_current({"cluster": FINGERPRINT})
+    undo(folder, 8)
+    with pytest.raises(UsageError, match=r"cannot redo .* clustering other, and this run has 0123456789ab; change"):
+        redo(folder, 9)
+    assert read_names(folder) == names
+
+
 def test_classes_alone_hold_for_every_clustering_and_old_changes_stay_undone(folder: RunFolder) -> None:
     name(folder, 3, "road")
     name(folder, 3, None)
