@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from datus2_ray.core.names import edits
@@ -84,6 +85,29 @@ def test_an_undo_that_leads_to_names_of_another_clustering_is_refused_and_the_pa
     assert "names of clustering earlier, and this run has" in json.loads(body)["error"]
     assert served.json("GET", "/api/names")["number"] == 2
     assert read_names(run) == names
+
+
+def test_names_that_cannot_be_locked_are_shown_and_an_edit_says_so(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+    served.edit(0, do="clusters", clusters=[0], name="road")
+
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(FileLock, "_acquire", fail)
+    file = served.run.path("names.yaml")
+    for before, clusters in ((b"[0]", [0, 5]), (b"[0, 5]", [7])):
+        storage.write_bytes(file, storage.read_bytes(file).replace(before, str(clusters).encode()))
+        seen = served.json("GET", "/api/run")["names"]
+        assert (seen["number"], np.flatnonzero(np.array(seen["fine"]) == 0).tolist()) == (2, clusters)
+        images = served.json("GET", "/api/images?class=0&limit=24")["images"]
+        assert all(set(image["fine"]) & set(clusters) for image in images)
+    for edit in ({"do": "undo"}, {"do": "clusters", "clusters": [1], "name": "sky"}):
+        status, headers, body = served.ask("POST", "/api/edit", {"expected": 2, "edit": edit})
+        assert (status, headers["content-type"]) == (500, "application/json")
+        assert "(Permission denied); use a copy of the run" in json.loads(body)["error"]
 
 
 def test_of_edits_at_the_same_moment_one_is_saved(serve: Serve) -> None:
