@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -14,13 +15,15 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from datus2_ray.core.images.labels import decode_labels, encode_labels
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.names import NamedClass, Names
-from datus2_ray.store import storage
+from datus2_ray.store import parquet, storage
+from datus2_ray.store.facts import Predicted
 from datus2_ray.store.names import append_change, open_names, read_names
 from datus2_ray.store.names_history import read_history
-from tests.explore.conftest import MadeServed
+from tests.explore.conftest import MadeServed, Servers
 from tests.explore.made import halves
 
 Serve = Callable[..., MadeServed]
@@ -201,6 +204,36 @@ def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: MadeServed) -> 
     members = served.explored.tables.tree.members(4)
     assert np.array_equal(labels, members[np.array(image["fine"])][segments])
     assert np.isclose(np.bincount(segments.ravel()) / segments.size, image["share"], atol=1e-5).all()
+
+
+def test_pictures_of_other_refined_masks_have_other_addresses(serve: Serve, servers: Servers, tmp_path: Path) -> None:
+    first = serve(images=4)
+    run, k = first.run, first.made.k
+    masks = run.require(Predicted)
+    (part,) = masks.parts
+    table = parquet.read_table(masks.path(part), ["image_id", "mask"])
+    changed = [encode_labels((decode_labels(mask) + 1) % k) for mask in table["mask"].to_pylist()]
+    other = replace(masks, uri=run.result(Predicted.stage, "ab" * 16), fingerprint="ab" * 16)
+    parquet.write_table(other.path(part), table.set_column(1, table.schema.field("mask"), [changed]))
+    run.commit(other)
+    current = run.current()
+    addresses = [first.json("GET", "/api/run")["pictures"]]
+    for number, now in enumerate(
+        ({**current, Predicted.stage: other.fingerprint}, {n: f for n, f in current.items() if n != Predicted.stage})
+    ):
+        run.set_current(now)
+        (cache := tmp_path / f"cache{number}").mkdir()
+        served = servers.start(run, cache)
+        addresses.append(served.json("GET", "/api/run")["pictures"])
+        # What the browser kept of earlier masks is not asked for, and not answered with these.
+        assert served.ask("GET", f"{addresses[-2]}/map/1")[0] == 404
+        if number == 0:
+            before, after = (
+                halves(one.ask("GET", f"{one.json('GET', '/api/run')['pictures']}/map/1")[2]) for one in (first, served)
+            )
+            assert np.array_equal(before[0], after[0])
+            assert np.array_equal((before[1] + 1) % k, after[1])
+    assert len(set(addresses)) == 3
 
 
 def test_more_clusters_than_8_bits_hold_are_told_apart(serve: Serve) -> None:
