@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from datus2_ray.errors import UsageError
 from datus2_ray.store import storage
-from datus2_ray.store.run_folder import EXPLORER_PORT, RunFolder
+from datus2_ray.store.run_folder import DIGITS, EXPLORER_PORT, RunFolder
 
 if TYPE_CHECKING:  # it imports the server's libraries
     from datus2_ray.explore.explored import Explored
@@ -71,7 +71,7 @@ def open_run(run: RunFolder, cache: Path) -> Explored:
     surveyed = run.find(Surveyed)
     return Explored(
         title=storage.read_json(run.path("config.json"))["source"].rstrip("/").rpartition("/")[2],
-        version=folder.rpartition("/")[2],
+        version="-".join([folder.rpartition("/")[2], *([sources.masks.fingerprint[:DIGITS]] if sources.masks else [])]),
         k=k,
         tables=tables,
         gallery=Gallery(tables, sources),

@@ -16,7 +16,7 @@ from datus2_ray.stages import COMMANDS
 from datus2_ray.stages.export import EXPORT
 from datus2_ray.store import storage
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Exported, Facts, Ingested, Named, Taught, TaughtMasks
+from datus2_ray.store.facts import Exported, Facts, Ingested, Named, Predicted, Taught, TaughtMasks
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import RunFolder
 
@@ -48,7 +48,8 @@ def export(run: str, format_name: str, **settings: Any) -> str:
     StorageError
         If `run` is no finished run.
     UsageError
-        If a setting is out of range, or the masks or classes cannot be written in that format.
+        If a setting is out of range, the names are of another clustering and ``masks`` is neither ``initial`` nor
+        ``refined``, or the masks or classes cannot be written in that format.
     """
     folder = RunFolder(storage.absolute(run))
     command = folder.read()["command"]
@@ -84,9 +85,16 @@ def _name(folder: RunFolder, masks: str | None) -> tuple[type[Facts], ...]:
     Raises
     ------
     UsageError
-        If `masks`, the set that is asked for, is one of those.
+        If `masks`, the set that is asked for, is one of those, or the names are of another clustering and it is not
+        masks of clusters.
     """
-    naming = find_naming(folder, storage.read_json(folder.path("summary.json"))["clusters"])
+    if masks in ("initial", "refined"):  # whatever is named, or was once
+        return Named, TaughtMasks
+    try:
+        naming = find_naming(folder, storage.read_json(folder.path("summary.json"))["clusters"])
+    except UsageError as error:
+        final = "refined" if folder.find(Predicted) else "initial"
+        raise UsageError(f"{error}; --masks {final} exports the masks of clusters") from error
     if naming is None:
         return Named, TaughtMasks
     if masks in (None, "named"):

@@ -126,7 +126,7 @@ class LoadedRun:
         image_id : str
         masks : {"initial", "refined", "named", "taught", "truth"}, optional
             Clusters; or classes as clusters and segments are named now, or by the layer that was taught; or the ground
-            truth. Default "named" where something is named, else the final clusters.
+            truth. Default "named" where something is named, else the final clusters: "refined", or "initial" without.
 
         Returns
         -------
@@ -137,7 +137,8 @@ class LoadedRun:
         Raises
         ------
         UsageError
-            If there is no such image, it has no such mask, or other names were taught than there are now.
+            If there is no such image, it has no such mask, other names were taught than there are now, or the names
+            are of another clustering and no set is chosen that does without.
         """
         masks, part = masks or self._default(), self._part_of(image_id)
         if masks == "named":
@@ -214,9 +215,11 @@ class LoadedRun:
         return names
 
     def _default(self) -> str:
-        if find_naming(self.folder, self.k) is not None:
-            return "named"
-        return "refined" if self.folder.find(Predicted) else "initial"
+        final = "refined" if self.folder.find(Predicted) else "initial"
+        try:
+            return final if find_naming(self.folder, self.k) is None else "named"
+        except UsageError as error:  # not the clusters, which would be taken for classes
+            raise UsageError(f"{error}; masks={final!r} is the mask of clusters") from error
 
     def _colours(self, masks: str) -> NDArray[np.uint8]:
         if masks in ("initial", "refined"):

@@ -155,11 +155,15 @@ def _finish(folder: RunFolder) -> dict[str, Any]:
     """Write metrics, summary and report as the names are now, where they do not say so already."""
     from datus2_ray.report.html import write_report
 
+    def compute() -> dict[str, Any]:
+        kept = storage.read_json(folder.path("summary.json"))
+        return {**kept, "names": names_shown(folder), "metrics": collect_metrics(folder)}
+
+    # Without a lock, which a file system may not have.
+    if (named := compute()) == storage.read_json(folder.path("summary.json")):
+        return named
     with locked(folder):  # so that nobody changes the names between the two files
-        summary: dict[str, Any] = storage.read_json(folder.path("summary.json"))
-        named = {**summary, "names": names_shown(folder), "metrics": collect_metrics(folder)}
-        if named == summary:
-            return summary
+        named = compute()
         write_metrics(folder)
         storage.write_json(folder.path("summary.json"), named)
     write_report(folder)

@@ -24,7 +24,8 @@ class Explored:
     ----------
     title : str
     version : str
-        Fingerprint of the prepared tables, which is in the addresses of pictures.
+        Fingerprints of the prepared tables and of the refined masks, which are in the addresses of pictures: browsers
+        keep these.
     k : int
         Number of clusters of the run's masks.
     suggested : tuple of str

@@ -71,7 +71,7 @@ class Naming:
         self._lock = threading.Lock()
         self._seen: tuple[Any, ...] | None = None
         self._named: Named | None = None
-        self._of_rows: tuple[int, np.ndarray] | None = None
+        self._of_rows: tuple[str, np.ndarray] | None = None
 
     def now(self) -> Named:
         """Return the names as they are; they are read again if their files have changed.
@@ -109,8 +109,8 @@ class Naming:
     def of_rows(self, named: Named) -> np.ndarray:
         """Return the class of every segment, -1 where unnamed, int32 [S], in the order of the tables' rows."""
         with self._lock:
-            if self._of_rows is None or self._of_rows[0] != named.number:
-                self._of_rows = named.number, self._compute_rows(named)
+            if self._of_rows is None or self._of_rows[0] != named.fingerprint:
+                self._of_rows = named.fingerprint, self._compute_rows(named)
             return self._of_rows[1]
 
     def _compute_rows(self, named: Named) -> np.ndarray:

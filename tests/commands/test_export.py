@@ -155,6 +155,25 @@ def test_names_are_those_of_now(out: Path, scenes: Path, tmp_path: Path) -> None
     assert "cluster 0" in Path(export(str(out), "png"), "labels.txt").read_text()
 
 
+def test_masks_of_clusters_are_exported_whatever_is_named(out: Path) -> None:
+    clusters = export(str(out), "coco", masks="initial")
+    before = files_of(Path(clusters))
+    # As after another seed in the same folder, and damaged by hand.
+    for text, message in (
+        (
+            "clustering: 0123456789ab\nclasses: [land]\nclusters: {land: [0]}",
+            "clustering 0123456789ab, and this run has",
+        ),
+        ("classes: [land]\nclusters: {sea: [0]}", "unknown class 'sea'"),
+    ):
+        (out / "names.yaml").write_text(text)
+        for masks in (None, "named", "taught"):
+            with pytest.raises(UsageError, match=f"{message}.*; --masks initial exports the masks of clusters"):
+                export(str(out), "coco", masks=masks)
+        assert export(str(out), "coco", masks="initial") == clusters
+        assert files_of(Path(clusters)) == before
+
+
 def test_what_cannot_be_exported_is_refused_in_one_line(out: Path, scenes: Path, tmp_path: Path) -> None:
 
     def refused(error: type[DatusError], message: str, place: Path = out, name: str = "png", **settings: Any) -> None:

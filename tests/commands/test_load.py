@@ -93,6 +93,20 @@ def test_masks_are_those_of_the_stages_and_named_ones_are_made_when_asked_for(ru
     assert set(np.unique(run.mask(first["image_id"]))) == {0}
 
 
+def test_without_a_set_a_mask_is_refused_where_the_names_are_of_another_clustering(run: LoadedRun) -> None:
+    image_id = run.images()["image_id"][0].as_py()
+    clusters = {masks: run.mask(image_id, masks) for masks in ("initial", "refined")}
+    Path(run.folder.path("names.yaml")).write_text("clustering: other\nclasses: [land]\nclusters: {land: [0]}")
+    for look in (run.mask, run.show):
+        with pytest.raises(
+            UsageError, match=r"of clustering other, and this run .*; masks='refined' is the mask of clu"
+        ):
+            look(image_id)
+    for masks, mask in clusters.items():
+        np.testing.assert_array_equal(run.mask(image_id, masks), mask)
+        run.show(image_id, masks)
+
+
 @pytest.mark.parametrize("by_colour", [False, True])
 def test_ground_truth_has_the_numbers_of_its_classes(here: None, scenes: Path, tmp_path: Path, by_colour: bool) -> None:
     source, codes = tmp_path / "source", np.array([17, 40, 41, 90, 200, 230], np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -259,6 +261,19 @@ def test_interrupted_it_goes_on_and_the_run_stays_finished(given: Given, monkeyp
     monkeypatch.setattr(Naming, "paint", fail_once)
     assert name(given.folder.uri)["metrics"]["names"]["named"]["pixel_accuracy"] > 0.5
     assert calls[0] == 6 + 6  # four images were done before
+
+
+def test_masks_that_are_written_need_no_lock(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_all(given)
+    summary = name(given.folder.uri)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "_acquire", fail)
+    assert name(given.folder.uri) == summary
+    assert set(datus2_ray.load(given.folder.uri).segments()["name"].to_pylist()) == set(given.truth.values())
+    assert (Path(export(given.folder.uri, "png")) / "labels.txt").read_text().split()
 
 
 def test_names_hold_for_another_k_and_run_keeps_them(given: Given, scenes: Path) -> None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
+from datus2_ray.core.images.labels import decode_labels, encode_labels
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
-from datus2_ray.store import storage
+from datus2_ray.core.names.names import NamedClass, Names
+from datus2_ray.store import parquet, storage
+from datus2_ray.store.facts import Predicted
 from datus2_ray.store.names import append_change, open_names, read_names
 from datus2_ray.store.names_history import read_history
-from tests.explore.conftest import MadeServed
+from tests.explore.conftest import MadeServed, Servers
 from tests.explore.made import halves
 
 Serve = Callable[..., MadeServed]
@@ -66,6 +72,45 @@ def test_a_second_tab_or_person_is_noticed_and_nothing_is_overwritten(serve: Ser
     text = storage.read_bytes(served.run.path("names.yaml")).decode().replace("sky", "water")
     storage.write_bytes(served.run.path("names.yaml"), text.encode())
     assert served.json("GET", "/api/names?known=2")["classes"][1]["name"] == "water"
+
+
+def test_an_undo_that_leads_to_names_of_another_clustering_is_refused_and_the_page_goes_on(serve: Serve) -> None:
+    served = serve()
+    run = served.run
+    clustering = run.current()["cluster"]
+    names = Names(clustering, (NamedClass("road", "#e69f00"),), {0: 0})
+    # As before and after --carry-over.
+    for after in (replace(names, clustering="earlier", clusters={5: 0}), names):
+        before, number = open_names(run)
+        append_change(run, Change.between(before, after), number)
+    status, _, body = served.ask("POST", "/api/edit", {"expected": 2, "edit": {"do": "undo"}})
+    assert status == 422
+    assert "names of clustering earlier, and this run has" in json.loads(body)["error"]
+    assert served.json("GET", "/api/names")["number"] == 2
+    assert read_names(run) == names
+
+
+def test_names_that_cannot_be_locked_are_shown_and_an_edit_says_so(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+    served.edit(0, do="clusters", clusters=[0], name="road")
+
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(FileLock, "_acquire", fail)
+    file = served.run.path("names.yaml")
+    for before, clusters in ((b"[0]", [0, 5]), (b"[0, 5]", [7])):
+        storage.write_bytes(file, storage.read_bytes(file).replace(before, str(clusters).encode()))
+        seen = served.json("GET", "/api/run")["names"]
+        assert (seen["number"], np.flatnonzero(np.array(seen["fine"]) == 0).tolist()) == (2, clusters)
+        images = served.json("GET", "/api/images?class=0&limit=24")["images"]
+        assert all(set(image["fine"]) & set(clusters) for image in images)
+    for edit in ({"do": "undo"}, {"do": "clusters", "clusters": [1], "name": "sky"}):
+        status, headers, body = served.ask("POST", "/api/edit", {"expected": 2, "edit": edit})
+        assert (status, headers["content-type"]) == (500, "application/json")
+        assert "(Permission denied); use a copy of the run" in json.loads(body)["error"]
 
 
 def test_of_edits_at_the_same_moment_one_is_saved(serve: Serve) -> None:
@@ -159,6 +204,36 @@ def test_a_crop_shows_the_segment_and_the_map_its_pixels(served: MadeServed) -> 
     members = served.explored.tables.tree.members(4)
     assert np.array_equal(labels, members[np.array(image["fine"])][segments])
     assert np.isclose(np.bincount(segments.ravel()) / segments.size, image["share"], atol=1e-5).all()
+
+
+def test_pictures_of_other_refined_masks_have_other_addresses(serve: Serve, servers: Servers, tmp_path: Path) -> None:
+    first = serve(images=4)
+    run, k = first.run, first.made.k
+    masks = run.require(Predicted)
+    (part,) = masks.parts
+    table = parquet.read_table(masks.path(part), ["image_id", "mask"])
+    changed = [encode_labels((decode_labels(mask) + 1) % k) for mask in table["mask"].to_pylist()]
+    other = replace(masks, uri=run.result(Predicted.stage, "ab" * 16), fingerprint="ab" * 16)
+    parquet.write_table(other.path(part), table.set_column(1, table.schema.field("mask"), [changed]))
+    run.commit(other)
+    current = run.current()
+    addresses = [first.json("GET", "/api/run")["pictures"]]
+    for number, now in enumerate(
+        ({**current, Predicted.stage: other.fingerprint}, {n: f for n, f in current.items() if n != Predicted.stage})
+    ):
+        run.set_current(now)
+        (cache := tmp_path / f"cache{number}").mkdir()
+        served = servers.start(run, cache)
+        addresses.append(served.json("GET", "/api/run")["pictures"])
+        # What the browser kept of earlier masks is not asked for, and not answered with these.
+        assert served.ask("GET", f"{addresses[-2]}/map/1")[0] == 404
+        if number == 0:
+            before, after = (
+                halves(one.ask("GET", f"{one.json('GET', '/api/run')['pictures']}/map/1")[2]) for one in (first, served)
+            )
+            assert np.array_equal(before[0], after[0])
+            assert np.array_equal((before[1] + 1) % k, after[1])
+    assert len(set(addresses)) == 3
 
 
 def test_more_clusters_than_8_bits_hold_are_told_apart(serve: Serve) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datus2_ray.core.names import edits
 from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.names import LONGEST, NamedClass, Names
-from datus2_ray.errors import UsageError
+from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.store import names as kept
 from datus2_ray.store import storage
 from datus2_ray.store.names import append_change, open_names, read_names, redo, undo
@@ -168,6 +173,60 @@ def test_after_a_crash_between_the_two_files_nothing_is_lost(
     assert read_names(folder).clusters == {3: 0}
 
 
+def without_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    if number in (errno.EACCES, errno.EROFS):  # of the file; tests may run as root, who may write everything
+        monkeypatch.setattr(FileLock, "_acquire", fail)
+    else:
+        monkeypatch.setattr(fcntl, "flock", fail)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_names_are_read_without_a_lock_and_who_changes_them_without_one_is_told(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    name(folder, 3, "road")
+    names = read_names(folder)
+    change = Change.between(names, edits.name_clusters(names, [4], "car"))
+    with monkeypatch.context() as patch:
+        without_locks(patch, number)
+        assert open_names(folder) == (names, 1)
+        for edit in (lambda: append_change(folder, change, 1), lambda: undo(folder, 1)):
+            with pytest.raises(StorageError, match=r"cannot lock .*\.names\.lock, as .*; use a copy of the run"):
+                edit()
+        # By hand: it is shown with the number that it gets as soon as it can be noted.
+        file = Path(folder.path("names.yaml"))
+        file.write_text(file.read_text().replace("road: [3]", "road: [3, 5]"))
+        assert open_names(folder) == (replace(names, clusters={3: 0, 5: 0}), 2)
+        assert len(read_history(folder)) == 1
+    assert undo(folder, 2) == 3
+    assert read_names(folder) == names
+
+
+def test_a_lock_that_is_held_is_said(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "PATIENCE", 0)
+    with FileLock(folder.path(".names.lock")):
+        assert open_names(folder) == (Names(FINGERPRINT), 0)
+        with pytest.raises(
+            StorageError, match=r"another process holds .*\.names\.lock; wait until .* or remove the file"
+        ):
+            name(folder, 3, "road")
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_where_flock_is_missing_the_file_that_it_left_elsewhere_is_not_waited_for(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name(folder, 3, "road")
+    without_locks(monkeypatch, errno.ENOSYS)
+    begin = time.monotonic()
+    with pytest.raises(StorageError, match=r"\.names\.lock"):
+        name(folder, 4, "car")
+    assert time.monotonic() - begin < 20
+
+
 def test_a_clustering_that_changes_is_part_of_the_history(folder: RunFolder) -> None:
     name(folder, 3, "road")
     names, number = open_names(folder)
@@ -180,6 +239,32 @@ def test_a_clustering_that_changes_is_part_of_the_history(folder: RunFolder) -> 
     undo(folder, 3)
     undo(folder, 4)
     assert (read_names(folder).clustering, read_names(folder).clusters) == (FINGERPRINT, {3: 0})
+
+
+def test_no_undo_or_redo_leads_to_names_of_another_clustering(folder: RunFolder) -> None:
+    name(folder, 3, "road")
+    folder.set_current({"cluster": "other"})
+    names, number = open_names(folder)
+    carried = replace(names, clustering="other", clusters={8: 0})
+    append_change(folder, Change.between(names, carried), number)
+    name(folder, 9, "road")
+    undo(folder, 3)
+    with pytest.raises(UsageError, match=r"cannot undo .* clustering 0123456789ab, and this run has other; change"):
+        undo(folder, 4)
+    assert (read_names(folder), len(read_history(folder))) == (carried, 4)
+    redo(folder, 4)
+    undo(folder, 5)
+    # Back to the first clustering, as by its seed: now it may be undone, and not be redone after it went again.
+    folder.set_current({"cluster": FINGERPRINT})
+    undo(folder, 6)
+    assert read_names(folder) == names
+    folder.set_current({"cluster": "other"})
+    assert redo(folder, 7) == 8
+    folder.set_current({"cluster": FINGERPRINT})
+    undo(folder, 8)
+    with pytest.raises(UsageError, match=r"cannot redo .* clustering other, and this run has 0123456789ab; change"):
+        redo(folder, 9)
+    assert read_names(folder) == names
 
 
 def test_classes_alone_hold_for_every_clustering_and_old_changes_stay_undone(folder: RunFolder) -> None:
