@@ -28,6 +28,9 @@ from datus2_ray.store.facts import Ingested
 #: Parts read at a time: from an object store each is a round trip.
 READ_THREADS = 16
 
+#: Data sets whose ground truth is drawn from JSON files; the number is raised when it is drawn in another way.
+ANNOTATED, DRAWING = ("coco", "labelme"), 2
+
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
     listing = run.listing
@@ -36,7 +39,9 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
     rendered = {name: getattr(run.config.ingest, name) for name in ("bands", "stretch", "max_megapixels")}
     # Whole images, as most runs see them, have the fingerprint that they had before there was a protocol.
     rendered |= {} if run.config.rendering.crop is None else {"protocol": run.config.protocol}
-    return {"dataset": listing.dataset, "source": run.config.source, "content": listing.content, **by_files, **rendered}
+    drawn = {"drawing": DRAWING} if listing.dataset in ANNOTATED else {}
+    named = {"dataset": listing.dataset, "source": run.config.source, "content": listing.content}
+    return {**named, **by_files, **rendered, **drawn}
 
 
 def reader(

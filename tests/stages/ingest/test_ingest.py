@@ -16,8 +16,10 @@ from datus2_ray.core.images.labels import decode_labels
 from datus2_ray.engine.execute import execute, execute_stage
 from datus2_ray.engine.run import Run
 from datus2_ray.errors import DatusError, StorageError, UsageError
+from datus2_ray.sources.layouts.annotated import AnnotatedFolder
+from datus2_ray.sources.layouts.known import DATASETS
 from datus2_ray.sources.list_source import list_source
-from datus2_ray.stages.ingest.ingest import INGEST
+from datus2_ray.stages.ingest.ingest import ANNOTATED, INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
 from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
@@ -156,3 +158,8 @@ def test_classes_of_unnamed_masks_are_counted(scenes: Path, open_here: Open) -> 
     assert survey(open_here(scenes, limit=10)).classes == tuple(f"class {number}" for number in range(6))
     named = survey(open_here(scenes, dataset="demo", limit=10, name="named"))
     assert (named.classes[0], named.labelled) == ("sky", 10)
+
+
+def test_how_annotations_are_drawn_decides_what_is_read_of_them_alone() -> None:
+    drawn = {name for name, layout in DATASETS.items() if isinstance(layout, AnnotatedFolder)}
+    assert drawn == set(ANNOTATED)
