@@ -32,6 +32,9 @@ def voc_colours(count: int) -> tuple[int, ...]:
 VOC_COLOURS = voc_colours(21)
 VOC_VOID = 0xE0E0C0
 
+#: What data sets call what has no class.
+VOID = "void"
+
 #: Pixels that are drawn at a time.
 STRIP = 2**22
 
@@ -121,7 +124,8 @@ def find_classes(
     if listed:
         void |= set(found.tolist()) - set(order)
     elif not given & {_label(code, by_colour) for code in (NOISE_8, NOISE_16)}:
-        named = set() if by_colour else set(order)
+        titles = [] if by_colour else zip(palette, order, strict=True)
+        named = {code for (name, _), code in titles if name.casefold() != VOID}
         void |= _find_void([code for code in found.tolist() if code not in void], by_colour) - named
     kept = [code for code in found.tolist() if code not in void]
     if listed or (by_colour and set(kept) <= set(VOC_COLOURS)):

@@ -162,9 +162,9 @@ class AnnotatedFolder:
 
     def _name_of(self, file: str, path: str, stems: set[str]) -> str:
         """Return the path of the image that a JSON file calls `file`: below its own folder, if there is one."""
-        if self.beside and (stem := posixpath.splitext(path)[0]) in stems:
-            return stem
         file = file.replace("\\", "/")
+        if self.beside and (stem := posixpath.splitext(path)[0]) in stems:
+            return stem + posixpath.splitext(file)[1]  # of which of two files that differ in their suffix
         below = posixpath.normpath(posixpath.join(posixpath.dirname(path), file))
         return below if posixpath.splitext(below)[0] in stems else posixpath.normpath(file)
 

@@ -21,15 +21,13 @@ from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage, Use
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.sources.listing import Listing
 from datus2_ray.sources.shard_paths import PathReader
+from datus2_ray.stages.ingest.drawing import drawing
 from datus2_ray.stages.ingest.notes import note_lines, sum_notes
 from datus2_ray.store import parquet
 from datus2_ray.store.facts import Ingested
 
 #: Parts read at a time: from an object store each is a round trip.
 READ_THREADS = 16
-
-#: Data sets whose ground truth is drawn from JSON files; the number is raised when it is drawn in another way.
-ANNOTATED, DRAWING = ("coco", "labelme"), 2
 
 
 def _decides(run: Run, device: Device) -> dict[str, Any]:
@@ -39,9 +37,8 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
     rendered = {name: getattr(run.config.ingest, name) for name in ("bands", "stretch", "max_megapixels")}
     # Whole images, as most runs see them, have the fingerprint that they had before there was a protocol.
     rendered |= {} if run.config.rendering.crop is None else {"protocol": run.config.protocol}
-    drawn = {"drawing": DRAWING} if listing.dataset in ANNOTATED else {}
     named = {"dataset": listing.dataset, "source": run.config.source, "content": listing.content}
-    return {**named, **by_files, **rendered, **drawn}
+    return {**named, **by_files, **rendered, **drawing(listing)}
 
 
 def reader(

@@ -14,6 +14,7 @@ from datus2_ray.engine.run import Run
 from datus2_ray.engine.stage import Operator, PerPart, Placement, Stage
 from datus2_ray.engine.uses import part_tasks
 from datus2_ray.sources.shard_columns import DATASET_KEY, LABELLED_KEY, PALETTE_KEY
+from datus2_ray.stages.ingest.drawing import drawing
 from datus2_ray.stages.ingest.notes import note_lines, sum_notes
 from datus2_ray.store import parquet
 from datus2_ray.store.facts import Sharded
@@ -29,6 +30,7 @@ def _decides(run: Run, device: Device) -> dict[str, Any]:
         "palette": run.listing.palette,
         "source": config.source,
         "content": run.listing.content,
+        **drawing(run.listing),
     }
 
 

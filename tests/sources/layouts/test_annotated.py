@@ -115,6 +115,13 @@ def test_the_image_beside_a_json_file_counts_and_else_the_one_that_it_names() ->
     assert values == [[0, 1], [0, 255], [0, 2]]
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_of_two_images_beside_a_json_file_it_says_which(suffix: str) -> None:
+    contents = {"x/a.json": document(shape("polygon", SQUARE), image=f"a{suffix}")}
+    samples = find("labelme").samples(["x/a.jpg", "x/a.png", *contents], None, None, asked(contents))
+    assert [s.image for s in samples if s.mask] == [f"x/a{suffix}"]
+
+
 @pytest.mark.parametrize("kind", ["coco", "labelme"])
 @pytest.mark.parametrize(("categories", "void"), [(253, 255), (254, 65535), (255, 65535), (300, 65535)])
 def test_more_classes_than_8_bits_hold_are_read_with_a_void_of_their_own(kind: str, categories: int, void: int) -> None:

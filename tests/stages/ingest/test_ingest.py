@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.sources.layouts.annotated import AnnotatedFolder
 from datus2_ray.sources.layouts.known import DATASETS
 from datus2_ray.sources.list_source import list_source
-from datus2_ray.stages.ingest.ingest import ANNOTATED, INGEST
+from datus2_ray.sources.shard_columns import ShardColumns
+from datus2_ray.stages.ingest.drawing import ANNOTATED, VERSION
+from datus2_ray.stages.ingest.ingest import INGEST
 from datus2_ray.stages.ingest.survey import SURVEY
+from datus2_ray.stages.ingest.to_shards import SHARDS
 from datus2_ray.store import parquet
 from datus2_ray.store.commit import Commit
 from datus2_ray.store.facts import Ingested, Surveyed
@@ -160,6 +164,14 @@ def test_classes_of_unnamed_masks_are_counted(scenes: Path, open_here: Open) -> 
     assert (named.classes[0], named.labelled) == ("sky", 10)
 
 
-def test_how_annotations_are_drawn_decides_what_is_read_of_them_alone() -> None:
-    drawn = {name for name, layout in DATASETS.items() if isinstance(layout, AnnotatedFolder)}
-    assert drawn == set(ANNOTATED)
+def test_how_annotations_are_drawn_decides_what_is_read_of_them_alone(scenes: Path, open_here: Open) -> None:
+    assert {name for name, layout in DATASETS.items() if isinstance(layout, AnnotatedFolder)} == set(ANNOTATED)
+    run = open_here(scenes, dataset="demo")
+
+    def drawing(**changes: Any) -> list[int | None]:
+        changed = replace(run, listing=replace(run.listing, **changes))
+        return [stage.decides(changed, "cpu").get("drawing") for stage in (INGEST, SHARDS)]
+
+    assert drawing(dataset="coco") == drawing(dataset="labelme") == [VERSION, VERSION]
+    assert drawing() == drawing(dataset="coco", labelled=False) == [None, None]
+    assert drawing(dataset="coco", columns=ShardColumns("image", "image_id", "mask", None, None)) == [None, None]
