@@ -51,8 +51,10 @@ class Commit(Generic[F]):
         """Build a commit from what ``_COMMIT.json`` holds."""
         # JSON has lists where the dataclasses have tuples, and dicts where they have dataclasses.
         typed = TypeAdapter(facts).validate_python(kept["facts"])
-        names = {field.name for field in fields(Commit)} - {"uri", "facts"}
-        return Commit(uri=uri, facts=typed, **{name: kept[name] for name in names})
+        names = {field.name for field in fields(Commit)} - {"uri", "facts", "parts"}
+        # An earlier version kept parts of which no image is left, too.
+        parts = {part: rows for part, rows in kept["parts"].items() if rows}
+        return Commit(uri=uri, facts=typed, parts=parts, **{name: kept[name] for name in names})
 
 
 def fingerprint(stage: str, version: int, decides: Mapping[str, Any], inputs: Mapping[str, str] | Sequence[str]) -> str:

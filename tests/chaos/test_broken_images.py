@@ -115,6 +115,14 @@ def test_a_part_without_a_usable_image_is_passed_over(
     assert (summary["images"], summary["quarantined"]) == (12, 5)
     assert bool(summary["metrics"]) == labelled
 
+    # An earlier version kept such parts, and could not go on after them.
+    (commit,) = (tmp_path / "run").glob("ingest/*/_COMMIT.json")
+    kept = json.loads(commit.read_text())
+    empty = {"part-000001.parquet", "part-000004.parquet"}
+    assert not empty & set(kept["parts"])
+    commit.write_text(json.dumps({**kept, "parts": {**kept["parts"], **dict.fromkeys(empty, 0)}}))
+    assert run(load(flags, assignments=(*small, "discover.tau=1")))["images"] == 12
+
     assert relabel(str(tmp_path / "run"), 2)["images"] == 12
     loaded = load_run(str(tmp_path / "run"))
     assert len(loaded.images()) == 12
