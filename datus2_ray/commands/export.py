@@ -8,15 +8,14 @@ from datus2_ray.commands.name import name
 from datus2_ray.config.load import change, read_config
 from datus2_ray.engine.machines import Machines, require_cpu
 from datus2_ray.engine.naming import find_naming
-from datus2_ray.engine.run import Run
+from datus2_ray.engine.run import Run, listed_before
 from datus2_ray.engine.session import look_at_machines, start_ray
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import COMMANDS
 from datus2_ray.stages.export import EXPORT
 from datus2_ray.store import storage
 from datus2_ray.store.events import EventLog
-from datus2_ray.store.facts import Exported, Facts, Ingested, Named, Predicted, Taught, TaughtMasks
+from datus2_ray.store.facts import Exported, Facts, Named, Predicted, Taught, TaughtMasks
 from datus2_ray.store.lease import hold
 from datus2_ray.store.run_folder import RunFolder
 
@@ -59,14 +58,12 @@ def export(run: str, format_name: str, **settings: Any) -> str:
         folder.require_finished()
     kept = read_config(folder.path("config.json"))
     config = change(kept, out=folder.uri, export={**settings, "format": format_name})
-    ingested = folder.require(Ingested)
     outdated = _name(folder, config.export.masks) if command == "run" else ()
     found = {stage.name: folder.find(stage.facts) for stage in COMMANDS[command] if stage.facts not in outdated}
     commits = {stage: commit for stage, commit in found.items() if commit is not None}
     machines = look_at_machines(config.no_progress_seconds)
     require_cpu(machines)
-    # Nothing of the source is read that ingest has not listed, so it need not be listed again.
-    listing = Listing({}, {}, {}, "", ingested.facts.dataset, labelled=False, columns=None)
+    listing = listed_before(folder)
     with hold(folder.uri, "export"):
         start_ray(config.no_progress_seconds)
 

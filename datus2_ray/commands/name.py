@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +14,13 @@ from datus2_ray.core.names.changes import Change
 from datus2_ray.core.names.names import Names
 from datus2_ray.engine.machines import Machines
 from datus2_ray.engine.naming import require_naming
-from datus2_ray.engine.run import open_run
+from datus2_ray.engine.run import listed_before, open_run
 from datus2_ray.engine.session import start_ray
 from datus2_ray.engine.stage import Stage
-from datus2_ray.errors import UsageError
-from datus2_ray.sources.listing import Listing
+from datus2_ray.errors import StorageError, UsageError
 from datus2_ray.stages import NAME_COMMAND, RUN, TEACH_COMMAND
 from datus2_ray.store import parquet, storage
-from datus2_ray.store.facts import Clustered, Discovered, Ingested, Labelled, Taught
+from datus2_ray.store.facts import Clustered, Discovered, Labelled, Taught
 from datus2_ray.store.names import append_change, locked, open_names, read_names
 from datus2_ray.store.names_results import withdraw
 from datus2_ray.store.names_yaml import parse_names, read_text
@@ -138,8 +138,7 @@ def name(run: str, *, teach: bool = False) -> dict[str, Any]:
     config = read_config(folder.path("config.json")).model_copy(update={"out": folder.uri})
     machines = check_place(config, "run")
     commits = {stage.name: commit for stage in RUN if (commit := folder.find(stage.facts)) is not None}
-    # Nothing of the source is read that ingest has not listed, so it need not be listed again.
-    listing = Listing({}, {}, {}, "", folder.require(Ingested).facts.dataset, labelled=False, columns=None)
+    listing = listed_before(folder)
     plan_stages(config, stages, listing, machines, commits)
     with open_run(config, "run", listing, machines) as opened:
         start_ray(config.no_progress_seconds)
@@ -162,7 +161,10 @@ def _finish(folder: RunFolder) -> dict[str, Any]:
     # Without a lock, which a file system may not have.
     if (named := compute()) == storage.read_json(folder.path("summary.json")):
         return named
-    with locked(folder):  # so that nobody changes the names between the two files
+    with ExitStack() as lock:
+        # So that nobody changes the names between the two files; where there are no locks, no program changes them.
+        with suppress(StorageError):
+            lock.enter_context(locked(folder))
         named = compute()
         write_metrics(folder)
         storage.write_json(folder.path("summary.json"), named)

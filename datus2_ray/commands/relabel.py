@@ -8,14 +8,13 @@ from datus2_ray.commands.plan import check_place, plan_stages
 from datus2_ray.commands.run import run_stages
 from datus2_ray.config.load import parse_config
 from datus2_ray.engine.device import choose_identity
-from datus2_ray.engine.run import open_run
+from datus2_ray.engine.run import listed_before, open_run
 from datus2_ray.errors import UsageError
-from datus2_ray.sources.listing import Listing
 from datus2_ray.stages import RUN
 from datus2_ray.stages.cluster.baseline import BASELINE
 from datus2_ray.stages.cluster.token_tree import TOKEN_TREE
 from datus2_ray.store import storage
-from datus2_ray.store.facts import Clustered, Ingested, TokensClustered
+from datus2_ray.store.facts import Clustered, TokensClustered
 from datus2_ray.store.run_folder import RELABELLED, RunFolder
 
 #: Stages up to fine clusters and their votes, from which any K follows; most of those after them are done for each K.
@@ -53,7 +52,7 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     folder = RunFolder(storage.absolute(run))
     # Of a finished run, or of one that a relabelling left when it was interrupted.
     begun: dict[str, Any] = storage.if_there(storage.read_json, folder.path(RELABELLED)) or _finished(folder)
-    kept, clustered = parse_config(begun["settings"], folder.path("config.json")), folder.require(Clustered)
+    kept, clustered = parse_config(begun["settings"], folder.uri), folder.require(Clustered)
     if kept.cluster.fine is None:
         raise UsageError(
             f"{run} has no tree of clusters: with cluster.fine = null, k-means found its clusters themselves; give "
@@ -68,9 +67,7 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
     # The tree of tokens comes later, and stays current although the baseline that is read off it is not computed here.
     shared = (*SHARED, TOKEN_TREE)
     commits = {stage.name: commit for stage in shared if (commit := folder.find(stage.facts)) is not None}
-    # Nothing of the source is read that ingest has not listed, so it need not be listed again.
-    ingested = folder.require(Ingested)
-    listing = Listing({}, {}, {}, "", ingested.facts.dataset, labelled=False, columns=None)
+    listing = listed_before(folder)
     stages = RUN[len(SHARED) :]
     plan_stages(config, stages, listing, machines, commits)
     with open_run(config, "run", listing, machines) as opened:
@@ -78,9 +75,11 @@ def relabel(run: str, clusters: int) -> dict[str, Any]:
         # k-means on tokens takes longer than everything else here, and tells nothing of the new masks.
         baseline = folder.find(TokensClustered, choose_identity(opened, BASELINE).fingerprint)
         done = stages if baseline else tuple(stage for stage in stages if stage not in (TOKEN_TREE, BASELINE))
-        storage.write_json(folder.path(RELABELLED), begun)
+        if not folder.is_finished(config.model_dump(mode="json")):
+            storage.write_json(folder.path(RELABELLED), begun)
         summary = run_stages(opened, done, begun["weights"])
-        storage.remove_file(folder.path(RELABELLED))
+        if storage.exists(folder.path(RELABELLED)):
+            storage.remove_file(folder.path(RELABELLED))
         return summary
 
 

@@ -168,6 +168,14 @@ def open_run(config: RunConfig, command: str, listing: Listing, machines: Machin
         yield Run(config, folder, EventLog(folder.path("events.jsonl")), listing, machines)
 
 
+def listed_before(folder: RunFolder) -> Listing:
+    """Return the listing for commands on a finished run: of the source nothing is read that ingest has not listed."""
+    table = storage.if_there(parquet.read_table, folder.path(PASSED_OVER))
+    passed_over = {} if table is None else {row["path"]: row["reason"] for row in table.to_pylist()}
+    dataset = folder.require(Ingested).facts.dataset
+    return Listing({}, {}, {}, "", dataset, labelled=False, columns=None, passed_over=passed_over)
+
+
 def _list_passed_over(folder: RunFolder, listing: Listing) -> None:
     """List the files of the source that are passed over in the run folder; commands have shown how many there are."""
     uri = folder.path(PASSED_OVER)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from datus2_ray.core.images.outlines import join_rings, trace
 from datus2_ray.core.images.regions import Region, regions
+from datus2_ray.core.images.sniff import IMAGE_SUFFIXES
 from datus2_ray.exports.format import Format, LabelledImage, Merged, Records, Written, sniff_suffix
 
 
@@ -26,8 +27,8 @@ class Yolo(Format):
         size = np.array([image.width, image.height])
         found = regions(image.mask, connected=True)
         lines = [f"{region.number} {_corners(region, size)}\n" for region in found]
-        # Ultralytics passes over files without a suffix.
-        suffix = image.suffix or sniff_suffix(image.image or b"")
+        # Ultralytics passes over files without the suffix of an image.
+        suffix = image.suffix if image.suffix.lower() in IMAGE_SUFFIXES else sniff_suffix(image.image or b"")
         file = f"images/{image.split}/{image.image_id}{suffix}"
         # Where Ultralytics looks for it: beside the last of the folders that are called so.
         before, _, after = f"/{file}".rpartition("/images/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from datus2_ray.config.load import RunConfig, load
 from datus2_ray.errors import DatusError, StorageError, UsageError
 from datus2_ray.store import parquet, storage
 from datus2_ray.store.facts import Clustered, Labelled, Sampled
-from datus2_ray.store.run_folder import RELABELLED, REPORT, RunFolder
+from datus2_ray.store.run_folder import PASSED_OVER, RELABELLED, REPORT, RunFolder
 
 SMALL = (
     "ingest.images_per_part=4",
@@ -137,7 +138,7 @@ def test_what_has_no_such_level_is_refused_in_one_line(here: None, scenes: Path,
     refused(StorageError, "is no finished run", tmp_path / "nothing", 4)
 
 
-@pytest.mark.parametrize("interrupted", ["datus2_ray.commands.run.start_ray", "datus2_ray.report.html.write_report"])
+@pytest.mark.parametrize("interrupted", ["start_ray", "write_metrics"])
 def test_interrupted_it_goes_on_without_the_source(
     here: None, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: str
 ) -> None:
@@ -145,18 +146,20 @@ def test_interrupted_it_goes_on_without_the_source(
     source.symlink_to(scenes)
     config = settings(source / "images", out, clusters=3)
     first = run(config)
+    current = RunFolder(str(out)).current()
     source.rename(tmp_path / "moved")
 
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(interrupted, interrupt)
+        patch.setattr(f"datus2_ray.commands.run.{interrupted}", interrupt)
         with pytest.raises(KeyboardInterrupt):
             relabel(str(out), 2)
-    if interrupted.endswith("start_ray"):
-        with pytest.raises(StorageError, match=r"run the same `datus2 relabel .*/run --clusters K` again"):
-            datus2_ray.load(str(out))
+    # Before any stage, or when all masks are there and nothing says so.
+    assert (RunFolder(str(out)).current() == current) == (interrupted == "start_ray")
+    with pytest.raises(StorageError, match=r"run the same `datus2 relabel .*/run --clusters K` again"):
+        datus2_ray.load(str(out))
     assert relabel(str(out), 2)["clusters"] == 2
     assert not (out / RELABELLED).exists()
     back = relabel(str(out), 3)
@@ -166,9 +169,19 @@ def test_interrupted_it_goes_on_without_the_source(
 
     # The first command takes over what another relabelling left.
     with monkeypatch.context() as patch:
-        patch.setattr(interrupted, interrupt)
+        patch.setattr(f"datus2_ray.commands.run.{interrupted}", interrupt)
         with pytest.raises(KeyboardInterrupt):
             relabel(str(out), 2)
     (tmp_path / "moved").rename(source)
     assert run(config)["clusters"] == 3
     assert not (out / RELABELLED).exists()
+
+
+def test_what_was_passed_over_stays_listed(here: None, scenes: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "scenes", tmp_path / "run"
+    shutil.copytree(scenes / "images", source)
+    (source / "movie.mp4").write_bytes(bytes(100))
+    assert run(settings(source, out, clusters=3))["passed_over"] == 1
+    listed = (out / PASSED_OVER).read_bytes()
+    assert relabel(str(out), 2)["passed_over"] == 1
+    assert (out / PASSED_OVER).read_bytes() == listed

@@ -64,14 +64,15 @@ def test_a_second_tab_or_person_is_noticed_and_nothing_is_overwritten(serve: Ser
     names, number = open_names(served.run)
     append_change(served.run, Change.between(names, edits.name_clusters(names, [7], "sky")), number)
     assert served.ask("POST", "/api/edit", {"expected": 1, "edit": {"do": "undo"}})[0] == 409
-    assert served.ask("GET", "/api/names?known=2")[0] == 204
-    seen = served.json("GET", "/api/names?known=1")
+    seen = served.json("GET", "/api/names?known=1.of-others")
     assert seen["number"] == 2
+    known = f"2.{seen['fingerprint']}"
+    assert served.ask("GET", f"/api/names?known={known}")[0] == 204
     assert seen["fine"][7] == 1
     # So is an edit of the file by hand.
     text = storage.read_bytes(served.run.path("names.yaml")).decode().replace("sky", "water")
     storage.write_bytes(served.run.path("names.yaml"), text.encode())
-    assert served.json("GET", "/api/names?known=2")["classes"][1]["name"] == "water"
+    assert served.json("GET", f"/api/names?known={known}")["classes"][1]["name"] == "water"
 
 
 def test_an_undo_that_leads_to_names_of_another_clustering_is_refused_and_the_page_goes_on(serve: Serve) -> None:
@@ -100,11 +101,14 @@ def test_names_that_cannot_be_locked_are_shown_and_an_edit_says_so(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(FileLock, "_acquire", fail)
-    file = served.run.path("names.yaml")
+    file, known = served.run.path("names.yaml"), ""
     for before, clusters in ((b"[0]", [0, 5]), (b"[0, 5]", [7])):
         storage.write_bytes(file, storage.read_bytes(file).replace(before, str(clusters).encode()))
         seen = served.json("GET", "/api/run")["names"]
         assert (seen["number"], np.flatnonzero(np.array(seen["fine"]) == 0).tolist()) == (2, clusters)
+        # The number is that of a change which cannot be noted: the page asks by the names themselves, too.
+        assert served.json("GET", f"/api/names?known={known}")["fine"] == seen["fine"]
+        known = f"{seen['number']}.{seen['fingerprint']}"
         images = served.json("GET", "/api/images?class=0&limit=24")["images"]
         assert all(set(image["fine"]) & set(clusters) for image in images)
     for edit in ({"do": "undo"}, {"do": "clusters", "clusters": [1], "name": "sky"}):

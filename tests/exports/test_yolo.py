@@ -33,6 +33,7 @@ IMAGE = LabelledImage("", "train", "", np.zeros((3, 4), np.uint8), picture("PNG"
         # Without a suffix the image's own bytes say what it is.
         ("IMG0001", "IMG0001", "JPEG", ["images/train/IMG0001.jpg", "labels/train/IMG0001.txt"]),
         ("v1.0/IMG3", "v1.0/IMG3", "PNG", ["images/train/v1.0/IMG3.png", "labels/train/v1.0/IMG3.txt"]),
+        ("scan.0001", "scan.0001", "PNG", ["images/train/scan.0001.png", "labels/train/scan.0001.txt"]),
         # Ultralytics looks beside the last folder of this name.
         ("x/images/a", "x/images/a.png", "PNG", ["images/train/x/images/a.png", "images/train/x/labels/a.txt"]),
     ],

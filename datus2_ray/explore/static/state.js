@@ -136,8 +136,9 @@ export function poll() {
     if (document.hidden) return;
     try {
       await waiting;
-      const names = await get("/api/names", { known: state.names.number });
-      if (names && names.number !== state.names.number) { take(names); say("The names were changed elsewhere"); }
+      const known = `${state.names.number}.${state.names.fingerprint}`;
+      const names = await get("/api/names", { known });
+      if (names && `${names.number}.${names.fingerprint}` !== known) { take(names); say("The names were changed elsewhere"); }
     } catch { /* said when something is done */ }
   };
   setInterval(look, 4000);

@@ -80,7 +80,8 @@ def test_weights_that_cannot_be_fetched_are_one_line_with_a_remedy(monkeypatch, 
 
     monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", refuse)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", refuse)
-    with pytest.raises(BackboneError, match=r"could not be fetched from the model hub.*give") as raised:
+    reason = "no way to the hub|<urlopen error"  # of the hub's client, and of a URL in earlier versions of the library
+    with pytest.raises(BackboneError, match=rf"could not be fetched from the model hub \(({reason}).*give") as raised:
         encoder_start.start_encoder(build_segmenter(SPEC, seed=0), start)
     assert "\n" not in str(raised.value)
 
