@@ -44,7 +44,8 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
     Raises
     ------
     UsageError
-        If it is no such file, or two of its images have one name or id; the message names it as `where`.
+        If it is no such file, two of its images have one name or id, or two of its categories one id; the message
+        names it as `where`.
     """
     try:
         coco = json.loads(data)
@@ -60,10 +61,10 @@ def parse_coco(data: bytes, where: str) -> tuple[tuple[str, ...], dict[str, Draw
             drawn[files[annotation["image_id"]]].append((order[annotation["category_id"]], region))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise NoAnnotationsError(f"{where} is no COCO file of annotations ({type(error).__name__}: {error})") from error
-    for key in ("id", "file_name"):
-        twice = [value for value, times in Counter(str(image[key]) for image in coco["images"]).items() if times > 1]
+    for kind, key in (("images", "id"), ("images", "file_name"), ("categories", "id")):
+        twice = [value for value, times in Counter(str(entry[key]) for entry in coco[kind]).items() if times > 1]
         if twice:
-            raise UsageError(f"{where} has several images of the {key} {twice[0]}; give each its own")
+            raise UsageError(f"{where} has several {kind} of the {key} {twice[0]}; give each its own")
     return tuple(names[place] for place in places), drawn
 
 

@@ -136,6 +136,13 @@ def test_two_images_of_one_name_or_id_are_refused(key: str) -> None:
         read_coco(json.dumps(whole).encode(), "FILE")
 
 
+def test_two_categories_of_one_id_are_refused() -> None:
+    whole = coco([[0, 0, 8, 0, 8, 6]])
+    twin = {**whole["categories"][0], "name": "another"}
+    with pytest.raises(UsageError, match=f"FILE has several categories of the id {twin['id']}; give each its own"):
+        read_coco(json.dumps({**whole, "categories": [*whole["categories"], twin]}).encode(), "FILE")
+
+
 @pytest.mark.parametrize("name", ["coco", "cvat"])
 def test_an_export_is_read_back(name: str, tmp_path: Path) -> None:
     target = FORMATS[name](CLASSES, ("train", "val"))
