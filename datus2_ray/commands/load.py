@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
-from datus2_ray.commands.segment_rows import segment_rows
 from datus2_ray.core.images.classes import draw_classes
 from datus2_ray.core.images.labels import Labels, decode_labels
 from datus2_ray.core.images.palette import palette
@@ -109,8 +108,8 @@ class LoadedRun:
         ``name`` (of the class, null where it has none).
         """
         names = self._checked_names()
-        tables = [segment_rows(self._discovered, self._labelled, part, names) for part in self._parts]
-        return pa.concat_tables(tables)
+        table = SegmentsTable.of(self._discovered, self._labelled)
+        return pa.concat_tables([table.rows(part, names) for part in self._parts])
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """Return the pixels of an image, uint8 RGB [H, W, 3]."""

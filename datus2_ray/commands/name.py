@@ -154,18 +154,19 @@ def _finish(folder: RunFolder) -> dict[str, Any]:
     """Write metrics, summary and report as the names are now, where they do not say so already."""
     from datus2_ray.report.html import write_report
 
-    def compute() -> dict[str, Any]:
-        kept = storage.read_json(folder.path("summary.json"))
-        return {**kept, "names": names_shown(folder), "metrics": collect_metrics(folder)}
+    def renew() -> tuple[dict[str, Any], dict[str, Any]]:
+        kept: dict[str, Any] = storage.read_json(folder.path("summary.json"))
+        return kept, {**kept, "names": names_shown(folder), "metrics": collect_metrics(folder)}
 
     # Without a lock, which a file system may not have.
-    if (named := compute()) == storage.read_json(folder.path("summary.json")):
-        return named
+    kept, named = renew()
+    if named == kept:
+        return kept
     with ExitStack() as lock:
         # So that nobody changes the names between the two files; where there are no locks, no program changes them.
         with suppress(StorageError):
             lock.enter_context(locked(folder))
-        named = compute()
+        _, named = renew()
         write_metrics(folder)
         storage.write_json(folder.path("summary.json"), named)
     write_report(folder)
